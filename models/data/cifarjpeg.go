@@ -1,0 +1,119 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// OpenCIFAR10JPEG reads CIFAR-10 from a folder or archive of JPEG images
+// train|test/<class>/NNNN.jpg with order.txt, the image of every record of the
+// official distribution line by line, and labels.u8, their labels. Both sets
+// are in the official order. Report results on it as "CIFAR-10 (JPEG q75)":
+// the compression loses detail.
+//
+// observe, where not nil, is told how many images have been decoded.
+func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(Progress)) (train, test *Set, err error) {
+	t, err := openTree(path, 4)
+	if err != nil {
+		return nil, nil, err
+	}
+	texts, err := t.texts(ctx, "order.txt", "labels.u8")
+	if err != nil {
+		return nil, nil, err
+	}
+	order := strings.Fields(string(texts["order.txt"].data))
+	labels := texts["labels.u8"].data
+	if len(order) != len(labels) {
+		return nil, nil, t.fail("", -1, fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
+	}
+	slots, train, test, err := t.recordSlots(order, labels, texts["order.txt"].dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.decodeAll(ctx, slots, observe); err != nil {
+		return nil, nil, err
+	}
+	return train, test, nil
+}
+
+// recordSlots gives every line of order.txt its place in one of the two sets.
+func (t tree) recordSlots(order []string, labels []byte, dir string) (slots map[string]slot, train, test *Set, err error) {
+	train, test = newSet(0, 32, 32, cifar10Classes()), newSet(0, 32, 32, cifar10Classes())
+	slots = make(map[string]slot, len(order))
+	for i, name := range order {
+		split, rest, _ := strings.Cut(name, "/")
+		set := map[string]*Set{"train": train, "test": test}[split]
+		class, _, _ := strings.Cut(rest, "/")
+		l := int(labels[i])
+		switch {
+		case set == nil:
+			err = fmt.Errorf("line %d: %q is neither in train nor in test", i+1, name)
+		case l >= len(set.Classes):
+			err = fmt.Errorf("record %d: label %d of %d classes", i, l, len(set.Classes))
+		case set.Classes[l] != class:
+			err = fmt.Errorf("line %d: %q has label %s in labels.u8", i+1, name, set.Classes[l])
+		}
+		if err != nil {
+			return nil, nil, nil, t.fail("order.txt", -1, err)
+		}
+		slots[path.Join(dir, name)] = slot{set, set.Len()}
+		set.Labels = append(set.Labels, int32(l))
+	}
+	if len(slots) != len(order) {
+		return nil, nil, nil, t.fail("order.txt", -1, errors.New("an image occurs twice"))
+	}
+	for _, s := range []*Set{train, test} {
+		s.Pixels = make([]byte, s.Len()*s.dim())
+	}
+	return slots, train, test, nil
+}
+
+// text is a small file that describes a set.
+type text struct {
+	dir  string
+	data []byte
+}
+
+// texts reads the files with the given base names; one that is missing, or
+// there twice, is an error.
+func (t tree) texts(ctx context.Context, names ...string) (map[string]text, error) {
+	found := make(map[string]text, len(names))
+	err := t.each(ctx, func(f file) error {
+		dir, base := path.Split(f.name)
+		for _, name := range names {
+			if base != name {
+				continue
+			}
+			if _, twice := found[name]; twice {
+				return t.fail(f.name, -1, errors.New("the file occurs twice"))
+			}
+			raw, err := t.bytes(f, maxText)
+			if err != nil {
+				return err
+			}
+			found[name] = text{dir, raw}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if _, ok := found[name]; !ok {
+			return nil, t.fail(name, -1, errors.New("the file is missing"))
+		}
+	}
+	return found, nil
+}
+
+// newSet returns a set of n images without content.
+func newSet(n, h, w int, classes []string) *Set {
+	return &Set{Pixels: make([]byte, n*3*h*w), Labels: make([]int32, n), C: 3, H: h, W: w, Classes: classes}
+}
+
+func cifar10Classes() []string {
+	return []string{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
+}

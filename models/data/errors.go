@@ -1,0 +1,43 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrUnavailable is in the chain of an error of [Open] or [Find] when a set
+	// is neither on this machine nor to be had from the network.
+	ErrUnavailable = errors.New("data set not available")
+	// ErrChecksum is in the chain of an error when a download arrived complete
+	// and is not the file that was asked for.
+	ErrChecksum = errors.New("wrong checksum")
+	// ErrUnsafe is in the chain of an error when an archive has an entry whose
+	// name leaves the archive or whose size is absurd.
+	ErrUnsafe = errors.New("unsafe archive entry")
+)
+
+// FileError says where a file of a data set is wrong.
+type FileError struct {
+	Path   string // the file or folder that was opened
+	Entry  string // the entry within it, empty where the error is about the whole
+	Offset int64  // the byte within the entry, −1 where none can be named
+	Err    error
+}
+
+func (e *FileError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "data: %s", e.Path)
+	if e.Entry != "" {
+		fmt.Fprintf(&b, ": %s", e.Entry)
+	}
+	if e.Offset >= 0 {
+		fmt.Fprintf(&b, ": byte %d", e.Offset)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+// Unwrap returns what is wrong.
+func (e *FileError) Unwrap() error { return e.Err }

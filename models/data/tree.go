@@ -1,0 +1,228 @@
+package data
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	maxEntry = 1 << 30 // bytes of any entry of an archive
+	maxImage = 64 << 20
+	maxText  = 16 << 20
+	maxFiles = 20_000_000
+)
+
+// tree is a folder, a .tar.gz or a .zip seen as a list of regular files.
+type tree struct {
+	path string
+	walk func(ctx context.Context, path string, visit func(file) error) error
+}
+
+// file is one regular file of a tree. It can be read during the visit only.
+type file struct {
+	name string // slash separated, clean, relative to the tree
+	size int64
+	open func() (io.ReadCloser, error)
+}
+
+// openTree finds out what path is. depth limits how far a folder is descended:
+// 1 means its own files only.
+func openTree(path string, depth int) (tree, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return tree{}, fmt.Errorf("data: %w", err)
+	}
+	if info.IsDir() {
+		return tree{path, func(ctx context.Context, path string, visit func(file) error) error {
+			return walkDir(ctx, path, depth, visit)
+		}}, nil
+	}
+	magic, err := readMagic(path)
+	switch {
+	case err != nil:
+		return tree{}, fmt.Errorf("data: %w", err)
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return tree{path, walkTarGz}, nil
+	case bytes.HasPrefix(magic, []byte("PK")):
+		return tree{path, walkZip}, nil
+	}
+	return tree{}, &FileError{Path: path, Offset: 0, Err: errors.New("neither a folder nor a .tar.gz nor a .zip")}
+}
+
+func readMagic(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	magic := make([]byte, 2)
+	if _, err := io.ReadFull(f, magic); err != nil {
+		return nil, nil // shorter than any archive
+	}
+	return magic, nil
+}
+
+// each visits every regular file in the order of storage. Errors of the visit
+// and of the archive come back as a [FileError].
+func (t tree) each(ctx context.Context, visit func(file) error) error {
+	count := 0
+	last := ""
+	err := t.walk(ctx, t.path, func(f file) error {
+		if count++; count > maxFiles {
+			return fmt.Errorf("%w: more than %d files", ErrUnsafe, maxFiles)
+		}
+		name, err := cleanName(f.name)
+		if err != nil {
+			return t.fail(f.name, -1, err)
+		}
+		if f.size < 0 || f.size > maxEntry {
+			return t.fail(name, -1, fmt.Errorf("%w: %d bytes", ErrUnsafe, f.size))
+		}
+		f.name, last = name, name
+		return visit(f)
+	})
+	if err == nil || errors.As(err, new(*FileError)) || ctx.Err() != nil {
+		return err
+	}
+	if last != "" {
+		err = fmt.Errorf("after entry %s: %w", last, err)
+	}
+	return t.fail("", -1, err)
+}
+
+func (t tree) fail(entry string, offset int64, err error) error {
+	return &FileError{Path: t.path, Entry: entry, Offset: offset, Err: err}
+}
+
+// bytes reads a file of at most limit bytes whole.
+func (t tree) bytes(f file, limit int64) ([]byte, error) {
+	if f.size > limit {
+		return nil, t.fail(f.name, -1, fmt.Errorf("%w: %d bytes, at most %d make sense", ErrUnsafe, f.size, limit))
+	}
+	r, err := f.open()
+	if err != nil {
+		return nil, t.fail(f.name, -1, err)
+	}
+	defer r.Close()
+	// The buffer grows with what arrives: a header that lies costs nothing.
+	var b bytes.Buffer
+	b.Grow(int(min(f.size, 1<<20)) + bytes.MinRead)
+	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return nil, t.fail(f.name, n, err)
+	case n > limit:
+		return nil, t.fail(f.name, limit, fmt.Errorf("%w: longer than %d bytes", ErrUnsafe, limit))
+	}
+	return b.Bytes(), nil
+}
+
+// cleanName refuses names that lead out of the tree.
+func cleanName(name string) (string, error) {
+	bad := strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00")
+	for _, part := range strings.Split(name, "/") {
+		bad = bad || part == ".."
+	}
+	if bad {
+		return "", fmt.Errorf("%w: the name leaves the archive", ErrUnsafe)
+	}
+	return path.Clean(name), nil
+}
+
+func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return err
+	}
+	r := tar.NewReader(z)
+	for ctx.Err() == nil {
+		h, err := r.Next()
+		if err == io.EOF {
+			// The checksum of gzip stands behind the end mark of tar.
+			_, err := io.Copy(io.Discard, io.LimitReader(z, maxText))
+			return truncated(err)
+		}
+		if err != nil {
+			return truncated(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue // folders, and links, which nothing here follows
+		}
+		open := func() (io.ReadCloser, error) { return io.NopCloser(r), nil }
+		if err := visit(file{h.Name, h.Size, open}); err != nil {
+			return truncated(err)
+		}
+	}
+	return ctx.Err()
+}
+
+func truncated(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, new(*FileError)) {
+		return fmt.Errorf("the archive is truncated: %w", err)
+	}
+	return err
+}
+
+func walkZip(ctx context.Context, path string, visit func(file) error) error {
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	for _, f := range z.File {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !f.Mode().IsRegular() {
+			continue
+		}
+		size := int64(min(f.UncompressedSize64, 1<<62))
+		if err := visit(file{f.Name, size, f.Open}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func walkDir(ctx context.Context, root string, depth int, visit func(file) error) error {
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			if rel != "." && strings.Count(rel, "/")+1 >= depth {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		info, err := os.Stat(p) // follows links: the user laid them out
+		if err != nil || !info.Mode().IsRegular() {
+			return nil // a dangling link is no file of the set
+		}
+		return visit(file{rel, info.Size(), func() (io.ReadCloser, error) { return os.Open(p) }})
+	})
+}
