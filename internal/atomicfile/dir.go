@@ -1,0 +1,172 @@
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WriteDir replaces the directory at path by the one that write fills. On an
+// error the old directory is as it was. Missing parent directories are created,
+// and a symbolic link stays one: its target is replaced.
+//
+// The old directory goes with all that is in it. So it must be empty or hold a
+// regular file called marker, which tells that it is one of ours; any other is
+// refused, and so is a directory that holds the current one.
+//
+// On Linux the two directories are exchanged in one step. Where the system or
+// the file system cannot do that, the old one is set aside first, and a process
+// killed between the two renames leaves nothing at path; the next WriteDir puts
+// the old directory back before it does anything else.
+func WriteDir(path, marker string, write func(dir string) error) error {
+	if err := writeDir(path, marker, write); err != nil {
+		return fmt.Errorf("write directory %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeDir(path, marker string, write func(dir string) error) error {
+	path, _, err := target(path)
+	if err != nil {
+		return err
+	}
+	if err := restore(path); err != nil {
+		return err
+	}
+	if _, err := replaceable(path, marker); err != nil {
+		return err
+	}
+	sweep(path, draft)
+	sweep(path, aside)
+	f, err := claim(path, func(name string) (*os.File, error) {
+		if err := os.Mkdir(name, 0o755); err != nil {
+			return nil, err
+		}
+		return os.Open(name)
+	})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// Under this name there is the draft or, after an exchange, the old
+	// directory. If it cannot be removed, the next sweep tries again.
+	defer os.RemoveAll(f.Name())
+	if err := write(f.Name()); err != nil {
+		return err
+	}
+	if err := flushTree(f.Name()); err != nil {
+		return err
+	}
+	old, err := replaceable(path, marker) // it may have changed meanwhile
+	if err != nil {
+		return err
+	}
+	if err := replace(f.Name(), path, old); err != nil {
+		return err
+	}
+	return flush(filepath.Dir(path))
+}
+
+// replaceable returns what is at path, nil if nothing is, or why it must stay.
+func replaceable(path, marker string) (fs.FileInfo, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, errors.New("exists and is not a directory")
+	}
+	if here, err := os.Getwd(); err == nil {
+		if resolved, err := filepath.EvalSymlinks(here); err == nil {
+			here = resolved
+		}
+		rel, err := filepath.Rel(path, here)
+		if err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+			return nil, errors.New("is or holds the current directory, which cannot be replaced")
+		}
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil || len(entries) == 0 {
+		return info, err
+	}
+	for _, e := range entries {
+		if e.Name() == marker && e.Type().IsRegular() {
+			return info, nil
+		}
+	}
+	return nil, fmt.Errorf("is not empty and holds no file %q, so it is not replaced", marker)
+}
+
+// replace gives path the directory next. If there was one, old, it is left
+// under the name next or removed.
+func replace(next, path string, old fs.FileInfo) error {
+	if old == nil {
+		return os.Rename(next, path)
+	}
+	if err := os.Chmod(next, old.Mode().Perm()); err != nil {
+		return err
+	}
+	err := exchange(next, path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return replaceAside(next, path)
+	}
+	return err
+}
+
+// replaceAside does in two renames what exchange does in one.
+func replaceAside(next, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !canRenameOpen {
+		f.Close()
+	} else if err := lock(f); errors.Is(err, errLocked) {
+		return err
+	}
+	old := sibling(path, aside)
+	if err := os.Rename(path, old); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return errors.Join(err, os.Rename(old, path))
+	}
+	os.RemoveAll(old) // the next sweep tries again
+	return nil
+}
+
+// restore puts back the directory that a process killed inside replaceAside
+// had set aside, if nothing has taken its place.
+func restore(path string) error {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var newest string
+	var when int64
+	for _, name := range siblings(path, aside) {
+		if info, err := os.Lstat(name); err == nil && (newest == "" || info.ModTime().UnixNano() > when) {
+			newest, when = name, info.ModTime().UnixNano()
+		}
+	}
+	if newest == "" {
+		return nil
+	}
+	f, err := os.Open(newest)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := lock(f); errors.Is(err, errLocked) {
+		return err
+	}
+	if !canRenameOpen {
+		f.Close()
+	}
+	return os.Rename(newest, path)
+}

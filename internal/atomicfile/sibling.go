@@ -1,0 +1,86 @@
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// errLocked says that another writer has the lock.
+var errLocked = errors.New("another process is writing it")
+
+// Kinds of sibling. What is being filled is a draft. The directory that a
+// draft replaces is set aside only where the system cannot exchange two names.
+const (
+	draft = ".draft-"
+	aside = ".aside-"
+)
+
+// sibling returns a fresh name beside path, and stem what all of them start with.
+func sibling(path, kind string) string {
+	return filepath.Join(filepath.Dir(path), stem(path, kind)+fmt.Sprintf("%016x", rand.Uint64()))
+}
+
+func stem(path, kind string) string { return "." + filepath.Base(path) + kind }
+
+// claim creates a draft beside path and locks it. The lock marks the draft as
+// somebody's until the file is closed, if only by the death of the process.
+func claim(path string, create func(name string) (*os.File, error)) (*os.File, error) {
+	const tries = 100
+	for range tries {
+		f, err := create(sibling(path, draft))
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Between the creation and the lock a sweep may have taken it for stale.
+		if lock(f) != errLocked && still(f) {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, fmt.Errorf("no free name beside it after %d tries", tries)
+}
+
+// still tells whether f is what its name leads to.
+func still(f *os.File) bool {
+	a, errA := f.Stat()
+	b, errB := os.Lstat(f.Name())
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+// sweep removes the siblings of one kind that nobody holds. It is a courtesy:
+// what it cannot do is left for the next time.
+func sweep(path, kind string) {
+	for _, name := range siblings(path, kind) {
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		if lock(f) == nil && still(f) {
+			os.RemoveAll(name)
+		}
+		f.Close()
+	}
+}
+
+// siblings lists files and directories beside path, never links or pipes.
+func siblings(path, kind string) []string {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), stem(path, kind)) && (e.IsDir() || e.Type().IsRegular()) {
+			names = append(names, filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+	return names
+}

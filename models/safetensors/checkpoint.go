@@ -1,0 +1,197 @@
+package safetensors
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	// SingleName is the file of a checkpoint that is not sharded.
+	SingleName = "model.safetensors"
+	// IndexName is the file that says which shard holds which tensor.
+	IndexName = "model.safetensors.index.json"
+)
+
+// Checkpoint is the tensors of a directory, from one file or from several. Its
+// methods may be called from several goroutines at once.
+type Checkpoint struct {
+	path   string
+	shards map[string]*File // by file name
+	where  map[string]*File // by tensor
+}
+
+// OpenDir opens a checkpoint directory: [SingleName] if it is there, else the
+// shards that [IndexName] lists. Every header is read and checked, and index
+// and shards must agree on which tensors there are. The caller closes the
+// checkpoint.
+func OpenDir(dir string) (*Checkpoint, error) {
+	c := &Checkpoint{path: dir, shards: map[string]*File{}, where: map[string]*File{}}
+	f, err := Open(filepath.Join(dir, SingleName))
+	if err == nil {
+		c.shards[SingleName] = f
+		for name := range f.entries {
+			c.where[name] = f
+		}
+		return c, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	index := filepath.Join(dir, IndexName)
+	weights, err := readIndex(index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: neither %s nor %s: %w", dir, SingleName, IndexName, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.openShards(index, weights); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Names returns the names of the tensors, sorted.
+func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.where)) }
+
+// Info returns the dtype and shape of a tensor without reading it.
+func (c *Checkpoint) Info(name string) (DType, []int, error) {
+	f, err := c.find(name)
+	if err != nil {
+		return "", nil, err
+	}
+	return f.Info(name)
+}
+
+// Tensor reads a tensor. The result is the caller's own.
+func (c *Checkpoint) Tensor(name string) (Tensor, error) {
+	f, err := c.find(name)
+	if err != nil {
+		return Tensor{}, err
+	}
+	return f.Tensor(name)
+}
+
+// Close releases all files.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.shards)) {
+		errs = append(errs, c.shards[name].Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Checkpoint) find(name string) (*File, error) {
+	f, ok := c.where[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: tensor %.200q: %w", c.path, name, ErrNoTensor)
+	}
+	return f, nil
+}
+
+// openShards opens the shards that weights (tensor to shard) names and checks
+// them against it.
+func (c *Checkpoint) openShards(index string, weights map[string]string) error {
+	shards := slices.Compact(slices.Sorted(maps.Values(weights)))
+	var missing []string
+	for _, shard := range shards {
+		f, err := Open(filepath.Join(c.path, shard))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, shard)
+		case err != nil:
+			return err
+		default:
+			c.shards[shard] = f
+		}
+	}
+	if len(missing) > 0 {
+		return &FormatError{Path: index, Msg: "missing shards: " + list(missing)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		f := c.shards[weights[name]]
+		if _, ok := f.entries[name]; !ok {
+			missing = append(missing, fmt.Sprintf("%.200q in %s", name, weights[name]))
+		}
+		c.where[name] = f
+	}
+	if len(missing) > 0 {
+		return &FormatError{Path: index, Msg: "missing tensors: " + list(missing)}
+	}
+	for _, shard := range shards {
+		for _, name := range c.shards[shard].Names() {
+			if weights[name] != shard {
+				missing = append(missing, fmt.Sprintf("%.200q of %s", name, shard))
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return &FormatError{Path: index, Msg: "tensors that the index does not list: " + list(missing)}
+	}
+	return nil
+}
+
+// list names the first of many things.
+func list(names []string) string {
+	const most = 8
+	if extra := len(names) - most; extra > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), extra)
+	}
+	return strings.Join(names, ", ")
+}
+
+// readIndex returns the shard of every tensor.
+func readIndex(path string) (map[string]string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, &FormatError{Path: path, Msg: "not a regular file"}
+	case info.Size() > maxHeader:
+		return nil, &FormatError{Path: path, Msg: fmt.Sprintf("%d bytes, more than %d", info.Size(), maxHeader)}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := parseIndex(text)
+	return weights, at(path, err)
+}
+
+func parseIndex(text []byte) (map[string]string, error) {
+	c, err := newCursor(text)
+	if err != nil {
+		return nil, malformed("", "%v", err)
+	}
+	weights := map[string]string{}
+	err = c.object(func(key string) error {
+		if key != "weight_map" {
+			c.skip()
+			return nil
+		}
+		if err := c.stringMap(weights); err != nil {
+			return fmt.Errorf("weight_map: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, malformed("", "%v", err)
+	}
+	if len(weights) == 0 {
+		return nil, malformed("", "weight_map is missing or empty")
+	}
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		shard := weights[name]
+		if !filepath.IsLocal(shard) || shard == "." || strings.ContainsAny(shard, `/\:`) || strings.ContainsRune(shard, 0) {
+			return nil, malformed(name, "shard %.200q is not the name of a file in this directory", shard)
+		}
+	}
+	return weights, nil
+}

@@ -1,0 +1,138 @@
+package safetensors
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/otfuse/otfuse/internal/atomicfile"
+)
+
+// Write writes tensors in canonical form: wide element types first, names
+// sorted within a type, a header padded to a multiple of 8 bytes. Equal input
+// gives equal bytes, and every tensor is aligned to its element size.
+// Checkpoints that PyTorch is to load carry the metadata {"format": "pt"}; nil
+// or empty metadata is left out.
+func Write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
+	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
+		return cmp.Or(cmp.Compare(tensors[a].DType.rank(), tensors[b].DType.rank()), cmp.Compare(a, b))
+	})
+	head, err := encodeHeader(names, tensors, metadata)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(head); err != nil {
+		return fmt.Errorf("safetensors: header: %w", err)
+	}
+	for _, name := range names {
+		if _, err := w.Write(tensors[name].Data); err != nil {
+			return fmt.Errorf("safetensors: tensor %.200q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// WriteFile writes a file as [Write] does, atomically: whoever opens path sees
+// the old content or the new one.
+func WriteFile(path string, tensors map[string]Tensor, metadata map[string]string) error {
+	return atomicfile.WriteFile(path, func(w io.Writer) error {
+		return Write(w, tensors, metadata)
+	})
+}
+
+// encodeHeader returns the length prefix and the padded header.
+func encodeHeader(names []string, tensors map[string]Tensor, metadata map[string]string) ([]byte, error) {
+	var b bytes.Buffer
+	b.Write(make([]byte, 8))
+	b.WriteByte('{')
+	if len(metadata) > 0 {
+		if err := encodeMetadata(&b, metadata); err != nil {
+			return nil, err
+		}
+	}
+	var begin int64
+	for _, name := range names {
+		end, err := encodeEntry(&b, name, tensors[name], begin)
+		if err != nil {
+			return nil, err
+		}
+		begin = end
+	}
+	b.WriteByte('}')
+	for b.Len()%8 != 0 {
+		b.WriteByte(' ')
+	}
+	head := b.Bytes()
+	n := len(head) - 8
+	if n > maxHeader {
+		return nil, malformed("", "header of %d bytes, more than %d", n, maxHeader)
+	}
+	binary.LittleEndian.PutUint64(head, uint64(n))
+	return head, nil
+}
+
+func encodeMetadata(b *bytes.Buffer, metadata map[string]string) error {
+	encodeKey(b, metadataKey)
+	b.WriteByte('{')
+	for i, key := range slices.Sorted(maps.Keys(metadata)) {
+		if !utf8.ValidString(key) || !utf8.ValidString(metadata[key]) {
+			return malformed("", "metadata %.200q is not UTF-8", key)
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		encodeString(b, key)
+		b.WriteByte(':')
+		encodeString(b, metadata[key])
+	}
+	b.WriteByte('}')
+	return nil
+}
+
+// encodeEntry appends the description of a tensor whose data start at begin and
+// returns where they end.
+func encodeEntry(b *bytes.Buffer, name string, t Tensor, begin int64) (end int64, err error) {
+	if name == metadataKey || !utf8.ValidString(name) {
+		return 0, malformed(name, "not a name that a tensor can have")
+	}
+	if _, err := t.Len(); err != nil {
+		return 0, malformed(name, "%s", err.(*FormatError).Msg)
+	}
+	if int64(len(t.Data)) > math.MaxInt64-begin {
+		return 0, malformed(name, "the tensors together are too large")
+	}
+	end = begin + int64(len(t.Data))
+	encodeKey(b, name)
+	fmt.Fprintf(b, `{"dtype":"%s","shape":[`, t.DType)
+	for i, n := range t.Shape {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(b, "%d", n)
+	}
+	fmt.Fprintf(b, `],"data_offsets":[%d,%d]}`, begin, end)
+	return end, nil
+}
+
+// encodeKey starts a member of the top-level object.
+func encodeKey(b *bytes.Buffer, key string) {
+	if b.Len() > 9 { // the length prefix and the opening brace
+		b.WriteByte(',')
+	}
+	encodeString(b, key)
+	b.WriteByte(':')
+}
+
+func encodeString(b *bytes.Buffer, s string) {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s)         // a string into a buffer: neither can fail
+	b.Truncate(b.Len() - 1) // the newline that Encode adds
+}
