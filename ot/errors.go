@@ -1,0 +1,68 @@
+package ot
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Reasons an input is no transport problem, for use with [errors.Is].
+var (
+	ErrShape      = errors.New("shapes do not fit")
+	ErrNotFinite  = errors.New("not a finite number")
+	ErrNegative   = errors.New("negative")
+	ErrEmpty      = errors.New("no mass")
+	ErrUnbalanced = errors.New("total masses differ")
+	ErrOption     = errors.New("option out of range")
+)
+
+// InvalidError reports the entry that makes an input no transport problem.
+//
+// It wraps one of the sentinels [ErrShape], [ErrNotFinite], [ErrNegative],
+// [ErrEmpty], [ErrUnbalanced], [ErrOption].
+type InvalidError struct {
+	Field    string  // "Cost", "A", "B", "Reg", …
+	Row, Col int     // the entry; -1 where there is none
+	Value    float64 // the offending value, if there is one
+	Detail   string  // what was expected, may be empty
+	Err      error   // the sentinel
+}
+
+// Error implements the error interface.
+func (e *InvalidError) Error() string {
+	at := e.Field
+	switch {
+	case e.Row >= 0 && e.Col >= 0:
+		at = fmt.Sprintf("%s[%d,%d] = %g", e.Field, e.Row, e.Col, e.Value)
+	case e.Row >= 0:
+		at = fmt.Sprintf("%s[%d] = %g", e.Field, e.Row, e.Value)
+	}
+	if e.Detail != "" {
+		return fmt.Sprintf("ot: %s: %v: %s", at, e.Err, e.Detail)
+	}
+	return fmt.Sprintf("ot: %s: %v", at, e.Err)
+}
+
+// Unwrap returns the sentinel.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+// NotConverged is an error that comes with the best plan reached: an iteration
+// stopped while the marginals of the plan were off by more than its tolerance.
+type NotConverged struct {
+	Iterations int     // done
+	Residual   float64 // marginal error of the plan, L1, relative to the total mass
+}
+
+// Error implements the error interface.
+func (e *NotConverged) Error() string {
+	return fmt.Sprintf("ot: marginals off by %.2g after %d iterations", e.Residual, e.Iterations)
+}
+
+// invalid builds an error about a whole field.
+func invalid(field string, err error, format string, args ...any) *InvalidError {
+	return &InvalidError{Field: field, Row: -1, Col: -1, Err: err, Detail: fmt.Sprintf(format, args...)}
+}
+
+// badEntry builds an error about one entry; col is -1 for vectors.
+func badEntry(field string, row, col int, v float64, err error) *InvalidError {
+	return &InvalidError{Field: field, Row: row, Col: col, Value: v, Err: err}
+}

@@ -1,0 +1,265 @@
+package ot
+
+import (
+	"context"
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+const (
+	reach  = 1e50 // scalings beyond it, or its inverse, are absorbed
+	lowest = -600 // exponents below it are zero in the kernel
+	faint  = -45  // exponents below it do not count in a sum of 1 and more
+)
+
+// kernel is the coupling of a scaling iteration,
+//
+//	Pᵢⱼ = uᵢ Kᵢⱼ vⱼ,  Kᵢⱼ = exp((fᵢ + gⱼ − Cᵢⱼ) / ε)
+//
+// for masses a, b with total 1. An iteration is one pass over K: rows, which
+// also gathers what columns needs.
+type kernel struct {
+	ctx  context.Context
+	in   *instance
+	n, m int
+	reg  float64 // ε
+	a, b []float64
+	f, g []float64 // potentials, units of the cost
+	k    []float64 // [n × m]
+	u, v []float64
+	part []float64 // sums over the columns of every block of rows [parts × m]
+	cuts int       // blocks of rows
+	sums []float64 // of the columns, Kᵀu
+	errs []float64 // row errors, or scratch
+
+	count int // iterations done
+
+	// state before the last update of the rows
+	oldU, oldF []float64
+	rebuilt    bool
+}
+
+// newKernel starts from the largest potentials with f + g ≤ C: every row and
+// column then has an entry Cᵢⱼ = fᵢ + gⱼ, for any ε.
+func newKernel(ctx context.Context, in *instance) *kernel {
+	n, m := in.n, in.m
+	vec := func(k int) []float64 { return make([]float64, k) }
+	k := &kernel{
+		ctx: ctx, in: in, n: n, m: m, a: vec(n), b: vec(m), f: inf(n), g: inf(m), k: vec(n * m),
+		u: vec(n), v: vec(m), sums: vec(m), errs: vec(max(n, m)), oldU: vec(n), oldF: vec(n),
+		cuts: min(n, 1+n*m/(2*grain), 32),
+	}
+	k.part = vec(k.cuts * m)
+	floats.ScaleTo(k.a, 1/floats.Sum(in.a), in.a)
+	floats.ScaleTo(k.b, 1/floats.Sum(in.b), in.b)
+	for i := range n {
+		for _, c := range k.cost(i) {
+			k.f[i] = min(k.f[i], c)
+		}
+	}
+	for i, f := range k.f {
+		for j, c := range k.cost(i) {
+			k.g[j] = min(k.g[j], c-f)
+		}
+	}
+	fill(k.u, 1)
+	fill(k.v, 1)
+	return k
+}
+
+func (k *kernel) cost(i int) []float64 { return k.in.cost[i*k.m : (i+1)*k.m] }
+func (k *kernel) row(i int) []float64  { return k.k[i*k.m : (i+1)*k.m] }
+
+func fill(x []float64, v float64) {
+	for i := range x {
+		x[i] = v
+	}
+}
+
+// set changes ε.
+func (k *kernel) set(reg float64) error {
+	k.absorb()
+	k.reg = reg
+	return k.build()
+}
+
+// absorb moves the scalings into the potentials.
+func (k *kernel) absorb() {
+	for i, u := range k.u {
+		k.f[i] += k.reg * math.Log(u)
+	}
+	for j, v := range k.v {
+		k.g[j] += k.reg * math.Log(v)
+	}
+	fill(k.u, 1)
+	fill(k.v, 1)
+}
+
+// build computes K and its column sums from the potentials.
+func (k *kernel) build() error {
+	return k.pass(func(i int, sums []float64) {
+		row, f := k.row(i), k.f[i]
+		for j, c := range k.cost(i) {
+			e := 0.0
+			if x := (f + k.g[j] - c) / k.reg; x > lowest {
+				e = math.Exp(x)
+			}
+			row[j] = e
+			sums[j] += e
+		}
+	})
+}
+
+// pass calls f once for every row, with the sums of its block to add to.
+func (k *kernel) pass(f func(i int, sums []float64)) error {
+	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
+		sums := k.part[b*k.m : (b+1)*k.m]
+		fill(sums, 0)
+		lo, hi := span(k.n, k.cuts, b)
+		for i := lo; i < hi; i++ {
+			f(i, sums)
+		}
+	})
+	fill(k.sums, 0)
+	for b := range k.cuts {
+		floats.Add(k.sums, k.part[b*k.m:(b+1)*k.m])
+	}
+	return err
+}
+
+// rows scales the rows to their masses, uᵢ ← uᵢ (aᵢ/(uᵢ (Kv)ᵢ))^ω, and returns
+// the L1 error that they had before.
+func (k *kernel) rows(omega float64) (float64, error) {
+	copy(k.oldU, k.u)
+	k.rebuilt = false
+	err := k.pass(func(i int, sums []float64) {
+		row := k.row(i)
+		s := floats.Dot(row, k.v)
+		k.errs[i] = math.Abs(k.u[i]*s - k.a[i])
+		k.u[i] = rescale(k.u[i], k.a[i], s, omega)
+		floats.AddScaled(sums, k.u[i], row)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if held(k.u) {
+		return floats.Sum(k.errs[:k.n]), nil
+	}
+	copy(k.u, k.oldU)
+	k.absorb()
+	copy(k.oldF, k.f)
+	k.rebuilt = true
+	if err := k.logRows(); err != nil {
+		return 0, err
+	}
+	return floats.Sum(k.errs[:k.n]), k.build()
+}
+
+// keep goes back to the rows before their last update.
+func (k *kernel) keep() error {
+	if !k.rebuilt {
+		copy(k.u, k.oldU)
+		return nil
+	}
+	copy(k.f, k.oldF)
+	return k.build()
+}
+
+// columns scales the columns to their masses, vⱼ ← vⱼ (bⱼ/(vⱼ (Kᵀu)ⱼ))^ω.
+func (k *kernel) columns(omega float64) error {
+	old := append(k.errs[:0], k.v...)
+	for j, s := range k.sums {
+		k.v[j] = rescale(k.v[j], k.b[j], s, omega)
+	}
+	if held(k.v) {
+		return nil
+	}
+	copy(k.v, old)
+	k.absorb()
+	if err := k.logColumns(); err != nil {
+		return err
+	}
+	return k.build()
+}
+
+// rescale is x (w/(x s))^ω.
+func rescale(x, w, s, omega float64) float64 {
+	if omega == 1 {
+		return w / s
+	}
+	return x * math.Exp(omega*math.Log(w/s/x))
+}
+
+// held reports whether all scalings are within reach.
+func held(x []float64) bool {
+	for _, v := range x {
+		if !(v < reach && v > 1/reach) {
+			return false
+		}
+	}
+	return true
+}
+
+// logRows sets fᵢ = ε (log aᵢ − log Σⱼ exp((gⱼ − Cᵢⱼ)/ε)).
+func (k *kernel) logRows() error {
+	return blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
+		lo, hi := span(k.n, k.cuts, b)
+		for i := lo; i < hi; i++ {
+			row, top := k.cost(i), math.Inf(-1)
+			for j, c := range row {
+				top = max(top, k.g[j]-c)
+			}
+			var s float64
+			for j, c := range row {
+				if x := (k.g[j] - c - top) / k.reg; x > faint {
+					s += math.Exp(x)
+				}
+			}
+			f := k.reg*(math.Log(k.a[i])-math.Log(s)) - top
+			k.errs[i] = k.a[i] * math.Abs(math.Expm1((k.f[i]-f)/k.reg))
+			k.f[i] = f
+		}
+	})
+}
+
+// logColumns sets gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), by strips of
+// columns so that it, too, runs along rows.
+func (k *kernel) logColumns() error {
+	const strip = 256
+	return blocks(k.ctx, (k.m+strip-1)/strip, k.n*k.m, func(b int) {
+		lo, hi := b*strip, min(k.m, (b+1)*strip)
+		top, s := make([]float64, hi-lo), make([]float64, hi-lo)
+		fill(top, math.Inf(-1))
+		for i, f := range k.f {
+			for j, c := range k.cost(i)[lo:hi] {
+				top[j] = max(top[j], f-c)
+			}
+		}
+		for i, f := range k.f {
+			for j, c := range k.cost(i)[lo:hi] {
+				if x := (f - c - top[j]) / k.reg; x > faint {
+					s[j] += math.Exp(x)
+				}
+			}
+		}
+		for j := range s {
+			k.g[lo+j] = k.reg*(math.Log(k.b[lo+j])-math.Log(s[j])) - top[j]
+		}
+	})
+}
+
+// coupling returns P for the masses of the instance, in the place of K.
+func (k *kernel) coupling() ([]float64, error) {
+	total := floats.Sum(k.in.a)
+	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
+		lo, hi := span(k.n, k.cuts, b)
+		for i := lo; i < hi; i++ {
+			row, u := k.row(i), k.u[i]*total
+			for j, v := range k.v {
+				row[j] *= u * v
+			}
+		}
+	})
+	return k.k, err
+}

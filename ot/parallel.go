@@ -1,0 +1,45 @@
+package ot
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// grain is the number of matrix entries below which one goroutine is faster.
+const grain = 1 << 15
+
+// blocks runs f for every block 0 … k-1 and returns the error of ctx. How the
+// blocks fall on processors is left open, so f must write to places of its own
+// and the cut into blocks must not depend on GOMAXPROCS.
+func blocks(ctx context.Context, k, entries int, f func(block int)) error {
+	workers := min(k, runtime.GOMAXPROCS(0))
+	if workers < 2 || entries < grain {
+		for b := range k {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			f(b)
+		}
+		return nil
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for {
+				b := int(next.Add(1)) - 1
+				if b >= k || ctx.Err() != nil {
+					return
+				}
+				f(b)
+			}
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// span returns the part of 0 … n-1 that is block b of k.
+func span(n, k, b int) (lo, hi int) { return n * b / k, n * (b + 1) / k }

@@ -1,0 +1,241 @@
+package ot
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// exact is how far a plan may be from a permutation to be read as one.
+const exact = 1e-9
+
+// Plan couples n source units with m target units.
+//
+// It holds a coupling P [n × m] and the marginals a [n], b [m] it was made for.
+// The zero Plan is the identity: both sides share one basis, whatever its
+// size. Plans are not changed once made.
+type Plan struct {
+	mass *mat.Dense
+	a, b []float64
+}
+
+// NewPlan returns the plan with a copy of the coupling mass [n × m] and of the
+// marginals a [n], b [m]; nil marginals are uniform with total 1.
+//
+// The sums of mass need not equal the marginals, nor the totals of a and b
+// each other: [Plan.Push] and [Plan.Pull] divide by what is given here. Entries
+// that are negative or not finite, a coupling or a marginal without mass, and
+// shapes that do not fit give an [*InvalidError].
+func NewPlan(mass *mat.Dense, a, b []float64) (Plan, error) {
+	if mass == nil || mass.IsEmpty() {
+		return Plan{}, invalid("Mass", ErrShape, "empty")
+	}
+	n, m := mass.Dims()
+	a, _, err := masses("A", a, n)
+	if err != nil {
+		return Plan{}, err
+	}
+	if b, _, err = masses("B", b, m); err != nil {
+		return Plan{}, err
+	}
+	own := mat.DenseCopyOf(mass)
+	var top float64
+	for i := range n {
+		for j, v := range own.RawRowView(i) {
+			switch {
+			case math.IsNaN(v) || math.IsInf(v, 0):
+				return Plan{}, badEntry("Mass", i, j, v, ErrNotFinite)
+			case v < 0:
+				return Plan{}, badEntry("Mass", i, j, v, ErrNegative)
+			}
+			top = max(top, v)
+		}
+	}
+	if top == 0 {
+		return Plan{}, invalid("Mass", ErrEmpty, "%d × %d zeros", n, m)
+	}
+	return Plan{mass: own, a: a, b: b}, nil
+}
+
+// Permute returns the plan in which target j takes source perm[j], with uniform
+// marginals: P[perm[j], j] = 1/n. A perm that is no permutation of 0 … n-1
+// gives an [*InvalidError].
+func Permute(perm []int) (Plan, error) {
+	n := len(perm)
+	if n == 0 {
+		return Plan{}, invalid("perm", ErrShape, "empty")
+	}
+	mass, seen := mat.NewDense(n, n, nil), make([]bool, n)
+	for j, i := range perm {
+		if i < 0 || i >= n || seen[i] {
+			e := badEntry("perm", j, -1, float64(i), ErrShape)
+			e.Detail = "not a permutation"
+			return Plan{}, e
+		}
+		seen[i] = true
+		mass.Set(i, j, 1/float64(n))
+	}
+	return Plan{mass: mass, a: uniform(n), b: uniform(n)}, nil
+}
+
+// IsIdentity reports whether p is the zero Plan.
+func (p Plan) IsIdentity() bool { return p.mass == nil }
+
+// Dims returns the numbers of source and target units, 0 and 0 for the
+// identity.
+func (p Plan) Dims() (n, m int) { return len(p.a), len(p.b) }
+
+// Mass returns the coupling P [n × m], to be read only, or nil for the
+// identity.
+func (p Plan) Mass() mat.Matrix {
+	if p.mass == nil {
+		return nil
+	}
+	return p.mass
+}
+
+// Marginals returns copies of the masses a [n] and b [m] that the plan was made
+// for, nil for the identity.
+func (p Plan) Marginals() (a, b []float64) {
+	return append([]float64(nil), p.a...), append([]float64(nil), p.b...)
+}
+
+// Push returns P diag(1/b) [n × m], whose columns sum to one: each target unit
+// as a convex combination of source units. Columns with bⱼ = 0 are zero. It is
+// nil for the identity.
+func (p Plan) Push() *mat.Dense {
+	if p.mass == nil {
+		return nil
+	}
+	out := mat.DenseCopyOf(p.mass)
+	for i := range p.a {
+		row := out.RawRowView(i)
+		for j := range row {
+			row[j] = share(row[j], p.b[j])
+		}
+	}
+	return out
+}
+
+// Pull returns diag(1/a) P [n × m], whose rows sum to one: each source unit as
+// a convex combination of target units. Rows with aᵢ = 0 are zero. It is nil
+// for the identity.
+func (p Plan) Pull() *mat.Dense {
+	if p.mass == nil {
+		return nil
+	}
+	out := mat.DenseCopyOf(p.mass)
+	for i, w := range p.a {
+		row := out.RawRowView(i)
+		for j := range row {
+			row[j] = share(row[j], w)
+		}
+	}
+	return out
+}
+
+// share is v/w, and 0 where there is no mass to share.
+func share(v, w float64) float64 {
+	if w == 0 {
+		return 0
+	}
+	return v / w
+}
+
+// Permutation returns perm [n], where target j takes source perm[j], and true
+// if the plan moves every unit as a whole, to 1e-9 of its mass. The identity
+// has no size and gives false.
+func (p Plan) Permutation() ([]int, bool) {
+	n, m := p.Dims()
+	if n == 0 || n != m {
+		return nil, false
+	}
+	perm, taken := make([]int, n), make([]bool, n)
+	for i := range n {
+		for j, v := range p.mass.RawRowView(i) {
+			push, pull := share(v, p.b[j]), share(v, p.a[i])
+			switch {
+			case push <= exact && pull <= exact:
+			case math.Abs(push-1) <= exact && math.Abs(pull-1) <= exact && !taken[j]:
+				perm[j], taken[j] = i, true
+			default:
+				return nil, false
+			}
+		}
+	}
+	seen := make([]bool, n)
+	for j, i := range perm {
+		if !taken[j] || seen[i] {
+			return nil, false
+		}
+		seen[i] = true
+	}
+	return perm, true
+}
+
+// Cost returns ⟨P, C⟩ = Σᵢⱼ Pᵢⱼ Cᵢⱼ in units of the cost c [n × m], for the
+// identity the mean of the diagonal of a square c, and NaN if c does not fit.
+func (p Plan) Cost(c mat.Matrix) float64 {
+	data, r, w, err := rowMajor("Cost", c)
+	n, m := p.Dims()
+	if err != nil || r == 0 || (n > 0 && (r != n || w != m)) || (n == 0 && r != w) {
+		return math.NaN()
+	}
+	var s float64
+	if n == 0 {
+		for i := range r {
+			s += data[i*w+i]
+		}
+		return s / float64(r)
+	}
+	for i := range n {
+		var t float64
+		for j, v := range p.mass.RawRowView(i) {
+			if v != 0 { // so that a cost too large to move at stays out
+				t += v * data[i*m+j]
+			}
+		}
+		s += t
+	}
+	return s
+}
+
+// Entropy returns -Σᵢⱼ pᵢⱼ log pᵢⱼ in nats, where p is P divided by its total:
+// log n for a permutation of n units, 0 for the identity, which has no size.
+func (p Plan) Entropy() float64 {
+	total := p.total()
+	var s float64
+	for i := range p.a {
+		for _, v := range p.mass.RawRowView(i) {
+			if q := v / total; q > 0 {
+				s -= q * math.Log(q)
+			}
+		}
+	}
+	return s
+}
+
+// Diagonal returns the share of the mass that stays on its index,
+// Σᵢ Pᵢᵢ / Σᵢⱼ Pᵢⱼ, and 1 for the identity.
+func (p Plan) Diagonal() float64 {
+	if p.mass == nil {
+		return 1
+	}
+	var s float64
+	for i := range min(len(p.a), len(p.b)) {
+		s += p.mass.At(i, i)
+	}
+	return s / p.total()
+}
+
+func (p Plan) total() float64 {
+	var s float64
+	for i := range p.a {
+		var t float64
+		for _, v := range p.mass.RawRowView(i) {
+			t += v
+		}
+		s += t
+	}
+	return s
+}

@@ -1,0 +1,132 @@
+package ot
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// Scaled is a metric whose costs are brought to another scale.
+type Scaled struct {
+	Metric Metric
+	By     Scale // nil leaves the costs as they are
+}
+
+// Cost implements [Metric].
+func (s Scaled) Cost(g Gram) (*mat.Dense, error) {
+	if s.Metric == nil {
+		return nil, invalid("Metric", ErrOption, "nil")
+	}
+	c, err := s.Metric.Cost(g)
+	if err != nil {
+		return nil, err
+	}
+	if s.By != nil {
+		s.By.Apply(c)
+	}
+	return c, nil
+}
+
+// Scale changes the scale of a cost [n × m] in place. It keeps finite
+// non-negative costs finite and non-negative, and zero costs zero.
+type Scale interface {
+	Apply(cost *mat.Dense)
+}
+
+// Max divides costs by the largest one: C / max C. Zero costs stay.
+type Max struct{}
+
+// Apply implements [Scale].
+func (Max) Apply(c *mat.Dense) {
+	var top float64
+	each(c, func(v float64) float64 { top = max(top, v); return v })
+	divide(c, top)
+}
+
+// Mean divides costs by their mean: C nm / ΣC. Zero costs stay.
+type Mean struct{}
+
+// Apply implements [Scale].
+func (Mean) Apply(c *mat.Dense) {
+	n, m := c.Dims()
+	size := float64(n) * float64(m)
+	var s float64
+	each(c, func(v float64) float64 { s += v / size; return v })
+	divide(c, s)
+}
+
+// Median divides costs by their lower median, the ⌈nm/2⌉-th smallest. Costs
+// whose median is zero stay.
+type Median struct{}
+
+// Apply implements [Scale].
+func (Median) Apply(c *mat.Dense) {
+	n, m := c.Dims()
+	if n*m == 0 {
+		return
+	}
+	all := make([]float64, 0, n*m)
+	each(c, func(v float64) float64 { all = append(all, v); return v })
+	divide(c, nth(all, (n*m-1)/2))
+}
+
+// Log replaces costs by log(1 + C).
+type Log struct{}
+
+// Apply implements [Scale].
+func (Log) Apply(c *mat.Dense) { each(c, math.Log1p) }
+
+// divide divides by s unless that would leave the finite numbers.
+func divide(c *mat.Dense, s float64) {
+	if !(s > 0) || math.IsInf(s, 0) {
+		return
+	}
+	each(c, func(v float64) float64 { return min(v/s, math.MaxFloat64) })
+}
+
+func each(c *mat.Dense, f func(float64) float64) {
+	if c == nil || c.IsEmpty() {
+		return
+	}
+	n, _ := c.Dims()
+	for i := range n {
+		row := c.RawRowView(i)
+		for j, v := range row {
+			row[j] = f(v)
+		}
+	}
+}
+
+// nth returns the k-th smallest entry of x, counted from 0, and reorders x. Any
+// pivot is right; the median of three keeps sorted input fast.
+func nth(x []float64, k int) float64 {
+	lo, hi := 0, len(x)-1
+	for lo < hi {
+		p := median3(x[lo], x[lo+(hi-lo)/2], x[hi])
+		i, j := lo, hi
+		for i <= j {
+			for x[i] < p {
+				i++
+			}
+			for x[j] > p {
+				j--
+			}
+			if i <= j {
+				x[i], x[j] = x[j], x[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			hi = j
+		case k >= i:
+			lo = i
+		default:
+			return x[k]
+		}
+	}
+	return x[lo]
+}
+
+func median3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }

@@ -1,0 +1,139 @@
+package ot
+
+import (
+	"context"
+	"math"
+)
+
+// Defaults of [Sinkhorn].
+const (
+	DefaultReg     = 0.05
+	DefaultTol     = 1e-9
+	DefaultMaxIter = 10000
+)
+
+// Sinkhorn solves the transport problem with entropic regularisation.
+//
+//	min ⟨P, C⟩ + ε Σᵢⱼ Pᵢⱼ (log Pᵢⱼ − 1)   over P 1 = a,  Pᵀ 1 = b
+//	Pᵢⱼ = exp((fᵢ + gⱼ − Cᵢⱼ) / ε)
+//
+// It scales a kernel and absorbs the scalings into the potentials f, g before
+// they leave the range of floating point; where that is too late it takes a
+// step in the log domain, so that no ε underflows. Small ε is approached from
+// large ones, and the scaling is over-relaxed by what its own convergence rate
+// suggests. Iterations count one update of both sides, over all ε.
+//
+// A reg, tolerance or number of iterations that is negative or not finite, and
+// a cost beyond 1e15 reg, give an [*InvalidError].
+//
+// Cuturi, "Sinkhorn distances" (2013); Schmitzer, "Stabilized sparse scaling
+// algorithms for entropy regularized transport problems" (2019); Lehmann, von
+// Renesse, Sambale and Uschmajew, "A note on overrelaxation in the Sinkhorn
+// algorithm" (2022).
+type Sinkhorn struct {
+	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
+	Tol     float64 // L1 error of either marginal, relative to the total mass; 0 means DefaultTol
+	MaxIter int     // 0 means DefaultMaxIter
+}
+
+// Solve implements [Solver]. If MaxIter is not enough the plan comes with a
+// [*NotConverged]; its columns still sum to b.
+func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
+	if err := s.fill(); err != nil {
+		return Plan{}, err
+	}
+	in, err := loadBalanced(p)
+	if err != nil {
+		return Plan{}, err
+	}
+	if in.top/s.Reg > 1e15 {
+		return Plan{}, invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", s.Reg, in.top)
+	}
+	k := newKernel(ctx, in)
+	if err := s.anneal(k); err != nil {
+		return Plan{}, err
+	}
+	mass, err := k.coupling()
+	if err != nil {
+		return Plan{}, err
+	}
+	plan := in.plan(mass)
+	if res := in.residual(mass); !(res <= s.Tol) {
+		return plan, &NotConverged{Iterations: k.count, Residual: res}
+	}
+	return plan, nil
+}
+
+// fill checks the options and puts the defaults in.
+func (s *Sinkhorn) fill() error {
+	switch {
+	case !(s.Reg >= 0) || math.IsInf(s.Reg, 0):
+		return invalid("Reg", ErrOption, "%g", s.Reg)
+	case !(s.Tol >= 0) || math.IsInf(s.Tol, 0):
+		return invalid("Tol", ErrOption, "%g", s.Tol)
+	case s.MaxIter < 0:
+		return invalid("MaxIter", ErrOption, "%d", s.MaxIter)
+	}
+	if s.Reg == 0 {
+		s.Reg = DefaultReg
+	}
+	if s.Tol == 0 {
+		s.Tol = DefaultTol
+	}
+	if s.MaxIter == 0 {
+		s.MaxIter = DefaultMaxIter
+	}
+	return nil
+}
+
+const (
+	mild   = 20.0 // cost over ε up to which no annealing is needed
+	shrink = 4.0  // of ε from one stage to the next
+	rough  = 0.01 // tolerance of the stages before the last
+	brief  = 50   // iterations of those stages
+)
+
+// anneal solves for a falling sequence of ε that ends at s.Reg, each from the
+// potentials of the one before.
+func (s Sinkhorn) anneal(k *kernel) error {
+	for reg := s.Reg * math.Pow(shrink, s.stages(k.in.top)); reg > s.Reg*1.001; reg /= shrink {
+		if err := k.set(reg); err != nil {
+			return err
+		}
+		r := relaxation{tol: rough, limit: min(k.count+brief, s.MaxIter/2)}
+		if err := r.run(k); err != nil {
+			return err
+		}
+	}
+	if err := k.set(s.Reg); err != nil {
+		return err
+	}
+	r := relaxation{tol: s.Tol, limit: s.MaxIter}
+	return r.run(k)
+}
+
+func (s Sinkhorn) stages(top float64) float64 {
+	if top <= mild*s.Reg {
+		return 0
+	}
+	return math.Ceil(math.Log(top/(mild*s.Reg)) / math.Log(shrink))
+}
+
+// residual is the larger L1 error of the two marginals, relative to the mass.
+func (in *instance) residual(mass []float64) float64 {
+	cols := make([]float64, in.m)
+	var total, rows, errs float64
+	for i, a := range in.a {
+		var sum float64
+		for j, v := range mass[i*in.m : (i+1)*in.m] {
+			sum += v
+			cols[j] += v
+		}
+		total += a
+		rows += math.Abs(sum - a)
+	}
+	for j, b := range in.b {
+		errs += math.Abs(cols[j] - b)
+	}
+	return max(rows, errs) / total
+}
