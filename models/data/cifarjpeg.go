@@ -66,7 +66,9 @@ func (t tree) recordSlots(order []string, labels []byte, dir string) (slots map[
 		return nil, nil, nil, t.fail("order.txt", -1, errors.New("an image occurs twice"))
 	}
 	for _, s := range []*Set{train, test} {
-		s.Pixels = make([]byte, s.Len()*s.dim())
+		if err := s.allocate(); err != nil {
+			return nil, nil, nil, t.fail("", -1, err)
+		}
 	}
 	return slots, train, test, nil
 }
@@ -112,6 +114,15 @@ func (t tree) texts(ctx context.Context, names ...string) (map[string]text, erro
 // newSet returns a set of n images without content.
 func newSet(n, h, w int, classes []string) *Set {
 	return &Set{Pixels: make([]byte, n*3*h*w), Labels: make([]int32, n), C: 3, H: h, W: w, Classes: classes}
+}
+
+// allocate makes room for the pixels of all labels.
+func (s *Set) allocate() error {
+	if int64(s.Len())*int64(s.dim()) > maxPixels {
+		return fmt.Errorf("%d images of %d×%d pixels do not fit into memory", s.Len(), s.W, s.H)
+	}
+	s.Pixels = make([]byte, s.Len()*s.dim())
+	return nil
 }
 
 func cifar10Classes() []string {

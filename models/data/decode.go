@@ -83,9 +83,7 @@ type decoder struct {
 func (d *decoder) one(j job) {
 	img, err := decode(j.raw)
 	if err == nil {
-		err = img.fit(j.slot)
-	}
-	if err == nil {
+		img.fit(j.slot)
 		return
 	}
 	d.mu.Lock()
@@ -101,12 +99,11 @@ func (d *decoder) failed() error {
 	return d.err
 }
 
-// fit writes the image into its slot.
-func (m rgb) fit(s slot) error {
+// fit writes the image into its slot, resized where its size is another.
+func (m rgb) fit(s slot) {
 	if m.h != s.set.H || m.w != s.set.W {
-		return fmt.Errorf("an image of %d×%d pixels, not %d×%d", m.w, m.h, s.set.W, s.set.H)
+		m = m.resize(s.set.H, s.set.W)
 	}
 	d := s.set.dim()
 	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.pix)
-	return nil
 }

@@ -3,40 +3,143 @@ package data
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strings"
 )
 
-// Progress is what the observer of a long operation is told.
-type Progress struct {
-	What        string // such as "decoding images"
-	Unit        string // of Done and Total: "images" or "bytes"
-	Done, Total int64  // Total is 0 where it is not known
+// source is a data set with a name of its own: where it is from and in which
+// forms it may be on this machine, the best first.
+type source struct {
+	name, title string
+	full        int // images of the whole set
+	remote      remote
+	forms       []edition
 }
 
-// Options of [Open]. The zero value is usable.
-type Options struct {
-	Dir     string         // folder that is searched first
-	Observe func(Progress) // called from one goroutine at a time; may be nil
+// edition is a form of a set on disk.
+type edition struct {
+	file string // file or folder
+	note string // added to the label
+	open func(ctx context.Context, path string, o Options) (train, test *Set, err error)
 }
 
-// Open reads the set with a name: "cifar10".
+func sources() []source {
+	ten := func(ctx context.Context, path string, _ Options) (*Set, *Set, error) { return OpenCIFAR10(ctx, path) }
+	hundred := func(ctx context.Context, path string, _ Options) (*Set, *Set, error) { return OpenCIFAR100(ctx, path) }
+	jpeg := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
+		return OpenCIFAR10JPEG(ctx, path, o.Observe)
+	}
+	tiny := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
+		return OpenImageFolder(ctx, path, o.size(), o.Observe)
+	}
+	return []source{
+		{
+			name: "cifar10", title: "CIFAR-10", full: 60_000,
+			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5: "c32a1d4ab5d03f1284b67883e8d87530"},
+			forms: []edition{
+				{"cifar-10-binary.tar.gz", "", ten}, {"cifar-10-batches-bin", "", ten},
+				{"cifar10-jpeg-q75.tar.gz", "JPEG q75", jpeg}, {"cifar10-jpeg-q75", "JPEG q75", jpeg},
+				{"cifar10-exact-6102-bin.tar.gz", "", ten},
+			},
+		}, {
+			name: "cifar100", title: "CIFAR-100", full: 60_000,
+			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5: "03b5dce01913d631647c71ecec9e9cb8"},
+			forms: []edition{
+				{"cifar-100-binary.tar.gz", "", hundred}, {"cifar-100-binary", "", hundred},
+				{"cifar100-exact-2033-bin.tar.gz", "", hundred},
+			},
+		}, {
+			name: "tinyimagenet", title: "Tiny ImageNet", full: 110_000,
+			remote: remote{url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", verify: verifyTiny},
+			forms: []edition{
+				{"tiny-imagenet-200.zip", "", tiny}, {"tiny-imagenet-200", "", tiny}, {"tiny-imagenet-200.tar.gz", "", tiny},
+				{"tiny-imagenet-20cls.tar.gz", "", tiny},
+			},
+		},
+	}
+}
+
+func lookup(name string, names []string) (source, error) {
+	for _, s := range sources() {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// archived lists the names that [Find] knows.
+func archived() []string {
+	var names []string
+	for _, s := range sources() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Names lists the names that [Open] knows: "cifar10", "cifar100",
+// "tinyimagenet", "imagefolder" and "shapes".
+func Names() []string { return append(archived(), "imagefolder", "shapes") }
+
+// Open returns the training and the test images of a set of [Names], found as
+// [Find] says; "imagefolder" is what [OpenImageFolder] reads at o.Dir, and
+// "shapes" is drawn by [Shapes].
 //
-// label is what results on the set must be called, such as "CIFAR-10 (JPEG
-// q75)".
+// label is what results on the set must be called: "CIFAR-10", or "CIFAR-10
+// (JPEG q75)" for the lossy copy, or "CIFAR-10 (6102 images)" for a part.
 func Open(ctx context.Context, name string, o Options) (train, test *Set, label string, err error) {
-	if name != "cifar10" {
-		return nil, nil, "", fmt.Errorf("data: no set is called %q; there is cifar10", name)
-	}
-	for _, dir := range []string{o.Dir, os.Getenv("OTFUSE_DATA")} {
-		if dir == "" {
-			continue
+	switch name {
+	case "shapes":
+		train, test = Shapes(shapesTrain, shapesTrainSeed), Shapes(shapesTest, shapesTestSeed)
+		return train, test, "shapes", ctx.Err()
+	case "imagefolder":
+		if o.Dir == "" {
+			return nil, nil, "", fmt.Errorf("data: imagefolder needs the folder or archive of images")
 		}
-		p := filepath.Join(dir, "cifar10-jpeg-q75.tar.gz")
-		if _, err := os.Stat(p); err == nil {
-			train, test, err = OpenCIFAR10JPEG(ctx, p, o.Observe)
-			return train, test, "CIFAR-10 (JPEG q75)", err
+		train, test, err = OpenImageFolder(ctx, o.Dir, o.size(), o.Observe)
+		if err != nil {
+			return nil, nil, "", err
 		}
+		return train, test, "images of " + filepath.Base(o.Dir), nil
 	}
-	return nil, nil, "", fmt.Errorf("data: %s: %w", name, ErrUnavailable)
+	s, err := lookup(name, Names())
+	if err != nil {
+		return nil, nil, "", err
+	}
+	where, e, err := s.find(ctx, o)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	train, test, err = e.open(ctx, where, o)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return train, test, s.label(e, train.Len()+test.Len()), nil
+}
+
+// The sets of Open("shapes") are as large as those of CIFAR-10.
+const (
+	shapesTrain, shapesTrainSeed = 50_000, 1
+	shapesTest, shapesTestSeed   = 10_000, 2
+)
+
+func (o Options) size() Size {
+	if o.Size == (Size{}) {
+		return Size{64, 64}
+	}
+	return o.Size
+}
+
+func (s source) label(e edition, images int) string {
+	var notes []string
+	if e.note != "" {
+		notes = append(notes, e.note)
+	}
+	if images != s.full {
+		notes = append(notes, fmt.Sprintf("%d images", images))
+	}
+	if len(notes) == 0 {
+		return s.title
+	}
+	return s.title + " (" + strings.Join(notes, ", ") + ")"
 }

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	maxEntry = 1 << 30 // bytes of any entry of an archive
-	maxImage = 64 << 20
-	maxText  = 16 << 20
-	maxFiles = 20_000_000
+	maxEntry  = 1 << 30 // bytes of any entry of an archive
+	maxImage  = 64 << 20
+	maxText   = 16 << 20
+	maxFiles  = 20_000_000
+	maxPixels = 64 << 30 // bytes of the pixels of one set
 )
 
 // tree is a folder, a .tar.gz or a .zip seen as a list of regular files.

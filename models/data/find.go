@@ -1,0 +1,124 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Options of [Open] and [Find]. The zero value is usable.
+type Options struct {
+	// Dir is the folder that is searched first and that downloads go to;
+	// empty means otfuse in the user's cache folder. For "imagefolder" it is
+	// the folder or archive of images itself.
+	Dir string
+	// Size is what the images of folders are scaled and cropped to; zero means
+	// 64×64 pixels. CIFAR and the shapes are always 32×32.
+	Size Size
+	// Client makes the requests of a download; nil means one that gives up
+	// connecting after ten seconds.
+	Client *http.Client
+	// Observe is told how far downloads and decoding are, never by two
+	// goroutines at a time. It may be nil.
+	Observe func(Progress)
+}
+
+// Progress is what the observer of a long operation is told.
+type Progress struct {
+	What        string // such as "decoding images"
+	Unit        string // of Done and Total: "images" or "bytes"
+	Done, Total int64  // Total is 0 where it is not known
+}
+
+// Find returns the path of the data set "cifar10", "cifar100" or
+// "tinyimagenet": of the first of its archives or folders in o.Dir, else in
+// $OTFUSE_DATA, else in otfuse under the user's cache folder. Where none of
+// them has it, the official archive is downloaded to o.Dir, or to the cache,
+// and verified; a download that was interrupted goes on where it stopped.
+//
+// The error has [ErrUnavailable] in its chain where the set is nowhere on this
+// machine and the download failed. A cancelled ctx gives its error.
+func Find(ctx context.Context, name string, o Options) (string, error) {
+	s, err := lookup(name, archived())
+	if err != nil {
+		return "", err
+	}
+	where, _, err := s.find(ctx, o)
+	return where, err
+}
+
+// find returns where a set is and which of its forms that is.
+func (s source) find(ctx context.Context, o Options) (string, edition, error) {
+	dirs, target, err := folders(o.Dir)
+	if err != nil {
+		return "", edition{}, err
+	}
+	for _, dir := range dirs {
+		for _, f := range s.forms {
+			where := filepath.Join(dir, f.file)
+			if _, err := os.Stat(where); err == nil {
+				return where, f, nil
+			}
+		}
+	}
+	where := filepath.Join(target, path.Base(s.remote.url))
+	err = newFetcher(o.Client, o.Observe).fetch(ctx, s.remote, where)
+	if ctx.Err() != nil {
+		return "", edition{}, fmt.Errorf("data: %s: %w", s.title, ctx.Err())
+	}
+	if err != nil {
+		return "", edition{}, fmt.Errorf("data: %s: %w: not in %s, and the download failed: %w",
+			s.title, ErrUnavailable, strings.Join(dirs, ", "), err)
+	}
+	return where, s.forms[0], nil
+}
+
+// folders lists where sets are looked for, and where downloads go to.
+func folders(dir string) (dirs []string, target string, err error) {
+	if dir != "" {
+		dirs = append(dirs, dir)
+	}
+	if env := os.Getenv("OTFUSE_DATA"); env != "" {
+		if !isDir(env) {
+			return nil, "", fmt.Errorf("data: OTFUSE_DATA is %s, which is not a folder", env)
+		}
+		dirs = append(dirs, env)
+	}
+	cache, err := os.UserCacheDir()
+	switch {
+	case err == nil:
+		dirs = append(dirs, filepath.Join(cache, "otfuse"))
+	case len(dirs) == 0:
+		return nil, "", fmt.Errorf("data: %w; set OTFUSE_DATA to the folder of the data sets", err)
+	}
+	if dir != "" {
+		return dirs, dir, nil
+	}
+	return dirs, dirs[len(dirs)-1], nil
+}
+
+// verifyTiny tells the archive of Tiny ImageNet, for which no checksum is
+// published, from another file: by its list of contents.
+func verifyTiny(ctx context.Context, where string) error {
+	t, err := openTree(where, 5)
+	if err != nil {
+		return err
+	}
+	l, err := t.list(ctx)
+	if err != nil {
+		return err
+	}
+	slots, _, test, err := l.slots(Size{1, 1})
+	if err != nil {
+		return err
+	}
+	if l.annotated == nil || len(slots) != 110_000 || len(test.Classes) != 200 {
+		return t.fail("", -1, errors.New("not the 110,000 labelled images of 200 classes"))
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package data
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Size is the height and the width of images in pixels.
+type Size struct{ H, W int }
+
+// OpenImageFolder reads a folder, .tar.gz or .zip of JPEG and PNG images
+//
+//	train|val|test/<class>/<image>
+//	train|val|test/<class>/images/<image>
+//
+// and Tiny ImageNet's own layout, where val/val_annotations.txt names the
+// classes of val/images/<image> and the images of test have no labels. The
+// test set is test where it has labels, else val.
+//
+// Classes are the folders of train in alphabetical order, under the names that
+// a words.txt of lines "<class>\t<name>" gives them; images come in the order
+// of class and file name. An image of another size is scaled to cover
+// size.H × size.W and its middle is cut out; grey is expanded to three
+// channels. An image or archive that is cut off, a class that train does not
+// have and an archive with entries that lead out of it are a [*FileError]
+// naming the entry.
+//
+// observe, where not nil, is told how many images have been decoded.
+func OpenImageFolder(ctx context.Context, path string, size Size, observe func(Progress)) (train, test *Set, err error) {
+	if size.H < 1 || size.W < 1 || size.H > 4096 || size.W > 4096 {
+		return nil, nil, fmt.Errorf("data: image size %d×%d is not between 1×1 and 4096×4096", size.H, size.W)
+	}
+	t, err := openTree(path, 5)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := t.list(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	slots, train, test, err := l.slots(size)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.decodeAll(ctx, slots, observe); err != nil {
+		return nil, nil, err
+	}
+	return train, test, nil
+}
+
+// picture is an image of a folder, before it is read.
+type picture struct{ name, split, class string }
+
+// listing is what a tree has to offer as a folder of images.
+type listing struct {
+	tree      tree
+	pictures  []picture
+	annotated map[string]string // class of every image of val; nil where there is no such file
+	words     map[string]string // names of classes
+}
+
+func (t tree) list(ctx context.Context) (*listing, error) {
+	l := &listing{tree: t}
+	err := t.each(ctx, func(f file) error {
+		var err error
+		switch base := path.Base(f.name); {
+		case base == "val_annotations.txt":
+			l.annotated, err = t.table(f)
+		case base == "words.txt":
+			l.words, err = t.table(f)
+		case isImage(base) && !strings.HasPrefix(base, "."):
+			if p, ok := newPicture(f.name); ok {
+				l.pictures = append(l.pictures, p)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(l.pictures, func(a, b picture) int {
+		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.name, b.name))
+	})
+	for i := 1; i < len(l.pictures); i++ {
+		if n := l.pictures[i].name; n == l.pictures[i-1].name {
+			return nil, t.fail(n, -1, errors.New("the image is there twice"))
+		}
+	}
+	return l, nil
+}
+
+// newPicture takes the name of an image apart.
+func newPicture(name string) (picture, bool) {
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		if part != "train" && part != "val" && part != "test" {
+			continue
+		}
+		switch rest := parts[i+1:]; {
+		case len(rest) == 2, len(rest) == 3 && rest[1] == "images":
+			return picture{name, part, rest[0]}, true
+		}
+		return picture{}, false
+	}
+	return picture{}, false
+}
+
+// table reads the first two columns of a file of lines with tabs.
+func (t tree) table(f file) (map[string]string, error) {
+	raw, err := t.bytes(f, maxText)
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[string]string)
+	for line := range strings.Lines(string(raw)) {
+		key, rest, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "\t")
+		if ok {
+			m[key], _, _ = strings.Cut(rest, "\t")
+		}
+	}
+	return m, nil
+}
+
+// slots gives every image its place in the training or the test set.
+func (l *listing) slots(size Size) (slots map[string]slot, train, test *Set, err error) {
+	held, err := l.heldOut()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var wnids []string
+	for _, p := range l.pictures {
+		if p.split == "train" {
+			wnids = append(wnids, p.class)
+		}
+	}
+	wnids = slices.Compact(wnids) // the pictures are in order of class
+	if len(wnids) == 0 || len(held) == 0 {
+		return nil, nil, nil, l.tree.fail("", -1, errors.New("no images of the form train/<class>/<image>, or none of val or test"))
+	}
+	train, test = newSet(0, size.H, size.W, l.classNames(wnids)), newSet(0, size.H, size.W, l.classNames(wnids))
+	slots = make(map[string]slot, len(l.pictures))
+	add := func(s *Set, p picture) error {
+		class, ok := slices.BinarySearch(wnids, p.class)
+		if !ok {
+			return l.tree.fail(p.name, -1, fmt.Errorf("train has no class %q", p.class))
+		}
+		slots[p.name] = slot{s, s.Len()}
+		s.Labels = append(s.Labels, int32(class))
+		return nil
+	}
+	for _, p := range l.pictures {
+		if p.split == "train" && err == nil {
+			err = add(train, p)
+		}
+	}
+	for _, p := range held {
+		if err == nil {
+			err = add(test, p)
+		}
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, s := range []*Set{train, test} {
+		if err := s.allocate(); err != nil {
+			return nil, nil, nil, l.tree.fail("", -1, err)
+		}
+	}
+	return slots, train, test, nil
+}
+
+// heldOut returns the labelled images that are not for training: those of test
+// where there are any, else those of val.
+func (l *listing) heldOut() ([]picture, error) {
+	var held []picture
+	split := "val"
+	if l.annotated == nil && slices.ContainsFunc(l.pictures, func(p picture) bool { return p.split == "test" }) {
+		split = "test"
+	}
+	for _, p := range l.pictures {
+		if p.split != split {
+			continue
+		}
+		if l.annotated != nil {
+			class, ok := l.annotated[path.Base(p.name)]
+			if !ok {
+				return nil, l.tree.fail(p.name, -1, errors.New("val_annotations.txt does not name the image"))
+			}
+			p.class = class
+		}
+		held = append(held, p)
+	}
+	slices.SortFunc(held, func(a, b picture) int {
+		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.name, b.name))
+	})
+	return held, nil
+}
+
+func (l *listing) classNames(wnids []string) []string {
+	names := make([]string, len(wnids))
+	for i, id := range wnids {
+		names[i] = cmp.Or(l.words[id], id)
+	}
+	return names
+}

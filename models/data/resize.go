@@ -1,0 +1,86 @@
+package data
+
+// resize scales an image until it just covers h × w and cuts out the middle:
+// bilinear interpolation where it grows, the average over the area of a pixel
+// where it shrinks. The weights are integers, so the result is exact and the
+// same on every machine.
+func (m rgb) resize(h, w int) rgb {
+	// The scale is num/den: that of the axis which has to grow the most.
+	num, den := h, m.h
+	if w*m.h > h*m.w {
+		num, den = w, m.w
+	}
+	rows, cols := newTaps(h, m.h, num, den), newTaps(w, m.w, num, den)
+	out := rgb{make([]byte, 3*h*w), h, w}
+	wide := make([]int64, m.h*w) // scaled along the rows only
+	total := rows.total * cols.total
+	for c := range 3 {
+		plane := m.pix[c*m.h*m.w:][:m.h*m.w]
+		for y := range m.h {
+			for x := range w {
+				var sum int64
+				for k, weight := range cols.weights[x] {
+					sum += weight * int64(plane[y*m.w+cols.start[x]+k])
+				}
+				wide[y*w+x] = sum
+			}
+		}
+		for y := range h {
+			for x := range w {
+				sum := total / 2
+				for k, weight := range rows.weights[y] {
+					sum += weight * wide[(rows.start[y]+k)*w+x]
+				}
+				out.pix[(c*h+y)*w+x] = byte(sum / total)
+			}
+		}
+	}
+	return out
+}
+
+// taps say of which input pixels an output pixel of one axis is made.
+type taps struct {
+	start   []int
+	weights [][]int64 // they sum to total
+	total   int64
+}
+
+// newTaps describes n output pixels out of the middle of size input pixels at
+// the scale num/den. Positions are counted in 1/(2·num) input pixel, in which
+// all of them are integers: an input pixel is 2·num wide, an output pixel
+// 2·den.
+func newTaps(n, size, num, den int) taps {
+	t := taps{start: make([]int, n), weights: make([][]int64, n), total: int64(2 * max(num, den))}
+	offset := size*num - n*den
+	for i := range n {
+		from := offset + 2*den*i
+		if den > num {
+			t.start[i], t.weights[i] = areaTaps(from, from+2*den, 2*num)
+			continue
+		}
+		t.start[i], t.weights[i] = linearTaps(from+den, size, num)
+	}
+	return t
+}
+
+// areaTaps weights the input pixels of a width by their overlap with [from, to).
+func areaTaps(from, to, width int) (int, []int64) {
+	first, last := from/width, (to-1)/width
+	weights := make([]int64, last-first+1)
+	for k := range weights {
+		left := (first + k) * width
+		weights[k] = int64(min(to, left+width) - max(from, left))
+	}
+	return first, weights
+}
+
+// linearTaps weights the two input pixels next to a centre; beyond the border
+// the border pixel counts alone.
+func linearTaps(centre, size, num int) (int, []int64) {
+	at := min(max(centre-num, 0), (size-1)*2*num)
+	first, rest := at/(2*num), int64(at%(2*num))
+	if rest == 0 {
+		return first, []int64{int64(2 * num)}
+	}
+	return first, []int64{int64(2*num) - rest, rest}
+}
