@@ -31,6 +31,9 @@ type Checkpoint struct {
 // and shards must agree on which tensors there are. The caller closes the
 // checkpoint.
 func OpenDir(dir string) (*Checkpoint, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, err
+	}
 	c := &Checkpoint{path: dir, shards: map[string]*File{}, where: map[string]*File{}}
 	f, err := Open(filepath.Join(dir, SingleName))
 	if err == nil {

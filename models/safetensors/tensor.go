@@ -14,17 +14,21 @@ type Tensor struct {
 	Data  []byte // little endian, DType.Size() bytes per element
 }
 
-// Len returns the number of elements. It is an error if dtype, shape and data
-// do not fit together.
+// Len returns the number of elements. It is a [*FormatError] if dtype, shape and
+// data do not fit together.
 func (t Tensor) Len() (int, error) {
-	want, err := byteLen(t.DType, t.Shape)
-	if err != nil {
+	if err := t.check(); err != nil {
 		return 0, malformed("", "%v", err)
 	}
-	if want != int64(len(t.Data)) {
-		return 0, malformed("", "%s %v needs %d bytes of data, has %d", t.DType, t.Shape, want, len(t.Data))
-	}
 	return len(t.Data) / t.DType.Size(), nil
+}
+
+func (t Tensor) check() error {
+	want, err := byteLen(t.DType, t.Shape)
+	if err == nil && want != int64(len(t.Data)) {
+		err = fmt.Errorf("%s %v needs %d bytes of data, has %d", t.DType, t.Shape, want, len(t.Data))
+	}
+	return err
 }
 
 // Float32s returns the elements of an F32, F16 or BF16 tensor, exactly, or

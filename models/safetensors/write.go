@@ -102,8 +102,8 @@ func encodeEntry(b *bytes.Buffer, name string, t Tensor, begin int64) (end int64
 	if name == metadataKey || !utf8.ValidString(name) {
 		return 0, malformed(name, "not a name that a tensor can have")
 	}
-	if _, err := t.Len(); err != nil {
-		return 0, malformed(name, "%s", err.(*FormatError).Msg)
+	if err := t.check(); err != nil {
+		return 0, malformed(name, "%v", err)
 	}
 	if int64(len(t.Data)) > math.MaxInt64-begin {
 		return 0, malformed(name, "the tensors together are too large")
