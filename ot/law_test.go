@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -121,4 +122,114 @@ func TestEMDCertified(t *testing.T) {
 			certify(t, ot.Problem{Cost: c, A: randomMass(rng, n), B: randomMass(rng, m)})
 		}
 	}
+}
+
+func TestSinkhornTendsToEMD(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 1))
+	p := ot.Problem{Cost: randomCost(rng, 12, 9), A: randomMass(rng, 12), B: randomMass(rng, 9)}
+	exact := certify(t, p)
+	last := math.Inf(1)
+	for _, reg := range []float64{1, 0.1, 0.01, 1e-3, 1e-4} {
+		plan, err := ot.Sinkhorn{Reg: reg, MaxIter: 200000}.Solve(context.Background(), p)
+		require.NoError(t, err)
+		gap := plan.Cost(p.Cost) - exact.Cost(p.Cost)
+		require.GreaterOrEqual(t, gap, -1e-9)
+		require.Less(t, gap, last)
+		// The entropy of a plan is at most that of the independent one.
+		require.LessOrEqual(t, gap, reg*math.Log(12*9)+1e-9)
+		last = gap
+	}
+	require.Less(t, last, 1e-4)
+}
+
+// The optimum of the regularised problem is where P is a scaled kernel, so that
+// every 2 × 2 minor of log P + C/ε is balanced.
+func TestSinkhornOptimality(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 1))
+	for _, reg := range []float64{1, 0.08, 0.02} {
+		c := randomCost(rng, 20, 30)
+		p := mustSolve(t, ot.Sinkhorn{Reg: reg}, ot.Problem{Cost: c, B: randomMass(rng, 30)}).Mass()
+		l := func(i, j int) float64 { return reg*math.Log(p.At(i, j)) + c.At(i, j) }
+		for i := 1; i < 20; i++ {
+			for j := 1; j < 30; j++ {
+				require.InDelta(t, 0, l(i, j)-l(0, j)-l(i, 0)+l(0, 0), 1e-10)
+			}
+		}
+	}
+}
+
+func mustSolve(t *testing.T, s ot.Solver, p ot.Problem) ot.Plan {
+	t.Helper()
+	plan, err := s.Solve(context.Background(), p)
+	require.NoError(t, err)
+	return plan
+}
+
+// A layer of n units and its duplicate with m = 2n or 3n: aligning the one with
+// the other and moving outputs by Push, inputs by Pull keeps the function.
+func TestWideningByDuplication(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 1))
+	const n, in, out = 5, 4, 3
+	normal := func(r, c int) *mat.Dense {
+		d := mat.NewDense(r, c, nil)
+		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
+		return d
+	}
+	w1, w2, x := normal(n, in), normal(out, n), normal(in, 7)
+	f := func(w1, w2 mat.Matrix) *mat.Dense {
+		var h, y mat.Dense
+		h.Mul(w1, x)
+		h.Apply(func(_, _ int, v float64) float64 { return max(v, 0) }, &h)
+		y.Mul(w2, &h)
+		return &y
+	}
+	for _, times := range []int{2, 3} {
+		wide := mat.NewDense(n*times, in, nil)
+		for j, k := range rng.Perm(n * times) {
+			wide.SetRow(j, w1.RawRowView(k%n))
+		}
+		cost, err := ot.Euclidean{}.Cost(ot.Rows(w1, wide))
+		require.NoError(t, err)
+		for _, s := range []ot.Solver{ot.EMD{}, ot.Sinkhorn{Reg: 1e-3}} {
+			plan := mustSolve(t, s, ot.Problem{Cost: cost})
+			var v1, v2 mat.Dense
+			v1.Mul(plan.Push().T(), w1)
+			v2.Mul(w2, plan.Pull())
+			near(t, wide, &v1, 1e-8)
+			near(t, f(w1, w2), f(&v1, &v2), 1e-7)
+		}
+	}
+}
+
+// A context that ends stops the work within a few rows of the cost.
+func TestStops(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 1))
+	c := mat.NewDense(1500, 1400, nil)
+	c.Apply(func(int, int, float64) float64 { return rng.Float64() }, c)
+	square := c.Slice(0, 1400, 0, 1400)
+	for name, p := range map[string]ot.Problem{"assignment": {Cost: square}, "simplex": {Cost: c}} {
+		ctx := &countdown{Context: context.Background(), left: 3}
+		_, err := ot.EMD{}.Solve(ctx, p)
+		require.ErrorIs(t, err, context.Canceled, name)
+	}
+	ctx := &countdown{Context: context.Background(), left: 40}
+	_, err := ot.Sinkhorn{}.Solve(ctx, ot.Problem{Cost: square})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// countdown is a context that ends when it is asked for the left-th time.
+type countdown struct {
+	context.Context
+
+	mu   sync.Mutex
+	left int
+}
+
+func (c *countdown) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
 }

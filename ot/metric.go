@@ -48,7 +48,7 @@ func (Cosine) Cost(g Gram) (*mat.Dense, error) {
 
 func squared(xx, yy, xy float64) float64 {
 	d := xx + yy - 2*xy
-	if d <= 0x1p-49*(xx+yy) { // cancellation leaves nothing
+	if d <= 0x1p-49*xx+0x1p-49*yy { // cancellation leaves nothing
 		return 0
 	}
 	return d

@@ -1,0 +1,138 @@
+package ot_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
+)
+
+func TestMetricsFromRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 9))
+	x, y := mat.NewDense(4, 6, nil), mat.NewDense(5, 6, nil)
+	for _, d := range []*mat.Dense{x, y} {
+		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
+	}
+	g := ot.Rows(x, y)
+	require.NoError(t, g.Validate())
+	e, err := ot.Euclidean{}.Cost(g)
+	require.NoError(t, err)
+	s, err := ot.SqEuclidean{}.Cost(g)
+	require.NoError(t, err)
+	c, err := ot.Cosine{}.Cost(g)
+	require.NoError(t, err)
+	for i := range 4 {
+		for j := range 5 {
+			var d mat.VecDense
+			d.SubVec(x.RowView(i), y.RowView(j))
+			norm := mat.Norm(&d, 2)
+			require.InDelta(t, norm, e.At(i, j), 1e-12)
+			require.InDelta(t, norm*norm, s.At(i, j), 1e-12)
+			cos := mat.Dot(x.RowView(i), y.RowView(j)) / mat.Norm(x.RowView(i), 2) / mat.Norm(y.RowView(j), 2)
+			require.InDelta(t, 1-cos, c.At(i, j), 1e-12)
+		}
+	}
+}
+
+func TestMetricsOfEqualUnits(t *testing.T) {
+	x := mat.NewDense(3, 3, []float64{0.1, 0.7, -0.3, 0, 0, 0, 1e9, 1e9 / 3, 0.3})
+	g := ot.Rows(x, x)
+	for name, m := range map[string]ot.Metric{"euclidean": ot.Euclidean{}, "squared": ot.SqEuclidean{}} {
+		c, err := m.Cost(g)
+		require.NoError(t, err)
+		for i := range 3 {
+			require.Zero(t, c.At(i, i), name)
+		}
+		require.Positive(t, c.At(0, 1))
+	}
+	c, err := ot.Cosine{}.Cost(g)
+	require.NoError(t, err)
+	require.InDelta(t, 0, c.At(0, 0), 1e-15)
+	require.Equal(t, 1.0, c.At(1, 1), "no length, no direction")
+	require.Equal(t, 1.0, c.At(1, 2))
+}
+
+func TestMetricsReject(t *testing.T) {
+	xy := mat.NewDense(1, 2, []float64{1, 2})
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, c := range []struct {
+		g    ot.Gram
+		want error
+	}{
+		{ot.Gram{}, ot.ErrShape},
+		{ot.Rows(mat.NewDense(2, 3, nil), mat.NewDense(2, 4, nil)), ot.ErrShape},
+		{ot.Rows(nil, xy), ot.ErrShape},
+		{ot.Gram{XX: []float64{1}, YY: []float64{1}, XY: xy}, ot.ErrShape},
+		{ot.Gram{XX: []float64{nan}, YY: []float64{1, 1}, XY: xy}, ot.ErrNotFinite},
+		{ot.Gram{XX: []float64{1}, YY: []float64{1, inf}, XY: xy}, ot.ErrNotFinite},
+		{ot.Gram{XX: []float64{1}, YY: []float64{1, 1}, XY: mat.NewDense(1, 2, []float64{0, nan})}, ot.ErrNotFinite},
+		{ot.Gram{XX: []float64{1e308}, YY: []float64{1e308, 1e308}, XY: xy}, ot.ErrNotFinite},
+	} {
+		for _, m := range []ot.Metric{ot.Euclidean{}, ot.SqEuclidean{}} {
+			_, err := m.Cost(c.g)
+			require.ErrorIs(t, err, c.want)
+			require.ErrorAs(t, err, new(*ot.InvalidError))
+		}
+	}
+	_, err := ot.Scaled{}.Cost(ot.Rows(xy, xy))
+	require.ErrorIs(t, err, ot.ErrOption)
+	_, err = ot.Scaled{Metric: ot.Cosine{}}.Cost(ot.Gram{})
+	require.ErrorIs(t, err, ot.ErrShape)
+}
+
+// fixed is a metric whose costs are what it says.
+type fixed struct{ cost *mat.Dense }
+
+func (f fixed) Cost(ot.Gram) (*mat.Dense, error) { return mat.DenseCopyOf(f.cost), nil }
+
+func TestScales(t *testing.T) {
+	c := mat.NewDense(2, 3, []float64{4, 0, 1, 8, 2, 3})
+	for _, s := range []struct {
+		by   ot.Scale
+		want func(float64) float64
+	}{
+		{nil, func(v float64) float64 { return v }},
+		{ot.Max{}, func(v float64) float64 { return v / 8 }},
+		{ot.Mean{}, func(v float64) float64 { return v / 3 }},
+		{ot.Median{}, func(v float64) float64 { return v / 2 }}, // the lower of 2 and 3
+		{ot.Log{}, math.Log1p},
+	} {
+		got, err := ot.Scaled{Metric: fixed{c}, By: s.by}.Cost(ot.Gram{})
+		require.NoError(t, err)
+		var want mat.Dense
+		want.Apply(func(_, _ int, v float64) float64 { return s.want(v) }, c)
+		near(t, &want, got, 1e-15)
+		if s.by == nil {
+			continue
+		}
+		for _, edge := range []*mat.Dense{mat.NewDense(2, 2, nil), mat.NewDense(1, 4, []float64{0, 0, 0, 5}),
+			mat.NewDense(1, 2, []float64{5e-324, 1.7e308})} {
+			d := mat.DenseCopyOf(edge)
+			s.by.Apply(d)
+			require.NoError(t, ot.Problem{Cost: d}.Validate(), "%T %v", s.by, edge.RawMatrix().Data)
+			if edge.At(0, 0) == 0 {
+				require.Zero(t, d.At(0, 0))
+			}
+		}
+		s.by.Apply(&mat.Dense{})
+	}
+}
+
+func TestMedianIsTheLowerOne(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	for n := 1; n < 60; n++ {
+		x := make([]float64, n)
+		for i := range x {
+			x[i] = float64(1 + rng.IntN(1+n/2)) // with repeats
+		}
+		d := mat.NewDense(1, n, slices.Clone(x))
+		ot.Median{}.Apply(d)
+		slices.Sort(x)
+		require.InDelta(t, x[n-1]/x[(n-1)/2], mat.Max(d), 1e-15)
+	}
+}

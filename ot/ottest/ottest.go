@@ -1,0 +1,251 @@
+// Package ottest checks that solvers of transport problems keep their
+// contract.
+package ottest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
+)
+
+// TestSolver runs the laws of [ot.Solver] on s: the marginals hold, nothing is
+// negative, the cost is not below the exact one, sides can be exchanged, masses
+// scale, units without mass are left out, a context ends the work, inputs that
+// are no problem are told, and the result does not depend on GOMAXPROCS.
+//
+// Marginals, L1 relative to the total mass, and costs, relative to the largest
+// cost, hold to tol. A plan that comes with [*ot.NotConverged] is held to the
+// residual it states.
+func TestSolver(t *testing.T, s ot.Solver, tol float64) {
+	t.Helper()
+	for _, p := range problems() {
+		t.Run(p.name, func(t *testing.T) { obey(t, s, p.Problem, tol) })
+	}
+	t.Run("context", func(t *testing.T) { ends(t, s) })
+	for _, b := range bad() {
+		t.Run("bad/"+b.name, func(t *testing.T) { rejects(t, s, b) })
+	}
+}
+
+type problem struct {
+	name string
+	ot.Problem
+}
+
+// problems are small ones of every kind.
+func problems() []problem {
+	rng := rand.New(rand.NewPCG(20, 26))
+	all := []problem{
+		{"one", ot.Problem{Cost: mat.NewDense(1, 1, []float64{0.3})}},
+		{"zero cost", ot.Problem{Cost: mat.NewDense(4, 3, nil)}},
+		{"equal cost", ot.Problem{Cost: constant(3, 5, 2)}},
+		{"zero mass", ot.Problem{
+			Cost: cost(rng, 5, 4), A: []float64{0.2, 0, 0.3, 0.5, 0}, B: []float64{0, 0.6, 0.4, 0},
+		}},
+		{"one of each left", ot.Problem{Cost: cost(rng, 3, 3), A: []float64{0, 2, 0}, B: []float64{2, 0, 0}}},
+		{"heavy and light", ot.Problem{
+			Cost: cost(rng, 3, 3), A: []float64{1e6, 1, 1e-6}, B: []float64{1e-6, 1e6, 1},
+		}},
+	}
+	for _, d := range [][2]int{{6, 6}, {1, 5}, {7, 1}, {8, 5}, {5, 12}, {40, 30}, {200, 170}} {
+		n, m := d[0], d[1]
+		all = append(all,
+			problem{fmt.Sprintf("%dx%d uniform", n, m), ot.Problem{Cost: cost(rng, n, m)}},
+			problem{fmt.Sprintf("%dx%d masses", n, m), ot.Problem{Cost: cost(rng, n, m), A: mass(rng, n), B: mass(rng, m)}},
+		)
+	}
+	return all
+}
+
+// cost holds distances between points in space, the largest being 1.
+func cost(rng *rand.Rand, n, m int) *mat.Dense {
+	x, y := mat.NewDense(n, 3, nil), mat.NewDense(m, 3, nil)
+	normal := func(int, int, float64) float64 { return rng.NormFloat64() }
+	x.Apply(normal, x)
+	y.Apply(normal, y)
+	c := mat.NewDense(n, m, nil)
+	c.Apply(func(i, j int, _ float64) float64 {
+		var d float64
+		for k := range 3 {
+			d = math.Hypot(d, x.At(i, k)-y.At(j, k))
+		}
+		return d
+	}, c)
+	c.Scale(1/mat.Max(c), c)
+	return c
+}
+
+func constant(n, m int, v float64) *mat.Dense {
+	c := mat.NewDense(n, m, nil)
+	c.Apply(func(int, int, float64) float64 { return v }, c)
+	return c
+}
+
+func mass(rng *rand.Rand, n int) []float64 {
+	w := make([]float64, n)
+	var sum float64
+	for i := range w {
+		w[i] = rng.ExpFloat64()
+		sum += w[i]
+	}
+	for i := range w {
+		w[i] /= sum
+	}
+	return w
+}
+
+// run solves p and returns the tolerance that its plan is held to.
+func run(t *testing.T, s ot.Solver, p ot.Problem, tol float64) (ot.Plan, float64) {
+	t.Helper()
+	plan, err := s.Solve(context.Background(), p)
+	var late *ot.NotConverged
+	switch {
+	case errors.As(err, &late):
+		tol = max(tol, late.Residual*(1+1e-6))
+	case err != nil:
+		t.Fatal(err)
+	}
+	if plan.IsIdentity() {
+		t.Fatal("no plan")
+	}
+	return plan, tol
+}
+
+// obey checks the laws of one problem.
+func obey(t *testing.T, s ot.Solver, p ot.Problem, tol float64) {
+	plan, tol := run(t, s, p, tol)
+	n, m := p.Cost.Dims()
+	a, b := or(p.A, n), or(p.B, m)
+	total, top := sum(a), max(mat.Max(p.Cost), 1e-300)
+	if err := marginals(plan, a, b, tol); err != nil {
+		t.Fatal(err)
+	}
+	got := plan.Cost(p.Cost)
+	exact, err := ot.EMD{}.Solve(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if low := exact.Cost(p.Cost); got < low-2*tol*top*total {
+		t.Errorf("cost %g is below the least possible %g", got, low)
+	}
+
+	turned, slack := run(t, s, ot.Problem{Cost: p.Cost.T(), A: p.B, B: p.A}, tol)
+	if back := turned.Cost(p.Cost.T()); math.Abs(back-got) > 10*(tol+slack)*top*total {
+		t.Errorf("cost %g, with sides exchanged %g", got, back)
+	}
+	double, slack := run(t, s, ot.Problem{Cost: p.Cost, A: times(a, 2), B: times(b, 2)}, tol)
+	if twice := double.Cost(p.Cost); math.Abs(twice-2*got) > 10*(tol+slack)*top*total {
+		t.Errorf("cost %g, with twice the mass %g", got, twice)
+	}
+	if _, ok := s.(ot.EMD); ok {
+		c := mat.DenseCopyOf(p.Cost)
+		c.Scale(3, c)
+		triple, _ := run(t, s, ot.Problem{Cost: c, A: p.A, B: p.B}, tol)
+		if v := triple.Cost(c); math.Abs(v-3*got) > 10*tol*top*total {
+			t.Errorf("cost %g, at three times the cost %g", got, v)
+		}
+	}
+	same(t, s, p, plan)
+}
+
+// marginals checks sums, signs and numbers of a plan.
+func marginals(plan ot.Plan, a, b []float64, tol float64) error {
+	p := plan.Mass()
+	n, m := p.Dims()
+	if n != len(a) || m != len(b) {
+		return fmt.Errorf("plan is %d × %d, want %d × %d", n, m, len(a), len(b))
+	}
+	rows, cols := make([]float64, n), make([]float64, m)
+	for i := range n {
+		for j := range m {
+			v := p.At(i, j)
+			if !(v >= 0) || math.IsInf(v, 0) {
+				return fmt.Errorf("plan[%d,%d] = %g", i, j, v)
+			}
+			if v > 0 && (a[i] == 0 || b[j] == 0) {
+				return fmt.Errorf("plan[%d,%d] = %g between masses %g and %g", i, j, v, a[i], b[j])
+			}
+			rows[i] += v
+			cols[j] += v
+		}
+	}
+	if d := distance(rows, a) / sum(a); d > tol+1e-14 {
+		return fmt.Errorf("rows are off by %g, tolerance %g", d, tol)
+	}
+	if d := distance(cols, b) / sum(b); d > tol+1e-14 {
+		return fmt.Errorf("columns are off by %g, tolerance %g", d, tol)
+	}
+	return nil
+}
+
+// same checks that one and several processors give the same plan.
+func same(t *testing.T, s ot.Solver, p ot.Problem, want ot.Plan) {
+	t.Helper()
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for _, procs := range []int{1, 3} {
+		runtime.GOMAXPROCS(procs)
+		plan, _ := run(t, s, p, 0)
+		if !mat.Equal(plan.Mass(), want.Mass()) {
+			t.Errorf("the plan differs at GOMAXPROCS %d", procs)
+		}
+	}
+}
+
+// ends checks contexts that are over before and during the work.
+func ends(t *testing.T, s ot.Solver) {
+	p := ot.Problem{Cost: cost(rand.New(rand.NewPCG(1, 2)), 60, 50)}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.Solve(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	ctx, cancel = context.WithCancel(context.Background())
+	go cancel()
+	plan, err := s.Solve(ctx, p)
+	var late *ot.NotConverged
+	switch {
+	case errors.Is(err, context.Canceled):
+	case err != nil && !errors.As(err, &late):
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	case plan.IsIdentity():
+		t.Error("neither a plan nor an error")
+	}
+}
+
+func or(w []float64, n int) []float64 {
+	if w != nil {
+		return w
+	}
+	return times(mat.Col(nil, 0, constant(n, 1, 1)), 1/float64(n))
+}
+
+func times(w []float64, f float64) []float64 {
+	out := make([]float64, len(w))
+	for i, v := range w {
+		out[i] = v * f
+	}
+	return out
+}
+
+func sum(w []float64) (s float64) {
+	for _, v := range w {
+		s += v
+	}
+	return s
+}
+
+func distance(x, y []float64) (d float64) {
+	for i := range x {
+		d += math.Abs(x[i] - y[i])
+	}
+	return d
+}
