@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// notice prints one line to stderr.
+func notice(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// progress shows long work: a bar on a terminal, a line now and then elsewhere.
+type progress struct {
+	label      string
+	now, total int
+	bar        *progressbar.ProgressBar
+	started    time.Time
+	from       int
+	told       time.Time
+}
+
+// plainEvery is the time between two lines where there is no terminal.
+const plainEvery = 20 * time.Second
+
+func newProgress(label string, total, from int) *progress {
+	p := &progress{label: label, total: total, now: from, from: from, started: time.Now(), told: time.Now()}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(label),
+			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
+			progressbar.OptionThrottle(200*time.Millisecond))
+	}
+	return p
+}
+
+func (p *progress) step(note string) {
+	p.now++
+	if p.bar != nil {
+		p.bar.Describe(p.label + ", " + note)
+		_ = p.bar.Set(p.now) // a bar that cannot be drawn is no reason to stop
+		return
+	}
+	if time.Since(p.told) < plainEvery {
+		return
+	}
+	p.told = time.Now()
+	left := time.Since(p.started) / time.Duration(p.now-p.from) * time.Duration(p.total-p.now)
+	notice("%s: %d of %d, %s, %s left", p.label, p.now, p.total, note, left.Round(time.Second))
+}
+
+func (p *progress) done() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+}

@@ -1,0 +1,239 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Builder records a forward pass. Its methods panic on nothing: the first
+// mistake is kept and returned by [Builder.Output].
+type Builder struct {
+	nodes []*Node
+	err   error
+}
+
+func (b *Builder) add(n Node, params ...Param) *Node {
+	n.ID, n.Params = len(b.nodes), params
+	for _, p := range params {
+		for _, d := range p.Shape {
+			if d <= 0 {
+				b.fail("%s %s: parameter %s of shape %v", n.Op, n.Name, p.Name, p.Shape)
+			}
+		}
+	}
+	b.nodes = append(b.nodes, &n)
+	return b.nodes[n.ID]
+}
+
+func (b *Builder) fail(format string, args ...any) {
+	if b.err == nil {
+		b.err = fmt.Errorf("graph: "+format, args...)
+	}
+}
+
+// Input declares a tensor given from outside under that name.
+func (b *Builder) Input(name string) *Node { return b.add(Node{Op: Input, Name: name}) }
+
+// Const declares fixed rows [tokens × units].
+func (b *Builder) Const(name string, rows [][]float64) *Node {
+	n := Node{Op: Const, Name: name, Rows: rows}
+	if len(rows) == 0 {
+		b.fail("const %s: no rows", name)
+	} else {
+		n.Units = len(rows[0])
+	}
+	return b.add(n)
+}
+
+// Table declares learned rows stored under name as [lead.., units].
+func (b *Builder) Table(name string, units int, lead ...int) *Node {
+	p := Param{Name: name, Axes: make([]Axis, len(lead)+1), Shape: append(append([]int(nil), lead...), units)}
+	p.Axes[len(lead)] = Out
+	return b.add(Node{Op: Table, Name: name, Units: units}, p)
+}
+
+// Lookup declares a [Builder.Table] of rows [rows, units], stored as
+// name.weight, of which ids pick one for each token.
+func (b *Builder) Lookup(name string, units, rows int, ids *Node) *Node {
+	n := b.Table(name+".weight", units, rows)
+	n.Name, n.Args = name, []*Node{ids}
+	return n
+}
+
+// Embed declares a lookup of ids in the vocabulary table name.weight [vocab, units].
+func (b *Builder) Embed(name string, units, vocab int, ids *Node) *Node {
+	return b.add(Node{Op: Embed, Name: name, Units: units, Args: []*Node{ids}},
+		Param{Name: name + ".weight", Axes: []Axis{Fixed, Out}, Shape: []int{vocab, units}})
+}
+
+// A LinearOption says how a linear layer is stored.
+type LinearOption func(*Node)
+
+// NoBias says that the layer has no bias.
+func NoBias(n *Node) { n.Params = n.Params[:1] }
+
+// Conv says that the layer is a convolution of non-overlapping p×p patches of
+// c channels, its weight stored as [units, c, p, p].
+func Conv(c, p int) LinearOption {
+	return func(n *Node) {
+		n.Params[0].Axes = []Axis{Out, Fixed, Fixed, Fixed}
+		n.Params[0].Shape = []int{n.Units, c, p, p}
+	}
+}
+
+// Packed says that the layer is part i of the named layer, which packs of.
+func Packed(name string, i, of int) LinearOption {
+	return func(n *Node) {
+		for k := range n.Params {
+			p := &n.Params[k]
+			p.Name, p.Part, p.Of = name+suffix(p.Name), i, of
+		}
+	}
+}
+
+// Linear declares x Wᵀ + b with name.weight [units, in] and name.bias [units].
+func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) *Node {
+	n := b.add(Node{Op: Linear, Name: name, Units: units, Args: []*Node{x}})
+	n.Params = []Param{
+		{Name: name + ".weight", Axes: []Axis{Out, In}, Shape: []int{units, x.Units}},
+		{Name: name + ".bias", Axes: []Axis{Out}, Shape: []int{units}}}
+	for _, o := range opts {
+		o(n)
+	}
+	for _, p := range n.Params {
+		for _, d := range p.Shape {
+			if d <= 0 {
+				b.fail("linear %s: parameter %s of shape %v", name, p.Name, p.Shape)
+			}
+		}
+	}
+	return n
+}
+
+// Norm declares a layer normalisation with name.weight and name.bias [units].
+func (b *Builder) Norm(name string, x *Node, eps float64) *Node {
+	return b.add(Node{Op: Norm, Name: name, Units: x.Units, Eps: eps, Args: []*Node{x}},
+		Param{Name: name + ".weight", Axes: []Axis{Out}, Shape: []int{x.Units}},
+		Param{Name: name + ".bias", Axes: []Axis{Out}, Shape: []int{x.Units}})
+}
+
+// Act declares an elementwise activation.
+func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
+	switch fn {
+	case GELU, GELUTanh, ReLU, Tanh:
+	default:
+		b.fail("act %s: unknown activation %q (known: gelu, gelu_new, relu, tanh)", name, string(fn))
+	}
+	return b.add(Node{Op: Act, Name: name, Units: x.Units, Fn: fn, Args: []*Node{x}})
+}
+
+// Attend declares multi-head attention of queries over keys and values. An
+// optional mask [batch, tokens] says with 1 which tokens may be attended to.
+func (b *Builder) Attend(name string, heads int, q, k, v *Node, mask ...*Node) *Node {
+	if heads <= 0 || q.Units%heads != 0 || v.Units%heads != 0 || q.Units != k.Units {
+		b.fail("attend %s: %d heads over queries %d, keys %d, values %d wide", name, heads, q.Units, k.Units, v.Units)
+	}
+	return b.add(Node{Op: Attend, Name: name, Units: v.Units, Heads: heads, Args: append([]*Node{q, k, v}, mask...)})
+}
+
+// Add declares a sum. The first branch is the main one, the others are skips.
+func (b *Builder) Add(name string, branches ...*Node) *Node {
+	n := b.add(Node{Op: Add, Name: name, Args: branches})
+	for _, a := range branches {
+		if n.Units = a.Units; n.Units != branches[0].Units {
+			b.fail("add %s: %s is %d wide, %s is %d wide", name, branches[0].Name, branches[0].Units, a.Name, a.Units)
+			break
+		}
+	}
+	return n
+}
+
+// Prepend declares a token put before a sequence.
+func (b *Builder) Prepend(name string, x, token *Node) *Node {
+	return b.add(Node{Op: Prepend, Name: name, Units: x.Units, Args: []*Node{x, token}})
+}
+
+// Select declares the first token of a sequence.
+func (b *Builder) Select(name string, x *Node) *Node {
+	return b.add(Node{Op: Select, Name: name, Units: x.Units, Args: []*Node{x}})
+}
+
+// Mean declares the mean over the tokens of a sequence.
+func (b *Builder) Mean(name string, x *Node) *Node {
+	return b.add(Node{Op: Mean, Name: name, Units: x.Units, Args: []*Node{x}})
+}
+
+// Unembed declares logits over the vocabulary of tok with the named bias. The
+// layer that feeds it must leave its output in the basis of tok: the two share
+// one map.
+func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
+	src := x
+	for src.Flow() == Carry {
+		src = src.Carrier()
+	}
+	if src.Flow() != Solve {
+		b.fail("unembed %s: %s %s cannot share the map of %s", bias, src.Op, src.Name, tok.Name)
+	}
+	src.Tie = tok
+	vocab := tok.Params[0].Shape[0]
+	return b.add(Node{Op: Unembed, Name: bias, Units: vocab, Args: []*Node{x, tok}},
+		Param{Name: bias, Axes: []Axis{Fixed}, Shape: []int{vocab}})
+}
+
+// Output ends the pass at the logits x and returns the graph, or the first
+// mistake that was made in building it.
+func (b *Builder) Output(x *Node) (*Graph, error) {
+	b.add(Node{Op: Output, Name: "output", Units: x.Units, Args: []*Node{x}})
+	if b.err != nil {
+		return nil, b.err
+	}
+	names := map[string]bool{}
+	for _, n := range b.nodes {
+		if names[n.Name] {
+			return nil, fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errDuplicate)
+		}
+		names[n.Name] = true
+	}
+	g := &Graph{b.nodes}
+	for n := x; ; n = n.Carrier() {
+		if n.Flow() != Carry {
+			n.pinned = true
+			break
+		}
+	}
+	g.markNarrow()
+	return g, nil
+}
+
+var errDuplicate = errors.New("another node has this name")
+
+// markNarrow marks the nodes of which only the selected token is ever read:
+// those between a Select and the keys and values of the attention before it.
+func (g *Graph) markNarrow() {
+	wide := make([]bool, len(g.Nodes)) // some reader needs every token
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		n := g.Nodes[i]
+		for k, a := range n.Args {
+			switch {
+			case n.Op == Select:
+			case n.Op == Output && a.Op == Linear && selected(a):
+			case n.Op == Attend && k > 0, n.Op == Mean, n.Op == Output:
+				wide[a.ID] = true
+			default:
+				wide[a.ID] = wide[a.ID] || wide[i]
+			}
+		}
+		n.narrow = !wide[i] && n.Op != Output && !selected(n)
+	}
+}
+
+// selected reports whether n comes after a Select or Mean: it has one token.
+func selected(n *Node) bool {
+	for n != nil && n.Op != Select && n.Op != Mean {
+		if n.Op != Linear && n.Op != Act && n.Op != Norm {
+			return false
+		}
+		n = n.Source()
+	}
+	return n != nil
+}

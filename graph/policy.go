@@ -1,0 +1,154 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/otfuse/otfuse/ot"
+	"gonum.org/v1/gonum/mat"
+)
+
+// A Branch is one argument of an Add.
+type Branch struct {
+	Plan ot.Plan
+	Mag  []float64 // mean |activation| of each anchor unit [m]; nil without calibration data
+}
+
+// A Policy merges the plans that meet at an Add. Branch 0 is the main one, the
+// others are skips (Imfeld et al., ICLR 2024, section 4.2).
+type Policy interface {
+	Merge(branches []Branch) (ot.Plan, error)
+}
+
+// ErrNoActivations reports a policy that needs calibration data and has none.
+var ErrNoActivations = errors.New("graph: the residual policy needs calibration data")
+
+type (
+	// Main keeps the plan of the main branch.
+	Main struct{}
+	// Skip takes the mean of the plans of the skips.
+	Skip struct{}
+	// Identity keeps the units where they are; between widths n ≠ m it is the
+	// [n × m] matrix with ones on its diagonal, both as Push and as Pull.
+	Identity struct{}
+	// Average takes the mean of the plans of all branches.
+	Average struct{}
+	// WeightedScalar weighs each branch by its mean |activation|.
+	WeightedScalar struct{}
+	// WeightedMatrix weighs each unit of each branch by its mean |activation|.
+	WeightedMatrix struct{}
+)
+
+// Merge implements [Policy].
+func (Main) Merge(bs []Branch) (ot.Plan, error) { return bs[0].Plan, nil }
+
+// Merge implements [Policy].
+func (Skip) Merge(bs []Branch) (ot.Plan, error) { return Average{}.Merge(bs[1:]) }
+
+// Merge implements [Policy].
+func (Identity) Merge(bs []Branch) (ot.Plan, error) {
+	n, m := dims(bs)
+	if n == m {
+		return ot.Plan{}, nil
+	}
+	ones := func(k int) []float64 {
+		v := make([]float64, k)
+		for i := range v {
+			v[i] = 1
+		}
+		return v
+	}
+	return ot.NewPlan(eye(n, m, 1), ones(n), ones(m))
+}
+
+// Merge implements [Policy].
+func (Average) Merge(bs []Branch) (ot.Plan, error) {
+	return blend(bs, func(int, int) float64 { return 1 / float64(len(bs)) })
+}
+
+// Merge implements [Policy].
+func (WeightedScalar) Merge(bs []Branch) (ot.Plan, error) {
+	w := make([]float64, len(bs))
+	var total float64
+	for k, b := range bs {
+		if b.Mag == nil {
+			return ot.Plan{}, fmt.Errorf("WeightedScalar: %w", ErrNoActivations)
+		}
+		for _, v := range b.Mag {
+			w[k] += v
+		}
+		total += w[k]
+	}
+	if total == 0 {
+		return Average{}.Merge(bs)
+	}
+	return blend(bs, func(k, _ int) float64 { return w[k] / total })
+}
+
+// Merge implements [Policy].
+func (WeightedMatrix) Merge(bs []Branch) (ot.Plan, error) {
+	var total []float64
+	for _, b := range bs {
+		if b.Mag == nil {
+			return ot.Plan{}, fmt.Errorf("WeightedMatrix: %w", ErrNoActivations)
+		}
+		if total == nil {
+			total = make([]float64, len(b.Mag))
+		}
+		for j, v := range b.Mag {
+			total[j] += v
+		}
+	}
+	return blend(bs, func(k, j int) float64 {
+		if total[j] == 0 {
+			return 1 / float64(len(bs))
+		}
+		return bs[k].Mag[j] / total[j]
+	})
+}
+
+// dims returns the size of the plans of bs, 0 and 0 where all are the identity.
+func dims(bs []Branch) (n, m int) {
+	for _, b := range bs {
+		if !b.Plan.IsIdentity() {
+			return b.Plan.Dims()
+		}
+	}
+	return 0, 0
+}
+
+func eye(n, m int, v float64) *mat.Dense {
+	e := mat.NewDense(n, m, nil)
+	for i := range min(n, m) {
+		e.Set(i, i, v)
+	}
+	return e
+}
+
+// blend sums the plans, column j of branch k weighted by w(k, j). An identity
+// among them counts as the matrix with ones on its diagonal as Push.
+func blend(bs []Branch, w func(k, j int) float64) (ot.Plan, error) {
+	n, m := dims(bs)
+	if n == 0 {
+		return ot.Plan{}, nil
+	}
+	sum := mat.NewDense(n, m, nil)
+	var a, b []float64
+	for k, br := range bs {
+		mass := br.Plan.Mass()
+		if br.Plan.IsIdentity() {
+			mass = eye(n, m, 1/float64(m))
+		} else if a == nil {
+			a, b = br.Plan.Marginals()
+		}
+		if r, c := mass.Dims(); r != n || c != m {
+			return ot.Plan{}, fmt.Errorf("graph: branch %d has a plan of %d × %d, want %d × %d", k, r, c, n, m)
+		}
+		for i := range n {
+			for j, row := 0, sum.RawRowView(i); j < m; j++ {
+				row[j] += w(k, j) * mass.At(i, j)
+			}
+		}
+	}
+	return ot.NewPlan(sum, a, b)
+}

@@ -1,0 +1,19 @@
+package models
+
+import (
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+)
+
+// An Architecture says how a class of checkpoints computes. To add one is to
+// write its forward pass; see vit.go.
+type Architecture struct {
+	Class   string                             // as in "architectures" of config.json
+	Graph   func(Config) (*graph.Graph, error) // the forward pass
+	Layout  func(Config) align.Layout          // of its tokens
+	Aliases map[string]string                  // tensor of older checkpoints → tensor of the graph
+	Ignored []string                           // buffers that are no parameters
+}
+
+// Known returns the architectures of this package.
+func Known() []Architecture { return []Architecture{ViT()} }

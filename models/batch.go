@@ -1,0 +1,96 @@
+package models
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Labels is the name under which a [Batch] holds the labels: [N], or [N, T]
+// with [Ignore] where no loss counts.
+const Labels = "labels"
+
+// Ignore is the label of a position without a loss.
+const Ignore = -100
+
+// An Array is a dense input of a model in row-major order: floats or integers.
+type Array struct {
+	Shape  []int
+	Floats []float32 // nil for an array of integers
+	Ints   []int32   // nil for an array of floats
+}
+
+// A Batch holds samples by the names of the inputs they are for; the first
+// axis of every array counts the samples.
+type Batch map[string]Array
+
+// Len returns the number of samples.
+func (b Batch) Len() int {
+	for _, a := range b {
+		if len(a.Shape) > 0 {
+			return a.Shape[0]
+		}
+	}
+	return 0
+}
+
+// Check reports an array whose size does not fit its shape or whose number of
+// samples differs from that of the others.
+func (b Batch) Check() error {
+	for name, a := range b {
+		size := 1
+		for _, d := range a.Shape {
+			size *= d
+		}
+		if len(a.Shape) == 0 || len(a.Floats)+len(a.Ints) != size {
+			return fmt.Errorf("models: %s: shape %v holds %d values, got %d", name, a.Shape, size, len(a.Floats)+len(a.Ints))
+		}
+		if a.Shape[0] != b.Len() {
+			return fmt.Errorf("models: %s has %d samples, others have %d", name, a.Shape[0], b.Len())
+		}
+	}
+	return nil
+}
+
+// Slice returns the samples from..to-1; the data is shared.
+func (b Batch) Slice(from, to int) Batch {
+	out := make(Batch, len(b))
+	for name, a := range b {
+		row := (len(a.Floats) + len(a.Ints)) / a.Shape[0]
+		s := Array{Shape: slices.Clone(a.Shape)}
+		s.Shape[0] = to - from
+		if a.Floats != nil {
+			s.Floats = a.Floats[from*row : to*row]
+		} else {
+			s.Ints = a.Ints[from*row : to*row]
+		}
+		out[name] = s
+	}
+	return out
+}
+
+// Pad returns b with its last sample repeated up to n samples, the labels of
+// the copies set to [Ignore].
+func (b Batch) Pad(n int) Batch {
+	have := b.Len()
+	if have >= n || have == 0 {
+		return b
+	}
+	out := make(Batch, len(b))
+	for name, a := range b {
+		row := (len(a.Floats) + len(a.Ints)) / have
+		s := Array{Shape: slices.Clone(a.Shape), Floats: slices.Clone(a.Floats), Ints: slices.Clone(a.Ints)}
+		s.Shape[0] = n
+		for range n - have {
+			switch {
+			case a.Floats != nil:
+				s.Floats = append(s.Floats, a.Floats[(have-1)*row:]...)
+			case name == Labels:
+				s.Ints = append(s.Ints, slices.Repeat([]int32{Ignore}, row)...)
+			default:
+				s.Ints = append(s.Ints, a.Ints[(have-1)*row:]...)
+			}
+		}
+		out[name] = s
+	}
+	return out
+}

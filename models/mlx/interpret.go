@@ -1,0 +1,174 @@
+package mlx
+
+import (
+	"math"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/layers/activation"
+	"github.com/gomlx/gomlx/ml/nn"
+
+	"github.com/otfuse/otfuse/graph"
+)
+
+// nodes are values of a GoMLX graph by name.
+type nodes map[string]*gx.Node
+
+// interpret runs the forward pass g and returns the value of every node by its
+// ID. A Table without ids has the value [rows, units]; every other node before
+// a Select or Mean has [batch, tokens, units]. It panics as GoMLX does.
+func interpret(g *graph.Graph, params, inputs nodes) []*gx.Node {
+	values := make([]*gx.Node, len(g.Nodes))
+	for i, n := range g.Nodes {
+		args := make([]*gx.Node, len(n.Args))
+		for k, a := range n.Args {
+			args[k] = values[a.ID]
+		}
+		own := make([]*gx.Node, len(n.Params))
+		for k, p := range n.Params {
+			own[k] = part(params[p.Name], p)
+		}
+		values[i] = step(n, inputs, own, args)
+		if n.Op == graph.Unembed {
+			table := params[n.Args[1].Params[0].Name]
+			values[i] = nn.Dense(args[0], table, own[0], compute.DenseLayoutOutputsInput)
+		}
+	}
+	return values
+}
+
+// step computes one node from its parameters and arguments.
+func step(n *graph.Node, inputs nodes, own, args []*gx.Node) *gx.Node {
+	switch n.Op {
+	case graph.Input:
+		return inputs[n.Name]
+	case graph.Const:
+		return constant(inputs, n)
+	case graph.Table:
+		rows := gx.Reshape(own[0], -1, n.Units)
+		if len(args) == 0 {
+			return rows
+		}
+		return gx.Gather(rows, gx.InsertAxes(args[0], -1))
+	case graph.Embed:
+		return gx.Gather(own[0], gx.InsertAxes(args[0], -1))
+	case graph.Linear:
+		return linear(n, own, args[0])
+	case graph.Norm:
+		return nn.LayerNorm(args[0], []int{args[0].Rank() - 1}, n.Eps, own[0], own[1], nil)
+	case graph.Act:
+		return act(n.Fn, args[0])
+	case graph.Attend:
+		return attend(n.Heads, args)
+	case graph.Add:
+		return sum(args)
+	case graph.Prepend:
+		b := args[0].Shape().Dim(0)
+		return gx.Concatenate([]*gx.Node{gx.BroadcastToDims(gx.InsertAxes(args[1], 0), b, args[1].Shape().Dim(0), n.Units), args[0]}, 1)
+	case graph.Select:
+		return gx.Squeeze(gx.Slice(args[0], gx.AxisRange(), gx.AxisElem(0)), 1)
+	case graph.Mean:
+		return gx.ReduceMean(args[0], 1)
+	case graph.Output:
+		return args[0]
+	}
+	return nil
+}
+
+// part cuts out the part of a tensor that p names.
+func part(w *gx.Node, p graph.Param) *gx.Node {
+	if p.Of == 0 {
+		return w
+	}
+	return gx.Slice(w, gx.AxisRange(p.Part*p.Shape[0], (p.Part+1)*p.Shape[0]))
+}
+
+// constant is the rows of a Const as a value of the graph.
+func constant(inputs nodes, n *graph.Node) *gx.Node {
+	flat := make([][]float32, len(n.Rows))
+	for i, r := range n.Rows {
+		flat[i] = make([]float32, len(r))
+		for j, v := range r {
+			flat[i][j] = float32(v)
+		}
+	}
+	for _, in := range inputs {
+		return gx.Const(in.Graph(), flat)
+	}
+	return nil
+}
+
+// linear is x Wᵀ + b; a convolution of images [B, C, H, W] gives its patches
+// [B, patches, units] row by row.
+func linear(n *graph.Node, own []*gx.Node, x *gx.Node) *gx.Node {
+	w := own[0]
+	if w.Rank() == 4 {
+		c, p := w.Shape().Dim(1), w.Shape().Dim(2)
+		b, rows, cols := x.Shape().Dim(0), x.Shape().Dim(2)/p, x.Shape().Dim(3)/p
+		x = gx.Reshape(x, b, c, rows, p, cols, p)
+		x = gx.Reshape(gx.TransposeAllAxes(x, 0, 2, 4, 1, 3, 5), b, rows*cols, c*p*p)
+		w = gx.Reshape(w, n.Units, c*p*p)
+	}
+	y := nn.Dense(x, w, nil, compute.DenseLayoutOutputsInput)
+	if len(own) > 1 {
+		y = gx.Add(y, gx.ExpandLeftToRank(own[1], y.Rank()))
+	}
+	return y
+}
+
+func act(fn graph.Activation, x *gx.Node) *gx.Node {
+	switch fn {
+	case graph.GELUTanh:
+		return activation.GeluApproximate(x)
+	case graph.ReLU:
+		return activation.Relu(x)
+	case graph.Tanh:
+		return gx.Tanh(x)
+	}
+	return activation.Gelu(x)
+}
+
+// attend is softmax(q kᵀ/√d) v over heads; q, k, v are [B, T, units], an
+// optional mask is [B, T].
+func attend(heads int, args []*gx.Node) *gx.Node {
+	split := func(x *gx.Node) *gx.Node { // [B, T, D] → [B, H, T, D/H]
+		d := x.Shape().Dimensions
+		return gx.TransposeAllAxes(gx.Reshape(x, d[0], d[1], heads, d[2]/heads), 0, 2, 1, 3)
+	}
+	q, k, v := split(args[0]), split(args[1]), split(args[2])
+	scores := gx.MulScalar(gx.Einsum("bhqd,bhkd->bhqk", q, k), 1/math.Sqrt(float64(q.Shape().Dim(3))))
+	if len(args) > 3 {
+		hide := gx.MulScalar(gx.OneMinus(gx.ConvertDType(args[3], dtypes.Float32)), -1e30)
+		scores = gx.Add(scores, gx.InsertAxes(hide, 1, 1))
+	}
+	y := gx.TransposeAllAxes(gx.Einsum("bhqk,bhkd->bhqd", gx.Softmax(scores, -1), v), 0, 2, 1, 3)
+	d := args[2].Shape().Dimensions
+	return gx.Reshape(y, args[0].Shape().Dim(0), args[0].Shape().Dim(1), d[2])
+}
+
+// sum adds branches. A table [rows, units] among them gives its first rows,
+// one for each token.
+func sum(args []*gx.Node) *gx.Node {
+	var wide *gx.Node
+	for _, a := range args {
+		if a.Rank() == 3 {
+			wide = a
+		}
+	}
+	total := (*gx.Node)(nil)
+	for _, a := range args {
+		if a.Rank() == 2 && wide != nil {
+			if t := wide.Shape().Dim(1); a.Shape().Dim(0) > t {
+				a = gx.Slice(a, gx.AxisRange(0, t))
+			}
+			a = gx.InsertAxes(a, 0)
+		}
+		if total == nil {
+			total = a
+			continue
+		}
+		total = gx.Add(total, a)
+	}
+	return total
+}

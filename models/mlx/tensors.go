@@ -1,0 +1,111 @@
+package mlx
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// names returns the tensors of g, each once, in order.
+func names(g *graph.Graph) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, p := range g.Params() {
+		if !seen[p.Name] {
+			seen[p.Name] = true
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
+
+// upload copies the parameters of g, in the order of names.
+func upload(g *graph.Graph, p models.Params) ([]*tensors.Tensor, error) {
+	if err := g.Check(p.Shapes()); err != nil {
+		return nil, fmt.Errorf("mlx: %w", err)
+	}
+	var out []*tensors.Tensor
+	for _, name := range names(g) {
+		out = append(out, tensors.FromFlatDataAndDimensions(p[name].Data, p[name].Shape...))
+	}
+	return out, nil
+}
+
+// download reads tensors back under the names of g, with the dtypes of like.
+func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.Params, error) {
+	out := models.Params{}
+	for i, name := range names(g) {
+		data, err := tensors.CopyFlatData[float32](ts[i])
+		if err != nil {
+			return nil, fmt.Errorf("mlx: reading %s: %w", name, err)
+		}
+		out[name] = models.Tensor{DType: like[name].DType, Shape: ts[i].Shape().Clone().Dimensions, Data: data}
+	}
+	return out, nil
+}
+
+// feed makes tensors of the named arrays of a batch.
+func feed(batch models.Batch, names []string) ([]*tensors.Tensor, error) {
+	if err := batch.Check(); err != nil {
+		return nil, fmt.Errorf("mlx: %w", err)
+	}
+	var out []*tensors.Tensor
+	for _, name := range names {
+		a, ok := batch[name]
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("mlx: the batch has no %s", name)
+		case a.Floats != nil:
+			out = append(out, tensors.FromFlatDataAndDimensions(a.Floats, a.Shape...))
+		default:
+			out = append(out, tensors.FromFlatDataAndDimensions(a.Ints, a.Shape...))
+		}
+	}
+	return out, nil
+}
+
+// free releases tensors at once: their memory is not the collector's.
+func free(ts ...*tensors.Tensor) error {
+	var errs []error
+	for _, t := range ts {
+		if t != nil {
+			errs = append(errs, t.FinalizeAll())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// args makes the arguments of a call.
+func args(groups ...[]*tensors.Tensor) []any {
+	var out []any
+	for _, g := range groups {
+		for _, t := range g {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// zip names nodes.
+func zip[T any](names []string, values []T) map[string]T {
+	out := make(map[string]T, len(names))
+	for i, name := range names {
+		out[name] = values[i]
+	}
+	return out
+}
+
+// scalar reads a tensor of one element.
+func scalar(t *tensors.Tensor) (float64, error) {
+	switch v := t.Value().(type) {
+	case float32:
+		return float64(v), nil
+	case float64:
+		return v, nil
+	}
+	return 0, fmt.Errorf("mlx: a %s is no scalar", t.Shape())
+}

@@ -1,0 +1,55 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+)
+
+// ViT is ViTForImageClassification of Hugging Face: pre-norm, class token,
+// learned positions (Dosovitskiy et al., ICLR 2021). Input: pixel_values
+// [batch, channels, image, image].
+func ViT() Architecture {
+	return Architecture{
+		Class: "ViTForImageClassification",
+		Graph: vit,
+		Layout: func(c Config) align.Layout {
+			return align.Layout{Lead: 1, Rows: c.Image / c.Patch, Cols: c.Image / c.Patch}
+		},
+	}
+}
+
+func vit(c Config) (*graph.Graph, error) {
+	if err := positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
+		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP}, size{"image_size", c.Image},
+		size{"patch_size", c.Patch}, size{"num_channels", c.Channels}); err != nil {
+		return nil, err
+	}
+	if c.Image%c.Patch != 0 {
+		return nil, fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", c.Image, c.Patch)
+	}
+	var qkv []graph.LinearOption
+	if c.QKVBias != nil && !*c.QKVBias {
+		qkv = append(qkv, graph.NoBias)
+	}
+	tokens := (c.Image/c.Patch)*(c.Image/c.Patch) + 1
+	var b graph.Builder
+	x := b.Linear("vit.embeddings.patch_embeddings.projection", b.Input("pixel_values"), c.Hidden, graph.Conv(c.Channels, c.Patch))
+	x = b.Prepend("vit.embeddings.tokens", x, b.Table("vit.embeddings.cls_token", c.Hidden, 1, 1))
+	x = b.Add("vit.embeddings", x, b.Table("vit.embeddings.position_embeddings", c.Hidden, 1, tokens))
+	for i := range c.Layers {
+		l := fmt.Sprintf("vit.encoder.layer.%d.", i)
+		h := b.Norm(l+"layernorm_before", x, c.Eps)
+		h = b.Attend(l+"attention.attention", c.Heads,
+			b.Linear(l+"attention.attention.query", h, c.Hidden, qkv...),
+			b.Linear(l+"attention.attention.key", h, c.Hidden, qkv...),
+			b.Linear(l+"attention.attention.value", h, c.Hidden, qkv...))
+		x = b.Add(l+"attention", b.Linear(l+"attention.output.dense", h, c.Hidden), x)
+		h = b.Norm(l+"layernorm_after", x, c.Eps)
+		h = b.Act(l+"intermediate", b.Linear(l+"intermediate.dense", h, c.MLP), c.Act)
+		x = b.Add(l+"output", b.Linear(l+"output.dense", h, c.Hidden), x)
+	}
+	x = b.Select("cls", b.Norm("vit.layernorm", x, c.Eps))
+	return b.Output(b.Linear("classifier", x, c.Classes()))
+}
