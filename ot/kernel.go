@@ -17,13 +17,14 @@ const (
 //
 //	Pᵢⱼ = uᵢ Kᵢⱼ vⱼ,  Kᵢⱼ = exp((fᵢ + gⱼ − Cᵢⱼ) / ε)
 //
-// for masses a, b with total 1. An iteration is one pass over K: rows, which
-// also gathers what columns needs.
+// towards the masses a, b. An iteration is one pass over K: rows, which also
+// gathers what columns needs.
 type kernel struct {
 	ctx  context.Context
 	in   *instance
 	n, m int
 	reg  float64 // ε
+	next step    // nil is the one that meets the masses
 	a, b []float64
 	f, g []float64 // potentials, units of the cost
 	k    []float64 // [n × m]
@@ -31,28 +32,35 @@ type kernel struct {
 	part []float64 // sums over the columns of every block of rows [parts × m]
 	cuts int       // blocks of rows
 	sums []float64 // of the columns, Kᵀu
-	errs []float64 // row errors, or scratch
+	errs []float64 // changes of the row sums
+	tots []float64 // row sums
 
-	count int // iterations done
+	count    int     // iterations done
+	residual float64 // of the last update of the rows
 
 	// state before the last update of the rows
-	oldU, oldF []float64
-	rebuilt    bool
+	oldU, oldF, oldV []float64
+	rebuilt          bool
 }
 
+// step gives the next fᵢ/ε from log aᵢ and log Σⱼ exp((gⱼ − Cᵢⱼ)/ε), and
+// likewise for columns.
+type step func(logMass, logSum float64) float64
+
 // newKernel starts from the largest potentials with f + g ≤ C: every row and
-// column then has an entry Cᵢⱼ = fᵢ + gⱼ, for any ε.
-func newKernel(ctx context.Context, in *instance) *kernel {
+// column then has an entry Cᵢⱼ = fᵢ + gⱼ, for any ε. Masses are relative to
+// the totals suma, sumb.
+func newKernel(ctx context.Context, in *instance, suma, sumb float64) *kernel {
 	n, m := in.n, in.m
 	vec := func(k int) []float64 { return make([]float64, k) }
 	k := &kernel{
 		ctx: ctx, in: in, n: n, m: m, a: vec(n), b: vec(m), f: inf(n), g: inf(m), k: vec(n * m),
-		u: vec(n), v: vec(m), sums: vec(m), errs: vec(max(n, m)), oldU: vec(n), oldF: vec(n),
+		u: vec(n), v: vec(m), sums: vec(m), errs: vec(n), tots: vec(n), oldU: vec(n), oldF: vec(n), oldV: vec(m),
 		cuts: min(n, 1+n*m/(2*grain), 32),
 	}
 	k.part = vec(k.cuts * m)
-	floats.ScaleTo(k.a, 1/floats.Sum(in.a), in.a)
-	floats.ScaleTo(k.b, 1/floats.Sum(in.b), in.b)
+	floats.ScaleTo(k.a, 1/suma, in.a)
+	floats.ScaleTo(k.b, 1/sumb, in.b)
 	for i := range n {
 		for _, c := range k.cost(i) {
 			k.f[i] = min(k.f[i], c)
@@ -128,32 +136,36 @@ func (k *kernel) pass(f func(i int, sums []float64)) error {
 	return err
 }
 
-// rows scales the rows to their masses, uᵢ ← uᵢ (aᵢ/(uᵢ (Kv)ᵢ))^ω, and returns
-// the L1 error that they had before.
-func (k *kernel) rows(omega float64) (float64, error) {
+// rows scales the rows to their masses, uᵢ ← uᵢ (aᵢ/(uᵢ (Kv)ᵢ))^ω, and notes
+// how far that is: Σᵢ |change of the sum of row i| at ω = 1, relative to the
+// mass of the plan.
+func (k *kernel) rows(omega float64) error {
 	copy(k.oldU, k.u)
 	k.rebuilt = false
 	err := k.pass(func(i int, sums []float64) {
 		row := k.row(i)
 		s := floats.Dot(row, k.v)
-		k.errs[i] = math.Abs(k.u[i]*s - k.a[i])
-		k.u[i] = rescale(k.u[i], k.a[i], s, omega)
+		full := k.full(k.a[i], s, k.f[i])
+		k.errs[i] = math.Abs(k.u[i]-full) * s
+		k.tots[i] = k.u[i] * s
+		k.u[i] = relaxed(k.u[i], full, omega)
 		floats.AddScaled(sums, k.u[i], row)
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if held(k.u) {
-		return floats.Sum(k.errs[:k.n]), nil
+	if !held(k.u) {
+		copy(k.u, k.oldU)
+		k.absorb()
+		copy(k.oldF, k.f)
+		k.rebuilt = true
+		if err := k.logRows(); err != nil {
+			return err
+		}
+		err = k.build()
 	}
-	copy(k.u, k.oldU)
-	k.absorb()
-	copy(k.oldF, k.f)
-	k.rebuilt = true
-	if err := k.logRows(); err != nil {
-		return 0, err
-	}
-	return floats.Sum(k.errs[:k.n]), k.build()
+	k.residual = floats.Sum(k.errs) / floats.Sum(k.tots)
+	return err
 }
 
 // keep goes back to the rows before their last update.
@@ -168,14 +180,14 @@ func (k *kernel) keep() error {
 
 // columns scales the columns to their masses, vⱼ ← vⱼ (bⱼ/(vⱼ (Kᵀu)ⱼ))^ω.
 func (k *kernel) columns(omega float64) error {
-	old := append(k.errs[:0], k.v...)
+	copy(k.oldV, k.v)
 	for j, s := range k.sums {
-		k.v[j] = rescale(k.v[j], k.b[j], s, omega)
+		k.v[j] = relaxed(k.v[j], k.full(k.b[j], s, k.g[j]), omega)
 	}
 	if held(k.v) {
 		return nil
 	}
-	copy(k.v, old)
+	copy(k.v, k.oldV)
 	k.absorb()
 	if err := k.logColumns(); err != nil {
 		return err
@@ -183,12 +195,21 @@ func (k *kernel) columns(omega float64) error {
 	return k.build()
 }
 
-// rescale is x (w/(x s))^ω.
-func rescale(x, w, s, omega float64) float64 {
-	if omega == 1 {
+// full is the scaling that the next step gives to a row or column of mass w
+// and potential f whose kernel sums to s.
+func (k *kernel) full(w, s, f float64) float64 {
+	if k.next == nil {
 		return w / s
 	}
-	return x * math.Exp(omega*math.Log(w/s/x))
+	return math.Exp(k.next(math.Log(w), math.Log(s)-f/k.reg) - f/k.reg)
+}
+
+// relaxed is x (full/x)^ω.
+func relaxed(x, full, omega float64) float64 {
+	if omega == 1 {
+		return full
+	}
+	return x * math.Exp(omega*math.Log(full/x))
 }
 
 // held reports whether all scalings are within reach.
@@ -216,11 +237,25 @@ func (k *kernel) logRows() error {
 					s += math.Exp(x)
 				}
 			}
-			f := k.reg*(math.Log(k.a[i])-math.Log(s)) - top
-			k.errs[i] = k.a[i] * math.Abs(math.Expm1((k.f[i]-f)/k.reg))
-			k.f[i] = f
+			k.logRow(i, math.Log(s), top)
 		}
 	})
+}
+
+// logRow takes the log of the sum of row i, less top/ε.
+func (k *kernel) logRow(i int, sum, top float64) {
+	f := k.potential(k.a[i], sum, top)
+	k.tots[i] = math.Exp((k.f[i]+top)/k.reg + sum)
+	k.errs[i] = math.Exp((f+top)/k.reg+sum) * math.Abs(math.Expm1((k.f[i]-f)/k.reg))
+	k.f[i] = f
+}
+
+// potential is the next one of a row or column of mass w.
+func (k *kernel) potential(w, sum, top float64) float64 {
+	if k.next == nil {
+		return k.reg*(math.Log(w)-sum) - top // apart, for the digits
+	}
+	return k.reg * k.next(math.Log(w), sum+top/k.reg)
 }
 
 // logColumns sets gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), by strips of
@@ -244,14 +279,13 @@ func (k *kernel) logColumns() error {
 			}
 		}
 		for j := range s {
-			k.g[lo+j] = k.reg*(math.Log(k.b[lo+j])-math.Log(s[j])) - top[j]
+			k.g[lo+j] = k.potential(k.b[lo+j], math.Log(s[j]), top[j])
 		}
 	})
 }
 
-// coupling returns P for the masses of the instance, in the place of K.
-func (k *kernel) coupling() ([]float64, error) {
-	total := floats.Sum(k.in.a)
+// coupling returns P for masses with the given total, in the place of K.
+func (k *kernel) coupling(total float64) ([]float64, error) {
 	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
 		lo, hi := span(k.n, k.cuts, b)
 		for i := lo; i < hi; i++ {

@@ -8,7 +8,7 @@ import "math"
 // exponent ω by λ, related through (λ + ω − 1)² = λ ω² θ² (Young, 1954). What
 // is observed over a window gives θ², and that the best ω = 2/(1 + √(1 − θ²)).
 type relaxation struct {
-	tol   float64 // relative to the total mass
+	tol   float64 // of the residual
 	limit int     // iterations, on the count of the kernel
 
 	omega float64
@@ -28,10 +28,10 @@ func (r *relaxation) run(k *kernel) error {
 	r.omega = 1
 	clean := false // whether the columns hold exactly
 	for {
-		res, err := k.rows(r.omega)
-		if err != nil {
+		if err := k.rows(r.omega); err != nil {
 			return err
 		}
+		res := k.residual
 		if clean && (res <= r.tol || k.count >= r.limit) {
 			// The pass has moved the rows on; the columns belong to the old.
 			return k.keep()

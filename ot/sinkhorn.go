@@ -1,8 +1,11 @@
 package ot
 
 import (
+	"cmp"
 	"context"
 	"math"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // Defaults of [Sinkhorn].
@@ -39,51 +42,47 @@ type Sinkhorn struct {
 // Solve implements [Solver]. If MaxIter is not enough the plan comes with a
 // [*NotConverged]; its columns still sum to b.
 func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
-	if err := s.fill(); err != nil {
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	if err != nil {
 		return Plan{}, err
 	}
 	in, err := loadBalanced(p)
 	if err != nil {
 		return Plan{}, err
 	}
-	if in.top/s.Reg > 1e15 {
-		return Plan{}, invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", s.Reg, in.top)
-	}
-	k := newKernel(ctx, in)
-	if err := s.anneal(k); err != nil {
+	total := floats.Sum(in.a)
+	k := newKernel(ctx, in, total, floats.Sum(in.b))
+	if err := c.anneal(k); err != nil {
 		return Plan{}, err
 	}
-	mass, err := k.coupling()
+	mass, err := k.coupling(total)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan := in.plan(mass)
-	if res := in.residual(mass); !(res <= s.Tol) {
+	if res := in.residual(mass); !(res <= c.tol) {
 		return plan, &NotConverged{Iterations: k.count, Residual: res}
 	}
 	return plan, nil
 }
 
-// fill checks the options and puts the defaults in.
-func (s *Sinkhorn) fill() error {
+// control holds what entropic iterations have in common.
+type control struct {
+	reg, tol float64
+	limit    int // iterations
+}
+
+// filled checks the options and puts the defaults in.
+func (c control) filled() (control, error) {
 	switch {
-	case !(s.Reg >= 0) || math.IsInf(s.Reg, 0):
-		return invalid("Reg", ErrOption, "%g", s.Reg)
-	case !(s.Tol >= 0) || math.IsInf(s.Tol, 0):
-		return invalid("Tol", ErrOption, "%g", s.Tol)
-	case s.MaxIter < 0:
-		return invalid("MaxIter", ErrOption, "%d", s.MaxIter)
+	case !(c.reg >= 0) || math.IsInf(c.reg, 0):
+		return c, invalid("Reg", ErrOption, "%g", c.reg)
+	case !(c.tol >= 0) || math.IsInf(c.tol, 0):
+		return c, invalid("Tol", ErrOption, "%g", c.tol)
+	case c.limit < 0:
+		return c, invalid("MaxIter", ErrOption, "%d", c.limit)
 	}
-	if s.Reg == 0 {
-		s.Reg = DefaultReg
-	}
-	if s.Tol == 0 {
-		s.Tol = DefaultTol
-	}
-	if s.MaxIter == 0 {
-		s.MaxIter = DefaultMaxIter
-	}
-	return nil
+	return control{cmp.Or(c.reg, DefaultReg), cmp.Or(c.tol, DefaultTol), cmp.Or(c.limit, DefaultMaxIter)}, nil
 }
 
 const (
@@ -93,30 +92,33 @@ const (
 	brief  = 50   // iterations of those stages
 )
 
-// anneal solves for a falling sequence of ε that ends at s.Reg, each from the
+// anneal solves for a falling sequence of ε that ends at reg, each from the
 // potentials of the one before.
-func (s Sinkhorn) anneal(k *kernel) error {
-	for reg := s.Reg * math.Pow(shrink, s.stages(k.in.top)); reg > s.Reg*1.001; reg /= shrink {
+func (c control) anneal(k *kernel) error {
+	if k.in.top/c.reg > 1e15 {
+		return invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", c.reg, k.in.top)
+	}
+	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
 		if err := k.set(reg); err != nil {
 			return err
 		}
-		r := relaxation{tol: rough, limit: min(k.count+brief, s.MaxIter/2)}
+		r := relaxation{tol: rough, limit: min(k.count+brief, c.limit/2)}
 		if err := r.run(k); err != nil {
 			return err
 		}
 	}
-	if err := k.set(s.Reg); err != nil {
+	if err := k.set(c.reg); err != nil {
 		return err
 	}
-	r := relaxation{tol: s.Tol, limit: s.MaxIter}
+	r := relaxation{tol: c.tol, limit: c.limit}
 	return r.run(k)
 }
 
-func (s Sinkhorn) stages(top float64) float64 {
-	if top <= mild*s.Reg {
+func (c control) stages(top float64) float64 {
+	if top <= mild*c.reg {
 		return 0
 	}
-	return math.Ceil(math.Log(top/(mild*s.Reg)) / math.Log(shrink))
+	return math.Ceil(math.Log(top/(mild*c.reg)) / math.Log(shrink))
 }
 
 // residual is the larger L1 error of the two marginals, relative to the mass.

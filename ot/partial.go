@@ -1,0 +1,192 @@
+package ot
+
+import (
+	"cmp"
+	"context"
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+// Partial moves only a share of the mass, exactly and where it is cheapest.
+//
+//	min ⟨P, C⟩   over P ≥ 0,  P 1 ≤ a,  Pᵀ 1 ≤ b,  Σ P = Share · min(Σ a, Σ b)
+//
+// Total masses may differ. The plan carries the masses it was asked for, so
+// that units left behind have columns and rows that sum to less. It is the
+// transport problem with one more unit on either side, free of charge, for
+// what stays.
+//
+// Caffarelli and McCann, "Free boundaries in optimal transport and
+// Monge-Ampère obstacle problems" (2010); Chapel, Alaya and Gasso, "Partial
+// optimal transport with applications on positive-unlabeled learning" (2020).
+type Partial struct {
+	Share float64 // of the mass that can be moved, in (0, 1]; 0 means 1
+}
+
+// Solve implements [Solver], but for the marginals of the plan.
+func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
+	in, share, err := loadShare(p, s.Share)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Plan{}, err
+	}
+	moved := share * min(in.suma, in.sumb)
+	if stay := 1e-15 * max(in.suma, in.sumb); in.suma-moved <= stay && in.sumb-moved <= stay {
+		return EMD{}.Solve(ctx, p)
+	}
+	// What does not stay on either side costs more than any detour.
+	n, m := in.n, in.m
+	wide := &instance{
+		n: n + 1, m: m + 1, cost: make([]float64, 0, (n+1)*(m+1)),
+		a: append(append([]float64(nil), in.a...), max(in.sumb-moved, 0)),
+		b: append(append([]float64(nil), in.b...), max(in.suma-moved, 0)),
+	}
+	for i := range n {
+		wide.cost = append(append(wide.cost, in.cost[i*m:(i+1)*m]...), 0)
+	}
+	wide.cost = append(append(wide.cost, make([]float64, m)...), cmp.Or(2*in.top, 1))
+	wide = wide.trimmed()
+	mass, _, _, err := transport(ctx, wide)
+	if err != nil {
+		return Plan{}, err
+	}
+	out := make([]float64, n*m)
+	for i := range n {
+		copy(out[i*m:(i+1)*m], mass[i*wide.m:])
+	}
+	return in.plan(out), nil
+}
+
+// trimmed leaves out the last row or column if nothing stays there.
+func (in *instance) trimmed() *instance {
+	n, m := in.n, in.m
+	if in.a[n-1] == 0 {
+		in.n, in.a, in.cost = n-1, in.a[:n-1], in.cost[:(n-1)*m]
+	}
+	if in.b[m-1] > 0 {
+		return in
+	}
+	c := make([]float64, 0, in.n*(m-1))
+	for i := range in.n {
+		c = append(c, in.cost[i*m:(i+1)*m-1]...)
+	}
+	in.m, in.b, in.cost = m-1, in.b[:m-1], c
+	return in
+}
+
+// loadShare checks a problem whose totals may differ, and a share.
+func loadShare(p Problem, share float64) (*instance, float64, error) {
+	if !(share >= 0 && share <= 1) {
+		return nil, 0, invalid("Share", ErrOption, "%g", share)
+	}
+	in, err := load(p)
+	return in, cmp.Or(share, 1), err
+}
+
+// PartialSinkhorn is [Partial] with entropic regularisation.
+//
+//	min ⟨P, C⟩ + ε Σ P (log P − 1)   over P 1 ≤ a,  Pᵀ 1 ≤ b,  Σ P = Share · min(Σ a, Σ b)
+//	Pᵢⱼ = exp((fᵢ + gⱼ + h − Cᵢⱼ) / ε),  f ≤ 0,  g ≤ 0
+//
+// It works in the log domain. The residual of [NotConverged] is the L1 change
+// of the row sums in the next iteration, relative to the mass moved.
+//
+// Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
+// regularized transportation problems" (2015).
+type PartialSinkhorn struct {
+	Share   float64 // of the mass that can be moved, in (0, 1]; 0 means 1
+	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
+	Tol     float64 // 0 means DefaultTol
+	MaxIter int     // 0 means DefaultMaxIter
+}
+
+// Solve implements [Solver], but for the marginals of the plan.
+func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	if err != nil {
+		return Plan{}, err
+	}
+	in, share, err := loadShare(p, s.Share)
+	if err != nil {
+		return Plan{}, err
+	}
+	if in.top/c.reg > 1e15 {
+		return Plan{}, invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", c.reg, in.top)
+	}
+	moved := share * min(in.suma, in.sumb)
+	k := newKernel(ctx, in, moved, moved)
+	k.reg = c.reg
+	fill(k.f, 0)
+	fill(k.g, 0)
+	var h float64 // in units of ε
+	k.next = func(logMass, logSum float64) float64 { return min(0, logMass-logSum-h) }
+	for k.residual = 1; k.count < c.limit; k.count++ {
+		// h first, so that it holds for what the residual is measured on.
+		total, err := k.logTotal()
+		if err != nil {
+			return Plan{}, err
+		}
+		h = -total
+		before := append([]float64(nil), k.f...)
+		if err := k.logRows(); err != nil {
+			return Plan{}, err
+		}
+		k.residual = math.Exp(h) * floats.Sum(k.errs)
+		if k.residual <= c.tol {
+			copy(k.f, before)
+			break
+		}
+		if err := k.logColumns(); err != nil {
+			return Plan{}, err
+		}
+	}
+	for i := range k.f {
+		k.f[i] += h * k.reg
+	}
+	if err := k.build(); err != nil {
+		return Plan{}, err
+	}
+	mass, err := k.coupling(moved)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan := in.plan(mass)
+	if !(k.residual <= c.tol) {
+		return plan, &NotConverged{Iterations: k.count, Residual: k.residual}
+	}
+	return plan, nil
+}
+
+// logTotal returns log Σᵢⱼ exp((fᵢ + gⱼ − Cᵢⱼ) / ε).
+func (k *kernel) logTotal() (float64, error) {
+	tops, sums := make([]float64, k.cuts), make([]float64, k.cuts)
+	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
+		lo, hi := span(k.n, k.cuts, b)
+		top, s := math.Inf(-1), 0.0
+		for i := lo; i < hi; i++ {
+			for j, c := range k.cost(i) {
+				top = max(top, k.f[i]+k.g[j]-c)
+			}
+		}
+		for i := lo; i < hi; i++ {
+			for j, c := range k.cost(i) {
+				if x := (k.f[i] + k.g[j] - c - top) / k.reg; x > faint {
+					s += math.Exp(x)
+				}
+			}
+		}
+		tops[b], sums[b] = top, s
+	})
+	var s float64
+	top := math.Inf(-1)
+	for _, v := range tops {
+		top = max(top, v)
+	}
+	for b, v := range sums {
+		s += v * math.Exp((tops[b]-top)/k.reg)
+	}
+	return math.Log(s) + top/k.reg, err
+}
