@@ -8,16 +8,23 @@ type form struct {
 
 func shapeForms() []form {
 	return []form{
-		{"disk", disk}, {"hexagon", hexagon}, {"square", square}, {"triangle", triangle}, {"cross", cross},
+		{"disk", disk}, {"half", half}, {"square", square}, {"triangle", triangle}, {"cross", cross},
 		{"star", star}, {"ring", ring}, {"crescent", crescent}, {"stripes", stripes}, {"checker", checker},
 	}
 }
+
+// farthest is how far any form reaches from its centre: the tips of the star.
+const farthest = unit * 13 / 10
 
 func disk(u, v int, _ *sineTable) bool { return u*u+v*v <= unit*unit }
 
 func square(u, v int, _ *sineTable) bool { return max(abs(u), abs(v)) <= unit*7/8 }
 
-func hexagon(u, v int, t *sineTable) bool { return sides(u, v, 6, unit*9/10, t) == 6 }
+// half is a half disk, moved so that its middle is about the centre.
+func half(u, v int, _ *sineTable) bool {
+	w := u + unit*4/10
+	return w >= 0 && w*w+v*v <= unit*unit*5/4
+}
 
 func triangle(u, v int, t *sineTable) bool { return sides(u, v, 3, unit*6/10, t) == 3 }
 
@@ -71,18 +78,20 @@ type placed struct {
 // paint blends a form into the canvas with an opacity in percent, its edge
 // smoothed by four samples per pixel.
 func (p *painter) paint(f placed, c colour, opacity int) {
-	reach := (max(f.rx, f.ry)*3/2)/subpixel + 2
-	cx, cy := f.x/subpixel, f.y/subpixel
+	const shift, reciprocal = 20, unit << 6 // sines have 14 bits, the products 20
 	cos, sin := p.sine.cos(f.angle), p.sine.sin(f.angle)
+	ux, uy := cos*reciprocal/f.rx, sin*reciprocal/f.rx
+	vx, vy := -sin*reciprocal/f.ry, cos*reciprocal/f.ry
+	reach := max(f.rx, f.ry)*farthest/unit/subpixel + 1
+	cx, cy := f.x/subpixel, f.y/subpixel
 	for y := max(cy-reach, 0); y <= min(cy+reach, ShapesSize-1); y++ {
 		for x := max(cx-reach, 0); x <= min(cx+reach, ShapesSize-1); x++ {
 			hits := 0
 			for k := range 4 {
 				dx := x*subpixel + 4 + 8*(k&1) - f.x
 				dy := y*subpixel + 4 + 8*(k>>1) - f.y
-				u := (cos*dx + sin*dy) / (sineOne / unit) / f.rx
-				v := (cos*dy - sin*dx) / (sineOne / unit) / f.ry
-				if f.inside(u, v, p.sine) {
+				u, v := (ux*dx+uy*dy)>>shift, (vx*dx+vy*dy)>>shift
+				if u*u+v*v <= farthest*farthest && f.inside(u, v, p.sine) {
 					hits++
 				}
 			}

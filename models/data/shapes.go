@@ -14,7 +14,7 @@ const ShapesSize = 32
 //
 // Place, size, proportion, angle and colours are random; gradients, texture,
 // noise, distractors, occlusion and low contrast keep the task from being easy,
-// and most classes have a near relative: disk and hexagon, ring and crescent,
+// and most classes have a near relative: disk and square, ring and crescent,
 // cross and star, stripes and checker. Ten successive images hold every class
 // once.
 //

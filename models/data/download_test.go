@@ -1,0 +1,289 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// payload is what the servers of the tests hold.
+func payload() []byte {
+	rng := rand.New(rand.NewPCG(5, 6))
+	b := make([]byte, 3<<20)
+	for i := range b {
+		b[i] = byte(rng.IntN(256))
+	}
+	return b
+}
+
+func md5Of(b []byte) string {
+	sum := md5.Sum(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// server answers with handle and counts the requests.
+func server(t *testing.T, handle func(n int32, w http.ResponseWriter, r *http.Request)) (url string, requests *atomic.Int32) {
+	t.Helper()
+	requests = new(atomic.Int32)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(requests.Add(1), w, r) }))
+	t.Cleanup(s.Close)
+	return s.URL + "/archive.tar.gz", requests
+}
+
+func serve(body []byte) func(int32, http.ResponseWriter, *http.Request) {
+	return func(_ int32, w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	}
+}
+
+// impatient is the fetcher of programs with shorter pauses.
+func impatient() fetcher {
+	f := newFetcher(nil, nil)
+	f.pause = time.Millisecond
+	return f
+}
+
+func TestFetch(t *testing.T) {
+	body := payload()
+	url, requests := server(t, serve(body))
+	dst := filepath.Join(t.TempDir(), "new", "archive.tar.gz")
+	f := impatient()
+	var told []Progress
+	f.observe = func(p Progress) { told = append(told, p) }
+	require.NoError(t, f.fetch(t.Context(), remote{url: url, md5: strings.ToUpper(md5Of(body))}, dst))
+	got, err := os.ReadFile(dst)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(body, got))
+	assert.NoFileExists(t, dst+".part")
+	assert.EqualValues(t, 1, requests.Load())
+	size := int64(len(body))
+	require.GreaterOrEqual(t, len(told), 3)
+	assert.Equal(t, Progress{"downloading archive.tar.gz", "bytes", size, size}, told[len(told)-1])
+	for i := 1; i < len(told); i++ {
+		assert.GreaterOrEqual(t, told[i].Done, told[i-1].Done)
+	}
+}
+
+// A connection that breaks every 500,000 bytes is continued, not begun again.
+func TestFetchContinues(t *testing.T) {
+	body := payload()
+	var ranges []string
+	url, _ := server(t, func(_ int32, w http.ResponseWriter, r *http.Request) {
+		ranges = append(ranges, r.Header.Get("Range"))
+		from := 0
+		if s, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok {
+			from, _ = strconv.Atoi(strings.TrimSuffix(s, "-"))
+			w.Header().Set("Content-Range", "bytes "+strconv.Itoa(from)+"-"+strconv.Itoa(len(body)-1)+"/"+strconv.Itoa(len(body)))
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)-from))
+		if from > 0 {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		_, _ = w.Write(body[from:min(from+1_000_000, len(body))])
+		// returning before Content-Length bytes closes the connection
+	})
+	dst := filepath.Join(t.TempDir(), "a")
+	require.NoError(t, impatient().fetch(t.Context(), remote{url: url, md5: md5Of(body)}, dst))
+	got, err := os.ReadFile(dst)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(body, got))
+	assert.Equal(t, []string{"", "bytes=1000000-", "bytes=2000000-", "bytes=3000000-"}, ranges)
+}
+
+// What an earlier process left is used, whatever it is.
+func TestFetchFindsAPart(t *testing.T) {
+	body := payload()
+	other := bytes.Repeat([]byte{7}, len(body))
+	for name, tc := range map[string]struct {
+		part     []byte
+		requests int32
+	}{
+		"a beginning":       {body[:1<<20], 1},
+		"all of it":         {body, 1}, // the server says that nothing is missing
+		"too much":          {append(bytes.Clone(body), 1), 2},
+		"something else":    {other[:1<<20], 2}, // found out by the checksum
+		"all something":     {other, 2},
+		"an empty file":     {nil, 1},
+		"a byte of nothing": {[]byte{body[0] + 1}, 2},
+	} {
+		url, requests := server(t, serve(body))
+		dst := filepath.Join(write(t, t.TempDir(), content{"a.part", tc.part}), "a")
+		require.NoError(t, impatient().fetch(t.Context(), remote{url: url, md5: md5Of(body)}, dst), name)
+		got, err := os.ReadFile(dst)
+		require.NoError(t, err)
+		assert.True(t, bytes.Equal(body, got), name)
+		assert.Equal(t, tc.requests, requests.Load(), name)
+	}
+}
+
+// A server without ranges sends everything again.
+func TestFetchWithoutRanges(t *testing.T) {
+	body := payload()
+	url, requests := server(t, func(_ int32, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	dst := filepath.Join(write(t, t.TempDir(), content{"a.part", body[:1000]}), "a")
+	require.NoError(t, impatient().fetch(t.Context(), remote{url: url, md5: md5Of(body)}, dst))
+	got, err := os.ReadFile(dst)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(body, got))
+	assert.EqualValues(t, 1, requests.Load())
+}
+
+func TestFetchWrongChecksum(t *testing.T) {
+	url, requests := server(t, serve(payload()))
+	dst := filepath.Join(t.TempDir(), "a")
+	err := impatient().fetch(t.Context(), remote{url: url, md5: md5Of(nil)}, dst)
+	require.ErrorIs(t, err, ErrChecksum)
+	assert.ErrorContains(t, err, url)
+	assert.EqualValues(t, 1, requests.Load())
+	assert.NoFileExists(t, dst)
+	assert.NoFileExists(t, dst+".part")
+}
+
+func TestFetchVerifies(t *testing.T) {
+	url, _ := server(t, serve([]byte("<html>please log in</html>")))
+	dst := filepath.Join(t.TempDir(), "a")
+	err := impatient().fetch(t.Context(), remote{url: url, verify: verifyTiny}, dst)
+	require.ErrorContains(t, err, "is not the archive expected")
+	assert.NoFileExists(t, dst)
+	assert.NoFileExists(t, dst+".part")
+}
+
+func TestFetchServerErrors(t *testing.T) {
+	body := payload()
+	for _, tc := range []struct {
+		status   int
+		failures int32 // before the server recovers
+		requests int32
+		want     string
+	}{
+		{500, 3, 4, ""}, {503, 1, 2, ""}, {429, 2, 3, ""},
+		{502, 100, 4, "502 Bad Gateway"}, {404, 100, 1, "404 Not Found"}, {403, 100, 1, "403 Forbidden"},
+		{416, 100, 4, "cannot be continued"},
+	} {
+		url, requests := server(t, func(n int32, w http.ResponseWriter, r *http.Request) {
+			if n <= tc.failures {
+				w.WriteHeader(tc.status)
+				return
+			}
+			serve(body)(n, w, r)
+		})
+		dst := filepath.Join(t.TempDir(), "a")
+		err := impatient().fetch(t.Context(), remote{url: url, md5: md5Of(body)}, dst)
+		if tc.want == "" {
+			require.NoError(t, err, "%d", tc.status)
+			assert.FileExists(t, dst)
+		} else {
+			require.ErrorContains(t, err, tc.want)
+			assert.NoFileExists(t, dst)
+		}
+		assert.Equal(t, tc.requests, requests.Load(), "%d", tc.status)
+	}
+}
+
+// A cancelled download stops, keeps what it has, and goes on from there.
+func TestFetchCancelled(t *testing.T) {
+	body := payload()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	url, requests := server(t, func(n int32, w http.ResponseWriter, r *http.Request) {
+		if n > 1 {
+			serve(body)(n, w, r)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body[:2<<20])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	dst := filepath.Join(t.TempDir(), "a")
+	f := impatient()
+	f.observe = func(Progress) { cancel() }
+	require.ErrorIs(t, f.fetch(ctx, remote{url: url, md5: md5Of(body)}, dst), context.Canceled)
+	assert.NoFileExists(t, dst)
+	assert.EqualValues(t, 1, requests.Load())
+	part, err := os.ReadFile(dst + ".part")
+	require.NoError(t, err)
+	require.NotEmpty(t, part)
+	assert.True(t, bytes.HasPrefix(body, part))
+
+	var first int64 = -1
+	f.observe = func(p Progress) {
+		if first < 0 {
+			first = p.Done
+		}
+	}
+	require.NoError(t, f.fetch(t.Context(), remote{url: url, md5: md5Of(body)}, dst))
+	assert.Greater(t, first, int64(len(part)))
+	assert.NoFileExists(t, dst+".part")
+}
+
+func TestFetchCancelledWhileItWaits(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	url, requests := server(t, func(_ int32, w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(500)
+		cancel()
+	})
+	f := newFetcher(nil, nil)
+	f.pause = time.Hour
+	require.ErrorIs(t, f.fetch(ctx, remote{url: url}, filepath.Join(t.TempDir(), "a")), context.Canceled)
+	assert.EqualValues(t, 1, requests.Load())
+}
+
+// A server that falls silent is given up, and asked again for the rest.
+func TestFetchStalled(t *testing.T) {
+	body := payload()
+	url, requests := server(t, func(n int32, w http.ResponseWriter, r *http.Request) {
+		if n == 1 {
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			_, _ = w.Write(body[:1000])
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		serve(body)(n, w, r)
+	})
+	f := impatient()
+	f.stall = 300 * time.Millisecond
+	require.NoError(t, f.fetch(t.Context(), remote{url: url, md5: md5Of(body)}, filepath.Join(t.TempDir(), "a")))
+	assert.GreaterOrEqual(t, requests.Load(), int32(2))
+}
+
+// Without a network nothing is tried twice.
+func TestFetchWithoutNetwork(t *testing.T) {
+	tries := 0
+	f := impatient()
+	f.client = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		tries++
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("network is unreachable")}
+	}}}
+	err := f.fetch(t.Context(), remote{url: "http://unreachable.invalid/a"}, filepath.Join(t.TempDir(), "a"))
+	require.ErrorContains(t, err, "network is unreachable")
+	assert.Equal(t, 1, tries)
+}
+
+func TestFetchRefusesTheAbsurd(t *testing.T) {
+	url, _ := server(t, func(_ int32, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(1<<40))
+		w.WriteHeader(http.StatusOK)
+	})
+	require.ErrorIs(t, impatient().fetch(t.Context(), remote{url: url}, filepath.Join(t.TempDir(), "a")), ErrUnsafe)
+
+	file := write(t, t.TempDir(), content{"file", nil})
+	require.Error(t, impatient().fetch(t.Context(), remote{url: url}, filepath.Join(file, "file", "a")))
+}
