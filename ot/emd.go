@@ -37,15 +37,19 @@ func (EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 	if err := ctx.Err(); err != nil {
 		return Plan{}, Duals{}, err
 	}
-	solve := transport
-	if in.n == in.m && equal(in.a) && equal(in.b) {
-		solve = assignment
-	}
-	mass, u, v, err := solve(ctx, in)
+	mass, u, v, err := exactly(ctx, in)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
 	return in.plan(mass), in.duals(p, u, v), nil
+}
+
+// exactly solves an instance with the method that fits it.
+func exactly(ctx context.Context, in *instance) (mass, u, v []float64, err error) {
+	if in.n == in.m && equal(in.a) && equal(in.b) {
+		return assignment(ctx, in)
+	}
+	return transport(ctx, in)
 }
 
 // assignment solves an instance whose masses are all the same.

@@ -46,15 +46,15 @@ func (e *InvalidError) Error() string {
 func (e *InvalidError) Unwrap() error { return e.Err }
 
 // NotConverged is an error that comes with the best plan reached: an iteration
-// stopped while the marginals of the plan were off by more than its tolerance.
+// stopped before it met its tolerance.
 type NotConverged struct {
 	Iterations int     // done
-	Residual   float64 // marginal error of the plan, L1, relative to the total mass
+	Residual   float64 // for [Sinkhorn] the marginal error of the plan, L1, relative to the total mass
 }
 
 // Error implements the error interface.
 func (e *NotConverged) Error() string {
-	return fmt.Sprintf("ot: marginals off by %.2g after %d iterations", e.Residual, e.Iterations)
+	return fmt.Sprintf("ot: not converged after %d iterations: residual %.2g", e.Iterations, e.Residual)
 }
 
 // invalid builds an error about a whole field.

@@ -222,68 +222,6 @@ func held(x []float64) bool {
 	return true
 }
 
-// logRows sets fᵢ = ε (log aᵢ − log Σⱼ exp((gⱼ − Cᵢⱼ)/ε)).
-func (k *kernel) logRows() error {
-	return blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
-		lo, hi := span(k.n, k.cuts, b)
-		for i := lo; i < hi; i++ {
-			row, top := k.cost(i), math.Inf(-1)
-			for j, c := range row {
-				top = max(top, k.g[j]-c)
-			}
-			var s float64
-			for j, c := range row {
-				if x := (k.g[j] - c - top) / k.reg; x > faint {
-					s += math.Exp(x)
-				}
-			}
-			k.logRow(i, math.Log(s), top)
-		}
-	})
-}
-
-// logRow takes the log of the sum of row i, less top/ε.
-func (k *kernel) logRow(i int, sum, top float64) {
-	f := k.potential(k.a[i], sum, top)
-	k.tots[i] = math.Exp((k.f[i]+top)/k.reg + sum)
-	k.errs[i] = math.Exp((f+top)/k.reg+sum) * math.Abs(math.Expm1((k.f[i]-f)/k.reg))
-	k.f[i] = f
-}
-
-// potential is the next one of a row or column of mass w.
-func (k *kernel) potential(w, sum, top float64) float64 {
-	if k.next == nil {
-		return k.reg*(math.Log(w)-sum) - top // apart, for the digits
-	}
-	return k.reg * k.next(math.Log(w), sum+top/k.reg)
-}
-
-// logColumns sets gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), by strips of
-// columns so that it, too, runs along rows.
-func (k *kernel) logColumns() error {
-	const strip = 256
-	return blocks(k.ctx, (k.m+strip-1)/strip, k.n*k.m, func(b int) {
-		lo, hi := b*strip, min(k.m, (b+1)*strip)
-		top, s := make([]float64, hi-lo), make([]float64, hi-lo)
-		fill(top, math.Inf(-1))
-		for i, f := range k.f {
-			for j, c := range k.cost(i)[lo:hi] {
-				top[j] = max(top[j], f-c)
-			}
-		}
-		for i, f := range k.f {
-			for j, c := range k.cost(i)[lo:hi] {
-				if x := (f - c - top[j]) / k.reg; x > faint {
-					s[j] += math.Exp(x)
-				}
-			}
-		}
-		for j := range s {
-			k.g[lo+j] = k.potential(k.b[lo+j], math.Log(s[j]), top[j])
-		}
-	})
-}
-
 // coupling returns P for masses with the given total, in the place of K.
 func (k *kernel) coupling(total float64) ([]float64, error) {
 	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {

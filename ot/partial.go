@@ -49,7 +49,7 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	}
 	wide.cost = append(append(wide.cost, make([]float64, m)...), cmp.Or(2*in.top, 1))
 	wide = wide.trimmed()
-	mass, _, _, err := transport(ctx, wide)
+	mass, _, _, err := exactly(ctx, wide)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -158,35 +158,4 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 		return plan, &NotConverged{Iterations: k.count, Residual: k.residual}
 	}
 	return plan, nil
-}
-
-// logTotal returns log Σᵢⱼ exp((fᵢ + gⱼ − Cᵢⱼ) / ε).
-func (k *kernel) logTotal() (float64, error) {
-	tops, sums := make([]float64, k.cuts), make([]float64, k.cuts)
-	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
-		lo, hi := span(k.n, k.cuts, b)
-		top, s := math.Inf(-1), 0.0
-		for i := lo; i < hi; i++ {
-			for j, c := range k.cost(i) {
-				top = max(top, k.f[i]+k.g[j]-c)
-			}
-		}
-		for i := lo; i < hi; i++ {
-			for j, c := range k.cost(i) {
-				if x := (k.f[i] + k.g[j] - c - top) / k.reg; x > faint {
-					s += math.Exp(x)
-				}
-			}
-		}
-		tops[b], sums[b] = top, s
-	})
-	var s float64
-	top := math.Inf(-1)
-	for _, v := range tops {
-		top = max(top, v)
-	}
-	for b, v := range sums {
-		s += v * math.Exp((tops[b]-top)/k.reg)
-	}
-	return math.Log(s) + top/k.reg, err
 }

@@ -1,0 +1,127 @@
+package ot
+
+import (
+	"context"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// Barycenter averages masses on a fixed support in the sense of entropic
+// transport.
+//
+//	min over p of Σₖ wₖ OTε(p, bₖ),  OTε(p, b) = min ⟨P, C⟩ + ε Σ P (log P − 1)  over P 1 = p,  Pᵀ 1 = b
+//
+// It iterates Bregman projections in the log domain: plans are bound in turn
+// to the masses bₖ and to the geometric mean of their other marginals.
+//
+// Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
+// regularized transportation problems" (2015).
+type Barycenter struct {
+	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
+	Tol     float64 // L1 change of p against every plan's marginal; 0 means DefaultTol
+	MaxIter int     // 0 means DefaultMaxIter
+}
+
+// Solve returns the barycenter p [n], with total 1, of the masses [m] each, for
+// a cost [n × m] from the support of p to that of the masses.
+//
+// Weights [len(masses)] are taken relative to their sum; nil is uniform. Masses
+// are taken relative to their totals. What does not fit gives an
+// [*InvalidError], and p comes with a [*NotConverged] if MaxIter is not
+// enough: its residual is Σₖ wₖ ‖Pₖ 1 − p‖₁.
+func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64) ([]float64, error) {
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, invalid("masses", ErrShape, "none")
+	}
+	w, total, err := masses("weights", weights, len(all))
+	if err != nil {
+		return nil, err
+	}
+	ks := make([]*kernel, 0, len(all))
+	for i, b := range all {
+		w[i] /= total
+		if w[i] == 0 {
+			continue
+		}
+		in, err := load(Problem{Cost: cost, B: b})
+		if err != nil {
+			return nil, err
+		}
+		if in.top/c.reg > 1e15 {
+			return nil, invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", c.reg, in.top)
+		}
+		k := newKernel(ctx, in, 1, in.sumb)
+		k.reg = c.reg
+		fill(k.f, 0)
+		ks = append(ks, k)
+	}
+	kept := w[:0]
+	for _, v := range w {
+		if v > 0 {
+			kept = append(kept, v)
+		}
+	}
+	return c.barycenter(ks, kept)
+}
+
+// barycenter iterates on one kernel for each of the masses.
+func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
+	n := ks[0].n
+	sums := make([][]float64, len(ks)) // log Σⱼ exp((gⱼ − Cᵢⱼ)/ε) of every kernel
+	for i := range sums {
+		sums[i] = make([]float64, n)
+	}
+	mean, p := make([]float64, n), make([]float64, n)
+	for count := 1; ; count++ {
+		fill(mean, 0)
+		for l, k := range ks {
+			if err := k.logColumns(); err != nil {
+				return nil, err
+			}
+			if err := k.logSums(sums[l]); err != nil {
+				return nil, err
+			}
+			for i, s := range sums[l] {
+				mean[i] += w[l] * s
+			}
+		}
+		var residual float64
+		for i := range p {
+			p[i] = math.Exp(mean[i])
+			for l, k := range ks {
+				residual += w[l] * math.Abs(math.Exp(k.f[i]/k.reg+sums[l][i])-p[i])
+				k.f[i] = k.reg * (mean[i] - sums[l][i])
+			}
+		}
+		if residual <= c.tol {
+			return normalised(p)
+		}
+		if count == c.limit {
+			p, err := normalised(p)
+			if err == nil {
+				err = &NotConverged{Iterations: count, Residual: residual}
+			}
+			return p, err
+		}
+	}
+}
+
+// normalised divides p by its total.
+func normalised(p []float64) ([]float64, error) {
+	var total float64
+	for _, v := range p {
+		total += v
+	}
+	if !(total > 0) || math.IsInf(total, 0) {
+		return nil, invalid("Reg", ErrEmpty, "the barycenter has mass %g", total)
+	}
+	for i := range p {
+		p[i] /= total
+	}
+	return p, nil
+}

@@ -1,0 +1,132 @@
+package ot_test
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
+)
+
+func columns(a mat.Matrix) [][]float64 {
+	_, k := a.Dims()
+	out := make([][]float64, k)
+	for j := range out {
+		out[j] = mat.Col(nil, j, a)
+	}
+	return out
+}
+
+// spread is the objective of a barycenter p in the plans of a solver, with the
+// entropy of a plan at the price reg.
+func spread(t *testing.T, s ot.Solver, reg float64, c *mat.Dense, p []float64, all [][]float64, w []float64) float64 {
+	t.Helper()
+	var v float64
+	for k, b := range all {
+		plan := mustSolve(t, s, ot.Problem{Cost: c, A: p, B: b})
+		v += w[k] * (plan.Cost(c) - reg*plan.Entropy())
+	}
+	return v
+}
+
+func TestGoldenBarycenter(t *testing.T) {
+	g := openGoldens(t, "barycenter")
+	for _, c := range g.Cases {
+		if !strings.HasPrefix(c.ID, "bregman_") || len(c.Warnings) > 0 {
+			continue // other problems, and a run with numerical errors
+		}
+		t.Run(c.ID, func(t *testing.T) {
+			cost, all, w := g.matrix(t, c, "M"), columns(g.matrix(t, c, "A")), g.input(t, c, "weights")
+			bar, err := ot.Barycenter{Reg: c.Reg}.Solve(context.Background(), cost, all, w)
+			require.NoError(t, err)
+			if !strings.HasSuffix(c.ID, "_sinkhorn") {
+				require.InDeltaSlice(t, g.input(t, c, "bar"), bar, 1e-6)
+				return
+			}
+			// With unequal weights this reference starts from potentials with
+			// Σ wₖ fₖ ≠ 0, which its iteration keeps, so it ends elsewhere.
+			s := ot.Sinkhorn{Reg: c.Reg}
+			require.Less(t, spread(t, s, c.Reg, cost, bar, all, w), spread(t, s, c.Reg, cost, g.input(t, c, "bar"), all, w)-1e-5)
+		})
+	}
+}
+
+// The exact barycenter bounds what the entropic one reaches.
+func TestGoldenBarycenterExact(t *testing.T) {
+	g := openGoldens(t, "barycenter")
+	for _, c := range g.Cases {
+		if c.ID != "lp_exact" {
+			continue
+		}
+		cost, all, w := g.matrix(t, c, "M"), columns(g.matrix(t, c, "A")), g.input(t, c, "weights")
+		exact := g.input(t, c, "bar")
+		for i, v := range exact {
+			exact[i] = max(v, 0) // to the tolerance of a linear program
+		}
+		floats.Scale(1/floats.Sum(exact), exact)
+		least := spread(t, ot.EMD{}, 0, cost, exact, all, w)
+		bar, err := ot.Barycenter{Reg: 1e-3, Tol: 1e-6}.Solve(context.Background(), cost, all, w)
+		require.NoError(t, err)
+		got := spread(t, ot.EMD{}, 0, cost, bar, all, w)
+		require.GreaterOrEqual(t, got, least-1e-6)
+		require.InDelta(t, least, got, 5e-3)
+		return
+	}
+	t.Error("no exact case")
+}
+
+// line is the squared distance between points on a line of length 1.
+func line(n int) *mat.Dense {
+	c := mat.NewDense(n, n, nil)
+	c.Apply(func(i, j int, _ float64) float64 { d := float64(i-j) / float64(n-1); return d * d }, c)
+	return c
+}
+
+func TestBarycenterMovesMass(t *testing.T) {
+	const n = 41
+	bump := func(at float64) []float64 {
+		w := make([]float64, n)
+		for i := range w {
+			d := float64(i) - at
+			w[i] = math.Exp(-d * d / 8)
+		}
+		return w
+	}
+	for _, c := range []struct{ w, at float64 }{{0.5, 20}, {0.75, 15}, {1, 10}} {
+		bar, err := ot.Barycenter{Reg: 2e-3, Tol: 1e-6}.Solve(context.Background(), line(n), [][]float64{bump(10), bump(30)}, []float64{c.w, 1 - c.w})
+		require.NoError(t, err)
+		var mean, total float64
+		for i, v := range bar {
+			total += v
+			mean += v * float64(i)
+		}
+		require.InDelta(t, 1, total, 1e-12)
+		require.InDelta(t, c.at, mean, 0.1)
+	}
+}
+
+func TestBarycenterRejects(t *testing.T) {
+	c, ok := line(3), [][]float64{{1, 0, 0}, {0, 0, 2}}
+	solve := func(s ot.Barycenter, b [][]float64, w []float64) error {
+		_, err := s.Solve(context.Background(), c, b, w)
+		return err
+	}
+	require.ErrorIs(t, solve(ot.Barycenter{}, nil, nil), ot.ErrShape)
+	require.ErrorIs(t, solve(ot.Barycenter{}, ok, []float64{1}), ot.ErrShape)
+	require.ErrorIs(t, solve(ot.Barycenter{}, ok, []float64{1, -1}), ot.ErrNegative)
+	require.ErrorIs(t, solve(ot.Barycenter{}, [][]float64{{1, 0}}, nil), ot.ErrShape)
+	require.ErrorIs(t, solve(ot.Barycenter{}, [][]float64{{0, 0, 0}}, nil), ot.ErrEmpty)
+	require.ErrorIs(t, solve(ot.Barycenter{Reg: -1}, ok, nil), ot.ErrOption)
+	require.ErrorIs(t, solve(ot.Barycenter{Reg: 1e-20}, ok, nil), ot.ErrOption)
+	require.ErrorAs(t, solve(ot.Barycenter{Reg: 1e-2, MaxIter: 1}, ok, nil), new(*ot.NotConverged))
+	require.NoError(t, solve(ot.Barycenter{Reg: 1e-4}, ok, nil))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := ot.Barycenter{}.Solve(ctx, c, ok, nil)
+	require.ErrorIs(t, err, context.Canceled)
+}
