@@ -20,6 +20,18 @@ type Policy interface {
 	Merge(branches []Branch) (ot.Plan, error)
 }
 
+// A Weigher is a [Policy] that looks at [Branch.Mag] and so needs calibration data.
+type Weigher interface {
+	Policy
+	Weighs()
+}
+
+// Weighs implements [Weigher].
+func (WeightedScalar) Weighs() {}
+
+// Weighs implements [Weigher].
+func (WeightedMatrix) Weighs() {}
+
 // ErrNoActivations reports a policy that needs calibration data and has none.
 var ErrNoActivations = errors.New("graph: the residual policy needs calibration data")
 

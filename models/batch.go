@@ -94,3 +94,22 @@ func (b Batch) Pad(n int) Batch {
 	}
 	return out
 }
+
+// Pick returns copies of the samples at the given indices.
+func (b Batch) Pick(idx []int) Batch {
+	out := make(Batch, len(b))
+	for name, a := range b {
+		row := (len(a.Floats) + len(a.Ints)) / a.Shape[0]
+		s := Array{Shape: slices.Clone(a.Shape)}
+		s.Shape[0] = len(idx)
+		for _, i := range idx {
+			if a.Floats != nil {
+				s.Floats = append(s.Floats, a.Floats[i*row:(i+1)*row]...)
+			} else {
+				s.Ints = append(s.Ints, a.Ints[i*row:(i+1)*row]...)
+			}
+		}
+		out[name] = s
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
@@ -12,12 +13,35 @@ import (
 // [batch, channels, image, image].
 func ViT() Architecture {
 	return Architecture{
-		Class: "ViTForImageClassification",
-		Graph: vit,
+		Class:  "ViTForImageClassification",
+		Graph:  vit,
+		Inputs: images,
 		Layout: func(c Config) align.Layout {
 			return align.Layout{Lead: 1, Rows: c.Image / c.Patch, Cols: c.Image / c.Patch}
 		},
 	}
+}
+
+// images checks pixel_values [N, C, H, W].
+func images(c Config, b Batch) error {
+	x, ok := b["pixel_values"]
+	if !ok {
+		return fmt.Errorf("there are no pixel_values")
+	}
+	if want := []int{c.Channels, c.Image, c.Image}; len(x.Shape) != 4 || !slices.Equal(x.Shape[1:], want) || x.Floats == nil {
+		return fmt.Errorf("pixel_values has shape %v, want [N %d %d %d] of floats", x.Shape, c.Channels, c.Image, c.Image)
+	}
+	if y, ok := b[Labels]; ok {
+		if len(y.Shape) != 1 {
+			return fmt.Errorf("labels has shape %v, want [N]", y.Shape)
+		}
+		for i, v := range y.Ints {
+			if v != Ignore && (v < 0 || int(v) >= c.Classes()) {
+				return fmt.Errorf("label %d is %d, want 0 to %d", i, v, c.Classes()-1)
+			}
+		}
+	}
+	return nil
 }
 
 func vit(c Config) (*graph.Graph, error) {

@@ -129,11 +129,11 @@ func firstSum(b compute.Backend) error {
 	if err != nil {
 		return err
 	}
-	defer out.FinalizeAll()
-	if got := out.Value(); got != float32(45) {
+	got := out.Value()
+	if got != float32(45) {
 		return fmt.Errorf("sum of 0 … 9 is %v", got)
 	}
-	return nil
+	return out.FinalizeAll()
 }
 
 // recovered runs fn and returns a panic of it as an error.

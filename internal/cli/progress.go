@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -9,11 +9,11 @@ import (
 	"golang.org/x/term"
 )
 
-// notice prints one line to stderr.
-func notice(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+// Notice prints one line to stderr.
+func Notice(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-// progress shows long work: a bar on a terminal, a line now and then elsewhere.
-type progress struct {
+// Progress shows long work: a bar on a terminal, a line now and then elsewhere.
+type Progress struct {
 	label      string
 	now, total int
 	bar        *progressbar.ProgressBar
@@ -25,8 +25,9 @@ type progress struct {
 // plainEvery is the time between two lines where there is no terminal.
 const plainEvery = 20 * time.Second
 
-func newProgress(label string, total, from int) *progress {
-	p := &progress{label: label, total: total, now: from, from: from, started: time.Now(), told: time.Now()}
+// NewProgress starts showing work of total steps of which from are done.
+func NewProgress(label string, total, from int) *Progress {
+	p := &Progress{label: label, total: total, now: from, from: from, started: time.Now(), told: time.Now()}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(label),
 			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
@@ -35,7 +36,8 @@ func newProgress(label string, total, from int) *progress {
 	return p
 }
 
-func (p *progress) step(note string) {
+// Step counts one step and shows a note beside it.
+func (p *Progress) Step(note string) {
 	p.now++
 	if p.bar != nil {
 		p.bar.Describe(p.label + ", " + note)
@@ -47,10 +49,11 @@ func (p *progress) step(note string) {
 	}
 	p.told = time.Now()
 	left := time.Since(p.started) / time.Duration(p.now-p.from) * time.Duration(p.total-p.now)
-	notice("%s: %d of %d, %s, %s left", p.label, p.now, p.total, note, left.Round(time.Second))
+	Notice("%s: %d of %d, %s, %s left", p.label, p.now, p.total, note, left.Round(time.Second))
 }
 
-func (p *progress) done() {
+// Done ends the showing.
+func (p *Progress) Done() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
 	}

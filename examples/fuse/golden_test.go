@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// goldenCase is a case of the reference implementation.
+type goldenCase struct {
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"`
+	Parents []string `json:"parents"`
+	Parity  string   `json:"parity"`
+	Ties    []string `json:"ties"`
+	TCase   string   `json:"t_case"`
+}
+
+// goldenDir returns the folder of reference outputs, or skips.
+func goldenDir(t *testing.T) string {
+	dir := os.Getenv("OTFUSE_GOLDEN")
+	if dir == "" {
+		t.Skip("OTFUSE_GOLDEN is not set: no reference outputs to compare with")
+	}
+	require.DirExists(t, dir, "OTFUSE_GOLDEN")
+	return dir
+}
+
+func newRunner(t *testing.T) *mlx.Runner {
+	b, err := mlx.Open(context.Background(), func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	r := mlx.NewRunner(b)
+	t.Cleanup(func() { r.Close(); b.Finalize() })
+	return r
+}
+
+func readTensors(t *testing.T, path string) map[string]models.Array {
+	f, err := safetensors.Open(path)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	require.NoError(t, err)
+	defer f.Close()
+	out := map[string]models.Array{}
+	for _, name := range f.Names() {
+		raw, err := f.Tensor(name)
+		require.NoError(t, err)
+		data, err := raw.Float32s()
+		require.NoError(t, err)
+		out[name] = models.Array{Shape: raw.Shape, Floats: data}
+	}
+	return out
+}
+
+// worst is the largest difference of two arrays.
+func worst(t *testing.T, want, got []float32) float64 {
+	require.Len(t, got, len(want))
+	var d float64
+	for i := range want {
+		v := math.Abs(float64(want[i]) - float64(got[i]))
+		if !(v <= d) {
+			d = v
+		}
+	}
+	return d
+}
+
+// TestGolden compares with the published implementation, case by case, in one
+// process.
+func TestGolden(t *testing.T) {
+	dir := goldenDir(t)
+	text, err := os.ReadFile(filepath.Join(dir, "cases", "index.json"))
+	require.NoError(t, err)
+	var cases []goldenCase
+	require.NoError(t, json.Unmarshal(text, &cases))
+	runner := newRunner(t)
+	compared := 0
+	for _, c := range cases {
+		if c.Kind != "vit" || c.Parity == "none" {
+			continue
+		}
+		compared++
+		t.Run(c.Name, func(t *testing.T) { c.compare(t, dir, runner) })
+	}
+	require.Greater(t, compared, 30, "cases compared")
+}
+
+func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
+	ctx := context.Background()
+	j := c.load(t, dir, runner)
+	fused, maps, err := j.fuse(ctx)
+	require.NoError(t, err)
+	pushTol, weightTol := 1e-4, 2e-5
+	if c.Name == "acts_only_cls_raw" {
+		pushTol, weightTol = 3e-3, 3e-4
+	}
+	t.Run("maps", func(t *testing.T) { c.compareMaps(t, dir, maps, pushTol) })
+	if c.Parity != "full" {
+		return
+	}
+	want := readTensors(t, filepath.Join(dir, "cases", c.Name, "fused.safetensors"))
+	if want == nil { // the permuted parent: the result is the anchor
+		want = map[string]models.Array{}
+		for name, p := range j.models[0].Params {
+			want[name] = models.Array{Shape: p.Shape, Floats: p.Data}
+		}
+	}
+	require.Len(t, fused.Params, len(want))
+	for name, w := range want {
+		if c.tied(name) {
+			continue
+		}
+		got := fused.Params[name]
+		require.Equal(t, w.Shape, got.Shape, name)
+		if d := worst(t, w.Floats, got.Data); d > weightTol {
+			t.Errorf("%s: off by %.2g", name, d)
+		}
+	}
+	logits := readTensors(t, filepath.Join(dir, "cases", c.Name, "logits.safetensors"))
+	if logits == nil || len(c.Ties) > 0 {
+		return
+	}
+	got, err := runner.Logits(ctx, fused, j.calib)
+	require.NoError(t, err)
+	require.LessOrEqual(t, worst(t, logits["logits"].Floats, got.Floats), 1e-4, "logits")
+}
+
+// load makes the job that the flags of the case would make.
+func (c goldenCase) load(t *testing.T, dir string, runner *mlx.Runner) *job {
+	o := options{config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
+		calib: filepath.Join(dir, "parents", "images.safetensors")}
+	for i, p := range c.Parents {
+		if i != 1 {
+			o.others = append(o.others, filepath.Join(dir, p))
+		}
+	}
+	j, err := load(o)
+	require.NoError(t, err)
+	j.runner = runner
+	return j
+}
+
+// tied reports whether a tensor depends on a plan that is not unique.
+func (c goldenCase) tied(name string) bool {
+	for _, node := range c.Ties {
+		if strings.HasPrefix(name, node) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c goldenCase) compareMaps(t *testing.T, dir string, maps map[string]safetensors.Tensor, tol float64) {
+	from := c.Name
+	if c.TCase != "" {
+		from = c.TCase
+	}
+	want := readTensors(t, filepath.Join(dir, "cases", from, "maps.safetensors"))
+	compared := 0
+	for name, w := range want {
+		node, ok := strings.CutPrefix(name, "T/")
+		skip := strings.HasSuffix(node, "query_key") || c.tied(node) || strings.HasPrefix(c.Name, "deep7") && strings.HasSuffix(node, "layer.6.attention.attention.query")
+		if !ok || skip {
+			continue
+		}
+		raw, ok := maps[node]
+		if !ok {
+			t.Errorf("%s: no map", node)
+			continue
+		}
+		got, err := raw.Float32s()
+		require.NoError(t, err)
+		scale := float32(w.Shape[1]) / float32(w.Shape[0]) // the reference scales by n0 where we do by n1
+		for i := range w.Floats {
+			w.Floats[i] *= scale
+		}
+		require.Equal(t, w.Shape, raw.Shape, node)
+		compared++
+		if d := worst(t, w.Floats, got); d > tol {
+			t.Errorf("map of %s: off by %.2g", node, d)
+		}
+	}
+	if len(want) > 0 {
+		require.NotZero(t, compared)
+	}
+}
+
+var _ = fuse.Into
+var _ = recipe.Parse

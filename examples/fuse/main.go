@@ -1,0 +1,284 @@
+// Command fuse fuses checkpoints of one architecture into one.
+//
+//	go run ./examples/fuse -out DIR [flags] ANCHOR OTHER...
+//
+// ANCHOR and OTHER are directories as Hugging Face writes them: config.json
+// and safetensors. The result has the anchor's size and opens in transformers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+type options struct {
+	out, config, calib, maps, eval, report string
+	anchor                                 string
+	others                                 []string
+}
+
+func main() {
+	cli.Main(func(ctx context.Context) error {
+		o, err := parse(os.Args[1:])
+		if err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil
+			}
+			return err
+		}
+		return run(ctx, o)
+	})
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("fuse", flag.ContinueOnError)
+	f.StringVar(&o.out, "out", "", "`directory` to write the fused checkpoint to (required); may replace an older checkpoint")
+	f.StringVar(&o.config, "config", "", "JSON `file` that says how to fuse; default: the recipe of the paper")
+	f.StringVar(&o.calib, "calib", "", "safetensors `file` of calibration samples: pixel_values [N,C,H,W] or input_ids [N,T], labels where max_loss needs them; default: none, weights are aligned")
+	f.StringVar(&o.maps, "maps", "", "safetensors `file` to write the push matrix [n,m] of every solved or tied node of the first OTHER to")
+	f.StringVar(&o.eval, "eval", "", "safetensors `file` of labelled samples: accuracy (0 to 1) and loss (nats) of the parents, their ensemble and the fused model")
+	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
+	f.Usage = func() {
+		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of the anchor's size.")
+		f.PrintDefaults()
+	}
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case o.out == "":
+		return o, errors.New("fuse: -out DIR is required")
+	case f.NArg() < 2:
+		return o, fmt.Errorf("fuse: got %d checkpoints, want ANCHOR and at least one OTHER", f.NArg())
+	}
+	o.anchor, o.others = f.Arg(0), f.Args()[1:]
+	return o, nil
+}
+
+// job is what the flags and files amount to.
+type job struct {
+	options
+	recipe recipe.Recipe
+	models []*models.Model // anchor first
+	calib  models.Batch    // nil for none
+	eval   models.Batch    // nil for none
+	runner *mlx.Runner     // nil until it is needed
+	report cli.Report
+}
+
+func run(ctx context.Context, o options) error {
+	j, err := load(o)
+	if err != nil {
+		return err
+	}
+	if j.eval != nil || j.calib != nil && j.recipe.Method == "flow" {
+		backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+		if err != nil {
+			return err
+		}
+		defer backend.Finalize()
+		j.report.Backend, j.runner = backend.Name(), mlx.NewRunner(backend)
+		defer j.runner.Close()
+	}
+	if err := j.scoreParents(ctx); err != nil {
+		return err
+	}
+	fused, maps, err := j.fuse(ctx)
+	if err != nil {
+		return err
+	}
+	if o.maps != "" {
+		if err := safetensors.WriteFile(o.maps, maps, nil); err != nil {
+			return fmt.Errorf("-maps: %w", err)
+		}
+	}
+	if err := fused.Save(o.out); err != nil {
+		return err
+	}
+	if o.report != "" {
+		if err := j.report.Write(o.report); err != nil {
+			return fmt.Errorf("-report: %w", err)
+		}
+	}
+	return j.report.Print(os.Stdout)
+}
+
+// load reads everything before anything is computed, so that a mistake is
+// found at once.
+func load(o options) (*job, error) {
+	j := &job{options: o}
+	for _, dir := range append([]string{o.anchor}, o.others...) {
+		m, err := models.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		j.models = append(j.models, m)
+	}
+	var err error
+	calibrated := recipe.Uncalibrated
+	if o.calib != "" {
+		calibrated = recipe.Calibrated
+		if j.calib, err = readBatch(o.calib, j.models[0]); err != nil {
+			return nil, fmt.Errorf("-calib: %w", err)
+		}
+	}
+	if o.eval != "" {
+		if j.eval, err = readBatch(o.eval, j.models[0]); err != nil {
+			return nil, fmt.Errorf("-eval: %w", err)
+		}
+		if _, ok := j.eval[models.Labels]; !ok {
+			return nil, fmt.Errorf("-eval: %s has no labels", o.eval)
+		}
+	}
+	if o.config != "" {
+		text, err := os.ReadFile(o.config)
+		if err != nil {
+			return nil, fmt.Errorf("-config: %w", err)
+		}
+		if j.recipe, err = recipe.Parse(text); err != nil {
+			return nil, fmt.Errorf("-config %s: %w", o.config, err)
+		}
+	}
+	if j.recipe, err = j.recipe.Resolve(calibrated); err != nil {
+		return nil, err
+	}
+	j.report.Data = o.calib
+	return j, nil
+}
+
+// fuse makes the fused model and, for the first other, its push matrices.
+func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.Tensor, error) {
+	started := time.Now()
+	anchor, others := j.models[0], j.models[1:]
+	row := cli.Row{Method: j.recipe.Method, Options: j.recipe}
+	maps := map[string]safetensors.Tensor{}
+	var fused *models.Model
+	if j.recipe.Method == "vanilla" {
+		var all []models.Params
+		for _, m := range j.models {
+			all = append(all, m.Params)
+		}
+		p, err := fuse.Average(all, j.recipe.Weights)
+		if err != nil {
+			return nil, nil, err
+		}
+		fused = anchor.With(p)
+	} else {
+		o, err := j.fuseOptions(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		var rep *fuse.Report
+		if fused, rep, err = fuse.Into(ctx, anchor, others, o); err != nil {
+			return nil, nil, err
+		}
+		j.report.AddNodes(rep)
+		warn(rep)
+		if maps, err = pushes(rep); err != nil {
+			return nil, nil, err
+		}
+	}
+	row.Seconds = time.Since(started).Seconds()
+	return fused, maps, j.score(ctx, row, fused)
+}
+
+// fuseOptions are the options of the fusion, its calibration included.
+func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
+	o, err := j.recipe.Options()
+	if err != nil || j.calib == nil {
+		return o, err
+	}
+	tokens, err := j.recipe.Keep()
+	if err != nil {
+		return nil, err
+	}
+	data := j.calib.Slice(0, min(j.recipe.Samples, j.calib.Len()))
+	if j.recipe.MaxLoss != nil {
+		if data, err = j.runner.Below(ctx, data, *j.recipe.MaxLoss, j.models...); err != nil {
+			return nil, fmt.Errorf("max_loss: %w", err)
+		}
+	}
+	o.Calibration = &mlx.Calibration{Runner: j.runner, Data: data, Tokens: tokens, Narrow: *j.recipe.Narrow}
+	return o, nil
+}
+
+// warn tells once which plans did not converge.
+func warn(rep *fuse.Report) {
+	var count int
+	var worst float64
+	for _, n := range rep.Nodes {
+		if n.Warning != nil {
+			count++
+			worst = max(worst, n.Warning.Residual)
+		}
+	}
+	if count > 0 {
+		cli.Notice("warning: %d of %d plans did not converge (marginals off by up to %.1e); they were used as they are", count, len(rep.Nodes), worst)
+	}
+}
+
+// pushes are the push matrices of the solved and tied nodes of the first other.
+func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
+	out := map[string]safetensors.Tensor{}
+	for _, n := range rep.Nodes {
+		m := n.Push()
+		if n.Source != 0 || m == nil || n.Flow.String() != "solve" {
+			continue
+		}
+		r, c := m.Dims()
+		data := make([]float32, 0, r*c)
+		for i := range r {
+			for _, v := range m.RawRowView(i) {
+				data = append(data, float32(v))
+			}
+		}
+		t, err := safetensors.FromFloat32(safetensors.F32, []int{r, c}, data)
+		if err != nil {
+			return nil, err
+		}
+		out[n.Name] = t
+	}
+	return out, nil
+}
+
+// scoreParents adds the rows of the parents and of their ensemble.
+func (j *job) scoreParents(ctx context.Context) error {
+	for i, m := range j.models {
+		row := cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, append([]string{j.anchor}, j.others...)[i])}
+		if err := j.score(ctx, row, m); err != nil {
+			return err
+		}
+	}
+	return j.score(ctx, cli.Row{Method: "ensemble"}, j.models...)
+}
+
+// score adds a row, with a score where there is something to score on.
+func (j *job) score(ctx context.Context, row cli.Row, ms ...*models.Model) error {
+	if row.Options == nil {
+		row.Options = struct{}{}
+	}
+	if j.eval != nil {
+		s, err := j.runner.Evaluate(ctx, j.eval, evalBatch, ms...)
+		if err != nil {
+			return fmt.Errorf("-eval: %w", err)
+		}
+		row.Score(s)
+	}
+	j.report.Rows = append(j.report.Rows, row)
+	return nil
+}
+
+// evalBatch is the number of samples scored at a time.
+const evalBatch = 250

@@ -1,0 +1,104 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+)
+
+// ErrNoCalibration reports an aligner or a residual policy that needs
+// activations where there is no calibration.
+var ErrNoCalibration = errors.New("calibration data is needed and none was given")
+
+// collect gathers the statistics that the aligner and the policy need.
+func (t *transport) collect() error {
+	needs := t.Aligner.Needs()
+	_, weighs := t.Residual.(graph.Weigher)
+	t.stats, t.magnitudes = map[int]siteStats{}, map[int][]float64{}
+	if !needs.Moments && !weighs {
+		return nil
+	}
+	if t.Calibration == nil {
+		return fmt.Errorf("%T with %T: %w", t.Aligner, t.Residual, ErrNoCalibration)
+	}
+	want := align.Want{Self: needs.Self}
+	if needs.Moments {
+		want.Sites = t.wanted()
+	}
+	if weighs {
+		want.Magnitudes = t.branches()
+	}
+	stats, err := t.Calibration.Collect(t.ctx, t.src, t.anchor, want)
+	if err != nil {
+		return err
+	}
+	if len(stats.Moments) != len(want.Sites) {
+		return fmt.Errorf("the calibration returned %d moments for %d sites", len(stats.Moments), len(want.Sites))
+	}
+	for i, s := range want.Sites {
+		t.stats[s[0].ID] = siteStats{stats.Moments[i]}
+	}
+	for id, m := range stats.Magnitudes {
+		t.magnitudes[id] = m
+	}
+	return nil
+}
+
+// wanted lists the sites whose moments come from activations.
+func (t *transport) wanted() [][]*graph.Node {
+	var out [][]*graph.Node
+	for _, n := range t.anchor.Graph.Nodes {
+		site := t.sites[n.ID]
+		if site == nil || n.Op == graph.Table {
+			continue
+		}
+		if t.QK != Joint || len(site) == 1 {
+			out = append(out, []*graph.Node{n})
+			continue
+		}
+		group := t.group(t.src.Graph.Nodes[n.ID])
+		if group[0].ID == n.ID {
+			out = append(out, []*graph.Node{n, t.anchor.Graph.Nodes[group[1].ID]})
+		}
+	}
+	return out
+}
+
+// branches lists the nodes whose magnitudes weigh branches; those of tables
+// are taken from their rows at once.
+func (t *transport) branches() []*graph.Node {
+	var out []*graph.Node
+	seen := map[int]bool{}
+	for _, n := range t.anchor.Graph.Nodes {
+		if n.Op != graph.Add {
+			continue
+		}
+		for _, a := range n.Args {
+			a = t.measured(a)
+			if seen[a.ID] {
+				continue
+			}
+			seen[a.ID] = true
+			switch a.Op {
+			case graph.Table:
+				t.magnitudes[a.ID] = magnitudes(fetch(t.anchor.Params, a.Params[0]))
+			default:
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// magnitudes returns the mean |row| of a table [.., units].
+func magnitudes(w tensor) []float64 {
+	units := w.shape[len(w.shape)-1]
+	out := make([]float64, units)
+	for i, v := range w.data {
+		out[i%units] += math.Abs(v) * float64(units) / float64(len(w.data))
+	}
+	return out
+}

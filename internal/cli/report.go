@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// A Report is what a program found, as it is printed and written as JSON.
+type Report struct {
+	Data    string `json:"data"`
+	Backend string `json:"backend"`
+	Rows    []Row  `json:"rows"`
+	Nodes   []Node `json:"nodes"`
+}
+
+// A Row is one model: how it was made and how well it does.
+type Row struct {
+	Method    string   `json:"method"` // parent | ensemble | vanilla | flow
+	Label     string   `json:"label,omitempty"`
+	Options   any      `json:"options"`
+	Finetuned int      `json:"finetuned_steps"`
+	Accuracy  *float64 `json:"accuracy,omitempty"` // 0 to 1
+	Loss      *float64 `json:"loss,omitempty"`     // nats
+	Seconds   float64  `json:"seconds"`            // to make it
+}
+
+// A Node is the map at one node of the flow graph.
+type Node struct {
+	Source    int      `json:"source"`
+	Name      string   `json:"name"`
+	Flow      string   `json:"flow"`
+	Cost      float64  `json:"cost"`
+	Entropy   float64  `json:"entropy"`
+	Diagonal  float64  `json:"diagonal"`
+	Seconds   float64  `json:"seconds"`
+	Converged bool     `json:"converged"`
+	Residual  *float64 `json:"residual,omitempty"` // marginal error of a plan that did not converge
+}
+
+// Score fills in how well the model of a row does.
+func (r *Row) Score(s mlx.Score) { r.Accuracy, r.Loss = &s.Accuracy, &s.Loss }
+
+// AddNodes adds the maps of a fusion.
+func (r *Report) AddNodes(f *fuse.Report) {
+	for _, n := range f.Nodes {
+		node := Node{Source: n.Source, Name: n.Name, Flow: n.Flow.String(), Cost: n.Cost, Entropy: n.Entropy,
+			Diagonal: n.Diagonal, Seconds: n.Duration.Seconds(), Converged: n.Warning == nil}
+		if n.Warning != nil {
+			node.Residual = &n.Warning.Residual
+		}
+		r.Nodes = append(r.Nodes, node)
+	}
+}
+
+// Write writes the report as JSON, whole or not at all.
+func (r *Report) Write(path string) error {
+	if r.Nodes == nil {
+		r.Nodes = []Node{}
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// Print writes the rows as a table.
+func (r *Report) Print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "model\tfinetuned\taccuracy\tloss\tseconds")
+	for _, row := range r.Rows {
+		name := row.Method
+		if row.Label != "" {
+			name = row.Label
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.1f\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"), row.Seconds)
+	}
+	return t.Flush()
+}
+
+func number(v *float64, scale float64, format string) string {
+	if v == nil || math.IsNaN(*v) {
+		return "-"
+	}
+	return fmt.Sprintf(format, *v*scale)
+}

@@ -1,0 +1,229 @@
+// Package recipe reads the JSON in which the programs are told how to fuse and
+// turns it into the options of package fuse.
+package recipe
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// Recipe says how to fuse. Absent keys mean the recipe of the paper; see
+// [Recipe.Resolve].
+type Recipe struct {
+	Method   string    `json:"method"`             // flow | vanilla
+	Features string    `json:"features,omitempty"` // activations | weights
+	Prep     []string  `json:"prep"`               // center, standardize, unit-norm, pca:K
+	Samples  int       `json:"samples,omitempty"`  // the first K of the calibration data
+	MaxLoss  *float64  `json:"max_loss,omitempty"` // keep samples with a loss below it, nats
+	Tokens   string    `json:"tokens,omitempty"`   // all | cls | window:K | mean
+	Narrow   *bool     `json:"narrow,omitempty"`   // nodes read at the selected token only use that token
+	Metric   string    `json:"metric,omitempty"`   // euclidean | sqeuclidean | cosine
+	Scale    string    `json:"scale,omitempty"`    // max | mean | median | log | none
+	Solver   string    `json:"solver,omitempty"`   // emd | sinkhorn | widening
+	Reg      float64   `json:"reg,omitempty"`      // of Sinkhorn, in units of the scaled cost
+	Residual string    `json:"residual,omitempty"` // main | skip | identity | average | weighted-scalar | weighted-matrix
+	QK       string    `json:"qk,omitempty"`       // separate | shared | joint
+	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
+}
+
+// Parse reads a recipe. Keys that are not known are errors.
+func Parse(text []byte) (Recipe, error) {
+	var r Recipe
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		if strings.Contains(err.Error(), "unknown field") {
+			err = fmt.Errorf("%w; known keys are %s", err, strings.Join(keys(), ", "))
+		}
+		return Recipe{}, fmt.Errorf("recipe: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return Recipe{}, fmt.Errorf("recipe: more than one JSON value")
+	}
+	return r, nil
+}
+
+func keys() []string {
+	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "solver",
+		"reg", "residual", "qk", "weights"}
+}
+
+// Resolve fills in what is absent: the paper's recipe on activations where
+// there is calibration data, on weights where there is none.
+func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&r.Method, "flow")
+	if calibrated == Calibrated {
+		def(&r.Features, "activations")
+	}
+	def(&r.Features, "weights")
+	if r.Prep == nil {
+		r.Prep = []string{"standardize"}
+		if r.Features == "weights" {
+			r.Prep = []string{"unit-norm"}
+		}
+	}
+	if r.Samples == 0 {
+		r.Samples = 200
+	}
+	def(&r.Tokens, "window:6")
+	if r.Narrow == nil {
+		yes := true
+		r.Narrow = &yes
+	}
+	def(&r.Metric, "euclidean")
+	def(&r.Scale, "max")
+	def(&r.Solver, "sinkhorn")
+	if r.Reg == 0 {
+		r.Reg = 0.08
+		if r.Features == "weights" {
+			r.Reg = 0.06
+		}
+	}
+	def(&r.Residual, "average")
+	def(&r.QK, "separate")
+	return r, r.check()
+}
+
+// Data says whether there is calibration data.
+type Data int
+
+// The cases.
+const (
+	Uncalibrated Data = iota
+	Calibrated
+)
+
+// check reports the first value that is not allowed, with those that are.
+func (r Recipe) check() error {
+	if err := one("method", r.Method, "flow", "vanilla"); err != nil {
+		return err
+	}
+	if r.Samples < 0 {
+		return fmt.Errorf("recipe: samples is %d, want at least 1", r.Samples)
+	}
+	if !(r.Reg > 0) {
+		return fmt.Errorf("recipe: reg is %g, want more than 0", r.Reg)
+	}
+	_, err := r.Options()
+	if err == nil {
+		_, err = r.Keep()
+	}
+	return err
+}
+
+func one(key, got string, allowed ...string) error {
+	if slices.Contains(allowed, got) {
+		return nil
+	}
+	return fmt.Errorf("recipe: %s is %q, allowed are %s", key, got, strings.Join(allowed, ", "))
+}
+
+// choose returns the value under its name, or an error that lists the names.
+func choose[T any](key, got string, names []string, values ...T) (T, error) {
+	i := slices.Index(names, got)
+	if i < 0 {
+		var none T
+		return none, one(key, got, names...)
+	}
+	return values[i], nil
+}
+
+// numbered splits name:K.
+func numbered(key, s, name string) (int, error) {
+	k, err := strconv.Atoi(strings.TrimPrefix(s, name+":"))
+	if err != nil || k < 1 {
+		return 0, fmt.Errorf("recipe: %s is %q, want %s:K with K at least 1", key, s, name)
+	}
+	return k, nil
+}
+
+// Keep returns the token filter of a resolved recipe.
+func (r Recipe) Keep() (align.Tokens, error) {
+	if strings.HasPrefix(r.Tokens, "window:") {
+		k, err := numbered("tokens", r.Tokens, "window")
+		return align.Window{Size: k}, err
+	}
+	if r.Tokens == "window" {
+		return nil, one("tokens", r.Tokens, "all", "cls", "window:K", "mean")
+	}
+	t, err := choose[align.Tokens]("tokens", r.Tokens, []string{"all", "cls", "mean"}, align.All{}, align.Lead{}, align.Pool{})
+	if err != nil {
+		return nil, one("tokens", r.Tokens, "all", "cls", "window:K", "mean")
+	}
+	return t, nil
+}
+
+// Options returns the options of package fuse for a resolved recipe, without
+// their Calibration.
+func (r Recipe) Options() (*fuse.Options, error) {
+	features, err := r.features()
+	if err != nil {
+		return nil, err
+	}
+	metric, err := choose[ot.Metric]("metric", r.Metric, []string{"euclidean", "sqeuclidean", "cosine"},
+		ot.Euclidean{}, ot.SqEuclidean{}, ot.Cosine{})
+	if err != nil {
+		return nil, err
+	}
+	scale, err := choose[ot.Scale]("scale", r.Scale, []string{"max", "mean", "median", "log", "none"},
+		ot.Max{}, ot.Mean{}, ot.Median{}, ot.Log{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if scale != nil {
+		metric = ot.Scaled{Metric: metric, By: scale}
+	}
+	sinkhorn := ot.Sinkhorn{Reg: r.Reg}
+	units := align.Units{Features: features, Metric: metric, Solver: sinkhorn}
+	exact := units
+	exact.Solver = ot.EMD{}
+	o := &fuse.Options{Weights: r.Weights}
+	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},
+		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}); err != nil {
+		return nil, err
+	}
+	if o.Residual, err = choose[graph.Policy]("residual", r.Residual,
+		[]string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
+		graph.Main{}, graph.Skip{}, graph.Identity{}, graph.Average{}, graph.WeightedScalar{}, graph.WeightedMatrix{}); err != nil {
+		return nil, err
+	}
+	o.QK, err = choose("qk", r.QK, []string{"separate", "shared", "joint"}, fuse.Separate, fuse.Shared, fuse.Joint)
+	return o, err
+}
+
+func (r Recipe) features() (align.Features, error) {
+	preps := []align.Prep{}
+	for _, s := range r.Prep {
+		if strings.HasPrefix(s, "pca:") {
+			k, err := numbered("prep", s, "pca")
+			if err != nil {
+				return nil, err
+			}
+			preps = append(preps, align.PCA{K: k})
+			continue
+		}
+		p, err := choose[align.Prep]("prep", s, []string{"center", "standardize", "unit-norm"},
+			align.Center{}, align.Standardize{}, align.UnitNorm{})
+		if err != nil {
+			return nil, one("prep", s, "center", "standardize", "unit-norm", "pca:K")
+		}
+		preps = append(preps, p)
+	}
+	return choose[align.Features]("features", r.Features, []string{"activations", "weights"},
+		align.Activations{Prep: preps}, align.Weights{Prep: preps})
+}

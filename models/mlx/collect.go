@@ -1,0 +1,355 @@
+package mlx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// A Calibration collects the second moments of activations over samples. It
+// serves as the calibration of package fuse.
+//
+// Activations live on the device and only for a batch; what is kept are the
+// moments, whose size does not depend on the number of samples. Within a batch
+// sums are float32 about the mean of the batch, between batches float64.
+type Calibration struct {
+	Runner *Runner
+	Data   models.Batch // labels are not looked at
+	Tokens align.Tokens // nil means all
+	Narrow bool         // nodes that the network reads at the selected token only count that token alone
+	Batch  int          // samples at a time; 0 means 50
+}
+
+// Collect runs both models over the data and returns what want asks for.
+func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (stats *align.Stats, err error) {
+	n := c.Data.Len()
+	if n == 0 {
+		return nil, errors.New("mlx: the calibration data is empty")
+	}
+	size := c.Batch
+	if size <= 0 {
+		size = 50
+	}
+	size = (n + (n+size-1)/size - 1) / ((n + size - 1) / size) // the fewest batches, of equal size
+	x, err := c.tap(src, want.Sites, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, x.close()) }()
+	y, err := c.tap(anchor, want.Sites, want.Magnitudes)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, y.close()) }()
+	sums := newSums(c.Runner, len(want.Sites), len(want.Magnitudes), want.Self)
+	defer func() { err = errors.Join(err, sums.close()) }()
+	for from := 0; from < n; from += size {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		to := min(from+size, n)
+		if err := sums.addBatch(x, y, c.Data.Slice(from, to).Pad(size), to-from); err != nil {
+			return nil, fmt.Errorf("mlx: calibration: %w", err)
+		}
+	}
+	return sums.stats(want)
+}
+
+// tap is a forward pass that gives the activations of sites: inputs.. →
+// [samples, groups, units] for each.
+type tap struct {
+	exec   *gx.Exec
+	inputs []string
+	params []*tensors.Tensor
+}
+
+func (t *tap) close() error { return free(t.params...) }
+
+// tap compiles the forward pass of m up to the sites and magnitudes wanted.
+func (c *Calibration) tap(m *models.Model, sites [][]*graph.Node, mags []*graph.Node) (*tap, error) {
+	g, tokens, layout := m.Graph, c.Tokens, m.Arch.Layout(m.Config)
+	if tokens == nil {
+		tokens = align.All{}
+	}
+	var ids [][]int
+	key := fmt.Sprintf("tap %T%v %v ", tokens, tokens, c.Narrow) + signature(g)
+	for _, s := range append(sites, single(mags)...) {
+		var site []int
+		for _, n := range s {
+			site = append(site, n.ID)
+		}
+		ids = append(ids, site)
+	}
+	key += fmt.Sprint(ids)
+	pick := func(values []*gx.Node, id int) *gx.Node {
+		n, v := g.Nodes[id], values[id]
+		if v.Rank() == 2 {
+			return gx.InsertAxes(v, 1)
+		}
+		groups := tokens.Groups(layout, v.Shape().Dim(1))
+		if c.Narrow && n.Narrow() {
+			groups = [][]int{{0}}
+		}
+		return grouped(v, groups)
+	}
+	inputs := g.Inputs()
+	exec, err := c.Runner.compiled(key, func(in []*gx.Node) []*gx.Node {
+		values := interpret(g, zip(names(g), in[len(inputs):]), zip(inputs, in[:len(inputs)]))
+		var out []*gx.Node
+		for _, site := range ids {
+			var parts []*gx.Node
+			for _, id := range site {
+				parts = append(parts, pick(values, id))
+			}
+			out = append(out, gx.Concatenate(parts, -1))
+		}
+		return out
+	})
+	if err != nil {
+		return nil, err
+	}
+	params, err := upload(g, m.Params)
+	return &tap{exec, inputs, params}, err
+}
+
+func single(nodes []*graph.Node) [][]*graph.Node {
+	var out [][]*graph.Node
+	for _, n := range nodes {
+		out = append(out, []*graph.Node{n})
+	}
+	return out
+}
+
+// grouped returns the means [B, groups, units] of groups of the tokens of v
+// [B, tokens, units].
+func grouped(v *gx.Node, groups [][]int) *gx.Node {
+	single := true
+	var at []int32
+	for _, g := range groups {
+		single = single && len(g) == 1
+		at = append(at, int32(g[0]))
+	}
+	switch {
+	case single && len(groups) == v.Shape().Dim(1):
+		return v
+	case single:
+		var runs []*gx.Node
+		for i := 0; i < len(at); {
+			j := i + 1
+			for j < len(at) && at[j] == at[j-1]+1 {
+				j++
+			}
+			runs = append(runs, gx.Slice(v, gx.AxisRange(), gx.AxisRange(int(at[i]), int(at[j-1])+1)))
+			i = j
+		}
+		return gx.Concatenate(runs, 1)
+	}
+	weights := make([][]float32, len(groups))
+	for i, g := range groups {
+		weights[i] = make([]float32, v.Shape().Dim(1))
+		for _, k := range g {
+			weights[i][k] += 1 / float32(len(g))
+		}
+	}
+	return gx.Einsum("gt,btd->bgd", gx.Const(v.Graph(), weights), v)
+}
+
+// sums accumulates moments on the device. The state of a site is its count,
+// both means, both sums of squares, the cross sums and, where asked for, those
+// of the anchor with itself.
+type sums struct {
+	runner *Runner
+	self   bool
+	sites  [][]*tensors.Tensor
+	mags   [][]float64
+	count  []float64
+}
+
+func newSums(r *Runner, sites, mags int, self bool) *sums {
+	return &sums{runner: r, self: self, sites: make([][]*tensors.Tensor, sites), mags: make([][]float64, mags), count: make([]float64, mags)}
+}
+
+func (s *sums) close() error {
+	var errs []error
+	for _, state := range s.sites {
+		errs = append(errs, free(state...))
+	}
+	s.sites = nil
+	return errors.Join(errs...)
+}
+
+// addBatch adds the first real samples of a batch.
+func (s *sums) addBatch(x, y *tap, batch models.Batch, real int) error {
+	vx, err := x.call(batch)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = free(vx...) }() // freed twice at worst
+	vy, err := y.call(batch)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = free(vy...) }()
+	weights := make([]float32, batch.Len())
+	for i := range real {
+		weights[i] = 1
+	}
+	w := tensors.FromFlatDataAndDimensions(weights, len(weights))
+	defer func() { _ = free(w) }()
+	for i := range s.sites {
+		if err := s.addSite(i, w, vx[i], vy[i]); err != nil {
+			return err
+		}
+	}
+	for k := range s.mags {
+		if err := s.addMagnitude(k, w, vy[len(s.sites)+k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tap) call(batch models.Batch) ([]*tensors.Tensor, error) {
+	in, err := feed(batch, t.inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := t.exec.Call(args(in, t.params)...)
+	return out, errors.Join(err, free(in...))
+}
+
+func (s *sums) addSite(i int, w, x, y *tensors.Tensor) error {
+	n, m := x.Shape().Dim(2), y.Shape().Dim(2)
+	if s.sites[i] == nil {
+		for _, d := range s.shape(n, m) {
+			s.sites[i] = append(s.sites[i], tensors.FromShape(shapes.Make(dtypes.F64, d...)))
+		}
+	}
+	e, err := s.runner.compiled(fmt.Sprint("moments ", s.self), s.graph)
+	if err != nil {
+		return err
+	}
+	out, err := e.Call(args([]*tensors.Tensor{w, x, y}, s.sites[i])...)
+	if err != nil {
+		return err
+	}
+	err = free(s.sites[i]...)
+	s.sites[i] = out
+	return err
+}
+
+func (s *sums) shape(n, m int) [][]int {
+	out := [][]int{{}, {n}, {m}, {n}, {m}, {n, m}}
+	if s.self {
+		out = append(out, []int{m, m})
+	}
+	return out
+}
+
+// graph adds a batch to the state of a site, after Chan, Golub and LeVeque
+// (1979): w [B], x [B, G, n], y [B, G, m], state.. → state...
+func (s *sums) graph(in []*gx.Node) []*gx.Node {
+	w, state := in[0], in[3:]
+	groups := in[1].Shape().Dim(1)
+	w = gx.Reshape(gx.BroadcastToDims(gx.InsertAxes(w, -1), w.Shape().Dim(0), groups), -1, 1)
+	rows := gx.ReduceAllSum(gx.ConvertDType(w, dtypes.F64))
+	flatten := func(v *gx.Node) *gx.Node { return gx.Reshape(v, -1, v.Shape().Dim(2)) }
+	wide := func(v *gx.Node) *gx.Node { return gx.ConvertDType(v, dtypes.F64) }
+	center := func(v *gx.Node) (mean, rest *gx.Node) {
+		mean = gx.Div(gx.ReduceSum(gx.Mul(v, w), 0), gx.ConvertDType(rows, v.DType()))
+		return wide(mean), gx.Mul(gx.Sub(v, gx.InsertAxes(mean, 0)), w)
+	}
+	mx, cx := center(flatten(in[1]))
+	my, cy := center(flatten(in[2]))
+	count := gx.Add(state[0], rows)
+	share := gx.Div(rows, count)
+	grow := gx.Mul(state[0], share)
+	dx, dy := gx.Sub(mx, state[1]), gx.Sub(my, state[2])
+	outer := func(a, b *gx.Node) *gx.Node { return gx.Mul(gx.InsertAxes(a, 1), gx.InsertAxes(b, 0)) }
+	cross := func(a, b *gx.Node) *gx.Node { return wide(gx.Einsum("ri,rj->ij", a, b)) }
+	squares := func(a *gx.Node) *gx.Node { return wide(gx.ReduceSum(gx.Square(a), 0)) }
+	out := []*gx.Node{
+		count,
+		gx.Add(state[1], gx.Mul(dx, share)),
+		gx.Add(state[2], gx.Mul(dy, share)),
+		gx.Add(gx.Add(state[3], squares(cx)), gx.Mul(gx.Square(dx), grow)),
+		gx.Add(gx.Add(state[4], squares(cy)), gx.Mul(gx.Square(dy), grow)),
+		gx.Add(gx.Add(state[5], cross(cx, cy)), gx.Mul(outer(dx, dy), grow))}
+	if s.self {
+		out = append(out, gx.Add(gx.Add(state[6], cross(cy, cy)), gx.Mul(outer(dy, dy), grow)))
+	}
+	return out
+}
+
+// addMagnitude adds Σ|y| over the samples and tokens of a batch.
+func (s *sums) addMagnitude(k int, w, y *tensors.Tensor) error {
+	e, err := s.runner.compiled("magnitude", func(in []*gx.Node) []*gx.Node {
+		return []*gx.Node{gx.ReduceSum(gx.Mul(gx.Abs(in[1]), gx.InsertAxes(in[0], -1, -1)), 0, 1),
+			gx.MulScalar(gx.ReduceAllSum(in[0]), float64(in[1].Shape().Dim(1)))}
+	})
+	if err != nil {
+		return err
+	}
+	out, err := e.Call(w, y)
+	if err != nil {
+		return err
+	}
+	data, err := tensors.CopyFlatData[float32](out[0])
+	if err != nil {
+		return err
+	}
+	n, err := scalar(out[1])
+	if err = errors.Join(err, free(out...)); err != nil {
+		return err
+	}
+	if s.mags[k] == nil {
+		s.mags[k] = make([]float64, len(data))
+	}
+	for i, v := range data {
+		s.mags[k][i] += float64(v)
+	}
+	s.count[k] += n
+	return nil
+}
+
+// stats reads the sums back.
+func (s *sums) stats(want align.Want) (*align.Stats, error) {
+	out := &align.Stats{Magnitudes: map[int][]float64{}}
+	for _, state := range s.sites {
+		var flat [][]float64
+		for _, t := range state[1:] {
+			v, err := tensors.CopyFlatData[float64](t)
+			if err != nil {
+				return nil, fmt.Errorf("mlx: %w", err)
+			}
+			flat = append(flat, v)
+		}
+		count, err := scalar(state[0])
+		if err != nil {
+			return nil, err
+		}
+		n, m := len(flat[0]), len(flat[1])
+		mo := &align.Moments{N: count, MeanX: flat[0], MeanY: flat[1], VarX: flat[2], VarY: flat[3], Cross: mat.NewDense(n, m, flat[4])}
+		if s.self {
+			mo.Self = mat.NewDense(m, m, flat[5])
+		}
+		out.Moments = append(out.Moments, mo)
+	}
+	for k, n := range want.Magnitudes {
+		for i := range s.mags[k] {
+			s.mags[k][i] /= s.count[k]
+		}
+		out.Magnitudes[n.ID] = s.mags[k]
+	}
+	return out, nil
+}

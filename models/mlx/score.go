@@ -1,0 +1,163 @@
+package mlx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/otfuse/otfuse/models"
+)
+
+// A Score says how well a network, or several as an ensemble, does.
+type Score struct {
+	Accuracy float64 // share of the labels that are the most likely class
+	Loss     float64 // mean cross entropy, nats
+	Count    int     // labels that counted
+}
+
+// ErrNoLabels reports data on which nothing can be scored.
+var ErrNoLabels = errors.New("mlx: no label counts")
+
+// Evaluate scores a network on labelled data, size samples at a time. Several
+// networks are scored as their ensemble, the mean of their probabilities.
+func (r *Runner) Evaluate(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (Score, error) {
+	right, loss, err := r.each(ctx, data, size, ms...)
+	if err != nil {
+		return Score{}, err
+	}
+	var s Score
+	for i, label := range data[models.Labels].Ints {
+		if label >= 0 {
+			s.Accuracy += float64(right[i])
+			s.Loss += float64(loss[i])
+			s.Count++
+		}
+	}
+	if s.Count == 0 {
+		return Score{}, ErrNoLabels
+	}
+	s.Accuracy /= float64(s.Count)
+	s.Loss /= float64(s.Count)
+	return s, nil
+}
+
+// Below returns the samples whose loss is strictly below a bound, in nats, in
+// every one of the models; the loss of a sample is the mean over its labels.
+func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms ...*models.Model) (models.Batch, error) {
+	labels, ok := data[models.Labels]
+	if !ok {
+		return nil, fmt.Errorf("mlx: filtering by loss: %w", ErrNoLabels)
+	}
+	n := data.Len()
+	per := len(labels.Ints) / n
+	keep := make([]int, 0, n)
+	worst := make([]float64, n)
+	for _, m := range ms {
+		_, loss, err := r.each(ctx, data, min(n, 50), m)
+		if err != nil {
+			return nil, err
+		}
+		for i := range n {
+			var sum, count float64
+			for k := i * per; k < (i+1)*per; k++ {
+				if labels.Ints[k] >= 0 {
+					sum += float64(loss[k])
+					count++
+				}
+			}
+			worst[i] = max(worst[i], sum/max(count, 1))
+		}
+	}
+	for i, v := range worst {
+		if v < bound {
+			keep = append(keep, i)
+		}
+	}
+	if len(keep) == 0 {
+		return nil, fmt.Errorf("mlx: none of %d samples has a loss below %g in every model", n, bound)
+	}
+	return data.Pick(keep), nil
+}
+
+// each scores every label: whether it is the most likely class (1 or 0) and
+// its loss in nats.
+func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
+	if data.Len() == 0 || size <= 0 || len(ms) == 0 {
+		return nil, nil, fmt.Errorf("mlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
+	}
+	scorer, err := r.compiled("score", score)
+	if err != nil {
+		return nil, nil, err
+	}
+	size = min(size, data.Len())
+	params := make([][]*tensors.Tensor, len(ms))
+	defer func() {
+		for _, p := range params {
+			err = errors.Join(err, free(p...))
+		}
+	}()
+	for i, m := range ms {
+		if params[i], err = upload(m.Graph, m.Params); err != nil {
+			return nil, nil, err
+		}
+	}
+	for from := 0; from < data.Len(); from += size {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		to := min(from+size, data.Len())
+		batch := data.Slice(from, to).Pad(size)
+		in, err := feed(batch, []string{models.Labels})
+		if err != nil {
+			return nil, nil, err
+		}
+		for i, m := range ms {
+			y, err := r.runWith(m.Graph, params[i], batch)
+			if err != nil {
+				return nil, nil, errors.Join(err, free(in...))
+			}
+			in = append(in, y)
+		}
+		out, err := scorer.Call(args(in)...)
+		if err = errors.Join(err, free(in...)); err != nil {
+			return nil, nil, fmt.Errorf("mlx: scoring: %w", err)
+		}
+		for i, all := range []*[]float32{&right, &loss} {
+			v, err := tensors.CopyFlatData[float32](out[i])
+			if err != nil {
+				return nil, nil, fmt.Errorf("mlx: %w", err)
+			}
+			*all = append(*all, v[:len(v)/size*(to-from)]...)
+		}
+		if err := free(out...); err != nil {
+			return nil, nil, err
+		}
+	}
+	return right, loss, nil
+}
+
+// score: labels, logits of every model.. → right, loss of every label.
+func score(in []*gx.Node) []*gx.Node {
+	labels := in[0]
+	var probs *gx.Node
+	for _, y := range in[1:] {
+		p := gx.MulScalar(gx.Softmax(y, -1), 1/float64(len(in)-1))
+		if probs == nil {
+			probs = p
+		} else {
+			probs = gx.Add(probs, p)
+		}
+	}
+	logp := gx.Log(gx.MaxScalar(probs, 1e-37))
+	if len(in) == 2 {
+		logp = gx.LogSoftmax(in[1], -1)
+	}
+	want := gx.OneHot(gx.MaxScalar(labels, 0), probs.Shape().Dim(-1), dtypes.Float32)
+	loss := gx.Neg(gx.ReduceSum(gx.Mul(want, logp), -1))
+	right := gx.ConvertDType(gx.Equal(gx.ArgMax(probs, -1, labels.DType()), labels), dtypes.Float32)
+	return []*gx.Node{right, loss}
+}
