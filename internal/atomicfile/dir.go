@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 )
 
 // WriteDir replaces the directory at path by the one that write fills. On an
@@ -64,6 +64,9 @@ func writeDir(path, marker string, write func(dir string) error) error {
 	if err != nil {
 		return err
 	}
+	if !canRenameOpen {
+		f.Close()
+	}
 	if err := replace(f.Name(), path, old); err != nil {
 		return err
 	}
@@ -72,34 +75,56 @@ func writeDir(path, marker string, write func(dir string) error) error {
 
 // replaceable returns what is at path, nil if nothing is, or why it must stay.
 func replaceable(path, marker string) (fs.FileInfo, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case !info.IsDir():
-		return nil, errors.New("exists and is not a directory")
-	}
-	if here, err := os.Getwd(); err == nil {
-		if resolved, err := filepath.EvalSymlinks(here); err == nil {
-			here = resolved
-		}
-		rel, err := filepath.Rel(path, here)
-		if err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+	for {
+		info, err := os.Lstat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case !info.IsDir():
+			return nil, errors.New("exists and is not a directory")
+		case holdsCurrent(path):
 			return nil, errors.New("is or holds the current directory, which cannot be replaced")
 		}
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil || len(entries) == 0 {
-		return info, err
-	}
-	for _, e := range entries {
-		if e.Name() == marker && e.Type().IsRegular() {
+		ours, err := marked(path, marker)
+		if ours {
 			return info, nil
 		}
+		// Another writer may have replaced it and be emptying what was read.
+		if now, e := os.Lstat(path); e != nil || !os.SameFile(info, now) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("is not empty and holds no file %q, so it is not replaced", marker)
 	}
-	return nil, fmt.Errorf("is not empty and holds no file %q, so it is not replaced", marker)
+}
+
+// marked tells whether a directory is empty or holds a file called marker.
+func marked(dir, marker string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	ours := slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() == marker && e.Type().IsRegular()
+	})
+	return ours || len(entries) == 0, nil
+}
+
+// holdsCurrent tells whether the current directory is dir or below it.
+func holdsCurrent(dir string) bool {
+	here, err := os.Getwd()
+	if err != nil {
+		return false
+	}
+	if resolved, err := filepath.EvalSymlinks(here); err == nil {
+		here = resolved
+	}
+	rel, err := filepath.Rel(dir, here)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // replace gives path the directory next. If there was one, old, it is left

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -18,13 +19,16 @@ var errLocked = errors.New("another process is writing it")
 const (
 	draft = ".draft-"
 	aside = ".aside-"
+
+	suffix = "%016x" // a random number follows
 )
 
-// sibling returns a fresh name beside path, and stem what all of them start with.
+// sibling returns a fresh name beside path.
 func sibling(path, kind string) string {
-	return filepath.Join(filepath.Dir(path), stem(path, kind)+fmt.Sprintf("%016x", rand.Uint64()))
+	return filepath.Join(filepath.Dir(path), stem(path, kind)+fmt.Sprintf(suffix, rand.Uint64()))
 }
 
+// stem is what the names of all siblings of path start with.
 func stem(path, kind string) string { return "." + filepath.Base(path) + kind }
 
 // claim creates a draft beside path and locks it. The lock marks the draft as
@@ -70,16 +74,20 @@ func sweep(path, kind string) {
 	}
 }
 
-// siblings lists files and directories beside path, never links or pipes.
+// siblings lists the files and directories beside path that have a name as
+// sibling makes them; never links or pipes.
 func siblings(path, kind string) []string {
-	entries, err := os.ReadDir(filepath.Dir(path))
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), stem(path, kind)) && (e.IsDir() || e.Type().IsRegular()) {
-			names = append(names, filepath.Join(filepath.Dir(path), e.Name()))
+		digits, ok := strings.CutPrefix(e.Name(), stem(path, kind))
+		n, err := strconv.ParseUint(digits, 16, 64)
+		if ok && err == nil && digits == fmt.Sprintf(suffix, n) && (e.IsDir() || e.Type().IsRegular()) {
+			names = append(names, filepath.Join(dir, e.Name()))
 		}
 	}
 	return names

@@ -137,7 +137,7 @@ func TestInconsistentTensorsAreFormatErrors(t *testing.T) {
 		"long":     {DType: F32, Shape: []int{2}, Data: make([]byte, 9)},
 		"empty":    {DType: F32},
 		"negative": {DType: F32, Shape: []int{-1}},
-		"overflow": {DType: F32, Shape: []int{1 << 31, 1 << 31, 4}},
+		"overflow": {DType: F32, Shape: []int{1 << 30, 1 << 30, 16}},
 		"unknown":  {DType: "F128", Shape: []int{1}, Data: make([]byte, 16)},
 		"rank":     {DType: U8, Shape: make([]int, maxRank+1)},
 	} {

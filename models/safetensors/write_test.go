@@ -134,7 +134,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"data too short", map[string]Tensor{"good": good, "x": {DType: F32, Shape: []int{1}, Data: []byte{1}}}, nil, "x", "needs 4 bytes"},
 		{"unknown type", map[string]Tensor{"x": {DType: "F4", Shape: []int{1}, Data: []byte{1}}}, nil, "x", `unknown dtype "F4"`},
 		{"negative", map[string]Tensor{"x": {DType: U8, Shape: []int{-1}}}, nil, "x", "negative"},
-		{"overflow", map[string]Tensor{"x": {DType: U8, Shape: []int{math.MaxInt, 3, 0}}}, nil, "x", "overflows"},
+		{"overflow", map[string]Tensor{"x": {DType: U8, Shape: []int{math.MaxInt32, math.MaxInt32, math.MaxInt32, 0}}}, nil, "x", "overflows"},
 		{"metadata", nil, map[string]string{"k": "\xff"}, "", "not UTF-8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
