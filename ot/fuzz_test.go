@@ -1,0 +1,229 @@
+package ot_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
+)
+
+// source hands out numbers from fuzzed bytes: every float64 there is, or small
+// ones that make a problem.
+type source struct{ data []byte }
+
+func (s *source) byte() byte {
+	if len(s.data) == 0 {
+		return 0
+	}
+	b := s.data[0]
+	s.data = s.data[1:]
+	return b
+}
+
+func (s *source) float() float64 {
+	switch b := s.byte(); {
+	case b == 255 && len(s.data) >= 8:
+		v := math.Float64frombits(binary.LittleEndian.Uint64(s.data))
+		s.data = s.data[8:]
+		return v
+	case b >= 200:
+		return math.Pow(10, float64(b)-230)
+	default:
+		return float64(b) / 16
+	}
+}
+
+func (s *source) floats(n int) []float64 {
+	w := make([]float64, n)
+	for i := range w {
+		w[i] = s.float()
+	}
+	return w
+}
+
+// problem is often balanced, but need not be a problem at all.
+func (s *source) problem() ot.Problem {
+	n, m := 1+int(s.byte()%6), 1+int(s.byte()%6)
+	p := ot.Problem{Cost: mat.NewDense(n, m, s.floats(n*m))}
+	switch s.byte() % 3 {
+	case 1:
+		p.A, p.B = s.floats(n), s.floats(m)
+	case 2:
+		p.A, p.B = s.floats(n), s.floats(m)
+		var a, b float64
+		for _, v := range p.A {
+			a += v
+		}
+		for _, v := range p.B {
+			b += v
+		}
+		for j := range p.B {
+			p.B[j] *= a / b
+		}
+	}
+	return p
+}
+
+func seeds(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{2, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0})
+	f.Add([]byte{3, 1, 16, 0, 200, 250, 3, 9, 100, 7, 2, 1, 16, 240, 0, 9, 9, 9})
+	f.Add([]byte{0, 0, 255, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f, 0, 0})
+}
+
+// sound checks what holds for any solver and any input: a plan of numbers with
+// mass, or an error that is one of ours.
+func sound(t *testing.T, plan ot.Plan, err error) {
+	t.Helper()
+	var bad *ot.InvalidError
+	var late *ot.NotConverged
+	switch {
+	case errors.As(err, &bad):
+		if !plan.IsIdentity() {
+			t.Fatalf("plan came with %v", err)
+		}
+		return
+	case err != nil && !errors.As(err, &late):
+		t.Fatal(err)
+	case late != nil && !(late.Residual > 0):
+		t.Fatalf("late for no reason: %v", late)
+	case plan.IsIdentity():
+		t.Fatal("no plan, no error")
+	}
+	var total float64
+	n, m := plan.Dims()
+	for i := range n {
+		for j := range m {
+			v := plan.Mass().At(i, j)
+			if !(v >= 0) || math.IsInf(v, 0) {
+				t.Fatalf("plan[%d,%d] = %g", i, j, v)
+			}
+			total += v
+		}
+	}
+	if total == 0 {
+		t.Fatal("plan without mass")
+	}
+}
+
+func fuzz(f *testing.F, solver func(*source) ot.Solver) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := &source{data}
+		plan, err := solver(s).Solve(context.Background(), s.problem())
+		sound(t, plan, err)
+	})
+}
+
+func FuzzEMD(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := &source{data}
+		p := s.problem()
+		plan, duals, err := ot.EMD{}.SolveDual(context.Background(), p)
+		sound(t, plan, err)
+		if err != nil {
+			return
+		}
+		c, err := ot.Certify(p, plan, duals)
+		a, _ := plan.Marginals()
+		var mass float64
+		for _, v := range a {
+			mass += v
+		}
+		top := mat.Max(p.Cost)
+		if err != nil || c.Violation > 1e-8*mass || c.Infeasible > 1e-12*top || math.Abs(c.Gap) > 1e-8*top*mass {
+			t.Fatalf("%+v %v", c, err)
+		}
+	})
+}
+
+func FuzzSinkhorn(f *testing.F) {
+	fuzz(f, func(s *source) ot.Solver { return ot.Sinkhorn{Reg: s.float(), Tol: 1e-6, MaxIter: 20} })
+}
+
+func FuzzUnbalanced(f *testing.F) {
+	fuzz(f, func(s *source) ot.Solver {
+		u := ot.Unbalanced{Reg: s.float(), Penalty: s.float(), Tol: 1e-6, MaxIter: 20}
+		if s.byte()%2 == 1 {
+			u.Prior = ot.Counting{}
+		}
+		return u
+	})
+}
+
+func FuzzPartial(f *testing.F) {
+	fuzz(f, func(s *source) ot.Solver {
+		share := s.float() / 16
+		if s.byte()%2 == 1 {
+			return ot.PartialSinkhorn{Share: share, Reg: s.float(), Tol: 1e-6, MaxIter: 20}
+		}
+		return ot.Partial{Share: share}
+	})
+}
+
+func FuzzGromov(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := &source{data}
+		p := s.problem()
+		n, m := p.Cost.Dims()
+		q := ot.Quadratic{X: mat.NewDense(n, n, s.floats(n*n)), Y: mat.NewDense(m, m, s.floats(m*m)), A: p.A, B: p.B}
+		if s.byte()%2 == 1 {
+			q.Cost = p.Cost
+		}
+		plan, _, err := ot.GromovWasserstein{MaxIter: 20}.Solve(context.Background(), q)
+		sound(t, plan, err)
+	})
+}
+
+func FuzzBarycenter(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := &source{data}
+		reg, p := s.float(), s.problem()
+		_, m := p.Cost.Dims()
+		bar, err := ot.Barycenter{Reg: reg, MaxIter: 20}.Solve(context.Background(), p.Cost,
+			[][]float64{s.floats(m), s.floats(m)}, s.floats(2))
+		if err != nil && bar == nil {
+			if !errors.As(err, new(*ot.InvalidError)) {
+				t.Fatal(err)
+			}
+			return
+		}
+		var total float64
+		for _, v := range bar {
+			total += v
+		}
+		if math.Abs(total-1) > 1e-9 {
+			t.Fatalf("barycenter of mass %g, %v", total, err)
+		}
+	})
+}
+
+func FuzzMetric(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := &source{data}
+		n, m, d := 1+int(s.byte()%5), 1+int(s.byte()%5), 1+int(s.byte()%3)
+		g := ot.Rows(mat.NewDense(n, d, s.floats(n*d)), mat.NewDense(m, d, s.floats(m*d)))
+		for _, metric := range []ot.Metric{ot.Euclidean{}, ot.SqEuclidean{}, ot.Cosine{}} {
+			for _, by := range []ot.Scale{nil, ot.Max{}, ot.Mean{}, ot.Median{}, ot.Log{}} {
+				c, err := ot.Scaled{Metric: metric, By: by}.Cost(g)
+				if err == nil {
+					err = ot.Problem{Cost: c}.Validate()
+				} else if errors.As(err, new(*ot.InvalidError)) {
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%T by %T: %v", metric, by, err)
+				}
+			}
+		}
+	})
+}
