@@ -79,15 +79,9 @@ func NewTrainer(b compute.Backend, m *models.Model, r Recipe) (*Trainer, error) 
 		return nil, fmt.Errorf("mlx: a recipe of %d steps at learning rate %g", r.Steps, r.LR)
 	}
 	t := &Trainer{backend: b, model: m, recipe: r.withDefaults(), inputs: append(m.Graph.Inputs(), models.Labels)}
-	params, err := upload(m.Graph, m.Params)
-	if err != nil {
+	var err error
+	if t.state, err = fresh(m); err != nil {
 		return nil, err
-	}
-	t.state = params
-	for range 2 {
-		for _, p := range params {
-			t.state = append(t.state, tensors.FromShape(p.Shape()))
-		}
 	}
 	if t.add, err = gx.NewExec(b, t.addGraph); err != nil {
 		return nil, fmt.Errorf("mlx: %w", err)
@@ -96,6 +90,36 @@ func NewTrainer(b compute.Backend, m *models.Model, r Recipe) (*Trainer, error) 
 		return nil, fmt.Errorf("mlx: %w", err)
 	}
 	return t, nil
+}
+
+// Reset starts anew from the parameters of m, which must be of the same
+// architecture and size. Nothing is compiled again.
+func (t *Trainer) Reset(m *models.Model) error {
+	if signature(m.Graph) != signature(t.model.Graph) {
+		return errors.New("mlx: a trainer cannot be reset to a model of another size or architecture")
+	}
+	state, err := fresh(m)
+	if err != nil {
+		return err
+	}
+	old := t.state
+	t.model, t.state, t.step = m, state, 0
+	return free(old...)
+}
+
+// fresh returns the state of a training that starts at m.
+func fresh(m *models.Model) ([]*tensors.Tensor, error) {
+	state, err := upload(m.Graph, m.Params)
+	if err != nil {
+		return nil, err
+	}
+	params := state
+	for range 2 {
+		for _, p := range params {
+			state = append(state, tensors.FromShape(p.Shape()))
+		}
+	}
+	return state, nil
 }
 
 // Step returns the number of updates made.

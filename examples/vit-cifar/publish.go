@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/palette/moreland"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+
+	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/internal/cli"
+)
+
+// publish prints the table and writes the report and the plots of what there
+// is.
+func (s *story) publish() error {
+	path := s.options.report
+	if path == "" {
+		path = filepath.Join(s.out, "report.json")
+	}
+	errs := []error{s.report.Write(path)}
+	line, tuned := map[string][]point{}, map[string][]point{}
+	for name, c := range s.curves {
+		if strings.HasSuffix(name, "finetuned") {
+			tuned[name] = c
+		} else {
+			line[name] = c
+		}
+	}
+	errs = append(errs,
+		curves(filepath.Join(s.out, "line.png"), "From the anchor to the other model", "share of the other model", line),
+		curves(filepath.Join(s.out, "finetuning.png"), "Finetuning on equal budgets", "updates", tuned),
+		s.heatmap(filepath.Join(s.out, "map.png")))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	cli.Notice("wrote report.json, plots and checkpoints to %s", s.out)
+	return s.report.Print(os.Stdout)
+}
+
+// curves draws accuracies; nothing where there are none.
+func curves(path, title, x string, cs map[string][]point) error {
+	if len(cs) == 0 {
+		return nil
+	}
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, "test accuracy, %"
+	p.Legend.Top, p.Legend.Left = false, false
+	p.Add(plotter.NewGrid())
+	var args []any
+	for _, name := range slices.Sorted(maps.Keys(cs)) {
+		xy := make(plotter.XYs, len(cs[name]))
+		for i, c := range cs[name] {
+			xy[i] = plotter.XY(c)
+		}
+		args = append(args, name, xy)
+	}
+	if err := plotutil.AddLinePoints(p, args...); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return draw(p, path, 7*vg.Inch, 5*vg.Inch)
+}
+
+// heatmap draws the map of the values of a middle layer.
+func (s *story) heatmap(path string) error {
+	rep := s.reports[s.mainLabel()]
+	if rep == nil {
+		return nil
+	}
+	name := fmt.Sprintf("vit.encoder.layer.%d.attention.attention.value", s.parents[0].Config.Layers/2)
+	for _, n := range rep.Nodes {
+		m := n.Push()
+		if n.Name != name || n.Source != 0 || m == nil {
+			continue
+		}
+		p := plot.New()
+		p.Title.Text = "Transport map of " + name
+		p.X.Label.Text, p.Y.Label.Text = "unit of the anchor", "unit of the other model"
+		colors := moreland.SmoothBlueRed()
+		colors.SetMin(0)
+		colors.SetMax(mat.Max(m))
+		p.Add(plotter.NewHeatMap(grid{m}, colors.Palette(64)))
+		return draw(p, path, 6*vg.Inch, 6*vg.Inch)
+	}
+	return nil
+}
+
+// draw writes a plot as PNG, whole or not at all.
+func draw(p *plot.Plot, path string, w, h vg.Length) error {
+	c, err := p.WriterTo(w, h, "png")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, func(to io.Writer) error {
+		_, err := c.WriteTo(to)
+		return err
+	})
+}
+
+// grid shows a matrix to the plotter.
+type grid struct{ m *mat.Dense }
+
+func (g grid) Dims() (c, r int)   { r, c = g.m.Dims(); return c, r }
+func (g grid) Z(c, r int) float64 { return g.m.At(r, c) }
+func (g grid) X(c int) float64    { return float64(c) }
+func (g grid) Y(r int) float64    { return float64(r) }
