@@ -14,7 +14,7 @@ func shapeForms() []form {
 }
 
 // farthest is how far any form reaches from its centre: the tips of the star.
-const farthest = unit * 13 / 10
+const farthest = unit * 4 / 3
 
 func disk(u, v int, _ *sineTable) bool { return u*u+v*v <= unit*unit }
 
@@ -79,19 +79,19 @@ type placed struct {
 // smoothed by four samples per pixel.
 func (p *painter) paint(f placed, c colour, opacity int) {
 	const shift, reciprocal = 20, unit << 6 // sines have 14 bits, the products 20
-	cos, sin := p.sine.cos(f.angle), p.sine.sin(f.angle)
-	ux, uy := cos*reciprocal/f.rx, sin*reciprocal/f.rx
-	vx, vy := -sin*reciprocal/f.ry, cos*reciprocal/f.ry
+	cos, sin := int64(p.sine.cos(f.angle)), int64(p.sine.sin(f.angle))
+	ux, uy := cos*reciprocal/int64(f.rx), sin*reciprocal/int64(f.rx)
+	vx, vy := -sin*reciprocal/int64(f.ry), cos*reciprocal/int64(f.ry)
 	reach := max(f.rx, f.ry)*farthest/unit/subpixel + 1
 	cx, cy := f.x/subpixel, f.y/subpixel
 	for y := max(cy-reach, 0); y <= min(cy+reach, ShapesSize-1); y++ {
 		for x := max(cx-reach, 0); x <= min(cx+reach, ShapesSize-1); x++ {
 			hits := 0
 			for k := range 4 {
-				dx := x*subpixel + 4 + 8*(k&1) - f.x
-				dy := y*subpixel + 4 + 8*(k>>1) - f.y
+				dx := int64(x*subpixel + 4 + 8*(k&1) - f.x)
+				dy := int64(y*subpixel + 4 + 8*(k>>1) - f.y)
 				u, v := (ux*dx+uy*dy)>>shift, (vx*dx+vy*dy)>>shift
-				if u*u+v*v <= farthest*farthest && f.inside(u, v, p.sine) {
+				if u*u+v*v <= farthest*farthest && f.inside(int(u), int(v), p.sine) {
 					hits++
 				}
 			}

@@ -121,30 +121,45 @@ func (p *painter) block(s *Set, from, to int, seed uint64) {
 }
 
 // scene draws the background, the distractors, the form and what hides it.
+// Most forms are light on dark, near the middle and not far from upright: a
+// model gets a start from that, and has to learn the exceptions.
 func (p *painter) scene(d dice, forms []form, class int) {
-	back := d.colour(30, 225)
+	back, fore := d.colours()
 	p.background(d, back)
-	for range d.between(0, 4) {
+	for range d.between(0, 3) {
 		p.distractor(d)
 	}
-	fore, far := back, d.between(60, 260)
+	const middle, astray, tilt = ShapesSize * subpixel / 2, 6 * subpixel, turn / 10
+	rx := d.between(7*subpixel, 14*subpixel)
+	f := placed{
+		inside: forms[class].inside,
+		x:      middle + d.between(-astray, astray),
+		y:      middle + d.between(-astray, astray),
+		rx:     rx, ry: rx * d.between(75, 130) / 100,
+		angle: d.between(-tilt, tilt),
+	}
+	if d.percent(20) {
+		f.angle = d.between(0, turn-1)
+	}
+	p.paint(f, fore, d.between(65, 100))
+	if d.percent(40) {
+		p.occlude(d, f, back)
+	}
+}
+
+// colours draws those of the background and of the form.
+func (d dice) colours() (back, fore colour) {
+	far := d.between(80, 260)
 	for range 12 {
-		if fore = d.colour(0, 255); fore.distance(back) >= far {
+		back, fore = d.colour(15, 160), d.colour(90, 255)
+		if fore.distance(back) >= far {
 			break
 		}
 	}
-	rx := d.between(6*subpixel, 13*subpixel)
-	ry := rx * d.between(75, 130) / 100
-	f := placed{
-		inside: forms[class].inside,
-		x:      d.between(rx*3/4, ShapesSize*subpixel-rx*3/4),
-		y:      d.between(rx*3/4, ShapesSize*subpixel-rx*3/4),
-		rx:     rx, ry: ry, angle: d.between(0, turn-1),
+	if d.percent(15) {
+		return fore, back
 	}
-	p.paint(f, fore, d.between(65, 100))
-	if d.percent(50) {
-		p.occlude(d, f, back)
-	}
+	return back, fore
 }
 
 // background is one colour with a smooth random texture.
@@ -199,7 +214,7 @@ func (p *painter) occlude(d dice, f placed, back colour) {
 // expose adds the noise of the sensor and writes the canvas as bytes in planes.
 func (p *painter) expose(d dice, dst []byte) {
 	const area = ShapesSize * ShapesSize
-	sigma := d.between(4, 30)
+	sigma := d.between(4, 24)
 	for i := range p.canvas {
 		for c := range 3 {
 			// The sum of four bytes is close to normal, with deviation 148.
