@@ -109,6 +109,10 @@ func verifyTiny(ctx context.Context, where string) error {
 	if err != nil {
 		return err
 	}
+	return t.verifyTiny(ctx)
+}
+
+func (t tree) verifyTiny(ctx context.Context) error {
 	l, err := t.list(ctx)
 	if err != nil {
 		return err

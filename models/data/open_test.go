@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -157,4 +158,31 @@ func TestLabels(t *testing.T) {
 	assert.Equal(t, "CIFAR-10", s.label(edition{}, 60_000))
 	assert.Equal(t, "CIFAR-10 (JPEG q75)", s.label(edition{note: "JPEG q75"}, 60_000))
 	assert.Equal(t, "CIFAR-10 (6102 images)", s.label(edition{}, 6102))
+}
+
+// tinyTree has the contents of Tiny ImageNet, by name, with as many images of
+// each training class as it is told.
+func tinyTree(perClass int) tree {
+	annotations := new(bytes.Buffer)
+	for i := range 10_000 {
+		fmt.Fprintf(annotations, "val_%d.JPEG\tn%03d\t0\t0\t1\t1\n", i, i%200)
+	}
+	walk := func(_ context.Context, _ string, visit func(file) error) error {
+		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(annotations.Bytes())), nil }
+		err := visit(file{"tiny/val/val_annotations.txt", int64(annotations.Len()), open})
+		for i := range 10_000 {
+			err = errors.Join(err, visit(file{name: fmt.Sprintf("tiny/val/images/val_%d.JPEG", i)}))
+		}
+		for i := range 200 * perClass {
+			err = errors.Join(err, visit(file{name: fmt.Sprintf("tiny/train/n%03d/images/%d.JPEG", i%200, i)}))
+		}
+		return err
+	}
+	return tree{"tiny.zip", walk}
+}
+
+func TestVerifyTinyImageNet(t *testing.T) {
+	require.NoError(t, tinyTree(500).verifyTiny(t.Context()))
+	require.ErrorContains(t, tinyTree(499).verifyTiny(t.Context()), "not the 110,000 labelled images")
+	require.Error(t, verifyTiny(t.Context(), stored(t, tinyFiles(t)...)[".zip"]))
 }
