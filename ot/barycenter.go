@@ -52,8 +52,8 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, all [][]float64,
 		if err != nil {
 			return nil, err
 		}
-		if in.top/c.reg > 1e15 {
-			return nil, invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", c.reg, in.top)
+		if err := c.resolves(in.top); err != nil {
+			return nil, err
 		}
 		k := newKernel(ctx, in, 1, in.sumb)
 		k.reg = c.reg

@@ -16,6 +16,11 @@
 // brings costs to a common scale, which gives the regularisation of [Sinkhorn]
 // its meaning.
 //
+// [EMD] is exact and can prove it, see [Certify]; [Sinkhorn] is entropic.
+// [Unbalanced], [Partial] and [PartialSinkhorn] leave mass behind,
+// [GromovWasserstein] compares sides from within, and [Barycenter] averages
+// masses.
+//
 // Solvers are small struct values whose zero value is ready to use; their
 // results are the same, bit for bit, at any GOMAXPROCS. Problems that are no
 // problems give an [*InvalidError] naming the entry, and an iteration that

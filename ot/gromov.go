@@ -97,7 +97,8 @@ func (s GromovWasserstein) load(q Quadratic) (*inner, *instance, error) {
 		in: in, alpha: cmp.Or(alpha, 0.5),
 		x: among(x, n, in.rows), y: among(y, m, in.cols), p: mat.NewDense(in.n, in.m, nil),
 	}
-	w.p.Outer(1/floats.Sum(in.a), mat.NewVecDense(in.n, in.a), mat.NewVecDense(in.m, in.b))
+	share := floats.ScaleTo(make([]float64, in.n), 1/floats.Sum(in.a), in.a)
+	w.p.Outer(1, mat.NewVecDense(in.n, share), mat.NewVecDense(in.m, in.b))
 	w.fixed = w.alpha * (moment(w.x, in.a) + moment(w.y, in.b))
 	if math.IsInf(w.fixed, 0) {
 		return nil, nil, invalid("X", ErrNotFinite, "squares overflow")

@@ -164,7 +164,10 @@ func (k *kernel) rows(omega float64) error {
 		}
 		err = k.build()
 	}
-	k.residual = floats.Sum(k.errs) / floats.Sum(k.tots)
+	k.residual = math.Inf(1)
+	if total := floats.Sum(k.tots); total > 0 {
+		k.residual = floats.Sum(k.errs) / total
+	}
 	return err
 }
 

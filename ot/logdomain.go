@@ -33,7 +33,7 @@ func (k *kernel) logSum(i int) (log, top float64) {
 func (k *kernel) logRow(i int, sum, top float64) {
 	f := k.potential(k.a[i], sum, top)
 	k.tots[i] = math.Exp((k.f[i]+top)/k.reg + sum)
-	k.errs[i] = math.Exp((f+top)/k.reg+sum) * math.Abs(math.Expm1((k.f[i]-f)/k.reg))
+	k.errs[i] = math.Exp((max(k.f[i], f)+top)/k.reg+sum) * -math.Expm1(-math.Abs(k.f[i]-f)/k.reg)
 	k.f[i] = f
 }
 

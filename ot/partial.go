@@ -3,7 +3,6 @@ package ot
 import (
 	"cmp"
 	"context"
-	"math"
 
 	"gonum.org/v1/gonum/floats"
 )
@@ -77,13 +76,21 @@ func (in *instance) trimmed() *instance {
 	return in
 }
 
-// loadShare checks a problem whose totals may differ, and a share.
+// loadShare checks a problem whose totals may differ, and a share, which must
+// not drown in the rounding of what stays.
 func loadShare(p Problem, share float64) (*instance, float64, error) {
 	if !(share >= 0 && share <= 1) {
 		return nil, 0, invalid("Share", ErrOption, "%g", share)
 	}
+	share = cmp.Or(share, 1)
 	in, err := load(p)
-	return in, cmp.Or(share, 1), err
+	if err != nil {
+		return nil, 0, err
+	}
+	if moved := share * min(in.suma, in.sumb); moved < 1e-12*max(in.suma, in.sumb) {
+		return nil, 0, invalid("Share", ErrOption, "%g moves %g of masses %g and %g", share, moved, in.suma, in.sumb)
+	}
+	return in, share, nil
 }
 
 // PartialSinkhorn is [Partial] with entropic regularisation.
@@ -113,38 +120,16 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if in.top/c.reg > 1e15 {
-		return Plan{}, invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", c.reg, in.top)
+	if err := c.resolves(in.top); err != nil {
+		return Plan{}, err
 	}
 	moved := share * min(in.suma, in.sumb)
 	k := newKernel(ctx, in, moved, moved)
 	k.reg = c.reg
 	fill(k.f, 0)
 	fill(k.g, 0)
-	var h float64 // in units of ε
-	k.next = func(logMass, logSum float64) float64 { return min(0, logMass-logSum-h) }
-	for k.residual = 1; k.count < c.limit; k.count++ {
-		// h first, so that it holds for what the residual is measured on.
-		total, err := k.logTotal()
-		if err != nil {
-			return Plan{}, err
-		}
-		h = -total
-		before := append([]float64(nil), k.f...)
-		if err := k.logRows(); err != nil {
-			return Plan{}, err
-		}
-		k.residual = math.Exp(h) * floats.Sum(k.errs)
-		if k.residual <= c.tol {
-			copy(k.f, before)
-			break
-		}
-		if err := k.logColumns(); err != nil {
-			return Plan{}, err
-		}
-	}
-	for i := range k.f {
-		k.f[i] += h * k.reg
+	if err := k.cap(c); err != nil {
+		return Plan{}, err
 	}
 	if err := k.build(); err != nil {
 		return Plan{}, err
@@ -158,4 +143,34 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 		return plan, &NotConverged{Iterations: k.count, Residual: k.residual}
 	}
 	return plan, nil
+}
+
+// cap iterates on h, the rows and the columns; h is kept in the potentials of
+// the rows.
+func (k *kernel) cap(c control) error {
+	var h float64 // in units of ε
+	rows := func(logMass, logSum float64) float64 { return min(h, logMass-logSum) }
+	columns := func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
+	for ; ; k.count++ {
+		total, err := k.logTotal()
+		if err != nil {
+			return err
+		}
+		h -= total
+		floats.AddConst(-total*k.reg, k.f)
+		copy(k.oldF, k.f)
+		k.next = rows
+		if err := k.logRows(); err != nil {
+			return err
+		}
+		k.residual = floats.Sum(k.errs)
+		if k.residual <= c.tol || k.count == c.limit {
+			copy(k.f, k.oldF) // where the total holds
+			return nil
+		}
+		k.next = columns
+		if err := k.logColumns(); err != nil {
+			return err
+		}
+	}
 }

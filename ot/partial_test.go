@@ -83,7 +83,7 @@ func TestPartial(t *testing.T) {
 func TestPartialRejects(t *testing.T) {
 	p := ot.Problem{Cost: mat.NewDense(1, 2, []float64{1, 2})}
 	for _, s := range []ot.Solver{
-		ot.Partial{Share: -1}, ot.Partial{Share: 1.1}, ot.Partial{Share: math.NaN()},
+		ot.Partial{Share: -1}, ot.Partial{Share: 1.1}, ot.Partial{Share: 1e-13}, ot.PartialSinkhorn{Share: 1e-300}, ot.Partial{Share: math.NaN()},
 		ot.PartialSinkhorn{Share: 2}, ot.PartialSinkhorn{Reg: -1}, ot.PartialSinkhorn{Reg: 1e-20},
 	} {
 		_, err := s.Solve(context.Background(), p)

@@ -11,6 +11,10 @@ import (
 // balance is the relative difference up to which two total masses are equal.
 const balance = 1e-9
 
+// vast bounds total masses, and their inverses, so that sums and shares of
+// them stay numbers.
+const vast = 1e300
+
 // Problem is a discrete transport problem: move the masses A onto the masses B
 // at the given Cost.
 //
@@ -35,8 +39,8 @@ type Solver interface {
 
 // Validate returns nil for a transport problem and otherwise an
 // [*InvalidError] naming the first bad entry: a cost or mass that is NaN,
-// infinite or negative, masses without total, totals that differ by more than
-// 1e-9 relative, shapes that do not fit.
+// infinite or negative, masses whose total is zero or beyond 1e±300, totals that
+// differ by more than 1e-9 relative, shapes that do not fit.
 func (p Problem) Validate() error {
 	in, err := load(p)
 	if err != nil {
@@ -198,8 +202,10 @@ func masses(field string, w []float64, n int) ([]float64, float64, error) {
 	switch {
 	case sum == 0:
 		return nil, 0, invalid(field, ErrEmpty, "all %d masses are zero", n)
-	case math.IsInf(sum, 0):
-		return nil, 0, invalid(field, ErrNotFinite, "the total overflows")
+	case sum < 1/vast:
+		return nil, 0, invalid(field, ErrEmpty, "a total of %g is beyond floating point", sum)
+	case sum > vast:
+		return nil, 0, invalid(field, ErrNotFinite, "a total of %g is beyond floating point", sum)
 	}
 	return append([]float64(nil), w...), sum, nil
 }

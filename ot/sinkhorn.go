@@ -27,7 +27,7 @@ const (
 // suggests. Iterations count one update of both sides, over all ε.
 //
 // A reg, tolerance or number of iterations that is negative or not finite, and
-// a cost beyond 1e15 reg, give an [*InvalidError].
+// a cost beyond 1e12 reg, give an [*InvalidError].
 //
 // Cuturi, "Sinkhorn distances" (2013); Schmitzer, "Stabilized sparse scaling
 // algorithms for entropy regularized transport problems" (2019); Lehmann, von
@@ -85,6 +85,14 @@ func (c control) filled() (control, error) {
 	return control{cmp.Or(c.reg, DefaultReg), cmp.Or(c.tol, DefaultTol), cmp.Or(c.limit, DefaultMaxIter)}, nil
 }
 
+// resolves rejects an ε so small that rounding of the costs decides the plan.
+func (c control) resolves(top float64) error {
+	if top/c.reg > 1e12 {
+		return invalid("Reg", ErrOption, "%g is too small for costs up to %g", c.reg, top)
+	}
+	return nil
+}
+
 const (
 	mild   = 20.0 // cost over ε up to which no annealing is needed
 	shrink = 4.0  // of ε from one stage to the next
@@ -95,8 +103,8 @@ const (
 // anneal solves for a falling sequence of ε that ends at reg, each from the
 // potentials of the one before.
 func (c control) anneal(k *kernel) error {
-	if k.in.top/c.reg > 1e15 {
-		return invalid("Reg", ErrOption, "%g is below rounding for costs up to %g", c.reg, k.in.top)
+	if err := c.resolves(k.in.top); err != nil {
+		return err
 	}
 	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
 		if err := k.set(reg); err != nil {
