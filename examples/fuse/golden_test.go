@@ -156,7 +156,7 @@ func (c goldenCase) derived(j *job) map[string]models.Array {
 
 // load makes the job that the flags of the case would make.
 func (c goldenCase) load(t *testing.T, dir string, runner *mlx.Runner) *job {
-	o := options{config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
+	o := options{out: filepath.Join(t.TempDir(), "fused"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
 		calib: filepath.Join(dir, "parents", "images.safetensors")}
 	for i, p := range c.Parents {
 		if i != 1 {

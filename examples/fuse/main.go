@@ -54,7 +54,7 @@ func parse(args []string) (options, error) {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of the anchor's size.")
 		f.PrintDefaults()
 	}
-	if err := f.Parse(args); err != nil {
+	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
 	switch {
@@ -119,6 +119,9 @@ func run(ctx context.Context, o options) error {
 // found at once.
 func load(o options) (*job, error) {
 	j := &job{options: o}
+	if err := cli.Replaceable(o.out); err != nil {
+		return nil, fmt.Errorf("-out: %w", err)
+	}
 	for _, dir := range append([]string{o.anchor}, o.others...) {
 		m, err := models.Open(dir)
 		if err != nil {
@@ -154,7 +157,9 @@ func load(o options) (*job, error) {
 	if j.recipe, err = j.recipe.Resolve(calibrated); err != nil {
 		return nil, err
 	}
-	j.report.Data = o.calib
+	if j.report.Data = o.eval; o.eval == "" {
+		j.report.Data = o.calib
+	}
 	return j, nil
 }
 

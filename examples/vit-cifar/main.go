@@ -79,7 +79,7 @@ func parse(args []string) (options, error) {
 		fmt.Fprintln(f.Output(), "usage: vit-cifar [flags]\n\nFuses vision transformers trained from different seeds. Without flags: a whole run in minutes.")
 		f.PrintDefaults()
 	}
-	if err := f.Parse(args); err != nil {
+	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -53,8 +52,8 @@ type story struct {
 
 // tell runs the main job. Whatever stops it, what was found is reported.
 func tell(ctx context.Context, o options) error {
-	if err := writable(o.out); err != nil {
-		return err
+	if err := cli.Writable(o.out); err != nil {
+		return fmt.Errorf("vit-cifar: -out: %w", err)
 	}
 	img, err := openImages(ctx, o)
 	if err != nil {
@@ -94,19 +93,6 @@ func (s *story) chapters(finetune func() error) error {
 		}
 	}
 	return nil
-}
-
-// writable makes the output directory and reports at once where it cannot be
-// written to.
-func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("vit-cifar: -out: %w", err)
-	}
-	f, err := os.CreateTemp(dir, ".probe-")
-	if err != nil {
-		return fmt.Errorf("vit-cifar: -out: %w", err)
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // prepare makes the batches that models are calibrated and scored on.

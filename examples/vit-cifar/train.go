@@ -107,6 +107,9 @@ func fresh(o options, i images) (*models.Model, error) {
 
 // trainParent is the -train mode: one parent from scratch into -out.
 func trainParent(ctx context.Context, o options) error {
+	if err := cli.Replaceable(o.out); err != nil {
+		return fmt.Errorf("vit-cifar: -out: %w", err)
+	}
 	img, err := openImages(ctx, o)
 	if err != nil {
 		return err
