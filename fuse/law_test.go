@@ -1,0 +1,215 @@
+package fuse_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// exact is how far logits computed in float64 may be from each other: weights
+// move as they are, only the order of sums changes.
+const exact = 1e-9
+
+// A relabelling is an aligner that gives every space of a graph one permutation
+// and leaves the others as they are.
+type relabelling struct {
+	graph *graph.Graph
+	of    []int
+	plans []ot.Plan
+}
+
+// relabel draws a permutation for every space of g. Units of an attention stay
+// within their head, and heads move as a whole, the same way for queries, keys
+// and values.
+func relabel(t *testing.T, g *graph.Graph, seed uint64) *relabelling {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	spaces, of := g.Spaces()
+	require.NotEmpty(t, spaces)
+	r := &relabelling{graph: g, of: of}
+	order := map[*graph.Node][]int{}
+	for _, s := range spaces {
+		perm := rng.Perm(s.Units)
+		if s.Attend != nil {
+			if order[s.Attend] == nil {
+				order[s.Attend] = rng.Perm(s.Heads)
+			}
+			perm = nil
+			for _, h := range order[s.Attend] {
+				for _, i := range rng.Perm(s.Units / s.Heads) {
+					perm = append(perm, h*(s.Units/s.Heads)+i)
+				}
+			}
+		}
+		if slices.IsSorted(perm) { // the identity would prove nothing
+			slices.Reverse(perm)
+		}
+		plan, err := ot.Permute(perm)
+		require.NoError(t, err)
+		r.plans = append(r.plans, plan)
+	}
+	return r
+}
+
+func (*relabelling) Needs() align.Needs { return align.Needs{} }
+
+func (r *relabelling) Align(_ context.Context, sites ...align.Site) (align.Match, error) {
+	if k := r.of[r.graph.Find(sites[0].Name).ID]; k >= 0 {
+		return align.Match{Plan: r.plans[k]}, nil
+	}
+	return align.Match{}, nil
+}
+
+// model returns a random model of a net.
+func model(t *testing.T, net netest.Net, seed uint64) *models.Model {
+	m, err := net.Model(seed)
+	require.NoError(t, err)
+	return m
+}
+
+// permuted returns m with the units of every space relabelled.
+func permuted(t *testing.T, m *models.Model, seed uint64) *models.Model {
+	p, _, err := fuse.Transport(t.Context(), m, m, &fuse.Options{Aligner: relabel(t, m.Graph, seed)})
+	require.NoError(t, err)
+	return m.With(p)
+}
+
+// apart is the largest difference of two lists of numbers.
+func apart[T float32 | float64](t *testing.T, a, b []T) float64 {
+	require.Len(t, b, len(a))
+	var worst float64
+	for i := range a {
+		if d := math.Abs(float64(a[i]) - float64(b[i])); !(d <= worst) {
+			worst = d
+		}
+	}
+	return worst
+}
+
+// TestPermutationLaw: to relabel the units of every space changes the weights
+// and not what they compute.
+func TestPermutationLaw(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			for seed := range uint64(3) {
+				m := model(t, net, seed)
+				p := permuted(t, m, seed)
+				batch := net.Batch(3, seed)
+				want := netest.Logits(m, batch)
+				require.Greater(t, spread(want), 0.1, "the logits hardly vary: the law would hold for anything")
+				require.LessOrEqual(t, apart(t, want, netest.Logits(p, batch)), exact)
+				moved := 0
+				for name, a := range m.Params {
+					if !slices.Equal(a.Data, p.Params[name].Data) {
+						moved++
+					}
+				}
+				require.GreaterOrEqual(t, moved, 5*net.Config.Layers, "hardly a tensor moved")
+			}
+		})
+	}
+}
+
+func spread(v []float64) float64 { return slices.Max(v) - slices.Min(v) }
+
+// TestMutations: a wrong axis anywhere breaks the permutation law, but for the
+// biases of keys, which softmax cannot see.
+func TestMutations(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			net.Config.Layers = 1
+			m := model(t, net, 4)
+			batch := net.Batch(3, 4)
+			want := netest.Logits(m, batch)
+			shuffle := relabel(t, m.Graph, 5)
+			keys := map[string]bool{}
+			for _, n := range m.Graph.Nodes {
+				if n.Op == graph.Attend && len(n.Args[1].Params) > 1 {
+					keys[n.Args[1].Params[1].Name] = true
+				}
+			}
+			tried := 0
+			for id, n := range m.Graph.Nodes {
+				for i, p := range n.Params {
+					for k, axis := range p.Axes {
+						if axis == graph.Fixed || axis == graph.Out && shuffle.of[id] < 0 || axis == graph.In && shuffle.of[n.Source().ID] < 0 {
+							continue
+						}
+						bad, err := net.Arch.Graph(net.Config)
+						require.NoError(t, err)
+						bad.Nodes[id].Params[i].Axes[k] = graph.Fixed
+						wrong := *m
+						wrong.Graph = bad
+						moved, _, err := fuse.Transport(t.Context(), &wrong, &wrong, &fuse.Options{Aligner: shuffle})
+						require.NoError(t, err)
+						d := apart(t, want, netest.Logits(m.With(moved), batch))
+						if keys[p.Name] {
+							require.LessOrEqual(t, d, exact, "%s axis %d is one that softmax cannot see", p.Name, k)
+							continue
+						}
+						tried++
+						require.Greater(t, d, 1e-4, "%s axis %d as %s goes unnoticed", p.Name, k, graph.Fixed)
+					}
+				}
+			}
+			require.GreaterOrEqual(t, tried, 7)
+		})
+	}
+}
+
+// exactly is an aligner by exact transport on weights.
+func exactly(prep ...align.Prep) align.Aligner {
+	return align.Units{Features: align.Weights{Prep: prep}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.EMD{}}
+}
+
+// TestRecovery: exact transport carries a relabelled copy back onto the model.
+func TestRecovery(t *testing.T) {
+	for _, net := range netest.Nets() {
+		for name, prep := range map[string][]align.Prep{"plain": nil, "unit-norm": {align.UnitNorm{}}} {
+			for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
+				t.Run(net.Arch.Class+"/"+name+"/"+qkName(qk), func(t *testing.T) {
+					m := model(t, net, 6)
+					opt := &fuse.Options{Aligner: exactly(prep...), QK: qk}
+					got, _, err := fuse.Transport(t.Context(), permuted(t, m, 7), m, opt)
+					require.NoError(t, err)
+					for name, want := range m.Params {
+						if prep != nil && len(want.Data) == m.Config.Hidden && len(want.Shape) > 1 {
+							continue // one row of unit norm is ±1 everywhere: ties
+						}
+						require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, name)
+					}
+				})
+			}
+		}
+	}
+}
+
+func qkName(qk fuse.QK) string { return [...]string{"separate", "shared", "joint"}[qk] }
+
+// TestRecoveryOnActivations is the same with features from data.
+func TestRecoveryOnActivations(t *testing.T) {
+	for _, net := range netest.Nets() {
+		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
+			t.Run(net.Arch.Class+"/"+qkName(qk), func(t *testing.T) {
+				m := model(t, net, 8)
+				opt := &fuse.Options{QK: qk, Calibration: netest.Calibration{Data: net.Batch(8, 9), Tokens: align.Window{Size: 2}},
+					Aligner: align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}}
+				got, _, err := fuse.Transport(t.Context(), permuted(t, m, 10), m, opt)
+				require.NoError(t, err)
+				for name, want := range m.Params {
+					require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, name)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package netest
+
+import (
+	"context"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// A Calibration collects moments from all activations at once.
+type Calibration struct {
+	Data   models.Batch
+	Tokens align.Tokens
+	Narrow bool // nodes read at the selected token only count that token alone
+}
+
+// Collect implements the calibration of package fuse.
+func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error) {
+	xs, ys := Forward(src, c.Data), Forward(anchor, c.Data)
+	out := &align.Stats{Magnitudes: map[int][]float64{}}
+	for _, site := range want.Sites {
+		m, err := align.FromRows(c.rows(src, xs, site), c.rows(anchor, ys, site))
+		if err != nil {
+			return nil, err
+		}
+		if !want.Self {
+			m.Self = nil
+		}
+		out.Moments = append(out.Moments, m)
+	}
+	for _, n := range want.Magnitudes {
+		rows := c.rows(anchor, ys, []*graph.Node{n})
+		units, samples := rows.Dims()
+		mag := make([]float64, units)
+		for i := range mag {
+			for _, v := range rows.RawRowView(i) {
+				mag[i] += math.Abs(v) / float64(samples)
+			}
+		}
+		out.Magnitudes[n.ID] = mag
+	}
+	return out, nil
+}
+
+// rows returns the features of the units of a site, one row a unit.
+func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.Node) *mat.Dense {
+	var all [][]float64 // by unit
+	for _, n := range site {
+		first := len(all)
+		n = m.Graph.Nodes[n.ID]
+		all = append(all, make([][]float64, n.Units)...)
+		for _, sample := range values {
+			v := sample[n.ID]
+			tokens, _ := v.Dims()
+			groups := c.Tokens.Groups(m.Arch.Layout(m.Config), tokens)
+			if c.Narrow && n.Narrow() || tokens == 1 {
+				groups = [][]int{{0}}
+			}
+			for _, group := range groups {
+				for u := range n.Units {
+					var mean float64
+					for _, t := range group {
+						mean += v.At(t, u) / float64(len(group))
+					}
+					all[first+u] = append(all[first+u], mean)
+				}
+			}
+		}
+	}
+	out := mat.NewDense(len(all), len(all[0]), nil)
+	for i, row := range all {
+		out.SetRow(i, row)
+	}
+	return out
+}

@@ -1,0 +1,222 @@
+// Package netest computes flow graphs in float64, slowly and plainly, for tests
+// to compare with, and holds small networks of every kind to compare on.
+package netest
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// Forward returns the value of every node for every sample of a batch:
+// [sample][node ID], each [tokens × units], one token after a Select or Mean.
+// The value of an Input is nil.
+func Forward(m *models.Model, batch models.Batch) [][]*mat.Dense {
+	out := make([][]*mat.Dense, batch.Len())
+	for s := range out {
+		sample := batch.Slice(s, s+1)
+		values := make([]*mat.Dense, len(m.Graph.Nodes))
+		for i, n := range m.Graph.Nodes {
+			values[i] = step(m, n, values, sample)
+		}
+		out[s] = values
+	}
+	return out
+}
+
+// Logits returns the outputs of m for every sample of a batch, flattened.
+func Logits(m *models.Model, batch models.Batch) []float64 {
+	var out []float64
+	for _, values := range Forward(m, batch) {
+		last := values[len(values)-1]
+		for r := range last.RawMatrix().Rows {
+			out = append(out, last.RawRowView(r)...)
+		}
+	}
+	return out
+}
+
+// Tensor returns what a parameter names, in float64.
+func Tensor(p models.Params, q graph.Param) []float64 {
+	size := 1
+	for _, d := range q.Shape {
+		size *= d
+	}
+	out := make([]float64, size)
+	for i := range out {
+		out[i] = float64(p[q.Name].Data[q.Part*size+i])
+	}
+	return out
+}
+
+func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) *mat.Dense {
+	arg := func(k int) *mat.Dense { return values[n.Args[k].ID] }
+	own := make([][]float64, len(n.Params))
+	for k, q := range n.Params {
+		own[k] = Tensor(m.Params, q)
+	}
+	switch n.Op {
+	case graph.Input:
+		return nil
+	case graph.Const:
+		out := mat.NewDense(len(n.Rows), n.Units, nil)
+		for i, r := range n.Rows {
+			out.SetRow(i, r)
+		}
+		return out
+	case graph.Table, graph.Embed:
+		rows := mat.NewDense(len(own[0])/n.Units, n.Units, own[0])
+		if len(n.Args) == 0 {
+			return rows
+		}
+		ids := in[n.Args[0].Name].Ints
+		out := mat.NewDense(len(ids), n.Units, nil)
+		for i, id := range ids {
+			out.SetRow(i, rows.RawRowView(int(id)))
+		}
+		return out
+	case graph.Linear:
+		x := values[n.Args[0].ID]
+		if n.Args[0].Op == graph.Input {
+			x = patches(in[n.Args[0].Name], n.Params[0].Shape)
+		}
+		return linear(x, n.Units, own)
+	case graph.Norm:
+		return norm(arg(0), n.Eps, own[0], own[1])
+	case graph.Act:
+		out := mat.DenseCopyOf(arg(0))
+		out.Apply(func(_, _ int, v float64) float64 { return activate(n.Fn, v) }, out)
+		return out
+	case graph.Attend:
+		var mask []int32
+		if len(n.Args) > 3 {
+			mask = in[n.Args[3].Name].Ints
+		}
+		return attend(n.Heads, arg(0), arg(1), arg(2), mask)
+	case graph.Add:
+		return add(n, values)
+	case graph.Prepend:
+		var out mat.Dense
+		out.Stack(arg(1), arg(0))
+		return &out
+	case graph.Select:
+		return mat.DenseCopyOf(arg(0).Slice(0, 1, 0, n.Units))
+	case graph.Mean:
+		out := mat.NewDense(1, n.Units, nil)
+		rows, _ := arg(0).Dims()
+		for i := range rows {
+			for j, v := range arg(0).RawRowView(i) {
+				out.Set(0, j, out.At(0, j)+v/float64(rows))
+			}
+		}
+		return out
+	case graph.Unembed:
+		table := n.Args[1].Params[0]
+		return linear(arg(0), n.Units, [][]float64{Tensor(m.Params, table), own[0]})
+	case graph.Output:
+		return arg(0)
+	}
+	panic(fmt.Sprintf("netest: no operation %d", n.Op))
+}
+
+// patches cuts one image [1, C, H, W] into rows of c·p·p pixels.
+func patches(a models.Array, shape []int) *mat.Dense {
+	c, p, h, w := shape[1], shape[2], a.Shape[2], a.Shape[3]
+	out := mat.NewDense((h/p)*(w/p), c*p*p, nil)
+	for at, v := range a.Floats {
+		ch, y, x := at/(h*w), at/w%h, at%w
+		out.Set(y/p*(w/p)+x/p, (ch*p+y%p)*p+x%p, float64(v))
+	}
+	return out
+}
+
+func linear(x *mat.Dense, units int, own [][]float64) *mat.Dense {
+	var out mat.Dense
+	out.Mul(x, mat.NewDense(units, len(own[0])/units, own[0]).T())
+	if len(own) > 1 {
+		out.Apply(func(_, j int, v float64) float64 { return v + own[1][j] }, &out)
+	}
+	return &out
+}
+
+func norm(x *mat.Dense, eps float64, gain, bias []float64) *mat.Dense {
+	out := mat.DenseCopyOf(x)
+	rows, units := x.Dims()
+	for i := range rows {
+		row := out.RawRowView(i)
+		var mean, square float64
+		for _, v := range row {
+			mean += v / float64(units)
+		}
+		for _, v := range row {
+			square += (v - mean) * (v - mean) / float64(units)
+		}
+		for j, v := range row {
+			row[j] = (v-mean)/math.Sqrt(square+eps)*gain[j] + bias[j]
+		}
+	}
+	return out
+}
+
+func activate(fn graph.Activation, v float64) float64 {
+	switch fn {
+	case graph.GELU:
+		return v * (1 + math.Erf(v/math.Sqrt2)) / 2
+	case graph.GELUTanh:
+		return v / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
+	case graph.ReLU:
+		return max(v, 0)
+	case graph.Tanh:
+		return math.Tanh(v)
+	}
+	panic("netest: no activation " + string(fn))
+}
+
+func attend(heads int, q, k, v *mat.Dense, mask []int32) *mat.Dense {
+	from, units := q.Dims()
+	to, wide := v.Dims()
+	d, dv := units/heads, wide/heads
+	out := mat.NewDense(from, wide, nil)
+	for h := range heads {
+		for i := range from {
+			share := make([]float64, to)
+			var total float64
+			for j := range to {
+				if mask != nil && mask[j] == 0 {
+					continue
+				}
+				var score float64
+				for c := h * d; c < (h+1)*d; c++ {
+					score += q.At(i, c) * k.At(j, c)
+				}
+				share[j] = math.Exp(score / math.Sqrt(float64(d)))
+				total += share[j]
+			}
+			for j := range to {
+				for c := h * dv; c < (h+1)*dv; c++ {
+					out.Set(i, c, out.At(i, c)+share[j]/total*v.At(j, c))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// add sums branches; a table that has more rows than there are tokens gives
+// its first ones.
+func add(n *graph.Node, values []*mat.Dense) *mat.Dense {
+	tokens := math.MaxInt
+	for _, a := range n.Args {
+		rows, _ := values[a.ID].Dims()
+		tokens = min(tokens, rows)
+	}
+	out := mat.NewDense(tokens, n.Units, nil)
+	for _, a := range n.Args {
+		out.Add(out, values[a.ID].Slice(0, tokens, 0, n.Units))
+	}
+	return out
+}

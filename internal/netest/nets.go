@@ -1,0 +1,162 @@
+package netest
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// A Net is an architecture at a small size.
+type Net struct {
+	Arch   models.Architecture
+	Config models.Config
+}
+
+// Nets returns a network of every kind: pre-norm with a class token, pre-norm
+// with fixed positions, packed queries, keys and values and no biases, and
+// post-norm over masked words with tied logits.
+func Nets() []Net { return []Net{ViT(), Fixed(), Words()} }
+
+func images(class string) models.Config {
+	return models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6,
+		Labels: map[string]string{"0": "a", "1": "b", "2": "c"}, Image: 6, Patch: 2, Channels: 3}
+}
+
+// ViT is a small ViTForImageClassification.
+func ViT() Net {
+	arch := models.ViT()
+	return Net{arch, images(arch.Class)}
+}
+
+// Fixed is an architecture in the manner of vit-pytorch's SimpleViT.
+func Fixed() Net {
+	const class = "FixedPositions"
+	return Net{models.Architecture{Class: class, Graph: fixed, Layout: func(c models.Config) align.Layout {
+		return align.Layout{Rows: c.Image / c.Patch, Cols: c.Image / c.Patch}
+	}}, images(class)}
+}
+
+// Words is an architecture in the manner of Hugging Face's BertForMaskedLM.
+func Words() Net {
+	const class = "MaskedWords"
+	return Net{models.Architecture{Class: class, Graph: words, Layout: func(models.Config) align.Layout { return align.Layout{} }},
+		models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6,
+			Vocab: 11, Positions: 7, TypeVocab: 2}}
+}
+
+func fixed(c models.Config) (*graph.Graph, error) {
+	var b graph.Builder
+	side := c.Image / c.Patch
+	rows := make([][]float64, side*side)
+	for i := range rows {
+		rows[i] = make([]float64, c.Hidden)
+		for j := range rows[i] {
+			rows[i][j] = math.Sin(float64(i+1) / math.Pow(10, float64(j)/float64(c.Hidden)))
+		}
+	}
+	x := b.Linear("patch", b.Input("pixel_values"), c.Hidden, graph.Conv(c.Channels, c.Patch))
+	x = b.Add("embeddings", b.Norm("patch_norm", x, c.Eps), b.Const("positions", rows))
+	for i := range c.Layers {
+		l := fmt.Sprintf("layers.%d.", i)
+		h := b.Norm(l+"norm1", x, c.Eps)
+		part := func(name string, k int) *graph.Node {
+			return b.Linear(l+name, h, c.Hidden, graph.NoBias, graph.Packed(l+"qkv", k, 3))
+		}
+		h = b.Attend(l+"attend", c.Heads, part("q", 0), part("k", 1), part("v", 2))
+		x = b.Add(l+"attention", b.Linear(l+"out", h, c.Hidden, graph.NoBias), x)
+		h = b.Linear(l+"up", b.Norm(l+"norm2", x, c.Eps), c.MLP)
+		x = b.Add(l+"mlp", b.Linear(l+"down", b.Act(l+"act", h, c.Act), c.Hidden), x)
+	}
+	x = b.Mean("mean", b.Norm("norm", x, c.Eps))
+	return b.Output(b.Linear("head", x, c.Classes()))
+}
+
+func words(c models.Config) (*graph.Graph, error) {
+	var b graph.Builder
+	ids, types, mask := b.Input("input_ids"), b.Input("token_type_ids"), b.Input("attention_mask")
+	word := b.Embed("words", c.Hidden, c.Vocab, ids)
+	x := b.Add("sum", word, b.Table("positions", c.Hidden, c.Positions), b.Lookup("types", c.Hidden, c.TypeVocab, types))
+	x = b.Norm("sum.norm", x, c.Eps)
+	for i := range c.Layers {
+		l := fmt.Sprintf("layers.%d.", i)
+		h := b.Attend(l+"attend", c.Heads, b.Linear(l+"query", x, c.Hidden),
+			b.Linear(l+"key", x, c.Hidden), b.Linear(l+"value", x, c.Hidden), mask)
+		x = b.Norm(l+"norm1", b.Add(l+"attention", b.Linear(l+"out", h, c.Hidden), x), c.Eps)
+		h = b.Act(l+"act", b.Linear(l+"up", x, c.MLP), c.Act)
+		x = b.Norm(l+"norm2", b.Add(l+"mlp", b.Linear(l+"down", h, c.Hidden), x), c.Eps)
+	}
+	x = b.Norm("transform.norm", b.Act("transform.act", b.Linear("transform", x, c.Hidden), c.Act), c.Eps)
+	return b.Output(b.Unembed(x, word, "bias"))
+}
+
+// Model returns a model of net with random parameters of every kind: weights
+// that keep the scale of their inputs, gains about 1, biases about 0.
+func (net Net) Model(seed uint64) (*models.Model, error) {
+	g, err := net.Arch.Graph(net.Config)
+	if err != nil {
+		return nil, err
+	}
+	p := models.Init(g, seed, 1)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for n, q := range g.Params() {
+		t := p[q.Name]
+		scale := 1.0
+		if n.Op == graph.Linear && len(q.Axes) > 1 {
+			scale = 1.5 / math.Sqrt(float64(len(t.Data)/t.Shape[0]))
+		}
+		for i := range t.Data {
+			switch {
+			case len(q.Axes) == 1 && t.Data[i] == 1:
+				t.Data[i] += float32(0.3 * rng.NormFloat64())
+			case len(q.Axes) == 1:
+				t.Data[i] = float32(0.3 * rng.NormFloat64())
+			case q.Part == 0:
+				t.Data[i] *= float32(scale)
+			}
+		}
+	}
+	return models.New(net.Arch, net.Config, p)
+}
+
+// Batch returns n random samples for net, with labels: of the images, or of
+// the words, some of which do not count.
+func (net Net) Batch(n int, seed uint64) models.Batch {
+	c, rng := net.Config, rand.New(rand.NewPCG(seed, 2))
+	if c.Vocab == 0 {
+		x := models.Array{Shape: []int{n, c.Channels, c.Image, c.Image}}
+		for range n * c.Channels * c.Image * c.Image {
+			x.Floats = append(x.Floats, float32(rng.NormFloat64()))
+		}
+		return models.Batch{"pixel_values": x, models.Labels: draw(rng, c.Classes(), n)}
+	}
+	tokens := c.Positions - 2
+	mask := draw(rng, 1, n, tokens)
+	labels := draw(rng, c.Vocab, n, tokens)
+	for i := range mask.Ints {
+		if i%tokens < 1+rng.IntN(tokens) { // the first one always
+			mask.Ints[i] = 1
+		}
+		if i%3 == 1 {
+			labels.Ints[i] = models.Ignore
+		}
+	}
+	return models.Batch{"input_ids": draw(rng, c.Vocab, n, tokens), "token_type_ids": draw(rng, c.TypeVocab, n, tokens),
+		"attention_mask": mask, models.Labels: labels}
+}
+
+// draw returns integers below limit.
+func draw(rng *rand.Rand, limit int, shape ...int) models.Array {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	a := models.Array{Shape: shape}
+	for range size {
+		a.Ints = append(a.Ints, rng.Int32N(int32(limit)))
+	}
+	return a
+}
