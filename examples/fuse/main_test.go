@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// parent saves a random ViT.
+func parent(t *testing.T, seed uint64, c models.Config) string {
+	arch := models.ViT()
+	g, err := arch.Graph(c)
+	require.NoError(t, err)
+	m, err := models.New(arch, c, models.Init(g, seed, 0.2))
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "model")
+	require.NoError(t, m.Save(dir))
+	return dir
+}
+
+func tiny() models.Config {
+	return models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit", Hidden: 8, Layers: 2, Heads: 2, MLP: 16,
+		Act: "gelu", Eps: 1e-12, Image: 8, Patch: 2, Channels: 3, Labels: map[string]string{"0": "a", "1": "b", "2": "c"}}
+}
+
+// samples writes labelled images.
+func samples(t *testing.T, n int) string {
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, y := make([]float32, n*3*8*8), make([]int32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	for i := range y {
+		y[i] = int32(i % 3)
+	}
+	px, err := safetensors.FromFloat32(safetensors.F32, []int{n, 3, 8, 8}, x)
+	require.NoError(t, err)
+	ly, err := safetensors.FromInt32([]int{n}, y)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "samples.safetensors")
+	require.NoError(t, safetensors.WriteFile(path, map[string]safetensors.Tensor{"pixel_values": px, "labels": ly}, nil))
+	return path
+}
+
+func config(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "fuse.json")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	return path
+}
+
+func program(t *testing.T, args ...string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return run(context.Background(), o)
+}
+
+// TestProgram holds the contract of the program's outputs.
+func TestProgram(t *testing.T) {
+	wide := tiny()
+	wide.Hidden, wide.MLP = 12, 24
+	a, b, c := parent(t, 1, tiny()), parent(t, 2, tiny()), parent(t, 3, wide)
+	tmp, data := t.TempDir(), samples(t, 7)
+	out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
+	require.NoError(t, program(t, "-out", out, "-calib", data, "-eval", data, "-maps", maps, "-report", rep, a, c, b))
+
+	anchor, err := models.Open(a)
+	require.NoError(t, err)
+	fused, err := models.Open(out)
+	require.NoError(t, err)
+	require.Equal(t, anchor.Params.Shapes(), fused.Params.Shapes())
+
+	var report cli.Report
+	text, err := os.ReadFile(rep)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &report))
+	var methods []string
+	for _, r := range report.Rows {
+		methods = append(methods, r.Method)
+		require.NotNil(t, r.Accuracy)
+	}
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "flow"}, methods)
+	require.Len(t, report.Nodes, 2*len(anchor.Graph.Nodes))
+
+	f, err := safetensors.Open(maps)
+	require.NoError(t, err)
+	defer f.Close()
+	solved := 0
+	for _, n := range anchor.Graph.Nodes {
+		if n.Flow().String() != "solve" {
+			continue
+		}
+		solved++
+		_, shape, err := f.Info(n.Name)
+		require.NoError(t, err)
+		require.Equal(t, n.Units, shape[1], n.Name)
+		require.Equal(t, n.Units*3/2, shape[0], n.Name)
+		raw, err := f.Tensor(n.Name)
+		require.NoError(t, err)
+		push, err := raw.Float32s()
+		require.NoError(t, err)
+		for j := range shape[1] {
+			var sum float64
+			for i := range shape[0] {
+				sum += float64(push[i*shape[1]+j])
+			}
+			require.InDelta(t, 1, sum, 1e-5, "columns of %s sum to 1", n.Name)
+		}
+	}
+	require.Len(t, f.Names(), solved)
+}
+
+// TestVanilla ignores what it does not need and writes an empty maps file.
+func TestVanilla(t *testing.T) {
+	a, b := parent(t, 1, tiny()), parent(t, 2, tiny())
+	tmp := t.TempDir()
+	out, maps := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors")
+	require.NoError(t, program(t, "-out", out, "-config", config(t, `{"method":"vanilla","weights":[0.25,0.75]}`), "-calib", samples(t, 2), "-maps", maps, a, b))
+	f, err := safetensors.Open(maps)
+	require.NoError(t, err)
+	defer f.Close()
+	require.Empty(t, f.Names())
+	ma, err := models.Open(a)
+	require.NoError(t, err)
+	mb, err := models.Open(b)
+	require.NoError(t, err)
+	got, err := models.Open(out)
+	require.NoError(t, err)
+	for name, p := range got.Params {
+		for i, v := range p.Data {
+			require.InDelta(t, 0.25*ma.Params[name].Data[i]+0.75*mb.Params[name].Data[i], v, 1e-6)
+		}
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	deep, labels := tiny(), tiny()
+	deep.Layers, labels.Labels = 3, map[string]string{"0": "a", "1": "b"}
+	a, b := parent(t, 1, tiny()), parent(t, 2, tiny())
+	torn := parent(t, 2, tiny())
+	file := filepath.Join(torn, safetensors.SingleName)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, text[:len(text)-5], 0o644))
+	blocked := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(blocked, nil, 0o644))
+	out := filepath.Join(t.TempDir(), "out")
+	with := func(text string) []string { return []string{"-out", out, "-config", config(t, text), a, b} }
+	for want, args := range map[string][]string{
+		"-out DIR is required":                      {a, b},
+		"want ANCHOR and at least one OTHER":        {"-out", out, a},
+		"not defined":                               {"-bogus"},
+		"no such file":                              {"-out", out, a, "nowhere"},
+		"truncated":                                 {"-out", out, a, torn},
+		"depth differs":                             {"-out", out, a, parent(t, 2, deep)},
+		"axis 0 of tensor \"classifier.weight\"":    {"-out", out, a, parent(t, 2, labels)},
+		"not a directory":                           {"-out", filepath.Join(blocked, "x"), a, b},
+		"allowed are flow, vanilla":                 with(`{"method":"magic"}`),
+		"allowed are emd, sinkhorn, widening":       with(`{"solver":"magic"}`),
+		"known keys are method":                     with(`{"solvr":"emd"}`),
+		"allowed are center, standardize":           with(`{"prep":["magic"]}`),
+		"want pca:K":                                with(`{"prep":["pca:0"]}`),
+		"want window:K":                             with(`{"tokens":"window:x"}`),
+		"reg is -1":                                 with(`{"reg":-1}`),
+		"sum to 1":                                  with(`{"weights":[0.5,0.4]}`),
+		"calibration data is needed":                with(`{"residual":"weighted-scalar"}`),
+		"-calib":                                    {"-out", out, "-calib", "nowhere", a, b},
+		"no label":                                  {"-out", out, "-calib", unlabelled(t), "-config", config(t, `{"max_loss":1}`), a, b},
+		"has no labels":                             {"-out", out, "-eval", unlabelled(t), a, b},
+		"pixel_values has shape [2 3 4 4], want [N": {"-out", out, "-calib", misshapen(t), a, b},
+	} {
+		err := program(t, args...)
+		require.ErrorContains(t, err, want, "%v", args)
+		require.NoDirExists(t, out, want)
+	}
+}
+
+func unlabelled(t *testing.T) string { return pixels(t, 2, 3, 8, 8) }
+func misshapen(t *testing.T) string  { return pixels(t, 2, 3, 4, 4) }
+
+func pixels(t *testing.T, shape ...int) string {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	x, err := safetensors.FromFloat32(safetensors.F32, shape, make([]float32, size))
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "pixels.safetensors")
+	require.NoError(t, safetensors.WriteFile(path, map[string]safetensors.Tensor{"pixel_values": x}, nil))
+	return path
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// imageFolder writes a set of three classes that differ in brightness.
+func imageFolder(t *testing.T) string {
+	dir := t.TempDir()
+	for part, n := range map[string]int{"train": 60, "test": 20} {
+		for class := range 3 {
+			sub := filepath.Join(dir, part, fmt.Sprintf("class%d", class))
+			require.NoError(t, os.MkdirAll(sub, 0o755))
+			for i := range n {
+				img := image.NewRGBA(image.Rect(0, 0, 32, 32))
+				for k := range 32 * 32 {
+					img.Set(k%32, k/32, color.RGBA{uint8(80*class + (i*k)%50), uint8(i), uint8(k), 255})
+				}
+				f, err := os.Create(filepath.Join(sub, fmt.Sprintf("%04d.png", i)))
+				require.NoError(t, err)
+				require.NoError(t, png.Encode(f, img))
+				require.NoError(t, f.Close())
+			}
+		}
+	}
+	return dir
+}
+
+// parse1 parses flags that must be good.
+func parse1(t *testing.T, args ...string) options {
+	o, err := parse(args)
+	require.NoError(t, err)
+	return o
+}
+
+// trained trains a tiny parent by the program's own -train.
+func trained(t *testing.T, set string, seed int) string {
+	dir := filepath.Join(t.TempDir(), "parent")
+	o := parse1(t, "-train", "-data", "imagefolder", "-dir", set, "-out", dir, "-seed", fmt.Sprint(seed), "-epochs", "3",
+		"-width", "16", "-depth", "2", "-heads", "2")
+	require.NoError(t, trainParent(context.Background(), o))
+	return dir
+}
+
+func TestStory(t *testing.T) {
+	set := imageFolder(t)
+	a, b := trained(t, set, 0), trained(t, set, 1)
+	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
+	out := filepath.Join(t.TempDir(), "out")
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30")
+	require.NoError(t, tell(context.Background(), o))
+
+	text, err := os.ReadFile(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	var report cli.Report
+	require.NoError(t, json.Unmarshal(text, &report))
+	var rows []string
+	for _, r := range report.Rows {
+		rows = append(rows, fmt.Sprint(r.Method, " ", r.Finetuned))
+		require.NotNil(t, r.Accuracy, r.Label)
+		require.True(t, *r.Accuracy >= 0 && *r.Accuracy <= 1, r.Label)
+		require.Greater(t, *r.Loss, 0., r.Label)
+	}
+	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0",
+		"flow 2", "vanilla 2", "parent 2", "parent 2"}, rows)
+	require.NotEmpty(t, report.Nodes)
+	require.NotEmpty(t, report.Backend)
+	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
+		f, err := os.Open(filepath.Join(out, name))
+		require.NoError(t, err)
+		_, err = png.Decode(f)
+		require.NoError(t, err, name)
+		require.NoError(t, f.Close())
+	}
+	anchor, err := models.Open(a)
+	require.NoError(t, err)
+	for _, name := range []string{"fused", "finetuned"} {
+		m, err := models.Open(filepath.Join(out, name))
+		require.NoError(t, err)
+		require.Equal(t, anchor.Params.Shapes(), m.Params.Shapes())
+		require.NotEqual(t, anchor.Params["classifier.weight"].Data, m.Params["classifier.weight"].Data)
+	}
+}
+
+// TestResume interrupts a training and goes on: the result is the same, bit for
+// bit, as that of a training in one go.
+func TestResume(t *testing.T) {
+	o := parse1(t, "-train", "-data", "imagefolder", "-dir", imageFolder(t), "-epochs", "6", "-width", "16", "-depth", "1", "-heads", "2", "-seed", "5")
+	img, err := openImages(context.Background(), o)
+	require.NoError(t, err)
+	m, err := fresh(o, img)
+	require.NoError(t, err)
+	backend, err := mlx.Open(context.Background(), func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	defer backend.Finalize()
+	trainer, err := mlx.NewTrainer(backend, m, mlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.05, Clip: 1})
+	require.NoError(t, err)
+	defer trainer.Close()
+	save := filepath.Join(t.TempDir(), "training.safetensors")
+	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
+		require.NoError(t, trainer.Reset(m))
+		r := training{trainer: trainer, feed: img.feeder(o.seed), steps: 6, save: path, every: 1,
+			look: func(step int, _ *models.Model) error { look(step); return nil }}
+		return r.run(ctx, "training")
+	}
+	whole, err := run(context.Background(), "", func(int) {})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err = run(ctx, save, func(step int) {
+		if step == 3 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	var steps []int
+	resumed, err := run(context.Background(), save, func(step int) { steps = append(steps, step) })
+	require.NoError(t, err)
+	require.Equal(t, []int{4, 5, 6}, steps, "steps after the interrupt")
+	require.Equal(t, whole.Params, resumed.Params)
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"-bogus"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
+		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-out", ""}, {"stray"}, {"-seed", "x"},
+	} {
+		_, err := parse(args)
+		require.Error(t, err, args)
+		require.NotContains(t, cli.OneLine(err), "\n", args)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	ctx, set := context.Background(), imageFolder(t)
+	blocked := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(blocked, nil, 0o644))
+	out := filepath.Join(t.TempDir(), "out")
+	base := []string{"-data", "imagefolder", "-dir", set, "-out", out}
+	for want, args := range map[string][]string{
+		"no parents are shipped":  base,
+		"want at least two":       append(base, "-parents", "a"),
+		"no such file":            append(base, "-parents", "a,b"),
+		"-out":                    {"-data", "imagefolder", "-dir", set, "-out", filepath.Join(blocked, "x")},
+		"there are cifar10":       {"-data", "mnist", "-out", out},
+		"needs the folder":        {"-data", "imagefolder", "-out", out},
+		"is not a multiple":       {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "2", "-patch", "7"},
+		"is no checkpoint":        {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
+		"attend vit.encoder.laye": {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "3", "-heads", "3"},
+	} {
+		o := parse1(t, args...)
+		run := tell
+		if o.train {
+			run = trainParent
+		}
+		require.ErrorContains(t, run(ctx, o), want)
+	}
+}
