@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
@@ -68,7 +69,7 @@ func (t *transport) wanted() [][]*graph.Node {
 }
 
 // branches lists the nodes whose magnitudes weigh branches; those of tables
-// are taken from their rows at once.
+// and constants are taken from their rows at once.
 func (t *transport) branches() []*graph.Node {
 	var out []*graph.Node
 	seen := map[int]bool{}
@@ -85,6 +86,8 @@ func (t *transport) branches() []*graph.Node {
 			switch a.Op {
 			case graph.Table:
 				t.magnitudes[a.ID] = magnitudes(fetch(t.anchor.Params, a.Params[0]))
+			case graph.Const:
+				t.magnitudes[a.ID] = magnitudes(tensor{[]int{len(a.Rows), a.Units}, slices.Concat(a.Rows...)})
 			default:
 				out = append(out, a)
 			}

@@ -145,8 +145,11 @@ func correspond(src, anchor *models.Model) error {
 	}
 	for i, s := range src.Graph.Nodes {
 		a := anchor.Graph.Nodes[i]
-		if s.Op != a.Op || s.Name != a.Name || s.Fn != a.Fn || len(s.Params) != len(a.Params) {
+		if s.Op != a.Op || s.Name != a.Name || s.Fn != a.Fn {
 			return &MismatchError{"node " + fmt.Sprint(i), fmt.Sprint(s.Op, " ", s.Name, " ", s.Fn), fmt.Sprint(a.Op, " ", a.Name, " ", a.Fn)}
+		}
+		if x, y := len(s.Params), len(a.Params); x != y {
+			return &MismatchError{fmt.Sprint("number of tensors of ", s.Op, " ", s.Name), fmt.Sprint(x), fmt.Sprint(y)}
 		}
 		for k, p := range s.Params {
 			for x, axis := range p.Axes {

@@ -96,6 +96,9 @@ func (t *transport) visit(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
+	if a := t.anchor.Graph.Nodes[n.ID].Units; t.plans[n.ID].IsIdentity() && n.Op != graph.Const && n.Units != a {
+		return &MismatchError{"width of " + n.Name + ", which has no plan,", fmt.Sprint(n.Units), fmt.Sprint(a)}
+	}
 	for _, m := range group {
 		if err := t.move(m, group); err != nil {
 			return err
@@ -151,7 +154,11 @@ func (t *transport) join(n *graph.Node) (ot.Plan, error) {
 	for k, a := range n.Args {
 		bs[k] = graph.Branch{Plan: t.plans[a.ID], Mag: t.magnitudes[t.measured(a).ID]}
 	}
-	return t.Residual.Merge(bs)
+	p, err := t.Residual.Merge(bs)
+	if err == nil && p.IsIdentity() && n.Units != t.anchor.Graph.Nodes[n.ID].Units {
+		return graph.Identity{}.Merge(bs) // the skip is a Const, which has no plan of its own
+	}
+	return p, err
 }
 
 // measured returns the node at which the magnitude of a branch is taken: a
