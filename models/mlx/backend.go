@@ -42,7 +42,7 @@ var opening = make(chan struct{}, 1)
 //  5. the pure Go backend, which is many times slower.
 //
 // observe, unless it is nil, is told in one line which backend was taken and,
-// before that, what was tried in vain. XLA needs cgo and is left out under the
+// in lines before that, what was tried in vain. XLA needs cgo and is left out under the
 // build tag noxla. The caller owns the backend and finalizes it.
 func Open(ctx context.Context, observe func(line string)) (compute.Backend, error) {
 	if observe == nil {
@@ -58,11 +58,12 @@ func Open(ctx context.Context, observe func(line string)) (compute.Backend, erro
 		return nil, fmt.Errorf("open backend: %w", ctx.Err())
 	}
 	disableAutoInstall()
-	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), observe)
+	tell := func(text string) { observe(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")) }
+	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), tell)
 	if err != nil {
 		return nil, fmt.Errorf("open backend: %w", err)
 	}
-	observe("backend: " + b.Description())
+	tell("backend: " + b.Description())
 	return b, nil
 }
 

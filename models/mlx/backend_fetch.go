@@ -19,7 +19,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -247,8 +246,9 @@ func (p wheel) download(ctx context.Context, dir string) (string, error) {
 		"--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--requirement", list, "--dest", dir)
 	cmd.WaitDelay = lookupLimit
 	if said, err := cmd.CombinedOutput(); err != nil {
-		lines := strings.Split(string(bytes.TrimSpace(said)), "\n")
-		return "", fmt.Errorf("pip download %s: %w: %s", p.requirement, err, lines[len(lines)-1])
+		said = bytes.TrimSpace(said)
+		last := said[bytes.LastIndexByte(said, '\n')+1:]
+		return "", fmt.Errorf("pip download %s: %w %s", p.requirement, err, last)
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
 	if err != nil {

@@ -96,7 +96,7 @@ func TestWheelRefused(t *testing.T) {
 		"wrong hash": {"cp '" + other + "' \"$dest\"", w.member, "SHA-256"},
 		"no wheel":   {":", w.member, "0 wheels, want 1"},
 		"two wheels": {"cp '" + path + "' '" + other + "' \"$dest\"", w.member, "2 wheels, want 1"},
-		"pip fails":  {"echo a lot; echo no route to the index >&2; exit 3", w.member, "exit status 3: no route to the index"},
+		"pip fails":  {"echo a lot; echo no route to the index >&2; exit 3", w.member, "exit status 3 no route to the index"},
 		"no member":  {"cp '" + path + "' \"$dest\"", "plug/other.so", "plug/other.so"},
 	} {
 		t.Run(name, func(t *testing.T) {

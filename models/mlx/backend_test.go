@@ -42,6 +42,7 @@ func TestOpenHere(t *testing.T) {
 	b, err := Open(t.Context(), told.add)
 	for _, line := range told.said {
 		t.Log("told: " + line)
+		assert.NotContains(t, line, "\n")
 	}
 	require.NoError(t, err)
 	defer b.Finalize()
