@@ -70,9 +70,6 @@ func (s *story) mainSolver() string {
 	return s.solver
 }
 
-// finetuneLR is the peak learning rate of finetuning.
-const finetuneLR = 1e-3
-
 // finetune trains the fused models and the parents on equal budgets, the same
 // batches in the same order.
 func (s *story) finetune(backend compute.Backend) error {
@@ -90,7 +87,7 @@ func (s *story) finetune(backend compute.Backend) error {
 			starts = append(starts, start{cli.Row{Method: "parent", Label: parentLabel(k) + ", finetuned"}, m})
 		}
 	}
-	t, err := mlx.NewTrainer(backend, s.parents[0], mlx.Recipe{Steps: steps, LR: finetuneLR, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
+	t, err := mlx.NewTrainer(backend, s.parents[0], mlx.Recipe{Steps: steps, LR: s.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type options struct {
 	report   string
 	seed     uint64
 	epochs   float64
+	lr       float64
 	samples  int
 	solver   string
 	reg      float64
@@ -64,6 +65,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
+	f.Float64Var(&o.lr, "lr", 1e-3, "peak learning `rate` of training and finetuning")
 	f.IntVar(&o.samples, "samples", 200, "calibration `images`, from the training set")
 	f.StringVar(&o.solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
 	f.Float64Var(&o.reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
@@ -98,6 +100,8 @@ func (o *options) check() error {
 	switch {
 	case o.epochs < 0:
 		return fmt.Errorf("vit-cifar: -epochs is %g, want more than 0", o.epochs)
+	case o.lr <= 0:
+		return fmt.Errorf("vit-cifar: -lr is %g, want more than 0", o.lr)
 	case o.samples < 1:
 		return fmt.Errorf("vit-cifar: -samples is %d, want at least 1", o.samples)
 	case o.reg < 0:

@@ -55,7 +55,7 @@ func curves(path, title, x string, cs map[string][]point) error {
 	}
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, "test accuracy, %"
-	p.Legend.Top, p.Legend.Left = false, false
+	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(12), vg.Points(6)
 	p.Add(plotter.NewGrid())
 	var args []any
 	for _, name := range slices.Sorted(maps.Keys(cs)) {
@@ -68,6 +68,7 @@ func curves(path, title, x string, cs map[string][]point) error {
 	if err := plotutil.AddLinePoints(p, args...); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	p.X.Max += (p.X.Max - p.X.Min) / 40 // markers at the end stay whole
 	return draw(p, path, 7*vg.Inch, 5*vg.Inch)
 }
 

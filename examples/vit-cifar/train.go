@@ -128,7 +128,7 @@ func trainParent(ctx context.Context, o options) error {
 	r := training{feed: img.feeder(o.seed), save: o.out + ".training.safetensors"}
 	r.every = 5 * r.feed.PerEpoch()
 	r.steps = max(int(o.epochs*float64(r.feed.PerEpoch())), 1)
-	r.trainer, err = mlx.NewTrainer(backend, m, mlx.Recipe{Steps: r.steps, LR: 1e-3, MinLR: 1e-5,
+	r.trainer, err = mlx.NewTrainer(backend, m, mlx.Recipe{Steps: r.steps, LR: o.lr, MinLR: o.lr / 100,
 		Warmup: r.feed.PerEpoch(), WeightDecay: 0.05, Clip: 1})
 	if err != nil {
 		return err
