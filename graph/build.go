@@ -31,16 +31,34 @@ func (b *Builder) fail(format string, args ...any) {
 	}
 }
 
+// own returns the arguments of a new node, after a check that this builder made
+// them; one that it did not make counts as a mistake and is replaced.
+func (b *Builder) own(name string, args ...*Node) []*Node {
+	out := make([]*Node, len(args))
+	for i, a := range args {
+		if out[i] = a; a == nil || a.ID >= len(b.nodes) || b.nodes[a.ID] != a {
+			b.fail("%s: argument %d is not of this builder", name, i)
+			out[i] = &Node{Op: Const, Units: 1}
+		}
+	}
+	return out
+}
+
 // Input declares a tensor given from outside under that name.
 func (b *Builder) Input(name string) *Node { return b.add(Node{Op: Input, Name: name}) }
 
 // Const declares fixed rows [tokens × units].
 func (b *Builder) Const(name string, rows [][]float64) *Node {
 	n := Node{Op: Const, Name: name, Rows: rows}
-	if len(rows) == 0 {
+	if len(rows) == 0 || len(rows[0]) == 0 {
 		b.fail("const %s: no rows", name)
 	} else {
 		n.Units = len(rows[0])
+	}
+	for i, r := range rows {
+		if len(r) != n.Units {
+			b.fail("const %s: row %d is %d wide, row 0 is %d wide", name, i, len(r), n.Units)
+		}
 	}
 	return b.add(n)
 }
@@ -55,14 +73,15 @@ func (b *Builder) Table(name string, units int, lead ...int) *Node {
 // Lookup declares a [Builder.Table] of rows [rows, units], stored as
 // name.weight, of which ids pick one for each token.
 func (b *Builder) Lookup(name string, units, rows int, ids *Node) *Node {
+	args := b.own(name, ids)
 	n := b.Table(name+".weight", units, rows)
-	n.Name, n.Args = name, []*Node{ids}
+	n.Name, n.Args = name, args
 	return n
 }
 
 // Embed declares a lookup of ids in the vocabulary table name.weight [vocab, units].
 func (b *Builder) Embed(name string, units, vocab int, ids *Node) *Node {
-	return b.add(Node{Op: Embed, Name: name, Units: units, Args: []*Node{ids}},
+	return b.add(Node{Op: Embed, Name: name, Units: units, Args: b.own(name, ids)},
 		Param{Name: name + ".weight", Axes: []Axis{Fixed, Out}, Shape: []int{vocab, units}})
 }
 
@@ -93,14 +112,17 @@ func Packed(name string, i, of int) LinearOption {
 
 // Linear declares x Wᵀ + b with name.weight [units, in] and name.bias [units].
 func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) *Node {
-	n := b.add(Node{Op: Linear, Name: name, Units: units, Args: []*Node{x}})
+	n := b.add(Node{Op: Linear, Name: name, Units: units, Args: b.own(name, x)})
 	n.Params = []Param{
-		{Name: name + ".weight", Axes: []Axis{Out, In}, Shape: []int{units, x.Units}},
+		{Name: name + ".weight", Axes: []Axis{Out, In}, Shape: []int{units, n.Args[0].Units}},
 		{Name: name + ".bias", Axes: []Axis{Out}, Shape: []int{units}}}
 	for _, o := range opts {
 		o(n)
 	}
 	for _, p := range n.Params {
+		if p.Part < 0 || p.Part >= max(p.Of, 1) {
+			b.fail("linear %s: part %d of %d of %s", name, p.Part, p.Of, p.Name)
+		}
 		for _, d := range p.Shape {
 			if d <= 0 {
 				b.fail("linear %s: parameter %s of shape %v", name, p.Name, p.Shape)
@@ -112,7 +134,9 @@ func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) 
 
 // Norm declares a layer normalisation with name.weight and name.bias [units].
 func (b *Builder) Norm(name string, x *Node, eps float64) *Node {
-	return b.add(Node{Op: Norm, Name: name, Units: x.Units, Eps: eps, Args: []*Node{x}},
+	args := b.own(name, x)
+	x = args[0]
+	return b.add(Node{Op: Norm, Name: name, Units: x.Units, Eps: eps, Args: args},
 		Param{Name: name + ".weight", Axes: []Axis{Out}, Shape: []int{x.Units}},
 		Param{Name: name + ".bias", Axes: []Axis{Out}, Shape: []int{x.Units}})
 }
@@ -124,20 +148,30 @@ func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
 	default:
 		b.fail("act %s: unknown activation %q (known: gelu, gelu_new, relu, tanh)", name, string(fn))
 	}
-	return b.add(Node{Op: Act, Name: name, Units: x.Units, Fn: fn, Args: []*Node{x}})
+	args := b.own(name, x)
+	return b.add(Node{Op: Act, Name: name, Units: args[0].Units, Fn: fn, Args: args})
 }
 
 // Attend declares multi-head attention of queries over keys and values. An
 // optional mask [batch, tokens] says with 1 which tokens may be attended to.
 func (b *Builder) Attend(name string, heads int, q, k, v *Node, mask ...*Node) *Node {
+	args := b.own(name, append([]*Node{q, k, v}, mask...)...)
+	q, k, v = args[0], args[1], args[2]
+	if len(mask) > 1 {
+		b.fail("attend %s: %d masks", name, len(mask))
+	}
 	if heads <= 0 || q.Units%heads != 0 || v.Units%heads != 0 || q.Units != k.Units {
 		b.fail("attend %s: %d heads over queries %d, keys %d, values %d wide", name, heads, q.Units, k.Units, v.Units)
 	}
-	return b.add(Node{Op: Attend, Name: name, Units: v.Units, Heads: heads, Args: append([]*Node{q, k, v}, mask...)})
+	return b.add(Node{Op: Attend, Name: name, Units: v.Units, Heads: heads, Args: args})
 }
 
 // Add declares a sum. The first branch is the main one, the others are skips.
 func (b *Builder) Add(name string, branches ...*Node) *Node {
+	branches = b.own(name, branches...)
+	if len(branches) == 0 {
+		b.fail("add %s: no branches", name)
+	}
 	n := b.add(Node{Op: Add, Name: name, Args: branches})
 	for _, a := range branches {
 		if n.Units = a.Units; n.Units != branches[0].Units {
@@ -150,23 +184,35 @@ func (b *Builder) Add(name string, branches ...*Node) *Node {
 
 // Prepend declares a token put before a sequence.
 func (b *Builder) Prepend(name string, x, token *Node) *Node {
-	return b.add(Node{Op: Prepend, Name: name, Units: x.Units, Args: []*Node{x, token}})
+	args := b.own(name, x, token)
+	if x, token = args[0], args[1]; x.Units != token.Units {
+		b.fail("prepend %s: %s is %d wide, %s is %d wide", name, x.Name, x.Units, token.Name, token.Units)
+	}
+	return b.add(Node{Op: Prepend, Name: name, Units: x.Units, Args: args})
 }
 
 // Select declares the first token of a sequence.
 func (b *Builder) Select(name string, x *Node) *Node {
-	return b.add(Node{Op: Select, Name: name, Units: x.Units, Args: []*Node{x}})
+	args := b.own(name, x)
+	return b.add(Node{Op: Select, Name: name, Units: args[0].Units, Args: args})
 }
 
 // Mean declares the mean over the tokens of a sequence.
 func (b *Builder) Mean(name string, x *Node) *Node {
-	return b.add(Node{Op: Mean, Name: name, Units: x.Units, Args: []*Node{x}})
+	args := b.own(name, x)
+	return b.add(Node{Op: Mean, Name: name, Units: args[0].Units, Args: args})
 }
 
 // Unembed declares logits over the vocabulary of tok with the named bias. The
 // layer that feeds it must leave its output in the basis of tok: the two share
 // one map.
 func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
+	args := b.own(bias, x, tok)
+	x, tok = args[0], args[1]
+	if tok.Op != Embed || tok.Units != x.Units {
+		b.fail("unembed %s: %s %s, %d wide, does not embed words as %d units", bias, tok.Op, tok.Name, tok.Units, x.Units)
+		return b.add(Node{Op: Unembed, Name: bias, Args: args})
+	}
 	src := x
 	for src.Flow() == Carry {
 		src = src.Carrier()
@@ -176,14 +222,15 @@ func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
 	}
 	src.Tie = tok
 	vocab := tok.Params[0].Shape[0]
-	return b.add(Node{Op: Unembed, Name: bias, Units: vocab, Args: []*Node{x, tok}},
+	return b.add(Node{Op: Unembed, Name: bias, Units: vocab, Args: args},
 		Param{Name: bias, Axes: []Axis{Fixed}, Shape: []int{vocab}})
 }
 
 // Output ends the pass at the logits x and returns the graph, or the first
 // mistake that was made in building it.
 func (b *Builder) Output(x *Node) (*Graph, error) {
-	b.add(Node{Op: Output, Name: "output", Units: x.Units, Args: []*Node{x}})
+	args := b.own("output", x)
+	b.add(Node{Op: Output, Name: "output", Units: args[0].Units, Args: args})
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -196,6 +243,9 @@ func (b *Builder) Output(x *Node) (*Graph, error) {
 	}
 	g := &Graph{b.nodes}
 	for n := x; ; n = n.Carrier() {
+		if n.Flow() == Join {
+			return nil, fmt.Errorf("graph: %s %s: the logits must come from a layer, not from a sum", n.Op, n.Name)
+		}
 		if n.Flow() != Carry {
 			n.pinned = true
 			break

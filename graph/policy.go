@@ -82,10 +82,10 @@ func (Average) Merge(bs []Branch) (ot.Plan, error) {
 func (WeightedScalar) Merge(bs []Branch) (ot.Plan, error) {
 	w := make([]float64, len(bs))
 	var total float64
+	if err := weighable(bs); err != nil {
+		return ot.Plan{}, fmt.Errorf("WeightedScalar: %w", err)
+	}
 	for k, b := range bs {
-		if b.Mag == nil {
-			return ot.Plan{}, fmt.Errorf("WeightedScalar: %w", ErrNoActivations)
-		}
 		for _, v := range b.Mag {
 			w[k] += v
 		}
@@ -99,14 +99,11 @@ func (WeightedScalar) Merge(bs []Branch) (ot.Plan, error) {
 
 // Merge implements [Policy].
 func (WeightedMatrix) Merge(bs []Branch) (ot.Plan, error) {
-	var total []float64
+	if err := weighable(bs); err != nil {
+		return ot.Plan{}, fmt.Errorf("WeightedMatrix: %w", err)
+	}
+	total := make([]float64, len(bs[0].Mag))
 	for _, b := range bs {
-		if b.Mag == nil {
-			return ot.Plan{}, fmt.Errorf("WeightedMatrix: %w", ErrNoActivations)
-		}
-		if total == nil {
-			total = make([]float64, len(b.Mag))
-		}
 		for j, v := range b.Mag {
 			total[j] += v
 		}
@@ -117,6 +114,20 @@ func (WeightedMatrix) Merge(bs []Branch) (ot.Plan, error) {
 		}
 		return bs[k].Mag[j] / total[j]
 	})
+}
+
+// weighable reports magnitudes that are not there or not one for each unit.
+func weighable(bs []Branch) error {
+	_, m := dims(bs)
+	for k, b := range bs {
+		if b.Mag == nil {
+			return ErrNoActivations
+		}
+		if len(b.Mag) != len(bs[0].Mag) || m > 0 && len(b.Mag) != m {
+			return fmt.Errorf("graph: branch %d has %d magnitudes for %d units", k, len(b.Mag), max(m, len(bs[0].Mag)))
+		}
+	}
+	return nil
 }
 
 // dims returns the size of the plans of bs, 0 and 0 where all are the identity.
