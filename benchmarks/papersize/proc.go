@@ -1,0 +1,77 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A meter tells what the process took since it was made. Resident memory and
+// processor time are those of proc(5), and absent where there is none.
+type meter struct {
+	started time.Time
+	cpu     *float64
+}
+
+// newMeter starts a meter. Where the system cannot forget an older peak of the
+// memory, that one counts too.
+func newMeter() meter {
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // resets VmHWM
+	return meter{time.Now(), processorTime()}
+}
+
+// read fills in a row.
+func (m meter) read(r *row) {
+	r.Seconds = time.Since(m.started).Seconds()
+	if now := processorTime(); now != nil && m.cpu != nil {
+		spent := *now - *m.cpu
+		r.CPU = &spent
+	}
+	r.PeakMiB = peakMemory()
+}
+
+// ticks is the number of clock ticks a second in /proc/self/stat.
+const ticks = 100
+
+// processorTime returns the seconds of user and system time so far.
+func processorTime() *float64 {
+	text, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return nil
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // the name may hold spaces
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return nil
+	}
+	user, err := strconv.ParseFloat(f[11], 64)
+	if err != nil {
+		return nil
+	}
+	system, err := strconv.ParseFloat(f[12], 64)
+	if err != nil {
+		return nil
+	}
+	seconds := (user + system) / ticks
+	return &seconds
+}
+
+// peakMemory returns the largest resident memory in MiB.
+func peakMemory() *float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "VmHWM:" {
+			continue
+		}
+		if kib, err := strconv.ParseFloat(f[1], 64); err == nil {
+			mib := kib / 1024
+			return &mib
+		}
+	}
+	return nil
+}
