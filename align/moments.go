@@ -52,10 +52,14 @@ func centred(x *mat.Dense) (c *mat.Dense, mean, square []float64) {
 }
 
 // Add returns the moments of the samples of a and b together (Chan, Golub and
-// LeVeque, 1979). The units of both must be the same.
+// LeVeque, 1979). The units of both must be the same; moments of no samples add
+// nothing.
 func (a *Moments) Add(b *Moments) (*Moments, error) {
 	if a.N == 0 {
 		return b, nil
+	}
+	if b.N == 0 {
+		return a, nil
 	}
 	if len(a.MeanX) != len(b.MeanX) || len(a.MeanY) != len(b.MeanY) {
 		return nil, fmt.Errorf("align: moments of %d × %d and %d × %d units do not add", len(a.MeanX), len(a.MeanY), len(b.MeanX), len(b.MeanY))

@@ -22,7 +22,8 @@ type (
 	Standardize struct{}
 	// UnitNorm divides the vector of each unit by its length.
 	UnitNorm struct{}
-	// PCA keeps the K principal components of the anchor's units.
+	// PCA keeps the K principal components of the anchor's units, each with the
+	// sign that makes its largest coordinate of a unit of the anchor positive.
 	PCA struct{ K int }
 )
 
@@ -210,8 +211,32 @@ func (p PCA) apply(f *features) error {
 	var lx, ly mat.Dense
 	lx.Mul(cx, basis)
 	ly.Mul(cy, basis)
+	orient(&lx, &ly)
 	f.low, f.lowOther = &lx, &ly
 	return nil
+}
+
+// orient turns every component so that the largest coordinate in y is positive.
+func orient(x, y *mat.Dense) {
+	n, k := x.Dims()
+	m, _ := y.Dims()
+	for c := range k {
+		var top float64
+		for j := range m {
+			if v := y.At(j, c); math.Abs(v) > math.Abs(top) {
+				top = v
+			}
+		}
+		if top >= 0 {
+			continue
+		}
+		for i := range n {
+			x.Set(i, c, -x.At(i, c))
+		}
+		for j := range m {
+			y.Set(j, c, -y.At(j, c))
+		}
+	}
 }
 
 // rowCentred returns ⟨xᵢ − ȳ, yⱼ − ȳ⟩ from ⟨xᵢ, yⱼ⟩ and ⟨ȳ, yⱼ⟩.
