@@ -33,10 +33,10 @@ type fetcher struct {
 	observe  func(Progress)
 }
 
-// permanent marks an error that trying again does not help.
-type permanent struct{ error }
+// permanentError is one that trying again does not help.
+type permanentError struct{ error }
 
-func (p permanent) Unwrap() error { return p.error }
+func (p permanentError) Unwrap() error { return p.error }
 
 // errRange is in the chain of an error when a download cannot be continued.
 var errRange = errors.New("the file cannot be continued")
@@ -78,7 +78,7 @@ func (f fetcher) fetch(ctx context.Context, r remote, dst string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.As(err, new(permanent)) {
+		if errors.As(err, new(permanentError)) {
 			break
 		}
 	}
@@ -101,30 +101,30 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (f fetcher) attempt(ctx context.Context, r remote, part string) error {
 	out, err := os.OpenFile(part, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return permanent{err}
+		return permanentError{err}
 	}
 	defer out.Close()
 	had, err := out.Seek(0, io.SeekEnd)
 	if err != nil {
-		return permanent{err}
+		return permanentError{err}
 	}
 	if err := f.body(ctx, r.url, out, had); err != nil {
 		return err
 	}
 	if err := out.Sync(); err != nil {
-		return permanent{err}
+		return permanentError{err}
 	}
 	if err = r.check(ctx, out, part); err == nil || ctx.Err() != nil {
 		return err
 	}
 	// A file put together from two answers may be at fault itself: try again.
 	if e := os.Remove(part); e != nil {
-		return permanent{e}
+		return permanentError{e}
 	}
 	if had > 0 {
 		return err
 	}
-	return permanent{err}
+	return permanentError{err}
 }
 
 // body appends to out, which has had bytes, what the server has beyond them.
@@ -136,7 +136,7 @@ func (f fetcher) body(ctx context.Context, url string, out *os.File, had int64) 
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return permanent{err}
+		return permanentError{err}
 	}
 	if had > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", had))
@@ -154,13 +154,13 @@ func (f fetcher) body(ctx context.Context, url string, out *os.File, had int64) 
 		return err
 	}
 	if total > maxDownload {
-		return permanent{fmt.Errorf("%w: %s has %d bytes", ErrUnsafe, url, total)}
+		return permanentError{fmt.Errorf("%w: %s has %d bytes", ErrUnsafe, url, total)}
 	}
 	if err := out.Truncate(at); err != nil {
-		return permanent{err}
+		return permanentError{err}
 	}
 	if _, err := out.Seek(at, io.SeekStart); err != nil {
-		return permanent{err}
+		return permanentError{err}
 	}
 	w := &meter{f: f, watch: watch, out: out, p: Progress{What: "downloading " + filepath.Base(url), Unit: "bytes", Done: at, Total: max(total, 0)}}
 	_, err = io.Copy(w, io.LimitReader(res.Body, maxDownload-at))
@@ -186,10 +186,10 @@ func causeOf(ctx context.Context, err error) error {
 // network the caller wants to know soon.
 func dialing(err error) error {
 	if op := new(net.OpError); errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") {
-		return permanent{err}
+		return permanentError{err}
 	}
 	if errors.As(err, new(*net.DNSError)) {
-		return permanent{err}
+		return permanentError{err}
 	}
 	return err
 }
@@ -216,7 +216,7 @@ func position(res *http.Response, had int64) (at, total int64, err error) {
 	}
 	err = fmt.Errorf("%s: %s", res.Request.URL, res.Status)
 	if res.StatusCode < 500 && res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusRequestTimeout {
-		err = permanent{err}
+		err = permanentError{err}
 	}
 	return 0, 0, err
 }
@@ -233,7 +233,7 @@ type meter struct {
 func (m *meter) Write(b []byte) (int, error) {
 	n, err := m.out.Write(b)
 	if err != nil {
-		return n, permanent{err}
+		return n, permanentError{err}
 	}
 	m.watch.Reset(m.f.stall)
 	m.p.Done += int64(n)

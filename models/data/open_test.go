@@ -111,7 +111,7 @@ func TestOpenDownloads(t *testing.T) {
 
 func TestOpenWithoutNetwork(t *testing.T) {
 	home(t)
-	offline := &http.Client{Transport: &web{err: permanent{errors.New("no such host")}}}
+	offline := &http.Client{Transport: &web{err: permanentError{errors.New("no such host")}}}
 	for _, name := range []string{"cifar10", "cifar100", "tinyimagenet"} {
 		_, _, _, err := Open(t.Context(), name, Options{Client: offline})
 		require.ErrorIs(t, err, ErrUnavailable)

@@ -81,9 +81,11 @@ func (s *Set) Norm() Norm {
 // [len(idx), C, H, W] and their labels into labels [len(idx)]. A nil labels
 // leaves them out. The same image may occur more than once in idx.
 //
-// rng drives aug; it may be nil when aug is the zero value. A lengths, an
+// rng drives aug; it may be nil when aug is the zero value. A length, an
 // index, a norm or an augmentation that does not fit is an error, and then
 // neither dst nor labels has been written.
+//
+//nolint:revive // where to, what and how: a struct would only hide the six
 func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment, rng *rand.Rand) error {
 	if err := s.checkFill(dst, labels, idx, aug, rng); err != nil {
 		return err

@@ -68,10 +68,11 @@ func readMagic(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	magic := make([]byte, 2)
-	if _, err := io.ReadFull(f, magic); err != nil {
-		return nil, nil // shorter than any archive
+	n, err := io.ReadFull(f, magic)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // shorter than any archive
 	}
-	return magic, nil
+	return magic[:n], err
 }
 
 // each visits every regular file in the order of storage. Errors of the visit
@@ -154,7 +155,7 @@ func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
 	r := tar.NewReader(z)
 	for ctx.Err() == nil {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			// The checksum of gzip stands behind the end mark of tar.
 			_, err := io.Copy(io.Discard, io.LimitReader(z, maxText))
 			return truncated(err)
@@ -221,8 +222,11 @@ func walkDir(ctx context.Context, root string, depth int, visit func(file) error
 			return nil
 		}
 		info, err := os.Stat(p) // follows links: the user laid them out
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a link to nothing is no file of the set
+		}
 		if err != nil || !info.Mode().IsRegular() {
-			return nil // a dangling link is no file of the set
+			return err
 		}
 		return visit(file{rel, info.Size(), func() (io.ReadCloser, error) { return os.Open(p) }})
 	})
