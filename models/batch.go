@@ -2,6 +2,8 @@ package models
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 )
 
@@ -36,12 +38,16 @@ func (b Batch) Len() int {
 // Check reports an array whose size does not fit its shape or whose number of
 // samples differs from that of the others.
 func (b Batch) Check() error {
-	for name, a := range b {
-		size := 1
-		for _, d := range a.Shape {
-			size *= d
+	for _, name := range slices.Sorted(maps.Keys(b)) {
+		a := b[name]
+		size, ok := count(a.Shape)
+		if !ok || len(a.Shape) == 0 {
+			return fmt.Errorf("models: %s has shape %v", name, a.Shape)
 		}
-		if len(a.Shape) == 0 || len(a.Floats)+len(a.Ints) != size {
+		if len(a.Floats) > 0 && len(a.Ints) > 0 {
+			return fmt.Errorf("models: %s holds floats and integers", name)
+		}
+		if len(a.Floats)+len(a.Ints) != size {
 			return fmt.Errorf("models: %s: shape %v holds %d values, got %d", name, a.Shape, size, len(a.Floats)+len(a.Ints))
 		}
 		if a.Shape[0] != b.Len() {
@@ -51,11 +57,29 @@ func (b Batch) Check() error {
 	return nil
 }
 
+// count returns the number of values of a shape, and false where there is none.
+func count(shape []int) (int, bool) {
+	n := 1
+	for _, d := range shape {
+		if d < 0 || d > 0 && n > math.MaxInt/d {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, true
+}
+
+// row returns the number of values of one sample.
+func (a Array) row() int {
+	n, _ := count(a.Shape[1:])
+	return n
+}
+
 // Slice returns the samples from..to-1; the data is shared.
 func (b Batch) Slice(from, to int) Batch {
 	out := make(Batch, len(b))
 	for name, a := range b {
-		row := (len(a.Floats) + len(a.Ints)) / a.Shape[0]
+		row := a.row()
 		s := Array{Shape: slices.Clone(a.Shape)}
 		s.Shape[0] = to - from
 		if a.Floats != nil {
@@ -77,7 +101,7 @@ func (b Batch) Pad(n int) Batch {
 	}
 	out := make(Batch, len(b))
 	for name, a := range b {
-		row := (len(a.Floats) + len(a.Ints)) / have
+		row := a.row()
 		s := Array{Shape: slices.Clone(a.Shape), Floats: slices.Clone(a.Floats), Ints: slices.Clone(a.Ints)}
 		s.Shape[0] = n
 		for range n - have {
@@ -99,9 +123,14 @@ func (b Batch) Pad(n int) Batch {
 func (b Batch) Pick(idx []int) Batch {
 	out := make(Batch, len(b))
 	for name, a := range b {
-		row := (len(a.Floats) + len(a.Ints)) / a.Shape[0]
+		row := a.row()
 		s := Array{Shape: slices.Clone(a.Shape)}
 		s.Shape[0] = len(idx)
+		if a.Floats != nil {
+			s.Floats = make([]float32, 0, len(idx)*row)
+		} else {
+			s.Ints = make([]int32, 0, len(idx)*row)
+		}
 		for _, i := range idx {
 			if a.Floats != nil {
 				s.Floats = append(s.Floats, a.Floats[i*row:(i+1)*row]...)

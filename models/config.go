@@ -73,7 +73,11 @@ func positive(sizes ...size) error {
 		if s.value < 1 {
 			return fmt.Errorf("config.json: %s is %d, want at least 1", s.key, s.value)
 		}
-		if s.value > 1<<24 {
+		limit := 1 << 24
+		if s.key == "num_hidden_layers" {
+			limit = 1 << 12 // every layer takes memory before a weight is read
+		}
+		if s.value > limit {
 			return fmt.Errorf("config.json: %s is %d, which is absurd", s.key, s.value)
 		}
 	}

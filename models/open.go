@@ -49,8 +49,10 @@ func Open(dir string, archs ...Architecture) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	m.Files, err = readFiles(dir)
-	return m, err
+	if m.Files, err = readFiles(dir); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // pick finds the architecture that the configuration names.
@@ -76,6 +78,7 @@ func read(dir string, arch Architecture) (p Params, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	p = Params{}
+	stored := map[string]string{}
 	for _, name := range f.Names() {
 		if slices.ContainsFunc(arch.Ignored, func(s string) bool { return strings.HasSuffix(name, s) }) {
 			continue
@@ -91,9 +94,14 @@ func read(dir string, arch Architecture) (p Params, err error) {
 		if i := slices.IndexFunc(data, func(v float32) bool { return v-v != 0 }); i >= 0 {
 			return nil, fmt.Errorf("models: %s: tensor %q is %v at position %d", dir, name, data[i], i)
 		}
+		own := name
 		if alias, ok := arch.Aliases[name]; ok {
 			name = alias
 		}
+		if other, ok := stored[name]; ok {
+			return nil, fmt.Errorf("models: %s: tensors %q and %q are the same parameter", dir, other, own)
+		}
+		stored[name] = own
 		p[name] = Tensor{DType: raw.DType, Shape: raw.Shape, Data: data}
 	}
 	return p, nil
@@ -142,7 +150,8 @@ func (m *Model) Save(dir string) error {
 	err = atomicfile.WriteDir(dir, configName, func(tmp string) error {
 		files := map[string][]byte{configName: text}
 		for name, data := range m.Files {
-			if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
+			if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) ||
+				name == configName || name == safetensors.SingleName || name == safetensors.IndexName {
 				return fmt.Errorf("file name %q: %w", name, fs.ErrInvalid)
 			}
 			files[name] = data

@@ -32,8 +32,8 @@ func images(c Config, b Batch) error {
 		return fmt.Errorf("pixel_values has shape %v, want [N %d %d %d] of floats", x.Shape, c.Channels, c.Image, c.Image)
 	}
 	if y, ok := b[Labels]; ok {
-		if len(y.Shape) != 1 {
-			return fmt.Errorf("labels has shape %v, want [N]", y.Shape)
+		if len(y.Shape) != 1 || y.Floats != nil {
+			return fmt.Errorf("labels has shape %v, want [N] of integers", y.Shape)
 		}
 		for i, v := range y.Ints {
 			if v != Ignore && (v < 0 || int(v) >= c.Classes()) {

@@ -1,0 +1,47 @@
+package models_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/otfuse/otfuse/models"
+)
+
+// A fresh ViT is written as a checkpoint and read back.
+func ExampleOpen() {
+	c := models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit",
+		Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-6, Image: 8, Patch: 4, Channels: 3}
+	arch := models.ViT()
+	g, err := arch.Graph(c)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	m, err := models.New(arch, c, models.Init(g, 1, 0.02))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	parent, err := os.MkdirTemp("", "models")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(parent)
+	dir := filepath.Join(parent, "vit")
+	if err := m.Save(dir); err != nil {
+		fmt.Println(err)
+		return
+	}
+	m, err = models.Open(dir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(m.Arch.Class, len(m.Params), "tensors,", m.Params.Size(), "parameters")
+	fmt.Println(m.Params["vit.embeddings.patch_embeddings.projection.weight"].Shape)
+	// Output:
+	// ViTForImageClassification 24 tensors, 1074 parameters
+	// [8 3 4 4]
+}
