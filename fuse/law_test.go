@@ -1,9 +1,7 @@
 package fuse_test
 
 import (
-	"context"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -21,53 +19,10 @@ import (
 // move as they are, only the order of sums changes.
 const exact = 1e-9
 
-// A relabelling is an aligner that gives every space of a graph one permutation
-// and leaves the others as they are.
-type relabelling struct {
-	graph *graph.Graph
-	of    []int
-	plans []ot.Plan
-}
-
-// relabel draws a permutation for every space of g. Units of an attention stay
-// within their head, and heads move as a whole, the same way for queries, keys
-// and values.
-func relabel(t *testing.T, g *graph.Graph, seed uint64) *relabelling {
-	rng := rand.New(rand.NewPCG(seed, 3))
-	spaces, of := g.Spaces()
-	require.NotEmpty(t, spaces)
-	r := &relabelling{graph: g, of: of}
-	order := map[*graph.Node][]int{}
-	for _, s := range spaces {
-		perm := rng.Perm(s.Units)
-		if s.Attend != nil {
-			if order[s.Attend] == nil {
-				order[s.Attend] = rng.Perm(s.Heads)
-			}
-			perm = nil
-			for _, h := range order[s.Attend] {
-				for _, i := range rng.Perm(s.Units / s.Heads) {
-					perm = append(perm, h*(s.Units/s.Heads)+i)
-				}
-			}
-		}
-		if slices.IsSorted(perm) { // the identity would prove nothing
-			slices.Reverse(perm)
-		}
-		plan, err := ot.Permute(perm)
-		require.NoError(t, err)
-		r.plans = append(r.plans, plan)
-	}
+func relabel(t *testing.T, g *graph.Graph, seed uint64) *netest.Relabelling {
+	r, err := netest.Relabel(g, seed)
+	require.NoError(t, err)
 	return r
-}
-
-func (*relabelling) Needs() align.Needs { return align.Needs{} }
-
-func (r *relabelling) Align(_ context.Context, sites ...align.Site) (align.Match, error) {
-	if k := r.of[r.graph.Find(sites[0].Name).ID]; k >= 0 {
-		return align.Match{Plan: r.plans[k]}, nil
-	}
-	return align.Match{}, nil
 }
 
 // model returns a random model of a net.
@@ -142,7 +97,7 @@ func TestMutations(t *testing.T) {
 			for id, n := range m.Graph.Nodes {
 				for i, p := range n.Params {
 					for k, axis := range p.Axes {
-						if axis == graph.Fixed || axis == graph.Out && shuffle.of[id] < 0 || axis == graph.In && shuffle.of[n.Source().ID] < 0 {
+						if axis == graph.Fixed || axis == graph.Out && shuffle.Of[id] < 0 || axis == graph.In && shuffle.Of[n.Source().ID] < 0 {
 							continue
 						}
 						bad, err := net.Arch.Graph(net.Config)

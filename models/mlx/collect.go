@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -36,6 +37,13 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 	if n == 0 {
 		return nil, errors.New("mlx: the calibration data is empty")
 	}
+	data := maps.Clone(c.Data)
+	delete(data, models.Labels)
+	for _, m := range []*models.Model{src, anchor} {
+		if data, err = fitting(m, data); err != nil {
+			return nil, err
+		}
+	}
 	size := c.Batch
 	if size <= 0 {
 		size = 50
@@ -58,7 +66,7 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 			return nil, err
 		}
 		to := min(from+size, n)
-		if err := sums.addBatch(x, y, c.Data.Slice(from, to).Pad(size), to-from); err != nil {
+		if err := sums.addBatch(x, y, data.Slice(from, to).Pad(size), to-from); err != nil {
 			return nil, fmt.Errorf("mlx: calibration: %w", err)
 		}
 	}

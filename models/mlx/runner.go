@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/gomlx/compute"
@@ -77,6 +78,12 @@ func signature(g *graph.Graph) string {
 // Logits runs m on a batch: [samples.., classes] in row-major order.
 func (r *Runner) Logits(ctx context.Context, m *models.Model, batch models.Batch) (models.Array, error) {
 	if err := ctx.Err(); err != nil {
+		return models.Array{}, err
+	}
+	batch = maps.Clone(batch)
+	delete(batch, models.Labels)
+	batch, err := fitting(m, batch)
+	if err != nil {
 		return models.Array{}, err
 	}
 	out, err := r.run(m, batch)

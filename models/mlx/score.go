@@ -101,6 +101,9 @@ func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*m
 		}
 	}()
 	for i, m := range ms {
+		if data, err = fitting(m, data); err != nil {
+			return nil, nil, err
+		}
 		if params[i], err = upload(m.Graph, m.Params); err != nil {
 			return nil, nil, err
 		}

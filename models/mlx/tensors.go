@@ -3,6 +3,7 @@ package mlx
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -46,6 +47,16 @@ func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.
 		out[name] = models.Tensor{DType: like[name].DType, Shape: ts[i].Shape().Clone().Dimensions, Data: data}
 	}
 	return out, nil
+}
+
+// fitting returns batch with the inputs that m has a default for, or what does
+// not fit about it: some misfits would go through the arithmetic unnoticed.
+func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
+	batch = maps.Clone(batch)
+	if err := m.Arch.Complete(m.Config, batch); err != nil {
+		return nil, fmt.Errorf("mlx: %w", err)
+	}
+	return batch, nil
 }
 
 // feed makes tensors of the named arrays of a batch.

@@ -133,9 +133,13 @@ func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64,
 	}
 	n := len(t.state) / 3
 	var total float64
-	defer func() { t.sums = nil }()
+	defer func() { _, t.sums = free(t.sums...), nil }() // of an update that was broken off
 	for i, batch := range batches {
 		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		batch, err := fitting(t.model, batch)
+		if err != nil {
 			return 0, err
 		}
 		in, err := feed(batch, t.inputs)
@@ -145,7 +149,8 @@ func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64,
 		last := i == len(batches)-1
 		var out []*tensors.Tensor
 		if last {
-			out, err = t.update.Call(args(in, t.rates(), t.state, t.sums)...)
+			in = append(in, t.rates()...)
+			out, err = t.update.Call(args(in, t.state, t.sums)...)
 		} else {
 			out, err = t.add.Call(args(in, t.state[:n], t.sums)...)
 		}

@@ -1,0 +1,63 @@
+package netest
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// A Relabelling is an aligner that gives every space of a graph one permutation
+// and leaves all else as it is.
+type Relabelling struct {
+	Of    []int     // space of each node, -1 where its basis is fixed
+	Plans []ot.Plan // of each space
+	graph *graph.Graph
+}
+
+// Relabel draws a permutation for every space of g. Units of an attention stay
+// within their head, and heads move as a whole, the same way for queries, keys
+// and values.
+func Relabel(g *graph.Graph, seed uint64) (*Relabelling, error) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	spaces, of := g.Spaces()
+	r := &Relabelling{Of: of, graph: g}
+	order := map[*graph.Node][]int{}
+	for _, s := range spaces {
+		perm := rng.Perm(s.Units)
+		if s.Attend != nil {
+			if order[s.Attend] == nil {
+				order[s.Attend] = rng.Perm(s.Heads)
+			}
+			perm = nil
+			for _, h := range order[s.Attend] {
+				for _, i := range rng.Perm(s.Units / s.Heads) {
+					perm = append(perm, h*(s.Units/s.Heads)+i)
+				}
+			}
+		}
+		if slices.IsSorted(perm) { // the identity would prove nothing
+			perm[0], perm[1] = perm[1], perm[0]
+		}
+		plan, err := ot.Permute(perm)
+		if err != nil {
+			return nil, err
+		}
+		r.Plans = append(r.Plans, plan)
+	}
+	return r, nil
+}
+
+// Needs implements [align.Aligner].
+func (*Relabelling) Needs() align.Needs { return align.Needs{} }
+
+// Align implements [align.Aligner].
+func (r *Relabelling) Align(_ context.Context, sites ...align.Site) (align.Match, error) {
+	if k := r.Of[r.graph.Find(sites[0].Name).ID]; k >= 0 {
+		return align.Match{Plan: r.Plans[k]}, nil
+	}
+	return align.Match{}, nil
+}

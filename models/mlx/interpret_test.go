@@ -1,0 +1,254 @@
+package mlx
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute"
+	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// parity is how far float32 may be from float64, and one library from another.
+const parity = 1e-4
+
+func openBackend(t *testing.T) compute.Backend {
+	b, err := Open(t.Context(), func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	t.Cleanup(b.Finalize)
+	return b
+}
+
+func openRunner(t *testing.T) *Runner {
+	r := NewRunner(openBackend(t))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func randomModel(t *testing.T, net netest.Net, seed uint64) *models.Model {
+	m, err := net.Model(seed)
+	require.NoError(t, err)
+	return m
+}
+
+// apart is the largest difference of two lists of numbers.
+func apart[A, B float32 | float64](t *testing.T, a []A, b []B) float64 {
+	t.Helper()
+	require.Len(t, b, len(a))
+	var worst float64
+	for i := range a {
+		if d := math.Abs(float64(a[i]) - float64(b[i])); !(d <= worst) {
+			worst = d
+		}
+	}
+	return worst
+}
+
+// values runs m and returns every node's value by name: as it lies in memory.
+func values(t *testing.T, r *Runner, m *models.Model, batch models.Batch) map[string]models.Array {
+	inputs, all := m.Graph.Inputs(), names(m.Graph)
+	e, err := gx.NewExec(r.backend, func(in []*gx.Node) []*gx.Node {
+		return interpret(m.Graph, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]))
+	})
+	require.NoError(t, err)
+	defer e.Finalize()
+	params, err := upload(m.Graph, m.Params)
+	require.NoError(t, err)
+	in, err := feed(batch, inputs)
+	require.NoError(t, err)
+	out, err := e.Call(args(in, params)...)
+	require.NoError(t, err)
+	got := map[string]models.Array{}
+	for i, n := range m.Graph.Nodes {
+		if slices.Contains(inputs, n.Name) {
+			continue
+		}
+		data, err := tensors.CopyFlatData[float32](out[i])
+		require.NoError(t, err)
+		got[n.Name] = models.Array{Shape: out[i].Shape().Clone().Dimensions, Floats: data}
+	}
+	require.NoError(t, errors.Join(free(in...), free(params...), free(out...)))
+	return got
+}
+
+// TestForward compares every node of every kind of network with float64.
+func TestForward(t *testing.T) {
+	r := openRunner(t)
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			m, batch := randomModel(t, net, 1), net.Batch(3, 2)
+			want := netest.Forward(m, batch)
+			got := values(t, r, m, batch)
+			for _, n := range m.Graph.Nodes {
+				if want[0][n.ID] == nil {
+					continue
+				}
+				var flat []float64
+				for _, sample := range want {
+					flat = append(flat, sample[n.ID].RawMatrix().Data...)
+				}
+				if v := got[n.Name]; len(v.Floats) != len(flat) {
+					flat = flat[:len(v.Floats)] // the rows of a table, the same for all samples
+				}
+				require.LessOrEqual(t, apart(t, flat, got[n.Name].Floats), parity, n.Name)
+			}
+			logits, err := r.Logits(t.Context(), m, batch)
+			require.NoError(t, err)
+			require.LessOrEqual(t, apart(t, netest.Logits(m, batch), logits.Floats), parity)
+			last, _ := want[0][len(want[0])-1].Dims()
+			shape := []int{3, last, m.Graph.Nodes[len(m.Graph.Nodes)-1].Units}
+			if net.Config.Vocab == 0 {
+				shape = []int{3, m.Config.Classes()}
+			}
+			require.Equal(t, shape, logits.Shape)
+		})
+	}
+}
+
+// TestActivations compares those that the other networks lack.
+func TestActivations(t *testing.T) {
+	r := openRunner(t)
+	for _, fn := range []string{"relu", "tanh", "gelu_new"} {
+		net := netest.ViT()
+		require.NoError(t, setAct(&net, fn))
+		m, batch := randomModel(t, net, 1), net.Batch(2, 2)
+		logits, err := r.Logits(t.Context(), m, batch)
+		require.NoError(t, err)
+		require.LessOrEqual(t, apart(t, netest.Logits(m, batch), logits.Floats), parity, fn)
+	}
+}
+
+func setAct(net *netest.Net, fn string) error {
+	c, err := models.ParseConfig(fmt.Appendf(nil, `{"hidden_act": %q}`, fn))
+	net.Config.Act = c.Act
+	return err
+}
+
+// TestPermutationLaw: relabelling the units of every space leaves the logits as
+// they are on the device too.
+func TestPermutationLaw(t *testing.T) {
+	r := openRunner(t)
+	for _, net := range netest.Nets() {
+		m, batch := randomModel(t, net, 3), net.Batch(4, 4)
+		shuffle, err := netest.Relabel(m.Graph, 5)
+		require.NoError(t, err)
+		moved, _, err := fuse.Transport(t.Context(), m, m, &fuse.Options{Aligner: shuffle})
+		require.NoError(t, err)
+		want, err := r.Logits(t.Context(), m, batch)
+		require.NoError(t, err)
+		got, err := r.Logits(t.Context(), m.With(moved), batch)
+		require.NoError(t, err)
+		require.Greater(t, slices.Max(want.Floats)-slices.Min(want.Floats), float32(0.1))
+		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, net.Arch.Class)
+	}
+}
+
+// TestLogitsErrors: a batch that does not fit is an error, and the runner goes
+// on.
+func TestLogitsErrors(t *testing.T) {
+	r := openRunner(t)
+	net := netest.ViT()
+	m, batch := randomModel(t, net, 1), net.Batch(2, 2)
+	_, err := r.Logits(t.Context(), m, models.Batch{"x": batch["pixel_values"]})
+	require.ErrorContains(t, err, "pixel_values")
+	_, err = r.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 4, 4}, Floats: make([]float32, 96)}})
+	require.Error(t, err)
+	_, err = r.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 6, 6}, Floats: make([]float32, 96)}})
+	require.Error(t, err)
+	fewer := maps.Clone(m.Params)
+	delete(fewer, "classifier.bias")
+	_, err = r.Logits(t.Context(), m.With(fewer), batch)
+	require.ErrorContains(t, err, "classifier.bias")
+	_, err = r.Logits(t.Context(), m, batch)
+	require.NoError(t, err)
+}
+
+// goldens returns the folder of reference outputs, or skips.
+func goldens(t *testing.T) string {
+	dir := os.Getenv("OTFUSE_GOLDEN")
+	if dir == "" {
+		t.Skip("OTFUSE_GOLDEN is not set: no reference outputs to compare with")
+	}
+	dir = filepath.Join(dir, "parents")
+	require.DirExists(t, dir)
+	return dir
+}
+
+func arrays(t *testing.T, path string) map[string]models.Array {
+	f, err := safetensors.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	out := map[string]models.Array{}
+	for _, name := range f.Names() {
+		raw, err := f.Tensor(name)
+		require.NoError(t, err)
+		a := models.Array{Shape: raw.Shape}
+		if a.Ints, err = raw.Int32s(); err != nil {
+			a.Ints = nil
+			a.Floats, err = raw.Float32s()
+			require.NoError(t, err)
+		}
+		out[name] = a
+	}
+	return out
+}
+
+// TestReferenceLogits compares with transformers on its own checkpoints.
+func TestReferenceLogits(t *testing.T) {
+	dir := goldens(t)
+	r := openRunner(t)
+	batch := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "images.safetensors"))["pixel_values"]}
+	compared := 0
+	for name, want := range arrays(t, filepath.Join(dir, "parent_logits.safetensors")) {
+		if !strings.HasPrefix(name, "vit") {
+			continue
+		}
+		m, err := models.Open(filepath.Join(dir, name), models.ViT())
+		require.NoError(t, err)
+		got, err := r.Logits(t.Context(), m, batch)
+		require.NoError(t, err)
+		require.Equal(t, want.Shape, got.Shape, name)
+		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, name)
+		compared++
+	}
+	require.GreaterOrEqual(t, compared, 10)
+}
+
+// TestReferenceActivations compares module by module.
+func TestReferenceActivations(t *testing.T) {
+	dir := filepath.Join(goldens(t), "vit_a", "model_0")
+	r := openRunner(t)
+	m, err := models.Open(dir, models.ViT())
+	require.NoError(t, err)
+	images := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "..", "..", "images.safetensors"))["pixel_values"]}
+	got := values(t, r, m, images.Slice(0, 1))
+	want := arrays(t, filepath.Join(dir, "acts_image0.safetensors"))
+	require.Greater(t, len(want), 20)
+	for name, a := range want {
+		node := name
+		switch {
+		case name == "vit.embeddings.patch_embeddings":
+			node += ".projection"
+		case name == "logits":
+			node = "output"
+		case strings.Count(name, ".") == 3: // vit.encoder.layer.0: what leaves the layer
+			node += ".output"
+		}
+		require.Contains(t, got, node)
+		require.Equal(t, a.Shape, got[node].Shape, name)
+		require.LessOrEqual(t, apart(t, a.Floats, got[node].Floats), parity, name)
+	}
+}
