@@ -70,6 +70,14 @@ func (b *Builder) Table(name string, units int, lead ...int) *Node {
 	return b.add(Node{Op: Table, Name: name, Units: units}, p)
 }
 
+// Positions declares a [Builder.Table] of rows [rows, units], stored as
+// name.weight, of which a sequence takes the first, one for each token.
+func (b *Builder) Positions(name string, units, rows int) *Node {
+	n := b.Table(name+".weight", units, rows)
+	n.Name = name
+	return n
+}
+
 // Lookup declares a [Builder.Table] of rows [rows, units], stored as
 // name.weight, of which ids pick one for each token.
 func (b *Builder) Lookup(name string, units, rows int, ids *Node) *Node {

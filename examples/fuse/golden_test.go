@@ -86,7 +86,7 @@ func TestGolden(t *testing.T) {
 	runner := newRunner(t)
 	compared := 0
 	for _, c := range cases {
-		if c.Kind != "vit" || c.Parity == "none" {
+		if c.Parity == "none" {
 			continue
 		}
 		compared++
@@ -156,8 +156,9 @@ func (c goldenCase) derived(j *job) map[string]models.Array {
 
 // load makes the job that the flags of the case would make.
 func (c goldenCase) load(t *testing.T, dir string, runner *mlx.Runner) *job {
+	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
 	o := options{out: filepath.Join(t.TempDir(), "fused"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
-		calib: filepath.Join(dir, "parents", "images.safetensors")}
+		calib: filepath.Join(dir, "parents", calib)}
 	for i, p := range c.Parents {
 		if i != 1 {
 			o.others = append(o.others, filepath.Join(dir, p))
@@ -213,5 +214,27 @@ func (c goldenCase) compareMaps(t *testing.T, dir string, maps map[string]safete
 	}
 	if len(want) > 0 {
 		require.NotZero(t, compared)
+	}
+}
+
+// TestForward compares the logits of every parent with those of transformers.
+func TestForward(t *testing.T) {
+	dir := goldenDir(t)
+	runner := newRunner(t)
+	want := readTensors(t, filepath.Join(dir, "parents", "parent_logits.safetensors"))
+	require.NotEmpty(t, want)
+	for name, logits := range want {
+		m, err := models.Open(filepath.Join(dir, "parents", name))
+		require.NoError(t, err)
+		file := "images.safetensors"
+		if strings.HasPrefix(name, "bert") {
+			file = "tokens.safetensors"
+		}
+		batch, err := readBatch(filepath.Join(dir, "parents", file), m)
+		require.NoError(t, err)
+		got, err := runner.Logits(context.Background(), m, batch.Slice(0, logits.Shape[0]))
+		require.NoError(t, err)
+		require.Equal(t, logits.Shape, got.Shape, name)
+		require.LessOrEqual(t, worst(t, logits.Floats, got.Floats), 1e-4, name)
 	}
 }
