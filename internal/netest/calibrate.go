@@ -3,6 +3,7 @@ package netest
 import (
 	"context"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -49,6 +50,7 @@ func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want 
 // rows returns the features of the units of a site, one row a unit.
 func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.Node) *mat.Dense {
 	var all [][]float64 // by unit
+	narrow := c.Narrow && !slices.ContainsFunc(site, func(n *graph.Node) bool { return !n.Narrow() })
 	for _, n := range site {
 		first := len(all)
 		n = m.Graph.Nodes[n.ID]
@@ -57,7 +59,7 @@ func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.
 			v := sample[n.ID]
 			tokens, _ := v.Dims()
 			groups := c.Tokens.Groups(m.Arch.Layout(m.Config), tokens)
-			if c.Narrow && n.Narrow() || tokens == 1 {
+			if narrow || tokens == 1 {
 				groups = [][]int{{0}}
 			}
 			for _, group := range groups {

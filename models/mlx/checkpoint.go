@@ -61,6 +61,9 @@ func (t *Trainer) Load(path string) (err error) {
 		return fmt.Errorf("mlx: %s: step %q", path, f.Metadata()["step"])
 	}
 	all := names(t.model.Graph)
+	if n := len(f.Names()); n > len(t.state) {
+		return fmt.Errorf("mlx: %s holds %d tensors, want %d: it is of another network", path, n, len(t.state))
+	}
 	state := make([]*tensors.Tensor, len(t.state))
 	for i := range state {
 		name := parts()[i/len(all)] + all[i%len(all)]

@@ -53,6 +53,9 @@ func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms
 		return nil, fmt.Errorf("mlx: filtering by loss: %w", ErrNoLabels)
 	}
 	n := data.Len()
+	if n == 0 {
+		return nil, fmt.Errorf("mlx: filtering by loss: %w", ErrNoLabels)
+	}
 	per := len(labels.Ints) / n
 	keep := make([]int, 0, n)
 	worst := make([]float64, n)

@@ -1,0 +1,104 @@
+package mlx
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
+)
+
+// TestResume: a training that is saved, loaded elsewhere and continued ends
+// with the very bits of one that was not interrupted.
+func TestResume(t *testing.T) {
+	b := openBackend(t)
+	net := netest.ViT()
+	m := randomModel(t, net, 1)
+	r := Recipe{Steps: 6, LR: 0.02, Warmup: 2, WeightDecay: 0.1, Clip: 1, Smoothing: 0.1}
+	path := filepath.Join(t.TempDir(), "state.safetensors")
+	whole := trainer(t, b, m, r)
+	for i := range uint64(6) {
+		_, err := whole.Update(t.Context(), net.Batch(4, i))
+		require.NoError(t, err)
+		if i == 2 {
+			require.NoError(t, whole.Save(path))
+		}
+	}
+	resumed := trainer(t, b, randomModel(t, net, 9), r)
+	_, err := resumed.Update(t.Context(), net.Batch(4, 7))
+	require.NoError(t, err)
+	require.NoError(t, resumed.Load(path))
+	require.Equal(t, 3, resumed.Step())
+	for i := resumed.Step(); i < 6; i++ {
+		_, err := resumed.Update(t.Context(), net.Batch(4, uint64(i)))
+		require.NoError(t, err)
+	}
+	require.Equal(t, trained(t, whole), trained(t, resumed))
+}
+
+// TestReset: a trainer that starts anew has forgotten everything.
+func TestReset(t *testing.T) {
+	b := openBackend(t)
+	net := netest.ViT()
+	m, other := randomModel(t, net, 1), randomModel(t, net, 2)
+	r := Recipe{Steps: 3, LR: 0.02, Warmup: 1}
+	train := func(tr *Trainer) models.Params {
+		for i := range uint64(3) {
+			_, err := tr.Update(t.Context(), net.Batch(4, i))
+			require.NoError(t, err)
+		}
+		return trained(t, tr)
+	}
+	used := trainer(t, b, other, r)
+	require.NotEqual(t, other.Params, train(used))
+	require.NoError(t, used.Reset(m))
+	require.Zero(t, used.Step())
+	require.Equal(t, train(trainer(t, b, m, r)), train(used))
+	net.Config.MLP++
+	require.Error(t, used.Reset(randomModel(t, net, 1)))
+}
+
+// TestLoadErrors: what does not fit leaves the trainer as it was.
+func TestLoadErrors(t *testing.T) {
+	b := openBackend(t)
+	net := netest.ViT()
+	m := randomModel(t, net, 1)
+	r := Recipe{Steps: 6, LR: 0.02}
+	tr := trainer(t, b, m, r)
+	_, err := tr.Update(t.Context(), net.Batch(2, 1))
+	require.NoError(t, err)
+	before := trained(t, tr)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	require.ErrorIs(t, tr.Load(path), fs.ErrNotExist)
+	require.NoError(t, os.WriteFile(path, []byte("no tensors at all"), 0o644))
+	require.Error(t, tr.Load(path))
+
+	r.LR = 0.03
+	require.NoError(t, trainer(t, b, m, r).Save(path))
+	require.ErrorIs(t, tr.Load(path), ErrRecipe)
+	require.ErrorContains(t, tr.Load(path), "0.03")
+
+	r.LR = 0.02
+	wide := net
+	wide.Config.Hidden = 12
+	require.NoError(t, trainer(t, b, randomModel(t, wide, 1), r).Save(path))
+	require.ErrorContains(t, tr.Load(path), "12")
+	deep := net
+	deep.Config.Layers = 1
+	require.NoError(t, trainer(t, b, randomModel(t, deep, 1), r).Save(path))
+	require.ErrorContains(t, tr.Load(path), "layer.1.")
+	deep.Config.Layers = 3
+	require.NoError(t, trainer(t, b, randomModel(t, deep, 1), r).Save(path))
+	require.ErrorContains(t, tr.Load(path), "another network")
+	require.Error(t, tr.Save(filepath.Join(path, "below")))
+
+	require.Equal(t, 1, tr.Step())
+	require.Equal(t, before, trained(t, tr))
+	_, err = tr.Update(t.Context(), net.Batch(2, 2))
+	require.NoError(t, err)
+}
