@@ -85,9 +85,9 @@ func (t *transport) branches() []*graph.Node {
 			seen[a.ID] = true
 			switch a.Op {
 			case graph.Table:
-				t.magnitudes[a.ID] = magnitudes(fetch(t.anchor.Params, a.Params[0]))
+				t.magnitudes[a.ID] = magnitudes(a.Units, fetch(t.anchor.Params, a.Params[0]).data)
 			case graph.Const:
-				t.magnitudes[a.ID] = magnitudes(tensor{[]int{len(a.Rows), a.Units}, slices.Concat(a.Rows...)})
+				t.magnitudes[a.ID] = magnitudes(a.Units, slices.Concat(a.Rows...))
 			default:
 				out = append(out, a)
 			}
@@ -97,11 +97,10 @@ func (t *transport) branches() []*graph.Node {
 }
 
 // magnitudes returns the mean |row| of a table [.., units].
-func magnitudes(w tensor) []float64 {
-	units := w.shape[len(w.shape)-1]
+func magnitudes[T float32 | float64](units int, table []T) []float64 {
 	out := make([]float64, units)
-	for i, v := range w.data {
-		out[i%units] += math.Abs(v) * float64(units) / float64(len(w.data))
+	for i, v := range table {
+		out[i%units] += math.Abs(float64(v)) * float64(units) / float64(len(table))
 	}
 	return out
 }

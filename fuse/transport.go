@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/align"
@@ -20,7 +21,7 @@ type transport struct {
 	source      int
 	src, anchor *models.Model
 	plans       []ot.Plan         // by node: the map that leaves it
-	pushes      []*mat.Dense      // by node: Push of that map once asked for
+	spreads     []spread          // by node: of that map
 	hats        [][]tensor        // by node: parameters with their In axes carried
 	sites       map[int][]int     // node → IDs of the nodes its plan is solved with, itself included
 	stats       map[int]siteStats // by first node of a site
@@ -29,13 +30,16 @@ type transport struct {
 	nodes       []NodeReport
 }
 
+// spread says how a plan lies.
+type spread struct{ diagonal, entropy float64 }
+
 type siteStats struct{ moments *align.Moments }
 
 // run transports src and reports on every node.
 func run(ctx context.Context, source int, src, anchor *models.Model, o Options) (models.Params, []NodeReport, error) {
 	n := len(src.Graph.Nodes)
 	t := &transport{Options: o, ctx: ctx, source: source, src: src, anchor: anchor, plans: make([]ot.Plan, n),
-		pushes: make([]*mat.Dense, n), hats: make([][]tensor, n), out: models.Params{}}
+		spreads: make([]spread, n), hats: make([][]tensor, n), out: models.Params{}}
 	t.sites = pairs(src.Graph, o.QK)
 	if err := t.collect(); err != nil {
 		return nil, nil, err
@@ -105,11 +109,9 @@ func (t *transport) visit(n *graph.Node) error {
 		}
 	}
 	for i, m := range group {
-		p := t.plans[m.ID]
-		r.Name, r.Diagonal, r.Entropy = m.Name, p.Diagonal(), p.Entropy()
-		if p.IsIdentity() {
-			r.Entropy = 0
-		} else {
+		s := t.spread(m)
+		r.Name, r.Diagonal, r.Entropy = m.Name, s.diagonal, s.entropy
+		if !t.plans[m.ID].IsIdentity() {
 			r.push = t.columns(m, i, len(group))
 		}
 		r.Duration = time.Since(started) / time.Duration(len(group))
@@ -120,6 +122,16 @@ func (t *transport) visit(n *graph.Node) error {
 		t.hats[m.ID] = nil
 	}
 	return nil
+}
+
+// spread measures the map that leaves n, once for all nodes that carry it.
+func (t *transport) spread(n *graph.Node) spread {
+	if p := t.plans[n.ID]; n.Flow() == graph.Carry {
+		t.spreads[n.ID] = t.spreads[n.Carrier().ID]
+	} else if t.spreads[n.ID].diagonal = p.Diagonal(); !p.IsIdentity() {
+		t.spreads[n.ID].entropy = p.Entropy()
+	}
+	return t.spreads[n.ID]
 }
 
 // group returns the nodes of the site of n in order.
@@ -181,6 +193,9 @@ func (t *transport) solve(group []*graph.Node) (cost float64, warning *ot.NotCon
 		}
 	}
 	match, err := t.Aligner.Align(t.ctx, sites...)
+	for _, n := range group {
+		delete(t.stats, n.ID) // no other site looks at them
+	}
 	if err != nil && (!errors.As(err, &warning) || match.Plan.IsIdentity()) {
 		return 0, nil, err
 	}
@@ -231,7 +246,7 @@ func (t *transport) hat(n *graph.Node) ([]tensor, error) {
 		in = t.plans[src.ID]
 	}
 	hats := make([]tensor, 0, len(n.Params))
-	var pull *mat.Dense
+	var pull *mover
 	for _, p := range n.Params {
 		w := fetch(t.src.Params, p)
 		for k, axis := range p.Axes {
@@ -239,9 +254,10 @@ func (t *transport) hat(n *graph.Node) ([]tensor, error) {
 				continue
 			}
 			if pull == nil {
-				pull = in.Pull()
+				m := puller(in)
+				pull = &m
 			}
-			w = w.along(k, pull)
+			w = w.along(k, *pull)
 		}
 		hats = append(hats, w)
 	}
@@ -256,43 +272,53 @@ func (t *transport) move(n *graph.Node, group []*graph.Node) error {
 		return err
 	}
 	plan, a := t.plans[n.ID], t.anchor.Graph.Nodes[n.ID]
+	var parts []mover // of the units of every node of the group
 	for i, p := range n.Params {
 		w := hats[i]
 		for k, axis := range p.Axes {
 			if axis != graph.Out || plan.IsIdentity() {
 				continue
 			}
-			if t.QK == Joint && len(group) > 1 {
-				if w, err = t.stacked(n, group, i, k); err != nil {
-					return err
-				}
-				continue
+			if parts == nil {
+				parts = t.parts(n, group)
 			}
-			w = w.along(k, t.push(n))
+			if len(parts) == 1 {
+				w = w.along(k, parts[0])
+			} else if w, err = t.stacked(group, parts, i, k); err != nil {
+				return err
+			}
 		}
 		store(t.out, a.Params[i], w, t.anchor.Params[p.Name].DType)
 	}
 	return nil
 }
 
-// stacked carries parameter i of all nodes of a joint site along axis k and
-// returns what becomes of node n.
-func (t *transport) stacked(n *graph.Node, group []*graph.Node, i, k int) (tensor, error) {
-	s, at, units := t.push(n), 0, t.anchor.Graph.Nodes[n.ID].Units
-	var sum tensor
-	col := 0
-	for j, m := range group {
-		if m == n {
-			col = j * units
-		}
+// parts returns what carries units to those of n: its own, or those of every
+// node of a site whose units are stacked.
+func (t *transport) parts(n *graph.Node, group []*graph.Node) []mover {
+	plan, units := t.plans[n.ID], t.anchor.Graph.Nodes[n.ID].Units
+	if t.QK != Joint || len(group) == 1 {
+		return []mover{pusher(plan)}
 	}
+	s, at, col := plan.Push(), 0, slices.Index(group, n)*units
+	var out []mover
 	for _, m := range group {
+		out = append(out, byColumns(mat.DenseCopyOf(s.Slice(at, at+m.Units, col, col+units))))
+		at += m.Units
+	}
+	return out
+}
+
+// stacked sums what becomes of parameter i of every node of a joint site along
+// axis k.
+func (t *transport) stacked(group []*graph.Node, parts []mover, i, k int) (tensor, error) {
+	var sum tensor
+	for j, m := range group {
 		hats, err := t.hat(m)
 		if err != nil {
 			return tensor{}, err
 		}
-		part := hats[i].along(k, mat.DenseCopyOf(s.Slice(at, at+m.Units, col, col+units)))
-		at += m.Units
+		part := hats[i].along(k, parts[j])
 		if sum.data == nil {
 			sum = part
 			continue
@@ -302,16 +328,4 @@ func (t *transport) stacked(n *graph.Node, group []*graph.Node, i, k int) (tenso
 		}
 	}
 	return sum, nil
-}
-
-// push returns the push matrix of the map that leaves n; nodes that carry the
-// same map share it.
-func (t *transport) push(n *graph.Node) *mat.Dense {
-	for n.Flow() == graph.Carry && t.pushes[n.ID] == nil {
-		n = n.Carrier()
-	}
-	if t.pushes[n.ID] == nil {
-		t.pushes[n.ID] = t.plans[n.ID].Push()
-	}
-	return t.pushes[n.ID]
 }

@@ -18,8 +18,8 @@ type Net struct {
 
 // Nets returns a network of every kind: pre-norm with a class token, pre-norm
 // with fixed positions, packed queries, keys and values and no biases, and
-// post-norm over masked words with tied logits.
-func Nets() []Net { return []Net{ViT(), Fixed(), Words()} }
+// post-norm over masked words with tied logits, and the BERTs.
+func Nets() []Net { return []Net{ViT(), Fixed(), Words(), MaskedLM(), Classifier()} }
 
 func images(class string) models.Config {
 	return models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6,
@@ -46,6 +46,23 @@ func Words() Net {
 	return Net{models.Architecture{Class: class, Graph: words, Layout: func(models.Config) align.Layout { return align.Layout{} }},
 		models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6,
 			Vocab: 11, Positions: 7, TypeVocab: 2}}
+}
+
+// MaskedLM is a small BertForMaskedLM.
+func MaskedLM() Net {
+	net := Words()
+	net.Arch = models.BERTForMaskedLM()
+	net.Config.Architectures = []string{net.Arch.Class}
+	return net
+}
+
+// Classifier is a small BertForSequenceClassification.
+func Classifier() Net {
+	net := Words()
+	net.Arch = models.BERTForClassification()
+	net.Config.Architectures = []string{net.Arch.Class}
+	net.Config.Labels = map[string]string{"0": "a", "1": "b", "2": "c"}
+	return net
 }
 
 func fixed(c models.Config) (*graph.Graph, error) {
@@ -122,8 +139,8 @@ func (net Net) Model(seed uint64) (*models.Model, error) {
 	return models.New(net.Arch, net.Config, p)
 }
 
-// Batch returns n random samples for net, with labels: of the images, or of
-// the words, some of which do not count.
+// Batch returns n random samples for net, with labels: of the samples, or of
+// their words, some of which do not count.
 func (net Net) Batch(n int, seed uint64) models.Batch {
 	c, rng := net.Config, rand.New(rand.NewPCG(seed, 2))
 	if c.Vocab == 0 {
@@ -143,6 +160,9 @@ func (net Net) Batch(n int, seed uint64) models.Batch {
 		if i%3 == 1 {
 			labels.Ints[i] = models.Ignore
 		}
+	}
+	if c.Labels != nil {
+		labels = draw(rng, c.Classes(), n)
 	}
 	return models.Batch{"input_ids": draw(rng, c.Vocab, n, tokens), "token_type_ids": draw(rng, c.TypeVocab, n, tokens),
 		"attention_mask": mask, models.Labels: labels}

@@ -118,7 +118,7 @@ func (f fetcher) attempt(ctx context.Context, r remote, part string) error {
 		return err
 	}
 	// A file put together from two answers may be at fault itself: try again.
-	if e := os.Remove(part); e != nil {
+	if e := errors.Join(out.Close(), os.Remove(part)); e != nil {
 		return permanentError{e}
 	}
 	if had > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -27,50 +28,94 @@ type Calibration struct {
 	Runner *Runner
 	Data   models.Batch // labels are not looked at
 	Tokens align.Tokens // nil means all
-	Narrow bool         // nodes that the network reads at the selected token only count that token alone
-	Batch  int          // samples at a time; 0 means 50
+	Narrow bool         // sites that the network reads at the selected token only count that token alone
+	Batch  int          // samples at a time; 0 means at most 50, fewer where their activations are large
 }
+
+// The largest batch where none is asked for: so many samples, or so many
+// activations of one model.
+const (
+	batchSamples = 50
+	batchValues  = 24 << 20
+)
 
 // Collect runs both models over the data and returns what want asks for.
 func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (stats *align.Stats, err error) {
-	n := c.Data.Len()
-	if n == 0 {
+	if c.Data.Len() == 0 {
 		return nil, errors.New("mlx: the calibration data is empty")
 	}
-	data := maps.Clone(c.Data)
-	delete(data, models.Labels)
+	filled := *c
+	filled.Data = maps.Clone(c.Data)
+	delete(filled.Data, models.Labels)
 	for _, m := range []*models.Model{src, anchor} {
-		if data, err = fitting(m, data); err != nil {
+		if filled.Data, err = fitting(m, filled.Data); err != nil {
 			return nil, err
 		}
 	}
-	size := c.Batch
-	if size <= 0 {
-		size = 50
+	sums := newSums(c.Runner, len(want.Sites), len(want.Magnitudes), want.Self)
+	defer func() { err = errors.Join(err, sums.close()) }()
+	if err := filled.run(ctx, sums, src, anchor, want); err != nil {
+		return nil, err
 	}
-	size = (n + (n+size-1)/size - 1) / ((n + size - 1) / size) // the fewest batches, of equal size
+	return sums.stats(want)
+}
+
+// run adds all samples to sums.
+func (c *Calibration) run(ctx context.Context, sums *sums, src, anchor *models.Model, want align.Want) (err error) {
+	n, size := c.Data.Len(), c.size(anchor, want)
 	x, err := c.tap(src, want.Sites, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, x.close()) }()
 	y, err := c.tap(anchor, want.Sites, want.Magnitudes)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, y.close()) }()
-	sums := newSums(c.Runner, len(want.Sites), len(want.Magnitudes), want.Self)
-	defer func() { err = errors.Join(err, sums.close()) }()
 	for from := 0; from < n; from += size {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		to := min(from+size, n)
-		if err := sums.addBatch(x, y, data.Slice(from, to).Pad(size), to-from); err != nil {
-			return nil, fmt.Errorf("mlx: calibration: %w", err)
+		if err := sums.addBatch(x, y, c.Data.Slice(from, to).Pad(size), to-from); err != nil {
+			return fmt.Errorf("mlx: calibration: %w", err)
 		}
 	}
-	return sums.stats(want)
+	return nil
+}
+
+// size returns the number of samples in a batch: the fewest batches within the
+// limit, of equal size.
+func (c *Calibration) size(m *models.Model, want align.Want) int {
+	n, limit := c.Data.Len(), c.Batch
+	if limit <= 0 {
+		layout := m.Arch.Layout(m.Config)
+		tokens := layout.Lead + layout.Rows*layout.Cols
+		for _, name := range m.Graph.Inputs() {
+			if a := c.Data[name]; a.Ints != nil {
+				tokens = max(tokens, len(a.Ints)/n) // a text, as long as it is
+			}
+		}
+		kept := max(len(c.tokens().Groups(layout, tokens)), 1)
+		values := 0
+		for _, site := range append(single(want.Magnitudes), want.Sites...) {
+			for _, node := range site {
+				values += kept * node.Units
+			}
+		}
+		limit = min(batchSamples, max(batchValues/max(values, 1), 1))
+	}
+	batches := (n + limit - 1) / limit
+	return (n + batches - 1) / batches
+}
+
+// tokens is the token filter.
+func (c *Calibration) tokens() align.Tokens {
+	if c.Tokens == nil {
+		return align.All{}
+	}
+	return c.Tokens
 }
 
 // tap is a forward pass that gives the activations of sites: inputs.. →
@@ -85,10 +130,7 @@ func (t *tap) close() error { return free(t.params...) }
 
 // tap compiles the forward pass of m up to the sites and magnitudes wanted.
 func (c *Calibration) tap(m *models.Model, sites [][]*graph.Node, mags []*graph.Node) (*tap, error) {
-	g, tokens, layout := m.Graph, c.Tokens, m.Arch.Layout(m.Config)
-	if tokens == nil {
-		tokens = align.All{}
-	}
+	g, tokens, layout := m.Graph, c.tokens(), m.Arch.Layout(m.Config)
 	var ids [][]int
 	key := fmt.Sprintf("tap %T%v %v ", tokens, tokens, c.Narrow) + signature(g)
 	for _, s := range append(sites, single(mags)...) {
@@ -99,13 +141,14 @@ func (c *Calibration) tap(m *models.Model, sites [][]*graph.Node, mags []*graph.
 		ids = append(ids, site)
 	}
 	key += fmt.Sprint(ids)
-	pick := func(values []*gx.Node, id int) *gx.Node {
-		n, v := g.Nodes[id], values[id]
+	pick := func(values []*gx.Node, site []int, id int) *gx.Node {
+		v := values[id]
 		if v.Rank() == 2 {
 			return gx.InsertAxes(v, 1)
 		}
 		groups := tokens.Groups(layout, v.Shape().Dim(1))
-		if c.Narrow && n.Narrow() {
+		// Units that are stacked need the same samples.
+		if c.Narrow && !slices.ContainsFunc(site, func(id int) bool { return !g.Nodes[id].Narrow() }) {
 			groups = [][]int{{0}}
 		}
 		return grouped(v, groups)
@@ -117,7 +160,7 @@ func (c *Calibration) tap(m *models.Model, sites [][]*graph.Node, mags []*graph.
 		for _, site := range ids {
 			var parts []*gx.Node
 			for _, id := range site {
-				parts = append(parts, pick(values, id))
+				parts = append(parts, pick(values, site, id))
 			}
 			out = append(out, gx.Concatenate(parts, -1))
 		}
@@ -330,10 +373,10 @@ func (s *sums) addMagnitude(k int, w, y *tensors.Tensor) error {
 	return nil
 }
 
-// stats reads the sums back.
+// stats reads the sums back, and frees those of a site once they are read.
 func (s *sums) stats(want align.Want) (*align.Stats, error) {
 	out := &align.Stats{Magnitudes: map[int][]float64{}}
-	for _, state := range s.sites {
+	for i, state := range s.sites {
 		var flat [][]float64
 		for _, t := range state[1:] {
 			v, err := tensors.CopyFlatData[float64](t)
@@ -352,6 +395,10 @@ func (s *sums) stats(want align.Want) (*align.Stats, error) {
 			mo.Self = mat.NewDense(m, m, flat[5])
 		}
 		out.Moments = append(out.Moments, mo)
+		s.sites[i] = nil
+		if err := free(state...); err != nil {
+			return nil, fmt.Errorf("mlx: %w", err)
+		}
 	}
 	for k, n := range want.Magnitudes {
 		for i := range s.mags[k] {

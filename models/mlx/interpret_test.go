@@ -110,7 +110,7 @@ func TestForward(t *testing.T) {
 			require.LessOrEqual(t, apart(t, netest.Logits(m, batch), logits.Floats), parity)
 			last, _ := want[0][len(want[0])-1].Dims()
 			shape := []int{3, last, m.Graph.Nodes[len(m.Graph.Nodes)-1].Units}
-			if net.Config.Vocab == 0 {
+			if net.Config.Labels != nil {
 				shape = []int{3, m.Config.Classes()}
 			}
 			require.Equal(t, shape, logits.Shape)

@@ -1,0 +1,174 @@
+package mlx
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// wanted asks for all that a fusion may ask for: every solved node, queries
+// and keys stacked, and every branch of every sum.
+func wanted(g *graph.Graph) align.Want {
+	want := align.Want{Self: true}
+	for _, n := range g.Nodes {
+		if n.Flow() == graph.Solve && n.Op != graph.Table {
+			want.Sites = append(want.Sites, []*graph.Node{n})
+		}
+		if n.Op == graph.Attend {
+			want.Sites = append(want.Sites, n.Args[:2])
+		}
+		if n.Op == graph.Add {
+			for _, a := range n.Args {
+				if a.Op != graph.Const && a.Op != graph.Table {
+					want.Magnitudes = append(want.Magnitudes, a)
+				}
+			}
+		}
+	}
+	return want
+}
+
+// sameStats fails unless the moments agree: sums of squares relative to the
+// size of what was summed.
+func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
+	t.Helper()
+	require.Len(t, got.Moments, len(want.Moments))
+	for i, w := range want.Moments {
+		g := got.Moments[i]
+		require.Equal(t, w.N, g.N)
+		close := func(what string, a, b []float64, scale float64) {
+			t.Helper()
+			require.LessOrEqual(t, apart(t, a, b), tol*scale, "%s of site %d", what, i)
+		}
+		close("MeanX", w.MeanX, g.MeanX, 1)
+		close("MeanY", w.MeanY, g.MeanY, 1)
+		close("VarX", w.VarX, g.VarX, w.N)
+		close("VarY", w.VarY, g.VarY, w.N)
+		close("Cross", w.Cross.RawMatrix().Data, g.Cross.RawMatrix().Data, w.N)
+		require.Equal(t, w.Self == nil, g.Self == nil)
+		if w.Self != nil {
+			close("Self", w.Self.RawMatrix().Data, g.Self.RawMatrix().Data, w.N)
+		}
+	}
+	require.Len(t, got.Magnitudes, len(want.Magnitudes))
+	for id, w := range want.Magnitudes {
+		require.LessOrEqual(t, apart(t, w, got.Magnitudes[id]), tol, "magnitude of node %d", id)
+	}
+}
+
+// TestCollect compares with moments of all activations at once, in float64,
+// over networks of different widths. Seven samples by three leave a batch that
+// has to be filled up; what fills it up does not count.
+func TestCollect(t *testing.T) {
+	r := openRunner(t)
+	filters := []align.Tokens{align.All{}, align.Lead{}, align.Window{Size: 2}, align.Pool{}}
+	for _, net := range netest.Nets() {
+		wide := net
+		wide.Config.Hidden, wide.Config.MLP = 12, 10
+		src, anchor := randomModel(t, wide, 1), randomModel(t, net, 2)
+		want := wanted(anchor.Graph)
+		data := net.Batch(7, 3)
+		for i, tokens := range filters {
+			narrow, size := i%2 == 0, []int{0, 3, 1, 7}[i]
+			t.Run(fmt.Sprintf("%s/%T", net.Arch.Class, tokens), func(t *testing.T) {
+				exact, err := netest.Calibration{Data: data, Tokens: tokens, Narrow: narrow}.Collect(t.Context(), src, anchor, want)
+				require.NoError(t, err)
+				c := &Calibration{Runner: r, Data: data, Tokens: tokens, Narrow: narrow, Batch: size}
+				got, err := c.Collect(t.Context(), src, anchor, want)
+				require.NoError(t, err)
+				sameStats(t, exact, got, 1e-5)
+			})
+		}
+	}
+}
+
+// TestCollectInBatches: how many samples go at a time does not matter.
+func TestCollectInBatches(t *testing.T) {
+	r := openRunner(t)
+	net := netest.ViT()
+	src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(7, 3)
+	want := wanted(anchor.Graph)
+	want.Self = false
+	var first *align.Stats
+	for _, size := range []int{7, 4, 3, 2, 1, 100} {
+		got, err := (&Calibration{Runner: r, Data: data, Batch: size}).Collect(t.Context(), src, anchor, want)
+		require.NoError(t, err)
+		if first == nil {
+			first = got
+		}
+		sameStats(t, first, got, 1e-5)
+	}
+}
+
+func TestCollectErrors(t *testing.T) {
+	r := openRunner(t)
+	net := netest.ViT()
+	m := randomModel(t, net, 1)
+	_, err := (&Calibration{Runner: r}).Collect(t.Context(), m, m, align.Want{})
+	require.ErrorContains(t, err, "empty")
+	_, err = (&Calibration{Runner: r, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m, align.Want{})
+	require.ErrorContains(t, err, "pixel_values")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = (&Calibration{Runner: r, Data: net.Batch(2, 1)}).Collect(ctx, m, m, wanted(m.Graph))
+	require.ErrorIs(t, err, context.Canceled)
+	labels := net.Batch(2, 1)
+	labels[models.Labels].Ints[0] = 1000
+	_, err = (&Calibration{Runner: r, Data: labels}).Collect(t.Context(), m, m, wanted(m.Graph))
+	require.NoError(t, err, "labels are not looked at")
+}
+
+// TestFusionOnActivations: fusion with statistics from the device is fusion
+// with statistics in float64, under the policies that need more of them, also
+// where one branch of a sum is constant.
+func TestFusionOnActivations(t *testing.T) {
+	r := openRunner(t)
+	for _, net := range netest.Nets() {
+		for _, c := range []fuse.Options{{Residual: graph.WeightedMatrix{}}, {Residual: graph.WeightedScalar{}, QK: fuse.Joint}, {QK: fuse.Shared}} {
+			src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(6, 3)
+			c.Aligner = align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
+			c.Calibration = netest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}
+			want, _, err := fuse.Transport(t.Context(), src, anchor, &c)
+			require.NoError(t, err)
+			c.Calibration = &Calibration{Runner: r, Data: data, Tokens: align.Window{Size: 2}, Narrow: true, Batch: 4}
+			got, _, err := fuse.Transport(t.Context(), src, anchor, &c)
+			require.NoError(t, err)
+			for name, w := range want {
+				require.LessOrEqual(t, apart(t, w.Data, got[name].Data), 1e-3, "%s of %s", name, net.Arch.Class)
+			}
+		}
+	}
+}
+
+// TestCollectFarFromZero: activations whose mean is a thousand times their
+// spread keep the digits of what varies.
+func TestCollectFarFromZero(t *testing.T) {
+	r := openRunner(t)
+	net := netest.ViT()
+	m := randomModel(t, net, 1)
+	bias := m.Params["vit.embeddings.patch_embeddings.projection.bias"].Data
+	for i := range bias {
+		bias[i] = 1000
+	}
+	n := m.Graph.Find("vit.embeddings.patch_embeddings.projection")
+	want := align.Want{Sites: [][]*graph.Node{{n}}}
+	data := net.Batch(40, 3)
+	exact, err := netest.Calibration{Data: data, Tokens: align.All{}}.Collect(t.Context(), m, m, want)
+	require.NoError(t, err)
+	got, err := (&Calibration{Runner: r, Data: data, Batch: 8}).Collect(t.Context(), m, m, want)
+	require.NoError(t, err)
+	for i, v := range exact.Moments[0].VarX {
+		require.InEpsilon(t, v, got.Moments[0].VarX[i], 1e-3)
+		require.False(t, math.IsNaN(got.Moments[0].VarX[i]))
+	}
+}
