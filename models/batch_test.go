@@ -118,10 +118,58 @@ func TestImages(t *testing.T) {
 		"negative":     {func(b models.Batch) { b[models.Labels].Ints[0] = -1 }, "label 0 is -1"},
 		"float labels": {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{2}, Floats: make([]float32, 2)} }, "labels"},
 		"label shape":  {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{2, 1}, Ints: make([]int32, 2)} }, "labels"},
-		"label count":  {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{1}, Ints: make([]int32, 1)} }, "samples"},
+		"label count":  {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{1}, Ints: make([]int32, 1)} }, "labels"},
 	} {
 		b := net.Batch(2, 1)
 		c.change(b)
 		require.ErrorContains(t, net.Arch.Complete(net.Config, b), c.says, name)
+	}
+}
+
+// TestTexts: masks and token types have defaults, and whatever is given fits
+// the ids in shape and the configuration in value.
+func TestTexts(t *testing.T) {
+	for _, net := range []netest.Net{netest.MaskedLM(), netest.Classifier()} {
+		require.NoError(t, net.Arch.Complete(net.Config, net.Batch(3, 1)))
+		bare := models.Batch{"input_ids": net.Batch(3, 1)["input_ids"]}
+		require.NoError(t, net.Arch.Complete(net.Config, bare))
+		require.Equal(t, models.Array{Shape: []int{3, 5}, Ints: make([]int32, 15)}, bare["token_type_ids"])
+		require.Equal(t, []int{3, 5}, bare["attention_mask"].Shape)
+		require.NotContains(t, bare["attention_mask"].Ints, int32(0))
+		ints := func(v int32, shape ...int) models.Array {
+			a := models.Array{Shape: shape}
+			for range shape[0] * shape[len(shape)-1] {
+				a.Ints = append(a.Ints, v)
+			}
+			return a
+		}
+		for name, c := range map[string]struct {
+			key   string
+			array models.Array
+			says  string
+		}{
+			"rank":         {"input_ids", ints(0, 3), "input_ids has shape"},
+			"too long":     {"input_ids", ints(0, 3, 8), "at most 7"},
+			"floats":       {"input_ids", models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}, "integers"},
+			"word":         {"input_ids", ints(11, 3, 5), "input_ids is 11"},
+			"negative":     {"input_ids", ints(-1, 3, 5), "input_ids is -1"},
+			"type":         {"token_type_ids", ints(2, 3, 5), "token_type_ids is 2"},
+			"type shape":   {"token_type_ids", ints(0, 3, 1), "token_type_ids has shape"},
+			"float types":  {"token_type_ids", models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}, "integers"},
+			"mask":         {"attention_mask", ints(2, 3, 5), "attention_mask is 2"},
+			"mask shape":   {"attention_mask", ints(1, 3, 4), "attention_mask has shape"},
+			"labels":       {models.Labels, ints(0, 2, 5), "labels has shape"},
+			"label":        {models.Labels, ints(11, net.Batch(3, 1)[models.Labels].Shape...), "label 0 is 11"},
+			"float labels": {models.Labels, models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}, "labels"},
+		} {
+			b := net.Batch(3, 1)
+			b[c.key] = c.array
+			if name == "label" && len(c.array.Shape) == 1 {
+				b[c.key] = models.Array{Shape: []int{3}, Ints: []int32{11, 11, 11}}
+			}
+			require.ErrorContains(t, net.Arch.Complete(net.Config, b), c.says, "%s of %s", name, net.Arch.Class)
+		}
+		delete(bare, "input_ids")
+		require.ErrorContains(t, net.Arch.Complete(net.Config, bare), "input_ids")
 	}
 }

@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
@@ -15,7 +16,7 @@ func BERTForMaskedLM() Architecture {
 		Class:   "BertForMaskedLM",
 		Graph:   bertMLM,
 		Layout:  func(Config) align.Layout { return align.Layout{} },
-		Inputs:  texts,
+		Inputs:  maskedTexts,
 		Aliases: map[string]string{},
 		Ignored: []string{"position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"},
 	}
@@ -27,12 +28,15 @@ func BERTForClassification() Architecture {
 		Class:   "BertForSequenceClassification",
 		Graph:   bertClassifier,
 		Layout:  func(Config) align.Layout { return align.Layout{} },
-		Inputs:  texts,
+		Inputs:  classedTexts,
 		Ignored: []string{"position_ids"},
 	}
 }
 
 func bertMLM(c Config) (*graph.Graph, error) {
+	if c.TieWords != nil && !*c.TieWords {
+		return nil, fmt.Errorf("config.json: tie_word_embeddings is false, want a decoder tied to the word embeddings")
+	}
 	var b graph.Builder
 	x, words, err := bert(&b, c)
 	if err != nil {
@@ -83,6 +87,22 @@ func bert(b *graph.Builder, c Config) (x, words *graph.Node, err error) {
 	return x, words, nil
 }
 
+// maskedTexts checks texts with a word as the label of every position.
+func maskedTexts(c Config, b Batch) error {
+	if err := texts(c, b); err != nil {
+		return err
+	}
+	return labelled(b, b["input_ids"].Shape, c.Vocab)
+}
+
+// classedTexts checks texts with a label each.
+func classedTexts(c Config, b Batch) error {
+	if err := texts(c, b); err != nil {
+		return err
+	}
+	return labelled(b, b["input_ids"].Shape[:1], c.Classes())
+}
+
 // texts checks input_ids [N, T] and fills in a mask of ones and token types 0.
 func texts(c Config, b Batch) error {
 	x, ok := b["input_ids"]
@@ -103,6 +123,9 @@ func texts(c Config, b Batch) error {
 				a.Ints[i] = in.absent
 			}
 			b[in.name] = a
+		}
+		if !slices.Equal(a.Shape, x.Shape) || a.Ints == nil {
+			return fmt.Errorf("%s has shape %v, want %v of integers", in.name, a.Shape, x.Shape)
 		}
 		for i, v := range a.Ints {
 			if v < 0 || v >= in.end {

@@ -414,3 +414,28 @@ func TestInit(t *testing.T) {
 	}
 	require.Equal(t, n, a.Size())
 }
+
+// TestBERTConfig: what cannot be a BERT is an error that names the key.
+func TestBERTConfig(t *testing.T) {
+	no := false
+	for says, change := range map[string]func(*models.Config){
+		"vocab_size":              func(c *models.Config) { c.Vocab = 0 },
+		"max_position_embeddings": func(c *models.Config) { c.Positions = 0 },
+		"type_vocab_size":         func(c *models.Config) { c.TypeVocab = -1 },
+		"hidden_size":             func(c *models.Config) { c.Hidden = 0 },
+		"num_hidden_layers":       func(c *models.Config) { c.Layers = 1 << 20 },
+		"5 heads":                 func(c *models.Config) { c.Heads = 5 },
+		"position_embedding_type": func(c *models.Config) { c.PosType = "relative_key" },
+		"swish":                   func(c *models.Config) { c.Act = "swish" },
+	} {
+		for _, net := range []netest.Net{netest.MaskedLM(), netest.Classifier()} {
+			change(&net.Config)
+			_, err := net.Arch.Graph(net.Config)
+			require.ErrorContains(t, err, says)
+		}
+	}
+	net := netest.MaskedLM()
+	net.Config.TieWords = &no
+	_, err := net.Arch.Graph(net.Config)
+	require.ErrorContains(t, err, "tie_word_embeddings")
+}

@@ -31,14 +31,21 @@ func images(c Config, b Batch) error {
 	if want := []int{c.Channels, c.Image, c.Image}; len(x.Shape) != 4 || !slices.Equal(x.Shape[1:], want) || x.Floats == nil {
 		return fmt.Errorf("pixel_values has shape %v, want [N %d %d %d] of floats", x.Shape, c.Channels, c.Image, c.Image)
 	}
-	if y, ok := b[Labels]; ok {
-		if len(y.Shape) != 1 || y.Floats != nil {
-			return fmt.Errorf("labels has shape %v, want [N] of integers", y.Shape)
-		}
-		for i, v := range y.Ints {
-			if v != Ignore && (v < 0 || int(v) >= c.Classes()) {
-				return fmt.Errorf("label %d is %d, want 0 to %d", i, v, c.Classes()-1)
-			}
+	return labelled(b, x.Shape[:1], c.Classes())
+}
+
+// labelled checks the labels of a batch, if it has any.
+func labelled(b Batch, shape []int, classes int) error {
+	y, ok := b[Labels]
+	if !ok {
+		return nil
+	}
+	if !slices.Equal(y.Shape, shape) || y.Floats != nil {
+		return fmt.Errorf("labels has shape %v, want %v of integers", y.Shape, shape)
+	}
+	for i, v := range y.Ints {
+		if v != Ignore && (v < 0 || int(v) >= classes) {
+			return fmt.Errorf("label %d is %d, want 0 to %d", i, v, classes-1)
 		}
 	}
 	return nil

@@ -210,13 +210,15 @@ func arrays(t *testing.T, path string) map[string]models.Array {
 func TestReferenceLogits(t *testing.T) {
 	dir := goldens(t)
 	r := openRunner(t)
-	batch := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "images.safetensors"))["pixel_values"]}
+	images := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "images.safetensors"))["pixel_values"]}
+	texts := models.Batch(arrays(t, filepath.Join(dir, "tokens.safetensors")))
 	compared := 0
 	for name, want := range arrays(t, filepath.Join(dir, "parent_logits.safetensors")) {
-		if !strings.HasPrefix(name, "vit") {
-			continue
+		batch := images
+		if strings.HasPrefix(name, "bert") {
+			batch = texts.Slice(0, want.Shape[0])
 		}
-		m, err := models.Open(filepath.Join(dir, name), models.ViT())
+		m, err := models.Open(filepath.Join(dir, name))
 		require.NoError(t, err)
 		got, err := r.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
@@ -224,7 +226,7 @@ func TestReferenceLogits(t *testing.T) {
 		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, name)
 		compared++
 	}
-	require.GreaterOrEqual(t, compared, 10)
+	require.GreaterOrEqual(t, compared, 14)
 }
 
 // TestReferenceActivations compares module by module.
