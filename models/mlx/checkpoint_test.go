@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -16,7 +15,7 @@ import (
 // with the very bits of one that was not interrupted.
 func TestResume(t *testing.T) {
 	b := openBackend(t)
-	net := netest.ViT()
+	net := tiny()[0]
 	m := randomModel(t, net, 1)
 	r := Recipe{Steps: 6, LR: 0.02, Warmup: 2, WeightDecay: 0.1, Clip: 1, Smoothing: 0.1}
 	path := filepath.Join(t.TempDir(), "state.safetensors")
@@ -43,7 +42,7 @@ func TestResume(t *testing.T) {
 // TestReset: a trainer that starts anew has forgotten everything.
 func TestReset(t *testing.T) {
 	b := openBackend(t)
-	net := netest.ViT()
+	net := tiny()[0]
 	m, other := randomModel(t, net, 1), randomModel(t, net, 2)
 	r := Recipe{Steps: 3, LR: 0.02, Warmup: 1}
 	train := func(tr *Trainer) models.Params {
@@ -53,11 +52,14 @@ func TestReset(t *testing.T) {
 		}
 		return trained(t, tr)
 	}
-	used := trainer(t, b, other, r)
-	require.NotEqual(t, other.Params, train(used))
+	used := trainer(t, b, m, r)
+	want := train(used)
+	require.NoError(t, used.Reset(other))
+	require.Equal(t, other.Params, trained(t, used))
+	require.NotEqual(t, want, train(used))
 	require.NoError(t, used.Reset(m))
 	require.Zero(t, used.Step())
-	require.Equal(t, train(trainer(t, b, m, r)), train(used))
+	require.Equal(t, want, train(used))
 	net.Config.MLP++
 	require.Error(t, used.Reset(randomModel(t, net, 1)))
 }
@@ -65,7 +67,8 @@ func TestReset(t *testing.T) {
 // TestLoadErrors: what does not fit leaves the trainer as it was.
 func TestLoadErrors(t *testing.T) {
 	b := openBackend(t)
-	net := netest.ViT()
+	net := tiny()[0]
+	net.Config.Layers = 2
 	m := randomModel(t, net, 1)
 	r := Recipe{Steps: 6, LR: 0.02}
 	tr := trainer(t, b, m, r)
@@ -101,4 +104,5 @@ func TestLoadErrors(t *testing.T) {
 	require.Equal(t, before, trained(t, tr))
 	_, err = tr.Update(t.Context(), net.Batch(2, 2))
 	require.NoError(t, err)
+	require.Equal(t, 2, tr.Step())
 }
