@@ -196,7 +196,7 @@ func TestMismatch(t *testing.T) {
 		"classes":  {func(n *netest.Net) { n.Config.Labels = map[string]string{"0": "a", "1": "b"} }, "classifier"},
 		"act":      {func(n *netest.Net) { n.Config.Act = graph.ReLU }, "relu"},
 		"bias":     {func(n *netest.Net) { n.Config.QKVBias = &no }, "query"},
-		"kind":     {func(n *netest.Net) { *n = netest.Fixed() }, "FixedPositions"},
+		"kind":     {func(n *netest.Net) { *n = netest.SimpleViT() }, "SimpleViT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			net := netest.ViT()
@@ -219,7 +219,7 @@ func TestMismatch(t *testing.T) {
 func TestWidths(t *testing.T) {
 	for _, small := range netest.Nets() {
 		wide := small
-		wide.Config.Hidden, wide.Config.MLP = 12, 20
+		wide.Config.Hidden, wide.Config.MLP, wide.Config.HeadDim = 12, 20, 2*small.Config.HeadDim
 		for _, pair := range [][2]netest.Net{{small, wide}, {wide, small}} {
 			anchor, src := model(t, pair[0], 1), model(t, pair[1], 2)
 			for name, policy := range policies() {

@@ -63,6 +63,15 @@ func (b *Builder) Const(name string, rows [][]float64) *Node {
 	return b.add(n)
 }
 
+// Patches cuts images of c channels into p×p patches, row by row, each a token
+// of p·p·c pixels with the channel running fastest.
+func (b *Builder) Patches(name string, x *Node, c, p int) *Node {
+	if c <= 0 || p <= 0 {
+		b.fail("patches %s: %d channels of %d×%d pixels", name, c, p, p)
+	}
+	return b.add(Node{Op: Patches, Name: name, Units: c * p * p, Side: p, Args: b.own(name, x)})
+}
+
 // Table declares learned rows stored under name as [lead.., units].
 func (b *Builder) Table(name string, units int, lead ...int) *Node {
 	p := Param{Name: name, Axes: make([]Axis, len(lead)+1), Shape: append(append([]int(nil), lead...), units)}

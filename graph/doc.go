@@ -5,7 +5,7 @@
 // says what it computes, its [Flow] what happens to a transport map there:
 //
 //	op                          parameters (axes)          flow
-//	Input, Const                -                          Fix
+//	Input, Const, Patches       -                          Fix
 //	Table                       rows [.., Out]             Solve
 //	Embed                       table [Fixed, Out]         Solve
 //	Linear                      W [Out, In], b [Out]       Solve (Fix just before the output)

@@ -66,18 +66,18 @@ func TestDot(t *testing.T) {
 
 // TestCheck: everything that does not fit is named at once.
 func TestCheck(t *testing.T) {
-	g := net(t, netest.Fixed())
+	g := net(t, netest.SimpleViT())
 	shapes := map[string][]int{}
 	for _, p := range g.Params() {
 		shapes[p.Name] = p.Full()
 	}
-	require.Equal(t, []int{24, 8}, shapes["layers.0.qkv.weight"], "the whole of three parts")
+	require.Equal(t, []int{18, 8}, shapes["transformer.layers.0.0.to_qkv.weight"], "the whole of three parts")
 	require.NoError(t, g.Check(shapes))
 
-	delete(shapes, "norm.bias")
-	delete(shapes, "layers.1.qkv.weight")
-	shapes["layers.0.qkv.weight"] = []int{8, 24}
-	shapes["head.bias"] = nil // a scalar
+	delete(shapes, "transformer.norm.bias")
+	delete(shapes, "transformer.layers.1.0.to_qkv.weight")
+	shapes["transformer.layers.0.0.to_qkv.weight"] = []int{8, 18}
+	shapes["linear_head.bias"] = nil // a scalar
 	shapes["extra.b"], shapes["extra.a"] = []int{1, 2}, nil
 	err := g.Check(shapes)
 	var got []graph.TensorError
@@ -89,10 +89,10 @@ func TestCheck(t *testing.T) {
 		require.Contains(t, err.Error(), te.Error())
 	}
 	require.ElementsMatch(t, []graph.TensorError{
-		{Tensor: "layers.0.qkv.weight", Node: "layers.0.q", Want: []int{24, 8}, Got: []int{8, 24}},
-		{Tensor: "layers.1.qkv.weight", Node: "layers.1.q", Want: []int{24, 8}},
-		{Tensor: "norm.bias", Node: "norm", Want: []int{8}},
-		{Tensor: "head.bias", Node: "head", Want: []int{3}, Got: []int{}},
+		{Tensor: "transformer.layers.0.0.to_qkv.weight", Node: "transformer.layers.0.0.q", Want: []int{18, 8}, Got: []int{8, 18}},
+		{Tensor: "transformer.layers.1.0.to_qkv.weight", Node: "transformer.layers.1.0.q", Want: []int{18, 8}},
+		{Tensor: "transformer.norm.bias", Node: "transformer.norm", Want: []int{8}},
+		{Tensor: "linear_head.bias", Node: "linear_head", Want: []int{3}, Got: []int{}},
 		{Tensor: "extra.a", Got: []int{}},
 		{Tensor: "extra.b", Got: []int{1, 2}},
 	}, got)
@@ -219,15 +219,16 @@ func TestSpaces(t *testing.T) {
 
 // TestPinnedStream: fixed positions pin all that is added to them.
 func TestPinnedStream(t *testing.T) {
-	g := net(t, netest.Fixed())
+	g := net(t, netest.SimpleViT())
 	spaces, of := g.Spaces()
-	require.Equal(t, []string{"layers.0.q 8/2", "layers.0.v 8/2", "layers.0.up 12/0",
-		"layers.1.q 8/2", "layers.1.v 8/2", "layers.1.up 12/0"}, spaceNames(spaces))
-	for _, name := range []string{"patch", "patch_norm", "positions", "layers.0.out", "layers.1.down", "norm", "mean", "head"} {
+	require.Equal(t, []string{"transformer.layers.0.0.q 6/2", "transformer.layers.0.0.v 6/2",
+		"transformer.layers.0.1.net.1 12/0", "transformer.layers.1.0.q 6/2", "transformer.layers.1.0.v 6/2", "transformer.layers.1.1.net.1 12/0"}, spaceNames(spaces))
+	for _, name := range []string{"to_patch_embedding.0", "to_patch_embedding.2", "to_patch_embedding.3", "pos_embedding",
+		"transformer.layers.0.0.to_out", "transformer.layers.1.1.net.3", "transformer.norm", "to_latent", "linear_head"} {
 		require.Equal(t, -1, of[g.Find(name).ID], name)
 	}
-	require.Equal(t, graph.Solve, g.Find("patch").Flow(), "it still has a plan of its own")
-	require.Equal(t, graph.Fix, g.Find("head").Flow())
+	require.Equal(t, graph.Solve, g.Find("to_patch_embedding.2").Flow(), "it still has a plan of its own")
+	require.Equal(t, graph.Fix, g.Find("linear_head").Flow())
 }
 
 // TestTied: logits over the words tie the layer before them to the word table.
@@ -261,7 +262,7 @@ func TestNarrow(t *testing.T) {
 	l := "vit.encoder.layer.1."
 	require.Equal(t, []string{l + "attention.attention.query", l + "attention.attention", l + "attention.output.dense", l + "attention",
 		l + "layernorm_after", l + "intermediate.dense", l + "intermediate", l + "output.dense", l + "output", "vit.layernorm"}, got)
-	for _, n := range []netest.Net{netest.Fixed(), netest.Words()} {
+	for _, n := range []netest.Net{netest.SimpleViT(), netest.Words()} {
 		for _, x := range net(t, n).Nodes {
 			require.False(t, x.Narrow(), "%s of %s: every token is read", x.Name, n.Arch.Class)
 		}
@@ -270,7 +271,7 @@ func TestNarrow(t *testing.T) {
 
 // TestFlows: what a node does with a map follows from what it computes.
 func TestFlows(t *testing.T) {
-	want := map[graph.Op]graph.Flow{graph.Input: graph.Fix, graph.Const: graph.Fix, graph.Table: graph.Solve, graph.Embed: graph.Solve,
+	want := map[graph.Op]graph.Flow{graph.Input: graph.Fix, graph.Const: graph.Fix, graph.Patches: graph.Fix, graph.Table: graph.Solve, graph.Embed: graph.Solve,
 		graph.Norm: graph.Carry, graph.Act: graph.Carry, graph.Attend: graph.Carry, graph.Prepend: graph.Carry, graph.Select: graph.Carry,
 		graph.Mean: graph.Carry, graph.Add: graph.Join, graph.Unembed: graph.Fix, graph.Output: graph.Fix}
 	seen := map[graph.Op]bool{}
@@ -280,7 +281,7 @@ func TestFlows(t *testing.T) {
 			flow, ok := want[x.Op]
 			if !ok {
 				flow = graph.Solve
-				if x.Name == "classifier" || x.Name == "head" {
+				if x.Name == "classifier" || x.Name == "linear_head" {
 					flow = graph.Fix
 				}
 			}

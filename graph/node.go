@@ -12,6 +12,7 @@ type Op uint8
 const (
 	Input   Op = iota // tensor given from outside
 	Const             // fixed rows, such as sine-cosine positions
+	Patches           // an image cut into rows of pixels
 	Table             // learned rows: class token, positions
 	Embed             // rows of a vocabulary table picked by ids
 	Linear            // x Wᵀ + b, or a convolution of patches
@@ -28,7 +29,7 @@ const (
 
 // String returns the lower-case name of the operation.
 func (o Op) String() string {
-	return [...]string{"input", "const", "table", "embed", "linear", "norm", "act", "attend",
+	return [...]string{"input", "const", "patches", "table", "embed", "linear", "norm", "act", "attend",
 		"add", "prepend", "select", "mean", "unembed", "output"}[o]
 }
 
@@ -94,6 +95,7 @@ type Node struct {
 	Op     Op
 	Name   string // the module's name in the checkpoint
 	Units  int    // width of the last axis; 0 for an Input
+	Side   int    // of a Patches, pixels
 	Args   []*Node
 	Params []Param
 

@@ -17,7 +17,9 @@ type Architecture struct {
 }
 
 // Known returns the architectures of this package.
-func Known() []Architecture { return []Architecture{ViT(), BERTForMaskedLM(), BERTForClassification()} }
+func Known() []Architecture {
+	return []Architecture{ViT(), SimpleViT(), BERTForMaskedLM(), BERTForClassification()}
+}
 
 // Complete checks that a batch fits the network and fills in the inputs that
 // have a default.

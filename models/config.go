@@ -27,6 +27,7 @@ type Config struct {
 	Patch    int   `json:"patch_size,omitempty"`   // pixels
 	Channels int   `json:"num_channels,omitempty"` // of the image
 	QKVBias  *bool `json:"qkv_bias,omitempty"`     // nil means true
+	HeadDim  int   `json:"head_dim,omitempty"`     // of a SimpleViT; 0 means Hidden / Heads
 
 	Vocab     int    `json:"vocab_size,omitempty"`
 	Positions int    `json:"max_position_embeddings,omitempty"`

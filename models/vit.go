@@ -51,14 +51,20 @@ func labelled(b Batch, shape []int, classes int) error {
 	return nil
 }
 
-func vit(c Config) (*graph.Graph, error) {
-	if err := positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
+// imageSizes reports the first size of a network on images that cannot be.
+func imageSizes(c Config) error {
+	err := positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
 		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP}, size{"image_size", c.Image},
-		size{"patch_size", c.Patch}, size{"num_channels", c.Channels}); err != nil {
-		return nil, err
+		size{"patch_size", c.Patch}, size{"num_channels", c.Channels})
+	if err == nil && c.Image%c.Patch != 0 {
+		err = fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", c.Image, c.Patch)
 	}
-	if c.Image%c.Patch != 0 {
-		return nil, fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", c.Image, c.Patch)
+	return err
+}
+
+func vit(c Config) (*graph.Graph, error) {
+	if err := imageSizes(c); err != nil {
+		return nil, err
 	}
 	var qkv []graph.LinearOption
 	if c.QKVBias != nil && !*c.QKVBias {

@@ -68,6 +68,9 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 			out.SetRow(i, r)
 		}
 		return out
+	case graph.Patches:
+		c := n.Units / (n.Side * n.Side)
+		return pixels(patches(in[n.Args[0].Name], []int{0, c, n.Side}), c)
 	case graph.Table, graph.Embed:
 		rows := mat.NewDense(len(own[0])/n.Units, n.Units, own[0])
 		if len(n.Args) == 0 {
@@ -130,6 +133,18 @@ func patches(a models.Array, shape []int) *mat.Dense {
 	for at, v := range a.Floats {
 		ch, y, x := at/(h*w), at/w%h, at%w
 		out.Set(y/p*(w/p)+x/p, (ch*p+y%p)*p+x%p, float64(v))
+	}
+	return out
+}
+
+// pixels puts the c channels of each pixel of patches side by side.
+func pixels(x *mat.Dense, c int) *mat.Dense {
+	rows, units := x.Dims()
+	out := mat.NewDense(rows, units, nil)
+	for i := range rows {
+		for at, v := range x.RawRowView(i) {
+			out.Set(i, at%(units/c)*c+at/(units/c), v)
+		}
 	}
 	return out
 }

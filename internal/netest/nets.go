@@ -17,9 +17,9 @@ type Net struct {
 }
 
 // Nets returns a network of every kind: pre-norm with a class token, pre-norm
-// with fixed positions, packed queries, keys and values and no biases, and
+// with fixed positions, packed queries, keys and values and no biases,
 // post-norm over masked words with tied logits, and the BERTs.
-func Nets() []Net { return []Net{ViT(), Fixed(), Words(), MaskedLM(), Classifier()} }
+func Nets() []Net { return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier()} }
 
 func images(class string) models.Config {
 	return models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6,
@@ -32,12 +32,12 @@ func ViT() Net {
 	return Net{arch, images(arch.Class)}
 }
 
-// Fixed is an architecture in the manner of vit-pytorch's SimpleViT.
-func Fixed() Net {
-	const class = "FixedPositions"
-	return Net{models.Architecture{Class: class, Graph: fixed, Layout: func(c models.Config) align.Layout {
-		return align.Layout{Rows: c.Image / c.Patch, Cols: c.Image / c.Patch}
-	}}, images(class)}
+// SimpleViT is a small SimpleViT whose heads are narrower than its stream.
+func SimpleViT() Net {
+	arch := models.SimpleViT()
+	c := images(arch.Class)
+	c.HeadDim = 3
+	return Net{arch, c}
 }
 
 // Words is an architecture in the manner of Hugging Face's BertForMaskedLM.
@@ -63,33 +63,6 @@ func Classifier() Net {
 	net.Config.Architectures = []string{net.Arch.Class}
 	net.Config.Labels = map[string]string{"0": "a", "1": "b", "2": "c"}
 	return net
-}
-
-func fixed(c models.Config) (*graph.Graph, error) {
-	var b graph.Builder
-	side := c.Image / c.Patch
-	rows := make([][]float64, side*side)
-	for i := range rows {
-		rows[i] = make([]float64, c.Hidden)
-		for j := range rows[i] {
-			rows[i][j] = math.Sin(float64(i+1) / math.Pow(10, float64(j)/float64(c.Hidden)))
-		}
-	}
-	x := b.Linear("patch", b.Input("pixel_values"), c.Hidden, graph.Conv(c.Channels, c.Patch))
-	x = b.Add("embeddings", b.Norm("patch_norm", x, c.Eps), b.Const("positions", rows))
-	for i := range c.Layers {
-		l := fmt.Sprintf("layers.%d.", i)
-		h := b.Norm(l+"norm1", x, c.Eps)
-		part := func(name string, k int) *graph.Node {
-			return b.Linear(l+name, h, c.Hidden, graph.NoBias, graph.Packed(l+"qkv", k, 3))
-		}
-		h = b.Attend(l+"attend", c.Heads, part("q", 0), part("k", 1), part("v", 2))
-		x = b.Add(l+"attention", b.Linear(l+"out", h, c.Hidden, graph.NoBias), x)
-		h = b.Linear(l+"up", b.Norm(l+"norm2", x, c.Eps), c.MLP)
-		x = b.Add(l+"mlp", b.Linear(l+"down", b.Act(l+"act", h, c.Act), c.Hidden), x)
-	}
-	x = b.Mean("mean", b.Norm("norm", x, c.Eps))
-	return b.Output(b.Linear("head", x, c.Classes()))
 }
 
 func words(c models.Config) (*graph.Graph, error) {

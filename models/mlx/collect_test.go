@@ -72,7 +72,7 @@ func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
 func TestCollect(t *testing.T) {
 	r := openRunner(t)
 	filters := []align.Tokens{align.All{}, align.Lead{}, align.Window{Size: 2}, align.Pool{}}
-	for k, net := range []netest.Net{shallow(netest.ViT()), shallow(netest.Fixed()), shallow(netest.Words())} {
+	for k, net := range []netest.Net{shallow(netest.ViT()), shallow(netest.SimpleViT()), shallow(netest.Words())} {
 		wide := net
 		wide.Config.Hidden, wide.Config.MLP = 12, 10
 		src, anchor := randomModel(t, wide, 1), randomModel(t, net, 2)
@@ -140,7 +140,7 @@ func TestFusionOnActivations(t *testing.T) {
 		net     netest.Net
 		options fuse.Options
 	}{{netest.ViT(), fuse.Options{Residual: graph.WeightedMatrix{}, QK: fuse.Joint}},
-		{shallow(netest.Fixed()), fuse.Options{Residual: graph.WeightedScalar{}}},
+		{shallow(netest.SimpleViT()), fuse.Options{Residual: graph.WeightedScalar{}}},
 		{shallow(netest.MaskedLM()), fuse.Options{Residual: graph.WeightedScalar{}, QK: fuse.Shared}}} {
 		net, opt := c.net, c.options
 		src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(6, 3)

@@ -45,6 +45,8 @@ func step(n *graph.Node, inputs nodes, own, args []*gx.Node) *gx.Node {
 		return inputs[n.Name]
 	case graph.Const:
 		return constant(inputs, n)
+	case graph.Patches:
+		return patches(args[0], n.Side, 0, 2, 4, 3, 5, 1)
 	case graph.Table:
 		rows := gx.Reshape(own[0], -1, n.Units)
 		if len(args) == 0 {
@@ -104,17 +106,24 @@ func constant(inputs nodes, n *graph.Node) *gx.Node {
 func linear(n *graph.Node, own []*gx.Node, x *gx.Node) *gx.Node {
 	w := own[0]
 	if w.Rank() == 4 {
-		c, p := w.Shape().Dim(1), w.Shape().Dim(2)
-		b, rows, cols := x.Shape().Dim(0), x.Shape().Dim(2)/p, x.Shape().Dim(3)/p
-		x = gx.Reshape(x, b, c, rows, p, cols, p)
-		x = gx.Reshape(gx.TransposeAllAxes(x, 0, 2, 4, 1, 3, 5), b, rows*cols, c*p*p)
-		w = gx.Reshape(w, n.Units, c*p*p)
+		p := w.Shape().Dim(2)
+		x = patches(x, p, 0, 2, 4, 1, 3, 5)
+		w = gx.Reshape(w, n.Units, -1)
 	}
 	y := nn.Dense(x, w, nil, compute.DenseLayoutOutputsInput)
 	if len(own) > 1 {
 		y = gx.Add(y, gx.ExpandLeftToRank(own[1], y.Rank()))
 	}
 	return y
+}
+
+// patches cuts images [B, C, H, W], seen as [B, C, rows, p, cols, p], into
+// tokens [B, rows·cols, C·p·p] with their axes in the given order.
+func patches(x *gx.Node, p int, order ...int) *gx.Node {
+	d := x.Shape().Dimensions
+	rows, cols := d[2]/p, d[3]/p
+	x = gx.Reshape(x, d[0], d[1], rows, p, cols, p)
+	return gx.Reshape(gx.TransposeAllAxes(x, order...), d[0], rows*cols, d[1]*p*p)
 }
 
 func act(fn graph.Activation, x *gx.Node) *gx.Node {

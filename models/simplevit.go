@@ -1,0 +1,78 @@
+package models
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+)
+
+// SimpleViT is SimpleViT of vit-pytorch: norms around the patch projection,
+// fixed sine-cosine positions, packed queries, keys and values, the mean over
+// the tokens (Beyer, Zhai and Kolesnikov, arXiv:2205.01580). Input: pixel_values
+// [batch, channels, image, image].
+//
+// Its checkpoints are state dicts, so config.json takes the keys of [ViT] for
+// what Python is told: hidden_size for dim, num_hidden_layers for depth,
+// num_attention_heads for heads, head_dim for dim_head (absent means
+// hidden_size over heads, not 64), intermediate_size for mlp_dim, image_size,
+// patch_size, num_channels, and id2label for the number of classes. Always so,
+// whatever config.json says, are GELU and an epsilon of 1e-5.
+func SimpleViT() Architecture {
+	return Architecture{
+		Class:  "SimpleViT",
+		Graph:  simpleViT,
+		Inputs: images,
+		Layout: func(c Config) align.Layout { return align.Layout{Rows: c.Image / c.Patch, Cols: c.Image / c.Patch} },
+	}
+}
+
+func simpleViT(c Config) (*graph.Graph, error) {
+	const eps = 1e-5
+	if err := imageSizes(c); err != nil {
+		return nil, err
+	}
+	if c.Hidden%4 != 0 || c.Hidden < 8 {
+		return nil, fmt.Errorf("config.json: hidden_size is %d, want a multiple of 4 from 8 on for sine-cosine positions", c.Hidden)
+	}
+	if c.HeadDim < 0 || c.HeadDim > 1<<24 {
+		return nil, fmt.Errorf("config.json: head_dim is %d, want at least 1", c.HeadDim)
+	}
+	inner := c.Heads * c.HeadDim
+	if c.HeadDim == 0 {
+		inner = c.Hidden
+	}
+	var b graph.Builder
+	x := b.Norm("to_patch_embedding.1", b.Patches("to_patch_embedding.0", b.Input("pixel_values"), c.Channels, c.Patch), eps)
+	x = b.Norm("to_patch_embedding.3", b.Linear("to_patch_embedding.2", x, c.Hidden), eps)
+	x = b.Add("embeddings", x, b.Const("pos_embedding", sineCosine(c.Image/c.Patch, c.Hidden)))
+	for i := range c.Layers {
+		l := fmt.Sprintf("transformer.layers.%d.", i)
+		h := b.Norm(l+"0.norm", x, eps)
+		part := func(name string, k int) *graph.Node {
+			return b.Linear(l+name, h, inner, graph.NoBias, graph.Packed(l+"0.to_qkv", k, 3))
+		}
+		h = b.Attend(l+"0.attend", c.Heads, part("0.q", 0), part("0.k", 1), part("0.v", 2))
+		x = b.Add(l+"0", b.Linear(l+"0.to_out", h, c.Hidden, graph.NoBias), x)
+		h = b.Linear(l+"1.net.1", b.Norm(l+"1.net.0", x, eps), c.MLP)
+		x = b.Add(l+"1", b.Linear(l+"1.net.3", b.Act(l+"1.net.2", h, graph.GELU), c.Hidden), x)
+	}
+	x = b.Mean("to_latent", b.Norm("transformer.norm", x, eps))
+	return b.Output(b.Linear("linear_head", x, c.Classes()))
+}
+
+// sineCosine returns the positions of a grid of side × side patches, row by
+// row [side² × units]: sin and cos of x ω and of y ω, ω from 1 down to 1e-4.
+func sineCosine(side, units int) [][]float64 {
+	rows, n := make([][]float64, side*side), units/4
+	for i := range rows {
+		rows[i] = make([]float64, units)
+		for k := range n {
+			omega := math.Pow(1e4, -float64(k)/float64(n-1))
+			rows[i][k], rows[i][n+k] = math.Sincos(float64(i%side) * omega)
+			rows[i][2*n+k], rows[i][3*n+k] = math.Sincos(float64(i/side) * omega)
+		}
+	}
+	return rows
+}
