@@ -45,7 +45,11 @@ func writeDir(path, marker string, write func(dir string) error) error {
 		if err := os.Mkdir(name, 0o755); err != nil {
 			return nil, err
 		}
-		return os.Open(name)
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fs.ErrExist // a sweep took it, not yet locked, for stale: another name
+		}
+		return f, err
 	})
 	if err != nil {
 		return err
