@@ -59,6 +59,8 @@
 //     tensors.
 //   - [github.com/otfuse/otfuse/models/data]: the data sets to train, calibrate
 //     and evaluate on.
+//   - [github.com/otfuse/otfuse/models/text]: corpora, word pieces and masking for
+//     language models, on the tokenizer of go-huggingface.
 //   - [github.com/otfuse/otfuse/fuse]: transport of a model onto an anchor, the
 //     average, the report.
 //   - [github.com/otfuse/otfuse/models/mlx]: the reader of the graph that runs

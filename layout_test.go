@@ -30,11 +30,14 @@ var layers = map[string]struct {
 	"models":             {layers: []string{"ot", "graph", "align", "models/safetensors"}, libraries: []string{"gonum.org/v1/gonum"}},
 	"models/safetensors": {},
 	"models/data":        {},
-	"fuse":               {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{"gonum.org/v1/gonum"}},
-	"models/mlx":         {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
-	"internal":           {layers: []string{""}, libraries: []string{""}},
-	"examples":           {layers: []string{""}, libraries: []string{""}},
-	"benchmarks":         {layers: []string{""}, libraries: []string{""}},
+	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
+		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize", // its tokenizer brings its hub along
+		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys", "golang.org/x/text"}},
+	"fuse":       {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{"gonum.org/v1/gonum"}},
+	"models/mlx": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
+	"internal":   {layers: []string{""}, libraries: []string{""}},
+	"examples":   {layers: []string{""}, libraries: []string{""}},
+	"benchmarks": {layers: []string{""}, libraries: []string{""}},
 }
 
 // gomlx are the modules that only models/mlx and the programs import.
