@@ -29,6 +29,9 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 	}
 	started := time.Now()
 	report := &Report{}
+	if o.Matching != nil {
+		anchor = Canonical(anchor)
+	}
 	sum := scaled(anchor.Params, w[0])
 	for i, m := range others {
 		p, nodes, err := run(ctx, i, m, anchor, o)
@@ -43,13 +46,16 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 }
 
 // Transport returns the parameters of src in the basis of anchor, with the
-// shapes of the anchor.
+// shapes of the anchor; under Options.Matching in that of [Canonical] anchor.
 func Transport(ctx context.Context, src, anchor *models.Model, opt *Options) (models.Params, *Report, error) {
 	if err := correspond(src, anchor); err != nil {
 		return nil, nil, err
 	}
-	started := time.Now()
-	p, nodes, err := run(ctx, 0, src, anchor, opt.withDefaults())
+	o, started := opt.withDefaults(), time.Now()
+	if o.Matching != nil {
+		anchor = Canonical(anchor)
+	}
+	p, nodes, err := run(ctx, 0, src, anchor, o)
 	if err != nil {
 		return nil, nil, fmt.Errorf("fuse: %w", err)
 	}

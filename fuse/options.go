@@ -38,6 +38,7 @@ type Options struct {
 	QK          QK
 	Weights     []float64        // of the anchor, then of each other model; sum 1; nil means equal
 	Calibration Calibration      // for aligners and policies that need activations
+	Matching    *Matching        // by exact symmetries, instead of Aligner, Residual and QK; may be nil
 	Observe     func(NodeReport) // called after each node; may be nil
 }
 

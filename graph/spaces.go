@@ -4,10 +4,25 @@ package graph
 // of one is to relabel those of all.
 type Space struct {
 	Units  int
+	Group  Group   // what else may be done to its units
 	Heads  int     // heads that the units are divided into; 0 outside attention
 	Attend *Node   // the attention that divides them, nil outside attention
 	Nodes  []*Node // in order
 }
+
+// A Group is a group of changes of basis of a [Space] that leave what the
+// network computes as it is.
+type Group uint8
+
+// The groups.
+const (
+	Permute Group = iota // any permutation
+	Rotate               // any rotation that keeps (1, …, 1), once the norms are folded into their readers
+	Heads                // any permutation of heads, then any rotation within each
+)
+
+// String returns the lower-case name of the group.
+func (g Group) String() string { return [...]string{"permute", "rotate", "heads"}[g] }
 
 // Spaces returns the spaces of g whose basis is free, in order of their first
 // node, and for each node the index of its space, -1 where its basis is fixed.
@@ -60,7 +75,72 @@ func (g *Graph) Spaces() (spaces []Space, of []int) {
 			}
 		}
 	}
+	for k := range spaces {
+		spaces[k].Group = g.group(spaces[k])
+	}
 	return spaces, of
+}
+
+// group derives the group of a space. Elementwise functions allow permutations
+// alone, and so does a norm whose gain cannot be folded into what reads it.
+func (g *Graph) group(s Space) Group {
+	norms := 0
+	for _, n := range s.Nodes {
+		switch {
+		case n.Op == Act:
+			return Permute
+		case n.Op == Norm:
+			norms++
+			if _, ok := g.Readers(n); !ok {
+				return Permute
+			}
+		}
+	}
+	switch {
+	case s.Attend != nil && norms == 0:
+		return Heads
+	case s.Attend == nil && norms > 0 && g.throughNorms(s):
+		return Rotate
+	}
+	return Permute
+}
+
+// Readers returns the linear layers that read n, through carries, and whether
+// nothing else does and each has a bias: then gain and bias of a norm n can be
+// folded into them.
+func (g *Graph) Readers(n *Node) (readers []*Node, foldable bool) {
+	carried := map[*Node]bool{n: true}
+	foldable = true
+	for _, u := range g.Nodes[n.ID+1:] {
+		for i, a := range u.Args {
+			switch {
+			case !carried[a]:
+			case u.Op == Select || u.Op == Mean:
+				carried[u] = true
+			case u.Op == Linear && i == 0:
+				readers = append(readers, u)
+				foldable = foldable && len(u.Params) > 1
+			default:
+				foldable = false
+			}
+		}
+	}
+	return readers, foldable && len(readers) > 0
+}
+
+// throughNorms reports whether the layers outside a space see it through a
+// norm only, which takes the mean of the units away.
+func (g *Graph) throughNorms(s Space) bool {
+	raw := map[*Node]bool{}
+	for _, n := range s.Nodes {
+		raw[n] = n.Op != Norm && !((n.Op == Select || n.Op == Mean) && !raw[n.Args[0]])
+	}
+	for _, n := range g.Nodes {
+		if n.Op == Unembed && raw[n.Args[0]] || n.Op == Linear && raw[n.Args[0]] || n.Op == Output && raw[n.Args[0]] {
+			return false
+		}
+	}
+	return true
 }
 
 // union is a union-find over nodes.

@@ -1,0 +1,253 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// An update finds the best maps of spaces that belong together: one space, or
+// queries with keys, and values, of one attention, whose heads move as one.
+type update struct {
+	*matcher
+	spaces []int
+}
+
+// updates lists the updates of a round: spaces that may turn first, since they
+// touch every layer, then the others in order.
+func (m *matcher) updates() []update {
+	var streams, rest []update
+	heads := map[*graph.Node]int{}
+	for k, s := range m.spaces {
+		u := update{m, []int{k}}
+		if s.Group != graph.Heads {
+			if s.Group == graph.Rotate || len(s.Nodes) > 2 {
+				streams = append(streams, u)
+			} else {
+				rest = append(rest, u)
+			}
+			continue
+		}
+		if i, ok := heads[s.Attend]; ok {
+			rest[i].spaces = append(rest[i].spaces, k)
+			continue
+		}
+		heads[s.Attend] = len(rest)
+		rest = append(rest, u)
+	}
+	return append(streams, rest...)
+}
+
+// climb replaces the maps by the best ones, all other maps given.
+func (u update) climb(ctx context.Context) error {
+	gains := make([]*mat.Dense, len(u.spaces))
+	for i, k := range u.spaces {
+		gains[i] = u.gain(k)
+	}
+	maps, err := u.best(ctx, gains)
+	if err != nil {
+		return err
+	}
+	for i, k := range u.spaces {
+		u.objective += inner64(gains[i], maps[i])
+		if u.maps[k] != nil {
+			u.objective -= inner64(gains[i], u.maps[k])
+		}
+		u.maps[k] = maps[i]
+	}
+	return nil
+}
+
+// best returns the maps of the group that maximise Σ ⟨gain, map⟩.
+func (u update) best(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, error) {
+	k := u.spaces[0]
+	switch u.matcher.spaces[k].Group {
+	case graph.Rotate:
+		s, err := keepingOnes(gains[0])
+		return []*mat.Dense{s}, err
+	case graph.Heads:
+		return u.heads(ctx, gains)
+	}
+	s, err := assign(ctx, gains[0])
+	return []*mat.Dense{s}, err
+}
+
+// random replaces the maps by random ones of the group.
+func (u update) random(rng *rand.Rand) {
+	gains := make([]*mat.Dense, len(u.spaces))
+	for i, k := range u.spaces {
+		gains[i] = mat.NewDense(u.matcher.spaces[k].Units, u.wide[k], nil)
+		gains[i].Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, gains[i])
+	}
+	maps, err := u.best(context.Background(), gains)
+	if err != nil {
+		return // normal numbers have a best map
+	}
+	for i, k := range u.spaces {
+		u.maps[k] = maps[i]
+	}
+}
+
+// heads assigns heads by the nuclear norms of their blocks, summed over the
+// spaces, and turns each pair by the polar factor of its block. Where heads
+// differ in width, queries and keys take a factor for the 1/√d of the scores.
+func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, error) {
+	s, a := u.matcher.spaces[u.spaces[0]], u.anchor.Graph.Nodes[u.matcher.spaces[u.spaces[0]].Attend.ID]
+	score := mat.NewDense(s.Heads, a.Heads, nil)
+	polars := make([][]*mat.Dense, len(gains))
+	block := func(g *mat.Dense, i, j int) mat.Matrix {
+		n, m := g.Dims()
+		n, m = n/s.Heads, m/a.Heads
+		return g.Slice(i*n, (i+1)*n, j*m, (j+1)*m)
+	}
+	for x, g := range gains {
+		for i := range s.Heads {
+			for j := range a.Heads {
+				p, nuclear, err := polar(block(g, i, j))
+				if err != nil {
+					return nil, err
+				}
+				polars[x] = append(polars[x], p)
+				score.Set(i, j, score.At(i, j)+nuclear)
+			}
+		}
+	}
+	pairs, err := assign(ctx, score)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*mat.Dense, len(gains))
+	for x, g := range gains {
+		n, m := g.Dims()
+		factor := 1.0
+		if u.of[s.Attend.Args[0].ID] == u.spaces[x] {
+			factor = math.Pow(float64(m*s.Heads)/float64(n*a.Heads), 0.25)
+		}
+		out[x] = mat.NewDense(n, m, nil)
+		for i := range s.Heads {
+			for j := range a.Heads {
+				if pairs.At(i, j) > 0 {
+					block(out[x], i, j).(*mat.Dense).Scale(factor, polars[x][i*a.Heads+j])
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// errFactor reports a matrix without a singular value decomposition.
+var errFactor = errors.New("a singular value decomposition failed")
+
+// polar returns the partial isometry that maximises ⟨g, P⟩ [n × m], and the
+// maximum, the nuclear norm of g (Schönemann, 1966).
+func polar(g mat.Matrix) (p *mat.Dense, nuclear float64, err error) {
+	var svd mat.SVD
+	if !svd.Factorize(g, mat.SVDThin) {
+		return nil, 0, errFactor
+	}
+	var l, r, out mat.Dense
+	svd.UTo(&l)
+	svd.VTo(&r)
+	out.Mul(&l, r.T())
+	for _, v := range svd.Values(nil) {
+		nuclear += v
+	}
+	return &out, nuclear, nil
+}
+
+// keepingOnes returns the rotation that maximises ⟨g, O⟩ with O 1 = √(m/n) 1.
+func keepingOnes(g *mat.Dense) (*mat.Dense, error) {
+	n, m := g.Dims()
+	centred := mat.DenseCopyOf(g)
+	rows, cols, all := make([]float64, n), make([]float64, m), 0.0
+	for i := range n {
+		for j, v := range g.RawRowView(i) {
+			rows[i] += v / float64(m)
+			cols[j] += v / float64(n)
+			all += v / float64(n*m)
+		}
+	}
+	ones := mat.Norm(g, 2)
+	if ones == 0 {
+		ones = 1
+	}
+	ones /= math.Sqrt(float64(n * m)) // outweighs every direction but its own
+	centred.Apply(func(i, j int, v float64) float64 { return v - rows[i] - cols[j] + all + ones }, centred)
+	p, _, err := polar(centred)
+	return p, err
+}
+
+// assign returns the 0/1 matrix [n × m] that pairs rows with columns and
+// maximises ⟨g, S⟩; what is left over on the longer side is paired with nothing.
+func assign(ctx context.Context, g *mat.Dense) (*mat.Dense, error) {
+	n, m := g.Dims()
+	size := max(n, m)
+	cost := mat.NewDense(size, size, nil)
+	top := mat.Max(g)
+	for i := range n {
+		for j, v := range g.RawRowView(i) {
+			cost.Set(i, j, top-v)
+		}
+	}
+	plan, err := ot.EMD{}.Solve(ctx, ot.Problem{Cost: cost})
+	if err != nil {
+		return nil, err
+	}
+	out := mat.NewDense(n, m, nil)
+	mass := plan.Mass()
+	for i := range n {
+		for j := range m {
+			if mass.At(i, j) > 0 {
+				out.Set(i, j, 1)
+			}
+		}
+	}
+	return out, nil
+}
+
+func inner64(a, b *mat.Dense) float64 {
+	var s float64
+	n, _ := a.Dims()
+	for i := range n {
+		x, y := a.RawRowView(i), b.RawRowView(i)
+		for j := range x {
+			s += x[j] * y[j]
+		}
+	}
+	return s
+}
+
+// add adds c x yᵀ to g, for x [n × r] and y [m × r].
+func add(g *mat.Dense, x, y []float32, c float64) {
+	n, m := g.Dims()
+	out := make([]float32, n*m)
+	product(out, x, y, len(x)/n)
+	for i := range n {
+		row := g.RawRowView(i)
+		for j := range row {
+			row[j] += c * float64(out[i*m+j])
+		}
+	}
+}
+
+// first returns t with axis k first, the others flattened.
+func (t tensor) first(k int) []float32 {
+	n, post := t.shape[k], size(t.shape[k+1:])
+	if n*post == len(t.data) {
+		return t.data
+	}
+	pre := len(t.data) / (n * post)
+	out := make([]float32, len(t.data))
+	for p := range pre {
+		for i := range n {
+			copy(out[(i*pre+p)*post:], t.data[(p*n+i)*post:(p*n+i+1)*post])
+		}
+	}
+	return out
+}
