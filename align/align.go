@@ -14,6 +14,9 @@ type Site struct {
 	Name    string
 	In, Out int  // inputs and units of the source's layer; In is 0 for a table
 	Table   bool // learned rows, which stand for activations themselves
+	// Heads that the units are divided into, one after the other, in source and
+	// anchor; 0 where the layer feeds no attention.
+	Heads, AnchorHeads int
 
 	// Weights returns what the units are made of in both models, one row a unit
 	// [n × in], [m × in], inputs in the anchor's basis.
@@ -160,13 +163,9 @@ func (u Units) Needs() Needs { return u.Features.Needs() }
 
 // Align implements [Aligner].
 func (u Units) Align(ctx context.Context, sites ...Site) (Match, error) {
-	g, err := u.Features.Gram(sites...)
+	cost, err := u.cost(sites...)
 	if err != nil {
 		return Match{}, err
-	}
-	cost, err := u.Metric.Cost(g)
-	if err != nil {
-		return Match{}, fmt.Errorf("align: %s: %w", sites[0].Name, err)
 	}
 	p, err := u.Solver.Solve(ctx, ot.Problem{Cost: cost})
 	if err != nil {
@@ -176,6 +175,19 @@ func (u Units) Align(ctx context.Context, sites ...Site) (Match, error) {
 		return Match{}, err
 	}
 	return Match{Plan: p, Cost: p.Cost(cost)}, err
+}
+
+// cost returns the cost of carrying each unit onto each [n × m].
+func (u Units) cost(sites ...Site) (*mat.Dense, error) {
+	g, err := u.Features.Gram(sites...)
+	if err != nil {
+		return nil, err
+	}
+	cost, err := u.Metric.Cost(g)
+	if err != nil {
+		return nil, fmt.Errorf("align: %s: %w", sites[0].Name, err)
+	}
+	return cost, nil
 }
 
 // Widening aligns with Units where a layer is wider than its input, and with

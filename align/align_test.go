@@ -399,6 +399,83 @@ func TestUnits(t *testing.T) {
 	require.ErrorContains(t, err, "holey")
 }
 
+// headSite is a site of features x and y whose units divide into heads.
+func headSite(x, y *mat.Dense, heads int) align.Site {
+	return align.Site{Name: "query", Heads: heads, AnchorHeads: heads,
+		Weights: func() (*mat.Dense, *mat.Dense, error) { return x, y, nil }}
+}
+
+// TestHeads: the plan is the best of all that match whole heads, by trying them
+// out, where the best plan of single units crosses heads.
+func TestHeads(t *testing.T) {
+	units := align.Units{Features: align.Weights{}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}
+	orders, crossed := [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}, 0
+	for seed := range uint64(5) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		x, y := random(rng, 6, 4), random(rng, 6, 4)
+		c, err := ot.Euclidean{}.Cost(ot.Rows(x, y))
+		require.NoError(t, err)
+		best := math.Inf(1)
+		for _, order := range orders {
+			var sum float64
+			for g, h := range order {
+				i, j := 2*g, 2*h
+				sum += min(c.At(i, j)+c.At(i+1, j+1), c.At(i, j+1)+c.At(i+1, j)) / 6
+			}
+			best = min(best, sum)
+		}
+		site := headSite(x, y, 3)
+		got, err := align.Heads{Units: units}.Align(t.Context(), site)
+		require.NoError(t, err)
+		require.InDelta(t, best, got.Cost, 1e-12)
+		perm, ok := got.Plan.Permutation()
+		require.True(t, ok)
+		for j := 0; j < 6; j += 2 {
+			require.Equal(t, perm[j]/2, perm[j+1]/2, "head %d comes from two", j/2)
+		}
+		free, err := units.Align(t.Context(), site)
+		require.NoError(t, err)
+		if free.Cost < got.Cost-1e-9 {
+			crossed++
+		}
+		site.Heads, site.AnchorHeads = 0, 0
+		plain, err := align.Heads{Units: units}.Align(t.Context(), site)
+		require.NoError(t, err)
+		require.Equal(t, free, plain, "without heads it is Units")
+	}
+	require.Positive(t, crossed)
+}
+
+// TestHeadsOfOtherSizes: other widths are transported within heads, another
+// number of heads is an error that names both.
+func TestHeadsOfOtherSizes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 9))
+	h := align.Heads{Units: align.Units{Features: align.Weights{}, Metric: ot.Euclidean{}, Solver: ot.Sinkhorn{Reg: 0.5}}}
+	site := headSite(random(rng, 4, 5), random(rng, 6, 5), 2)
+	got, err := h.Align(t.Context(), site)
+	require.NoError(t, err)
+	push := got.Plan.Push()
+	for j := range 6 {
+		require.InDelta(t, 1, mat.Sum(push.ColView(j)), 1e-6)
+		first := push.At(0, j) + push.At(1, j)
+		require.InDelta(t, math.Round(first), first, 1e-12, "unit %d comes from two heads", j)
+	}
+	h.Solver = ot.Sinkhorn{Reg: 1e-3, MaxIter: 1}
+	got, err = h.Align(t.Context(), site)
+	var warning *ot.NotConverged
+	require.ErrorAs(t, err, &warning)
+	require.False(t, got.Plan.IsIdentity(), "it comes with the plan that was reached")
+	site.AnchorHeads = 3
+	_, err = h.Align(t.Context(), site)
+	var heads *align.HeadsError
+	require.ErrorAs(t, err, &heads)
+	require.Equal(t, align.HeadsError{Site: "query", Source: 2, Anchor: 3}, *heads)
+	require.ErrorContains(t, err, "query: 2 heads")
+	site.Heads = 3
+	_, err = h.Align(t.Context(), site)
+	require.ErrorContains(t, err, "do not divide")
+}
+
 // TestWidening: the first solver where a layer has more units than inputs, the
 // exact one elsewhere and for tables.
 func TestWidening(t *testing.T) {

@@ -151,6 +151,28 @@ func TestRecovery(t *testing.T) {
 
 func qkName(qk fuse.QK) string { return [...]string{"separate", "shared", "joint"}[qk] }
 
+// TestRecoveryOfHeads: heads first, then units, finds the relabelling too.
+func TestRecoveryOfHeads(t *testing.T) {
+	for _, net := range netest.Nets() {
+		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
+			m := model(t, net, 6)
+			opt := &fuse.Options{Aligner: align.Heads{Units: exactly().(align.Units)}, QK: qk}
+			got, _, err := fuse.Transport(t.Context(), permuted(t, m, 7), m, opt)
+			require.NoError(t, err)
+			for name, want := range m.Params {
+				require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, "%s: %s", net.Arch.Class, name)
+			}
+		}
+	}
+	heads := netest.ViT()
+	heads.Config.Heads = 4
+	_, _, err := fuse.Transport(t.Context(), model(t, heads, 1), model(t, netest.ViT(), 2),
+		&fuse.Options{Aligner: align.Heads{Units: exactly().(align.Units)}})
+	var mismatch *align.HeadsError
+	require.ErrorAs(t, err, &mismatch)
+	require.Equal(t, []int{4, 2}, []int{mismatch.Source, mismatch.Anchor})
+}
+
 // TestRecoveryOnActivations is the same with features from data.
 func TestRecoveryOnActivations(t *testing.T) {
 	for _, net := range netest.Nets() {

@@ -211,7 +211,8 @@ func (t *transport) solve(group []*graph.Node) (cost float64, warning *ot.NotCon
 // site describes nodes, their units stacked, to the aligner.
 func (t *transport) site(group ...*graph.Node) align.Site {
 	n := group[0]
-	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.stats[n.ID].moments}
+	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.stats[n.ID].moments,
+		Heads: len(group) * heads(t.src.Graph, n.ID), AnchorHeads: len(group) * heads(t.anchor.Graph, n.ID)}
 	if n.Op == graph.Linear {
 		s.In = size(n.Params[0].Shape) / n.Units
 	}
@@ -237,6 +238,16 @@ func (t *transport) site(group ...*graph.Node) align.Site {
 		return &x, &y, nil
 	}
 	return s
+}
+
+// heads returns the heads of the attention that reads a node, 0 if none does.
+func heads(g *graph.Graph, id int) int {
+	for _, n := range g.Nodes {
+		if n.Op == graph.Attend && slices.Contains(n.Args[:3], g.Nodes[id]) {
+			return n.Heads
+		}
+	}
+	return 0
 }
 
 // hat returns the parameters of n in the source with their In axes carried.

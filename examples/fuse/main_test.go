@@ -166,6 +166,8 @@ func TestBadInput(t *testing.T) {
 		"axis 0 of tensor \"classifier.weight\"":    {"-out", out, a, parent(t, 2, labels)},
 		"not a directory":                           {"-out", filepath.Join(blocked, "x"), a, b},
 		"allowed are flow, vanilla":                 with(`{"method":"magic"}`),
+		"allowed are units, heads":                  with(`{"aligner":"bogus"}`),
+		"aligner heads is":                          with(`{"aligner":"heads","solver":"widening"}`),
 		"allowed are emd, sinkhorn, widening":       with(`{"solver":"magic"}`),
 		"known keys are method":                     with(`{"solvr":"emd"}`),
 		"allowed are center, standardize":           with(`{"prep":["magic"]}`),

@@ -30,6 +30,7 @@ type options struct {
 	epochs   float64
 	lr       float64
 	samples  int
+	aligner  string
 	solver   string
 	reg      float64
 	residual string
@@ -67,6 +68,7 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 1e-3, "peak learning `rate` of training and finetuning")
 	f.IntVar(&o.samples, "samples", 200, "calibration `images`, from the training set")
+	f.StringVar(&o.aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
 	f.StringVar(&o.solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
 	f.Float64Var(&o.reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
 	f.StringVar(&o.residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")

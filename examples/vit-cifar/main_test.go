@@ -135,7 +135,7 @@ func TestResume(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-bogus"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
+		{"-bogus"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
 		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-out", ""}, {"stray"}, {"-seed", "x"},
 	} {
 		_, err := parse(args)

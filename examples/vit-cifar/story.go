@@ -21,7 +21,7 @@ const (
 
 // flow is the recipe of a transport fusion with the flags applied.
 func (o options) flow(features, solver string) checkedRecipe {
-	r := recipe.Recipe{Method: "flow", Features: features, Solver: solver, Reg: o.reg, Residual: o.residual, Tokens: o.tokens, Samples: o.samples}
+	r := recipe.Recipe{Method: "flow", Features: features, Aligner: o.aligner, Solver: solver, Reg: o.reg, Residual: o.residual, Tokens: o.tokens, Samples: o.samples}
 	r, err := r.Resolve(recipe.Calibrated)
 	return checkedRecipe{r, err}
 }

@@ -29,6 +29,7 @@ type Recipe struct {
 	Narrow   *bool     `json:"narrow,omitempty"`   // nodes read at the selected token only use that token
 	Metric   string    `json:"metric,omitempty"`   // euclidean | sqeuclidean | cosine
 	Scale    string    `json:"scale,omitempty"`    // max | mean | median | log | none
+	Aligner  string    `json:"aligner,omitempty"`  // units | heads
 	Solver   string    `json:"solver,omitempty"`   // emd | sinkhorn | widening
 	Reg      float64   `json:"reg,omitempty"`      // of Sinkhorn, in units of the scaled cost
 	Residual string    `json:"residual,omitempty"` // main | skip | identity | average | weighted-scalar | weighted-matrix
@@ -54,7 +55,7 @@ func Parse(text []byte) (Recipe, error) {
 }
 
 func keys() []string {
-	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "solver",
+	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "aligner", "solver",
 		"reg", "residual", "qk", "weights"}
 }
 
@@ -87,6 +88,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	}
 	def(&r.Metric, "euclidean")
 	def(&r.Scale, "max")
+	def(&r.Aligner, "units")
 	def(&r.Solver, "sinkhorn")
 	if r.Reg == 0 {
 		r.Reg = 0.08
@@ -196,6 +198,15 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},
 		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}); err != nil {
 		return nil, err
+	}
+	if err := one("aligner", r.Aligner, "units", "heads"); err != nil {
+		return nil, err
+	}
+	if r.Aligner == "heads" {
+		if o.Aligner, err = choose[align.Aligner]("solver of aligner heads", r.Solver, []string{"emd", "sinkhorn"},
+			align.Heads{Units: exact}, align.Heads{Units: units}); err != nil {
+			return nil, err
+		}
 	}
 	if o.Residual, err = choose[graph.Policy]("residual", r.Residual,
 		[]string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
