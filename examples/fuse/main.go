@@ -83,7 +83,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if j.eval != nil || j.calib != nil && j.recipe.Method == "flow" {
+	if j.eval != nil || j.calib != nil && j.recipe.Method != "vanilla" {
 		backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
 		if err != nil {
 			return err

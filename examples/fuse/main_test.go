@@ -165,7 +165,7 @@ func TestBadInput(t *testing.T) {
 		"depth differs":                             {"-out", out, a, parent(t, 2, deep)},
 		"axis 0 of tensor \"classifier.weight\"":    {"-out", out, a, parent(t, 2, labels)},
 		"not a directory":                           {"-out", filepath.Join(blocked, "x"), a, b},
-		"allowed are flow, vanilla":                 with(`{"method":"magic"}`),
+		"allowed are flow, vanilla, match":          with(`{"method":"magic"}`),
 		"allowed are units, heads":                  with(`{"aligner":"bogus"}`),
 		"aligner heads is":                          with(`{"aligner":"heads","solver":"widening"}`),
 		"allowed are emd, sinkhorn, widening":       with(`{"solver":"magic"}`),

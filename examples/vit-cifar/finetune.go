@@ -18,56 +18,67 @@ type point struct{ X, Y float64 }
 // linePoints is the number of points along the line between two models.
 const linePoints = 11
 
-// line walks from the anchor to the first other model, as it is and
-// transported, and scores the models on the way.
+// A way is a straight line between two models.
+type way struct {
+	label    string
+	from, to *models.Model
+}
+
+// ways lists the lines from the anchor to the first other model: as it is, and
+// as each method transports it.
+func (s *story) ways() ([]way, error) {
+	anchor, other := s.parents[0], s.parents[1]
+	var out []way
+	if equal(anchor, other) {
+		out = append(out, way{"as it is", anchor, other})
+	}
+	for _, f := range s.best() {
+		o, err := s.fuseOptions(f.recipe)
+		if err != nil {
+			return nil, err
+		}
+		p, _, err := fuse.Transport(s.ctx, other, anchor, o)
+		if err != nil {
+			return nil, err
+		}
+		from := anchor
+		if o.Matching != nil {
+			from = fuse.Canonical(anchor)
+		}
+		out = append(out, way{f.label, from, anchor.With(p)})
+	}
+	return out, nil
+}
+
+// equal reports whether two models have the same widths.
+func equal(a, b *models.Model) bool {
+	return a.Config.Hidden == b.Config.Hidden && a.Config.MLP == b.Config.MLP
+}
+
+// line scores the models on the way from the anchor to the first other model.
 func (s *story) line() error {
-	anchor := s.parents[0]
-	r := s.flow("activations", s.mainSolver())
-	if r.err != nil {
-		return r.err
-	}
-	o, err := s.fuseOptions(r.Recipe)
+	ways, err := s.ways()
 	if err != nil {
 		return err
 	}
-	aligned, _, err := fuse.Transport(s.ctx, s.parents[1], anchor, o)
-	if err != nil {
-		return err
-	}
-	ends := map[string]models.Params{lineAligned: aligned}
-	if s.parents[1].Config.Hidden == anchor.Config.Hidden && s.parents[1].Config.MLP == anchor.Config.MLP {
-		ends[linePlain] = s.parents[1].Params
-	}
-	bar := cli.NewProgress("line between the models", len(ends)*linePoints, 0)
-	for name, end := range ends {
+	bar := cli.NewProgress("line between the models", len(ways)*linePoints, 0)
+	for _, w := range ways {
 		for k := range linePoints {
 			x := float64(k) / (linePoints - 1)
-			p, err := fuse.Average([]models.Params{anchor.Params, end}, []float64{1 - x, x})
+			p, err := fuse.Average([]models.Params{w.from.Params, w.to.Params}, []float64{1 - x, x})
 			if err != nil {
 				return err
 			}
-			score, err := s.runner.Evaluate(s.ctx, s.quick, scoreBatch, anchor.With(p))
+			score, err := s.runner.Evaluate(s.ctx, s.quick, scoreBatch, w.from.With(p))
 			if err != nil {
 				return err
 			}
-			s.curves[name] = append(s.curves[name], point{x, 100 * score.Accuracy})
-			bar.Step(name)
+			s.curves[w.label] = append(s.curves[w.label], point{x, 100 * score.Accuracy})
+			bar.Step(w.label)
 		}
 	}
 	bar.Done()
 	return nil
-}
-
-const (
-	lineAligned = "to the transported model"
-	linePlain   = "to the model as it is"
-)
-
-func (s *story) mainSolver() string {
-	if s.solver == "both" {
-		return "sinkhorn"
-	}
-	return s.solver
 }
 
 // finetune trains the fused models and the parents on equal budgets, the same
@@ -75,24 +86,13 @@ func (s *story) mainSolver() string {
 func (s *story) finetune(backend compute.Backend) error {
 	feed := s.images.feeder(1_000_003 + s.seed)
 	steps := max(int(s.epochs*float64(feed.PerEpoch())), 1)
-	type start struct {
-		row   cli.Row
-		model *models.Model
-	}
-	starts := []start{
-		{cli.Row{Method: "flow", Label: s.mainLabel() + ", finetuned", Options: s.flow("activations", s.mainSolver()).Recipe}, s.fused[s.mainLabel()]},
-		{cli.Row{Method: "vanilla", Label: vanillaLabel + ", finetuned"}, s.fused[vanillaLabel]}}
-	for k, m := range s.parents {
-		if m.Config.Hidden == s.parents[0].Config.Hidden && m.Config.MLP == s.parents[0].Config.MLP {
-			starts = append(starts, start{cli.Row{Method: "parent", Label: parentLabel(k) + ", finetuned"}, m})
-		}
-	}
+	starts := s.starts()
 	t, err := mlx.NewTrainer(backend, s.parents[0], mlx.Recipe{Steps: steps, LR: s.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	for i, st := range starts {
+	for _, st := range starts {
 		started := time.Now()
 		if err := t.Reset(st.model); err != nil {
 			return err
@@ -110,13 +110,40 @@ func (s *story) finetune(backend compute.Backend) error {
 		if err := s.add(st.row, m); err != nil {
 			return err
 		}
-		if i == 0 {
+		if st.row.Label == s.main().label+tuned {
 			if err := m.Save(filepath.Join(s.out, "finetuned")); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// A start is a model to finetune and the row that it makes.
+type start struct {
+	row   cli.Row
+	model *models.Model
+}
+
+// tuned ends the labels of finetuned rows.
+const tuned = ", finetuned"
+
+// starts lists what is finetuned: the best fusion of each method, vanilla
+// fusion and the parents of the anchor's widths.
+func (s *story) starts() []start {
+	var out []start
+	for _, f := range s.best() {
+		out = append(out, start{cli.Row{Method: f.recipe.Method, Label: f.label + tuned, Options: f.recipe}, s.fused[f.label]})
+	}
+	if m := s.fused[vanillaLabel]; m != nil {
+		out = append(out, start{cli.Row{Method: "vanilla", Label: vanillaLabel + tuned}, m})
+	}
+	for k, m := range s.parents {
+		if equal(m, s.parents[0]) {
+			out = append(out, start{cli.Row{Method: "parent", Label: parentLabel(k) + tuned}, m})
+		}
+	}
+	return out
 }
 
 // watch adds a point to a finetuning curve.

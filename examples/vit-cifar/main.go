@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
@@ -30,6 +31,7 @@ type options struct {
 	epochs   float64
 	lr       float64
 	samples  int
+	method   string
 	aligner  string
 	solver   string
 	reg      float64
@@ -68,11 +70,12 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 1e-3, "peak learning `rate` of training and finetuning")
 	f.IntVar(&o.samples, "samples", 200, "calibration `images`, from the training set")
+	f.StringVar(&o.method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries) or all, side by side")
 	f.StringVar(&o.aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
 	f.StringVar(&o.solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
 	f.Float64Var(&o.reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
 	f.StringVar(&o.residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
-	f.StringVar(&o.tokens, "tokens", "window:6", "`tokens` that are aligned on: all, cls, window:K or mean")
+	f.StringVar(&o.tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
@@ -113,10 +116,11 @@ func (o *options) check() error {
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
 	}
-	if o.solver != "both" {
-		return o.flow("activations", o.solver).check()
+	if !slices.Contains([]string{"all", "flow", "match"}, o.method) {
+		return fmt.Errorf("vit-cifar: -method is %q, allowed are all, flow, match", o.method)
 	}
-	return o.flow("activations", "sinkhorn").check()
+	_, err := o.fusions()
+	return err
 }
 
 // dirs returns the directories of -parents.

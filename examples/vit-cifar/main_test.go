@@ -76,7 +76,7 @@ func TestStory(t *testing.T) {
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0",
-		"flow 2", "vanilla 2", "parent 2", "parent 2"}, rows)
+		"match 0", "match 0", "flow 2", "match 2", "vanilla 2", "parent 2", "parent 2"}, rows)
 	require.NotEmpty(t, report.Nodes)
 	require.NotEmpty(t, report.Backend)
 	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
@@ -135,7 +135,7 @@ func TestResume(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-bogus"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
+		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
 		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-out", ""}, {"stray"}, {"-seed", "x"},
 	} {
 		_, err := parse(args)

@@ -29,17 +29,17 @@ func (s *story) publish() error {
 		path = filepath.Join(s.out, "report.json")
 	}
 	errs := []error{s.report.Write(path)}
-	line, tuned := map[string][]point{}, map[string][]point{}
+	line, tuning := map[string][]point{}, map[string][]point{}
 	for name, c := range s.curves {
-		if strings.HasSuffix(name, "finetuned") {
-			tuned[name] = c
+		if strings.HasSuffix(name, tuned) {
+			tuning[name] = c
 		} else {
 			line[name] = c
 		}
 	}
 	errs = append(errs,
-		curves(filepath.Join(s.out, "line.png"), "From the anchor to the other model", "share of the other model", line),
-		curves(filepath.Join(s.out, "finetuning.png"), "Finetuning on equal budgets", "updates", tuned),
+		curves(filepath.Join(s.out, "line.png"), "From the anchor to the other model", "share of the other model, moved by", line),
+		curves(filepath.Join(s.out, "finetuning.png"), "Finetuning on equal budgets", "updates", tuning),
 		s.heatmap(filepath.Join(s.out, "map.png")))
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -74,7 +74,10 @@ func curves(path, title, x string, cs map[string][]point) error {
 
 // heatmap draws the map of the values of a middle layer.
 func (s *story) heatmap(path string) error {
-	rep := s.reports[s.mainLabel()]
+	if len(s.fusions) == 0 {
+		return nil
+	}
+	rep := s.reports[s.best()[0].label]
 	if rep == nil {
 		return nil
 	}
@@ -88,7 +91,7 @@ func (s *story) heatmap(path string) error {
 		p.Title.Text = "Transport map of " + name
 		p.X.Label.Text, p.Y.Label.Text = "unit of the anchor", "unit of the other model"
 		colors := moreland.SmoothBlueRed()
-		colors.SetMin(0)
+		colors.SetMin(min(0, mat.Min(m)))
 		colors.SetMax(mat.Max(m))
 		p.Add(plotter.NewHeatMap(grid{m}, colors.Palette(64)))
 		return draw(p, path, 6*vg.Inch, 6*vg.Inch)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -19,20 +20,55 @@ const (
 	quickTest  = 2000 // test images for the points of a plot
 )
 
-// flow is the recipe of a transport fusion with the flags applied.
-func (o options) flow(features, solver string) checkedRecipe {
-	r := recipe.Recipe{Method: "flow", Features: features, Aligner: o.aligner, Solver: solver, Reg: o.reg, Residual: o.residual, Tokens: o.tokens, Samples: o.samples}
-	r, err := r.Resolve(recipe.Calibrated)
-	return checkedRecipe{r, err}
+// A fusion is a recipe that the story tries.
+type fusion struct {
+	label  string
+	recipe recipe.Recipe
 }
 
-// checkedRecipe is a recipe and what is wrong with it.
-type checkedRecipe struct {
-	recipe.Recipe
-	err error
+// fusions lists what is tried: every method with every solver that was asked
+// for, on activations and on weights.
+func (o options) fusions() ([]fusion, error) {
+	methods, solvers := []string{o.method}, []string{o.solver}
+	if o.method == "all" {
+		methods = []string{"flow", "match"}
+	}
+	if o.solver == "both" {
+		solvers = []string{"sinkhorn", "emd"}
+	}
+	var out []fusion
+	for _, method := range methods {
+		for _, features := range []string{"activations", "weights"} {
+			for _, solver := range solvers {
+				f := fusion{fmt.Sprintf("matching, %s", features), recipe.Recipe{Method: method, Features: features, Samples: o.samples, Tokens: o.tokens}}
+				if method != "match" {
+					f.label = fmt.Sprintf("transport fusion, %s, %s", features, solver)
+					f.recipe.Aligner, f.recipe.Solver, f.recipe.Reg, f.recipe.Residual = o.aligner, solver, o.reg, o.residual
+				}
+				var err error
+				if f.recipe, err = f.recipe.Resolve(recipe.Calibrated); err != nil {
+					return nil, err
+				}
+				if !slices.ContainsFunc(out, func(g fusion) bool { return g.label == f.label }) {
+					out = append(out, f)
+				}
+			}
+		}
+	}
+	return out, nil
 }
 
-func (c checkedRecipe) check() error { return c.err }
+// best returns, of each method, the fusion that is finetuned and drawn: the
+// first, which is on activations. The last of them is saved.
+func (s *story) best() []fusion {
+	var out []fusion
+	for _, f := range s.fusions {
+		if len(out) == 0 || out[len(out)-1].recipe.Method != f.recipe.Method {
+			out = append(out, f)
+		}
+	}
+	return out
+}
 
 // story is the main job: its parts and what was found so far.
 type story struct {
@@ -40,6 +76,7 @@ type story struct {
 	ctx     context.Context
 	images  images
 	parents []*models.Model // anchor first
+	fusions []fusion
 	runner  *mlx.Runner
 	calib   models.Batch
 	test    models.Batch
@@ -60,6 +97,9 @@ func tell(ctx context.Context, o options) error {
 		return err
 	}
 	s := &story{options: o, ctx: ctx, images: img, reports: map[string]*fuse.Report{}, fused: map[string]*models.Model{}, curves: map[string][]point{}}
+	if s.fusions, err = o.fusions(); err != nil {
+		return err
+	}
 	if s.parents, err = openParents(o, img.name); err != nil {
 		return err
 	}
@@ -142,6 +182,11 @@ func parentLabel(k int) string {
 const vanillaLabel = "vanilla fusion"
 
 func (s *story) vanilla() error {
+	for _, m := range s.parents {
+		if !equal(m, s.parents[0]) {
+			return nil // there is no mean of unequal widths
+		}
+	}
 	started := time.Now()
 	var all []models.Params
 	for _, m := range s.parents {
@@ -156,43 +201,23 @@ func (s *story) vanilla() error {
 	return s.add(row, s.fused[vanillaLabel])
 }
 
-// transports fuses with every solver that was asked for, on activations and on
-// weights.
+// transports makes every fusion and saves the best.
 func (s *story) transports() error {
-	solvers := []string{s.solver}
-	if s.solver == "both" {
-		solvers = []string{"sinkhorn", "emd"}
-	}
-	for _, features := range []string{"activations", "weights"} {
-		for _, solver := range solvers {
-			r := s.flow(features, solver)
-			if r.err != nil {
-				return r.err
-			}
-			if err := s.transport(r.Recipe); err != nil {
-				return err
-			}
+	for _, f := range s.fusions {
+		if err := s.transport(f); err != nil {
+			return err
 		}
 	}
-	main := s.mainLabel()
+	main := s.main().label
 	s.report.AddNodes(s.reports[main])
 	return s.fused[main].Save(filepath.Join(s.out, "fused"))
 }
 
-// mainLabel is the row that is finetuned and saved: transport on activations.
-func (s *story) mainLabel() string {
-	if s.solver == "both" {
-		return flowLabel("activations", "sinkhorn")
-	}
-	return flowLabel("activations", s.solver)
-}
+// main is the fusion that is saved.
+func (s *story) main() fusion { return s.best()[len(s.best())-1] }
 
-func flowLabel(features, solver string) string {
-	return fmt.Sprintf("transport fusion, %s, %s", features, solver)
-}
-
-func (s *story) transport(r recipe.Recipe) error {
-	o, err := s.fuseOptions(r)
+func (s *story) transport(f fusion) error {
+	o, err := s.fuseOptions(f.recipe)
 	if err != nil {
 		return err
 	}
@@ -201,9 +226,8 @@ func (s *story) transport(r recipe.Recipe) error {
 	if err != nil {
 		return err
 	}
-	label := flowLabel(r.Features, r.Solver)
-	s.reports[label], s.fused[label] = rep, m
-	return s.add(cli.Row{Method: "flow", Label: label, Options: r, Seconds: time.Since(started).Seconds()}, m)
+	s.reports[f.label], s.fused[f.label] = rep, m
+	return s.add(cli.Row{Method: f.recipe.Method, Label: f.label, Options: f.recipe, Seconds: time.Since(started).Seconds()}, m)
 }
 
 func (s *story) fuseOptions(r recipe.Recipe) (*fuse.Options, error) {

@@ -22,7 +22,7 @@ type Report struct {
 
 // A Row is one model: how it was made and how well it does.
 type Row struct {
-	Method    string   `json:"method"` // parent | ensemble | vanilla | flow
+	Method    string   `json:"method"` // parent | ensemble | vanilla | flow | match
 	Label     string   `json:"label,omitempty"`
 	Options   any      `json:"options"`
 	Finetuned int      `json:"finetuned_steps"`

@@ -20,7 +20,7 @@ import (
 // Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`             // flow | vanilla
+	Method   string    `json:"method"`             // flow | vanilla | match
 	Features string    `json:"features,omitempty"` // activations | weights
 	Prep     []string  `json:"prep"`               // center, standardize, unit-norm, pca:K
 	Samples  int       `json:"samples,omitempty"`  // the first K of the calibration data
@@ -34,6 +34,8 @@ type Recipe struct {
 	Reg      float64   `json:"reg,omitempty"`      // of Sinkhorn, in units of the scaled cost
 	Residual string    `json:"residual,omitempty"` // main | skip | identity | average | weighted-scalar | weighted-matrix
 	QK       string    `json:"qk,omitempty"`       // separate | shared | joint
+	Mix      *float64  `json:"mix,omitempty"`      // match: share of activations beside weights, 0 to 1
+	Rounds   int       `json:"rounds,omitempty"`   // match: most rounds over the spaces
 	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
 }
 
@@ -56,11 +58,12 @@ func Parse(text []byte) (Recipe, error) {
 
 func keys() []string {
 	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "aligner", "solver",
-		"reg", "residual", "qk", "weights"}
+		"reg", "residual", "qk", "mix", "rounds", "weights"}
 }
 
 // Resolve fills in what is absent: the paper's recipe on activations where
-// there is calibration data, on weights where there is none.
+// there is calibration data, on weights where there is none. Matching takes all
+// tokens and mixes a share of activations into the weights.
 func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	def := func(s *string, v string) {
 		if *s == "" {
@@ -81,6 +84,9 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	if r.Samples == 0 {
 		r.Samples = 200
 	}
+	if r.Method == "match" {
+		def(&r.Tokens, "all")
+	}
 	def(&r.Tokens, "window:6")
 	if r.Narrow == nil {
 		yes := true
@@ -98,6 +104,16 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	}
 	def(&r.Residual, "average")
 	def(&r.QK, "separate")
+	if r.Mix == nil {
+		mix := 0.0
+		if r.Features == "activations" {
+			mix = 0.3
+		}
+		r.Mix = &mix
+	}
+	if r.Rounds == 0 {
+		r.Rounds = 20
+	}
 	return r, r.check()
 }
 
@@ -112,7 +128,7 @@ const (
 
 // check reports the first value that is not allowed, with those that are.
 func (r Recipe) check() error {
-	if err := one("method", r.Method, "flow", "vanilla"); err != nil {
+	if err := one("method", r.Method, "flow", "vanilla", "match"); err != nil {
 		return err
 	}
 	if r.Samples < 0 {
@@ -120,6 +136,12 @@ func (r Recipe) check() error {
 	}
 	if !(r.Reg > 0) {
 		return fmt.Errorf("recipe: reg is %g, want more than 0", r.Reg)
+	}
+	if !(*r.Mix >= 0 && *r.Mix <= 1) {
+		return fmt.Errorf("recipe: mix is %g, want 0 to 1", *r.Mix)
+	}
+	if r.Rounds < 0 {
+		return fmt.Errorf("recipe: rounds is %d, want at least 1", r.Rounds)
 	}
 	_, err := r.Options()
 	if err == nil {
@@ -195,6 +217,9 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	exact := units
 	exact.Solver = ot.EMD{}
 	o := &fuse.Options{Weights: r.Weights}
+	if r.Method == "match" {
+		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds}
+	}
 	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},
 		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}); err != nil {
 		return nil, err
