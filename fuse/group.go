@@ -3,8 +3,10 @@ package fuse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -19,7 +21,7 @@ type update struct {
 	spaces []int
 }
 
-// updates lists the updates of a round: spaces that may turn first, since they
+// updates lists the updates of a round: residual streams first, since they
 // touch every layer, then the others in order.
 func (m *matcher) updates() []update {
 	var streams, rest []update
@@ -27,7 +29,7 @@ func (m *matcher) updates() []update {
 	for k, s := range m.spaces {
 		u := update{m, []int{k}}
 		if s.Group != graph.Heads {
-			if s.Group == graph.Rotate || len(s.Nodes) > 2 {
+			if slices.ContainsFunc(s.Nodes, func(n *graph.Node) bool { return n.Op == graph.Add }) {
 				streams = append(streams, u)
 			} else {
 				rest = append(rest, u)
@@ -181,6 +183,26 @@ func keepingOnes(g *mat.Dense) (*mat.Dense, error) {
 	centred.Apply(func(i, j int, v float64) float64 { return v - rows[i] - cols[j] + all + ones }, centred)
 	p, _, err := polar(centred)
 	return p, err
+}
+
+// nearest returns the rotation of a space, of Rotate or within each of its
+// heads, that is nearest to turn [n × n].
+func nearest(s graph.Space, turn *mat.Dense) (*mat.Dense, error) {
+	if n, m := turn.Dims(); n != s.Units || m != s.Units {
+		return nil, fmt.Errorf("a rotation of %s is %d × %d, want %d × %d", s.Nodes[0].Name, n, m, s.Units, s.Units)
+	}
+	if s.Group == graph.Rotate {
+		return keepingOnes(turn)
+	}
+	out, d := mat.NewDense(s.Units, s.Units, nil), s.Units/s.Heads
+	for h := range s.Heads {
+		p, _, err := polar(turn.Slice(h*d, (h+1)*d, h*d, (h+1)*d))
+		if err != nil {
+			return nil, err
+		}
+		out.Slice(h*d, (h+1)*d, h*d, (h+1)*d).(*mat.Dense).Copy(p)
+	}
+	return out, nil
 }
 
 // assign returns the 0/1 matrix [n × m] that pairs rows with columns and

@@ -40,14 +40,14 @@ type Matching struct {
 // A Learner refines rotations by what the models between anchor and source
 // lose. models/mlx has one.
 type Learner interface {
-	// Learn returns a rotation [units × units] for each of the spaces, of Rotate
-	// or Heads, that turns src further. Both models have the anchor's shapes and
-	// are in canonical form.
+	// Learn returns a matrix [units × units] for each of the spaces, of Rotate
+	// or Heads, by whose nearest rotation src is turned further. Both models have
+	// the anchor's shapes and are in canonical form.
 	Learn(ctx context.Context, src, anchor *models.Model, spaces []graph.Space) ([]*mat.Dense, error)
 }
 
 // still is the gain of a round, relative to the objective, that is none.
-const still = 1e-5
+const still = 1e-4
 
 // matcher holds the maps of one source.
 type matcher struct {
@@ -66,6 +66,9 @@ type matcher struct {
 func match(ctx context.Context, source int, src, anchor *models.Model, o Options) (models.Params, []NodeReport, error) {
 	started := time.Now()
 	m := newMatcher(*o.Matching, Canonical(src), anchor)
+	if err := m.fits(); err != nil {
+		return nil, nil, err
+	}
 	if err := m.collect(ctx, o.Calibration); err != nil {
 		return nil, nil, err
 	}
@@ -112,6 +115,22 @@ func newMatcher(how Matching, src, anchor *models.Model) *matcher {
 		}
 	}
 	return m
+}
+
+// fits checks that widths differ in spaces only: what has a fixed basis, such as
+// a residual stream under fixed positions, has no map into another width.
+func (m *matcher) fits() error {
+	for i, n := range m.src.Graph.Nodes {
+		for x, p := range n.Params {
+			to := m.anchor.Graph.Nodes[i].Params[x].Shape
+			for k, axis := range p.Axes {
+				if m.space(n, axis) < 0 && p.Shape[k] != to[k] {
+					return &MismatchError{fmt.Sprintf("axis %d of tensor %q, whose basis is fixed,", k, p.Name), fmt.Sprint(p.Shape), fmt.Sprint(to)}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func square(v []float32) float64 {
@@ -195,11 +214,8 @@ func (m *matcher) axis(n *graph.Node, p graph.Param, k int) int {
 
 // space returns the space that an axis of a parameter of n lies in, or -1.
 func (m *matcher) space(n *graph.Node, axis graph.Axis) int {
-	switch {
-	case axis == graph.Out:
-		return m.of[n.ID]
-	case axis == graph.In && n.Source() != nil:
-		return m.of[n.Source().ID]
+	if at := n.Along(axis); at != nil {
+		return m.of[at.ID]
 	}
 	return -1
 }
@@ -256,9 +272,13 @@ func (m *matcher) learn(ctx context.Context) error {
 		return fmt.Errorf("the learner returned %d rotations for %d spaces", len(turns), len(which))
 	}
 	for i, k := range which {
-		var s mat.Dense
-		s.Mul(m.maps[k], turns[i])
-		m.maps[k] = &s
+		turn, err := nearest(spaces[i], turns[i])
+		if err != nil {
+			return err
+		}
+		s := &mat.Dense{}
+		s.Mul(m.maps[k], turn)
+		m.maps[k] = s
 	}
 	return nil
 }

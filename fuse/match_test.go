@@ -8,7 +8,9 @@ import (
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
 )
 
 // turned is how far logits may move by weights that were rotated in float32.
@@ -40,4 +42,73 @@ func TestMatchIsExact(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMatchRecovers: matching with a relabelled copy of a model finds the model
+// again, in canonical form.
+func TestMatchRecovers(t *testing.T) {
+	for _, net := range netest.Nets() {
+		for _, mix := range []float64{0, 0.3} {
+			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
+				a := model(t, net, 1)
+				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: netest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				fused, rep, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
+				require.NoError(t, err)
+				for name, p := range fuse.Canonical(a).Params {
+					require.LessOrEqual(t, apart(t, p.Data, fused.Params[name].Data), turned, name)
+				}
+				for _, n := range rep.Nodes {
+					require.InDelta(t, 0, n.Cost, 1e-6, n.Name)
+				}
+			})
+		}
+	}
+}
+
+// TestMatchUnequal: a narrow model keeps what it computes in the basis of a
+// wide one, and a wide one takes the shapes of a narrow one.
+func TestMatchUnequal(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			narrow, wide := model(t, net, 1), model(t, widened(net), 2)
+			opt := &fuse.Options{Matching: &fuse.Matching{}}
+			p, _, err := fuse.Transport(t.Context(), wide, narrow, opt)
+			if net.Arch.Class == netest.SimpleViT().Arch.Class {
+				var mismatch *fuse.MismatchError
+				require.ErrorAs(t, err, &mismatch, "the basis of the stream is fixed")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, narrow.Params.Shapes(), p.Shapes())
+			p, _, err = fuse.Transport(t.Context(), narrow, wide, opt)
+			require.NoError(t, err)
+			require.Equal(t, wide.Params.Shapes(), p.Shapes())
+			if !turns(narrow) {
+				return // a norm over units that nothing writes to changes what it lets through
+			}
+			batch := net.Batch(3, 4)
+			require.LessOrEqual(t, apart(t, netest.Logits(narrow, batch), netest.Logits(wide.With(p), batch)), 5*turned)
+		})
+	}
+}
+
+// widened is the same architecture, half as wide again.
+func widened(net netest.Net) netest.Net {
+	net.Config.Hidden += net.Config.Hidden / 2
+	net.Config.MLP += net.Config.MLP / 2
+	if net.Config.HeadDim > 0 {
+		net.Config.HeadDim++
+	}
+	return net
+}
+
+// turns reports whether every norm of m lies in a space that may turn.
+func turns(m *models.Model) bool {
+	spaces, of := m.Graph.Spaces()
+	for _, n := range m.Graph.Nodes {
+		if n.Op == graph.Norm && (of[n.ID] < 0 || spaces[of[n.ID]].Group != graph.Rotate) {
+			return false
+		}
+	}
+	return true
 }

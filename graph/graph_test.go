@@ -217,6 +217,26 @@ func TestSpaces(t *testing.T) {
 	}
 }
 
+// TestGroups: the residual stream may turn where norms stand before every
+// reader; words (norms after the sums) and pinned streams only permute.
+func TestGroups(t *testing.T) {
+	for _, c := range []struct {
+		net  netest.Net
+		want string
+	}{
+		{netest.ViT(), "rotate heads heads permute heads heads permute"},
+		{netest.SimpleViT(), "heads heads permute heads heads permute"},
+		{netest.MaskedLM(), "permute heads heads permute heads heads permute"},
+	} {
+		spaces, _ := net(t, c.net).Spaces()
+		var got []string
+		for _, s := range spaces {
+			got = append(got, s.Group.String())
+		}
+		require.Equal(t, c.want, strings.Join(got, " "), c.net.Arch.Class)
+	}
+}
+
 // TestPinnedStream: fixed positions pin all that is added to them.
 func TestPinnedStream(t *testing.T) {
 	g := net(t, netest.SimpleViT())

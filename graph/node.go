@@ -134,6 +134,18 @@ func (n *Node) Carrier() *Node {
 	return n.Args[0]
 }
 
+// Along returns the node in whose basis that axis of a parameter of n is
+// expressed, or nil where it is fixed.
+func (n *Node) Along(a Axis) *Node {
+	switch a {
+	case Out:
+		return n
+	case In:
+		return n.Source()
+	}
+	return nil
+}
+
 // Source returns the argument whose basis the In axes of n are expressed in,
 // or nil where there is none.
 func (n *Node) Source() *Node {

@@ -1,0 +1,81 @@
+package fuse
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
+)
+
+// objective is what Matching maximises, up to the terms of the moments, from
+// the transported weights themselves.
+func (m *matcher) weightsAgree() float64 {
+	moved := models.Params{}
+	for i, n := range m.src.Graph.Nodes {
+		for x := range n.Params {
+			w, _ := m.along(n, x, -1)
+			p := m.anchor.Graph.Nodes[i].Params[x]
+			store(moved, p, w, m.anchor.Params[p.Name].DType)
+		}
+	}
+	var sum float64
+	for i, n := range m.anchor.Graph.Nodes {
+		for _, p := range n.Params {
+			x, y := fetch(moved, p).data, fetch(m.anchor.Params, p).data
+			for k := range x {
+				sum += m.scale[i] * float64(x[k]) * float64(y[k])
+			}
+		}
+	}
+	return sum
+}
+
+// TestClimb: no update lowers the objective, neither as it is counted nor as
+// the weights themselves show it, and the maps stay in their groups.
+func TestClimb(t *testing.T) {
+	for _, net := range netest.Nets() {
+		for _, mix := range []float64{0, 0.4} {
+			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
+				a, err := net.Model(1)
+				require.NoError(t, err)
+				b, err := net.Model(2)
+				require.NoError(t, err)
+				m := newMatcher(Matching{Mix: mix}, Canonical(b), Canonical(a))
+				require.NoError(t, m.collect(t.Context(), netest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}))
+				updates := m.updates()
+				for _, u := range updates {
+					require.NoError(t, u.climb(t.Context()))
+				}
+				counted, seen := m.objective, m.weightsAgree()
+				for range 3 {
+					for _, u := range updates {
+						require.NoError(t, u.climb(t.Context()))
+						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.spaces)
+						if mix == 0 {
+							now := m.weightsAgree()
+							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.spaces)
+							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.spaces)
+							seen = now
+						}
+						counted = m.objective
+					}
+				}
+				for k, s := range m.maps {
+					var gram mat.Dense
+					gram.Mul(s.T(), s)
+					n, _ := gram.Dims()
+					eye := mat.NewDiagDense(n, nil)
+					for i := range n {
+						eye.SetDiag(i, 1)
+					}
+					require.True(t, mat.EqualApprox(&gram, eye, 1e-9), "map of space %d is no isometry", k)
+				}
+			})
+		}
+	}
+}
