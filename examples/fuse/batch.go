@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/otfuse/otfuse/models"
@@ -46,4 +47,15 @@ func readBatch(path string, m *models.Model) (b models.Batch, err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return b, nil
+}
+
+// shuffled deals data in batches of equal size, in a new order after each pass.
+func shuffled(data models.Batch, size int) func(step int) (models.Batch, error) {
+	n := data.Len()
+	size = min(size, n)
+	return func(step int) (models.Batch, error) {
+		each := n / size
+		order := rand.New(rand.NewPCG(uint64(step/each), 11)).Perm(n)
+		return data.Pick(order[step%each*size : (step%each+1)*size]), nil
+	}
 }

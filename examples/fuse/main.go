@@ -14,6 +14,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/gomlx/compute"
+
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/recipe"
@@ -75,6 +77,7 @@ type job struct {
 	calib  models.Batch    // nil for none
 	eval   models.Batch    // nil for none
 	runner *mlx.Runner     // nil until it is needed
+	device compute.Backend // the runner's
 	report cli.Report
 }
 
@@ -89,7 +92,7 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 		defer backend.Finalize()
-		j.report.Backend, j.runner = backend.Name(), mlx.NewRunner(backend)
+		j.report.Backend, j.runner, j.device = backend.Name(), mlx.NewRunner(backend), backend
 		defer j.runner.Close()
 	}
 	if err := j.scoreParents(ctx); err != nil {
@@ -202,8 +205,13 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 // fuseOptions are the options of the fusion, its calibration included.
 func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 	o, err := j.recipe.Options()
-	if err != nil || j.calib == nil {
-		return o, err
+	switch {
+	case err != nil:
+		return nil, err
+	case j.calib == nil && j.recipe.Method == "learned":
+		return nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
+	case j.calib == nil:
+		return o, nil
 	}
 	tokens, err := j.recipe.Keep()
 	if err != nil {
@@ -216,6 +224,12 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 		}
 	}
 	o.Calibration = &mlx.Calibration{Runner: j.runner, Data: data, Tokens: tokens, Narrow: *j.recipe.Narrow}
+	if j.recipe.Method == "learned" {
+		bar := cli.NewProgress("learning rotations", j.recipe.Steps*len(j.others), 0)
+		o.Matching.Learner = &mlx.Learner{Backend: j.device, Recipe: mlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
+			Feed:    shuffled(data, j.recipe.Batch),
+			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
+	}
 	return o, nil
 }
 

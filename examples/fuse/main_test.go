@@ -143,6 +143,39 @@ func TestVanilla(t *testing.T) {
 	}
 }
 
+// TestSymmetries: matching and learning report as transport does, and maps are
+// isometries.
+func TestSymmetries(t *testing.T) {
+	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
+	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`, `{"method":"learned","steps":3,"batch":4}`} {
+		tmp := t.TempDir()
+		out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
+		require.NoError(t, program(t, "-out", out, "-config", config(t, c), "-calib", data, "-eval", data, "-maps", maps, "-report", rep, a, b))
+		anchor, err := models.Open(a)
+		require.NoError(t, err)
+		fused, err := models.Open(out)
+		require.NoError(t, err)
+		require.Equal(t, anchor.Params.Shapes(), fused.Params.Shapes())
+		var report cli.Report
+		text, err := os.ReadFile(rep)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &report))
+		require.Len(t, report.Rows, 4)
+		require.Contains(t, c, report.Rows[3].Method)
+		require.Len(t, report.Nodes, len(anchor.Graph.Nodes))
+		for name, push := range readTensors(t, maps) {
+			n := push.Shape[0]
+			for j := range n {
+				var sum float64
+				for i := range n {
+					sum += float64(push.Floats[i*n+j]) * float64(push.Floats[i*n+j])
+				}
+				require.InDelta(t, 1, sum, 1e-5, "columns of %s are units", name)
+			}
+		}
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	deep, labels := tiny(), tiny()
 	deep.Layers, labels.Labels = 3, map[string]string{"0": "a", "1": "b"}
@@ -165,12 +198,16 @@ func TestBadInput(t *testing.T) {
 		"depth differs":                             {"-out", out, a, parent(t, 2, deep)},
 		"axis 0 of tensor \"classifier.weight\"":    {"-out", out, a, parent(t, 2, labels)},
 		"not a directory":                           {"-out", filepath.Join(blocked, "x"), a, b},
-		"allowed are flow, vanilla, match":          with(`{"method":"magic"}`),
+		"allowed are flow, vanilla, match, learned": with(`{"method":"magic"}`),
 		"allowed are units, heads":                  with(`{"aligner":"bogus"}`),
 		"aligner heads is":                          with(`{"aligner":"heads","solver":"widening"}`),
 		"allowed are emd, sinkhorn, widening":       with(`{"solver":"magic"}`),
 		"known keys are method":                     with(`{"solvr":"emd"}`),
 		"allowed are center, standardize":           with(`{"prep":["magic"]}`),
+		"mix is 2":                                  with(`{"method":"match","mix":2}`),
+		"rounds is -1":                              with(`{"method":"match","rounds":-1}`),
+		"lr is -1":                                  with(`{"method":"learned","lr":-1}`),
+		"method learned: -calib":                    with(`{"method":"learned"}`),
 		"want pca:K":                                with(`{"prep":["pca:0"]}`),
 		"want window:K":                             with(`{"tokens":"window:x"}`),
 		"reg is -1":                                 with(`{"reg":-1}`),

@@ -20,7 +20,7 @@ import (
 // Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`             // flow | vanilla | match
+	Method   string    `json:"method"`             // flow | vanilla | match | learned
 	Features string    `json:"features,omitempty"` // activations | weights
 	Prep     []string  `json:"prep"`               // center, standardize, unit-norm, pca:K
 	Samples  int       `json:"samples,omitempty"`  // the first K of the calibration data
@@ -36,6 +36,9 @@ type Recipe struct {
 	QK       string    `json:"qk,omitempty"`       // separate | shared | joint
 	Mix      *float64  `json:"mix,omitempty"`      // match: share of activations beside weights, 0 to 1
 	Rounds   int       `json:"rounds,omitempty"`   // match: most rounds over the spaces
+	Steps    int       `json:"steps,omitempty"`    // learned: updates of the rotations
+	Batch    int       `json:"batch,omitempty"`    // learned: samples of an update
+	LR       float64   `json:"lr,omitempty"`       // learned: peak learning rate
 	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
 }
 
@@ -58,7 +61,7 @@ func Parse(text []byte) (Recipe, error) {
 
 func keys() []string {
 	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "aligner", "solver",
-		"reg", "residual", "qk", "mix", "rounds", "weights"}
+		"reg", "residual", "qk", "mix", "rounds", "steps", "batch", "lr", "weights"}
 }
 
 // Resolve fills in what is absent: the paper's recipe on activations where
@@ -84,7 +87,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	if r.Samples == 0 {
 		r.Samples = 200
 	}
-	if r.Method == "match" {
+	if r.Matches() {
 		def(&r.Tokens, "all")
 	}
 	def(&r.Tokens, "window:6")
@@ -114,8 +117,20 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	if r.Rounds == 0 {
 		r.Rounds = 20
 	}
+	if r.Steps == 0 {
+		r.Steps = 250
+	}
+	if r.Batch == 0 {
+		r.Batch = 256
+	}
+	if r.LR == 0 {
+		r.LR = 2e-3
+	}
 	return r, r.check()
 }
+
+// Matches reports whether the method works on exact symmetries.
+func (r Recipe) Matches() bool { return r.Method == "match" || r.Method == "learned" }
 
 // Data says whether there is calibration data.
 type Data int
@@ -128,7 +143,7 @@ const (
 
 // check reports the first value that is not allowed, with those that are.
 func (r Recipe) check() error {
-	if err := one("method", r.Method, "flow", "vanilla", "match"); err != nil {
+	if err := one("method", r.Method, "flow", "vanilla", "match", "learned"); err != nil {
 		return err
 	}
 	if r.Samples < 0 {
@@ -140,8 +155,13 @@ func (r Recipe) check() error {
 	if !(*r.Mix >= 0 && *r.Mix <= 1) {
 		return fmt.Errorf("recipe: mix is %g, want 0 to 1", *r.Mix)
 	}
-	if r.Rounds < 0 {
-		return fmt.Errorf("recipe: rounds is %d, want at least 1", r.Rounds)
+	for key, n := range map[string]int{"rounds": r.Rounds, "steps": r.Steps, "batch": r.Batch} {
+		if n < 0 {
+			return fmt.Errorf("recipe: %s is %d, want at least 1", key, n)
+		}
+	}
+	if !(r.LR > 0) {
+		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
 	}
 	_, err := r.Options()
 	if err == nil {
@@ -217,7 +237,7 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	exact := units
 	exact.Solver = ot.EMD{}
 	o := &fuse.Options{Weights: r.Weights}
-	if r.Method == "match" {
+	if r.Matches() {
 		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds}
 	}
 	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},

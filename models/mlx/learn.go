@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -34,7 +35,7 @@ type Learner struct {
 	Observe func(step int, loss float64) // called after each update; may be nil
 }
 
-// share is the input that holds λ, as shape [1].
+// share is the input that holds λ, the same for every sample.
 const share = "share"
 
 // learning is one run of a Learner.
@@ -102,7 +103,8 @@ func (l *Learner) run(ctx context.Context, run *learning) ([]*mat.Dense, error) 
 				return nil, err
 			}
 			batch = maps.Clone(batch)
-			batch[share] = models.Array{Shape: []int{1}, Floats: []float32{0.4 + 0.2*rng.Float32()}}
+			n := batch.Len()
+			batch[share] = models.Array{Shape: []int{n}, Floats: slices.Repeat([]float32{0.4 + 0.2*rng.Float32()}, n)}
 			batches = append(batches, batch)
 		}
 		loss, err := run.descend(ctx, run.inputs, batches)
@@ -186,7 +188,7 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 		straight[i] = run.straighten(i, w)
 	}
 	moved, between := run.moved(other, straight), nodes{}
-	at := gx.Squeeze(inputs[share])
+	at := gx.Squeeze(gx.Slice(inputs[share], gx.AxisElem(0)))
 	for name, w := range anchor {
 		between[name] = gx.Add(w, gx.Mul(at, gx.Sub(moved[name], w)))
 	}
