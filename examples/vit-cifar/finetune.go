@@ -1,14 +1,13 @@
 package main
 
 import (
-	"github.com/gomlx/compute"
-
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -24,42 +23,21 @@ type way struct {
 	from, to *models.Model
 }
 
-// ways lists the lines from the anchor to the first other model: as it is, and
-// as each method transports it.
-func (s *story) ways() ([]way, error) {
-	anchor, other := s.parents[0], s.parents[1]
-	var out []way
-	if equal(anchor, other) {
-		out = append(out, way{"as it is", anchor, other})
-	}
-	for _, f := range s.best() {
-		o, err := s.fuseOptions(f.recipe)
-		if err != nil {
-			return nil, err
-		}
-		p, _, err := fuse.Transport(s.ctx, other, anchor, o)
-		if err != nil {
-			return nil, err
-		}
-		from := anchor
-		if o.Matching != nil {
-			from = fuse.Canonical(anchor)
-		}
-		out = append(out, way{f.label, from, anchor.With(p)})
-	}
-	return out, nil
-}
-
 // equal reports whether two models have the same widths.
 func equal(a, b *models.Model) bool {
 	return a.Config.Hidden == b.Config.Hidden && a.Config.MLP == b.Config.MLP
 }
 
-// line scores the models on the way from the anchor to the first other model.
+// line scores the models on the way from the anchor to the first other model:
+// as it is, and as the best fusion of each method moves it.
 func (s *story) line() error {
-	ways, err := s.ways()
-	if err != nil {
-		return err
+	var ways []way
+	if anchor, other := s.parents[0], s.parents[1]; equal(anchor, other) {
+		ways = append(ways, way{"as it is", anchor, other})
+	}
+	for _, f := range s.best() {
+		i := slices.IndexFunc(s.ways, func(w way) bool { return w.label == f.label })
+		ways = append(ways, s.ways[i])
 	}
 	bar := cli.NewProgress("line between the models", len(ways)*linePoints, 0)
 	for _, w := range ways {
@@ -83,11 +61,11 @@ func (s *story) line() error {
 
 // finetune trains the fused models and the parents on equal budgets, the same
 // batches in the same order.
-func (s *story) finetune(backend compute.Backend) error {
+func (s *story) finetune() error {
 	feed := s.images.feeder(1_000_003 + s.seed)
 	steps := max(int(s.epochs*float64(feed.PerEpoch())), 1)
 	starts := s.starts()
-	t, err := mlx.NewTrainer(backend, s.parents[0], mlx.Recipe{Steps: steps, LR: s.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
+	t, err := mlx.NewTrainer(s.backend, s.parents[0], mlx.Recipe{Steps: steps, LR: s.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type options struct {
 	residual string
 	tokens   string
 	images   int
+	learn    int
 
 	train                      bool
 	width, depth, heads, patch int
@@ -70,12 +71,13 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 1e-3, "peak learning `rate` of training and finetuning")
 	f.IntVar(&o.samples, "samples", 200, "calibration `images`, from the training set")
-	f.StringVar(&o.method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries) or all, side by side")
+	f.StringVar(&o.method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
 	f.StringVar(&o.aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
 	f.StringVar(&o.solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
 	f.Float64Var(&o.reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
 	f.StringVar(&o.residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
 	f.StringVar(&o.tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
+	f.IntVar(&o.learn, "learn", 250, "`updates` of learned matching")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
@@ -111,13 +113,15 @@ func (o *options) check() error {
 		return fmt.Errorf("vit-cifar: -samples is %d, want at least 1", o.samples)
 	case o.reg < 0:
 		return fmt.Errorf("vit-cifar: -reg is %g, want more than 0", o.reg)
+	case o.learn < 1:
+		return fmt.Errorf("vit-cifar: -learn is %d, want at least 1", o.learn)
 	case o.images < 0:
 		return fmt.Errorf("vit-cifar: -images is %d, want at least 1", o.images)
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
 	}
-	if !slices.Contains([]string{"all", "flow", "match"}, o.method) {
-		return fmt.Errorf("vit-cifar: -method is %q, allowed are all, flow, match", o.method)
+	if !slices.Contains([]string{"all", "flow", "match", "learned"}, o.method) {
+		return fmt.Errorf("vit-cifar: -method is %q, allowed are all, flow, match, learned", o.method)
 	}
 	_, err := o.fusions()
 	return err

@@ -61,7 +61,7 @@ func TestStory(t *testing.T) {
 	a, b := trained(t, set, 0), trained(t, set, 1)
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	out := filepath.Join(t.TempDir(), "out")
-	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30")
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30", "-learn", "5")
 	require.NoError(t, tell(context.Background(), o))
 
 	text, err := os.ReadFile(filepath.Join(out, "report.json"))
@@ -76,7 +76,7 @@ func TestStory(t *testing.T) {
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0",
-		"match 0", "match 0", "flow 2", "match 2", "vanilla 2", "parent 2", "parent 2"}, rows)
+		"match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2"}, rows)
 	require.NotEmpty(t, report.Nodes)
 	require.NotEmpty(t, report.Backend)
 	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
@@ -136,7 +136,7 @@ func TestResume(t *testing.T) {
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
-		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-out", ""}, {"stray"}, {"-seed", "x"},
+		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"stray"}, {"-seed", "x"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"github.com/gomlx/compute"
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
@@ -26,40 +27,54 @@ type fusion struct {
 	recipe recipe.Recipe
 }
 
-// fusions lists what is tried: every method with every solver that was asked
-// for, on activations and on weights.
+// fusions lists what is tried: every method, transport with every solver that
+// was asked for, on activations and on weights, learning without and with
+// labels.
 func (o options) fusions() ([]fusion, error) {
-	methods, solvers := []string{o.method}, []string{o.solver}
-	if o.method == "all" {
-		methods = []string{"flow", "match"}
+	var out []fusion
+	add := func(label string, r recipe.Recipe) (err error) {
+		r.Samples, r.Tokens = o.samples, o.tokens
+		r, err = r.Resolve(recipe.Calibrated)
+		out = append(out, fusion{label, r})
+		return err
 	}
+	solvers := []string{o.solver}
 	if o.solver == "both" {
 		solvers = []string{"sinkhorn", "emd"}
 	}
-	var out []fusion
-	for _, method := range methods {
-		for _, features := range []string{"activations", "weights"} {
-			for _, solver := range solvers {
-				f := fusion{fmt.Sprintf("matching, %s", features), recipe.Recipe{Method: method, Features: features, Samples: o.samples, Tokens: o.tokens}}
-				if method != "match" {
-					f.label = fmt.Sprintf("transport fusion, %s, %s", features, solver)
-					f.recipe.Aligner, f.recipe.Solver, f.recipe.Reg, f.recipe.Residual = o.aligner, solver, o.reg, o.residual
-				}
-				var err error
-				if f.recipe, err = f.recipe.Resolve(recipe.Calibrated); err != nil {
-					return nil, err
-				}
-				if !slices.ContainsFunc(out, func(g fusion) bool { return g.label == f.label }) {
-					out = append(out, f)
-				}
+	var errs []error
+	for _, features := range []string{"activations", "weights"} {
+		for _, solver := range solvers {
+			if o.tries("flow") {
+				errs = append(errs, add(fmt.Sprintf("transport fusion, %s, %s", features, solver), recipe.Recipe{Method: "flow",
+					Features: features, Aligner: o.aligner, Solver: solver, Reg: o.reg, Residual: o.residual}))
 			}
 		}
 	}
-	return out, nil
+	for _, features := range []string{"activations", "weights"} {
+		if o.tries("match") {
+			errs = append(errs, add("matching, "+features, recipe.Recipe{Method: "match", Features: features}))
+		}
+	}
+	for _, label := range []string{labelled, unlabelled} {
+		if o.tries("learned") {
+			errs = append(errs, add(label, recipe.Recipe{Method: "learned", Steps: o.learn, Batch: batchSize}))
+		}
+	}
+	return out, errors.Join(errs...)
 }
 
+// The rows of learned matching: on the training set with its labels, and on the
+// calibration images without.
+const (
+	labelled   = "learned matching, labels"
+	unlabelled = "learned matching, no labels"
+)
+
+func (o options) tries(method string) bool { return o.method == "all" || o.method == method }
+
 // best returns, of each method, the fusion that is finetuned and drawn: the
-// first, which is on activations. The last of them is saved.
+// first. The last of them is saved.
 func (s *story) best() []fusion {
 	var out []fusion
 	for _, f := range s.fusions {
@@ -77,6 +92,7 @@ type story struct {
 	images  images
 	parents []*models.Model // anchor first
 	fusions []fusion
+	backend compute.Backend
 	runner  *mlx.Runner
 	calib   models.Batch
 	test    models.Batch
@@ -84,6 +100,7 @@ type story struct {
 	report  cli.Report
 	reports map[string]*fuse.Report // by row label
 	fused   map[string]*models.Model
+	ways    []way
 	curves  map[string][]point
 }
 
@@ -114,11 +131,11 @@ func tell(ctx context.Context, o options) error {
 		return err
 	}
 	defer backend.Finalize()
-	s.runner = mlx.NewRunner(backend)
+	s.backend, s.runner = backend, mlx.NewRunner(backend)
 	defer s.runner.Close()
 	s.report.Data, s.report.Backend = img.label, backend.Name()
 	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.label, s.images.test.Len(), len(s.parents)-1, s.parents[0].Params.Size())
-	err = s.chapters(func() error { return s.finetune(backend) })
+	err = s.chapters()
 	if len(s.report.Rows) == 0 {
 		return err
 	}
@@ -126,8 +143,8 @@ func tell(ctx context.Context, o options) error {
 }
 
 // chapters goes through the job in order until one part fails.
-func (s *story) chapters(finetune func() error) error {
-	for _, part := range []func() error{s.scoreParents, s.vanilla, s.transports, s.line, finetune} {
+func (s *story) chapters() error {
+	for _, part := range []func() error{s.scoreParents, s.vanilla, s.transports, s.line, s.finetune} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -216,21 +233,40 @@ func (s *story) transports() error {
 // main is the fusion that is saved.
 func (s *story) main() fusion { return s.best()[len(s.best())-1] }
 
+// transport moves every other parent into the basis of the anchor, one by one
+// since the plots show the first of them, and takes the mean.
 func (s *story) transport(f fusion) error {
-	o, err := s.fuseOptions(f.recipe)
+	o, err := s.fuseOptions(f)
 	if err != nil {
 		return err
 	}
-	started := time.Now()
-	m, rep, err := fuse.Into(s.ctx, s.parents[0], s.parents[1:], o)
+	started, anchor := time.Now(), s.parents[0]
+	if o.Matching != nil {
+		anchor = fuse.Canonical(anchor)
+	}
+	all, report := []models.Params{anchor.Params}, &fuse.Report{}
+	for k, other := range s.parents[1:] {
+		p, rep, err := fuse.Transport(s.ctx, other, anchor, o)
+		if err != nil {
+			return err
+		}
+		for _, n := range rep.Nodes {
+			n.Source = k
+			report.Nodes = append(report.Nodes, n)
+		}
+		all = append(all, p)
+	}
+	p, err := fuse.Average(all, nil)
 	if err != nil {
 		return err
 	}
-	s.reports[f.label], s.fused[f.label] = rep, m
-	return s.add(cli.Row{Method: f.recipe.Method, Label: f.label, Options: f.recipe, Seconds: time.Since(started).Seconds()}, m)
+	s.reports[f.label], s.fused[f.label] = report, anchor.With(p)
+	s.ways = append(s.ways, way{f.label, anchor, anchor.With(all[1])})
+	return s.add(cli.Row{Method: f.recipe.Method, Label: f.label, Options: f.recipe, Seconds: time.Since(started).Seconds()}, s.fused[f.label])
 }
 
-func (s *story) fuseOptions(r recipe.Recipe) (*fuse.Options, error) {
+func (s *story) fuseOptions(f fusion) (*fuse.Options, error) {
+	r := f.recipe
 	o, err := r.Options()
 	if err != nil {
 		return nil, err
@@ -240,5 +276,25 @@ func (s *story) fuseOptions(r recipe.Recipe) (*fuse.Options, error) {
 		return nil, err
 	}
 	o.Calibration = &mlx.Calibration{Runner: s.runner, Data: s.calib, Tokens: tokens, Narrow: *r.Narrow}
+	if r.Method == "learned" {
+		bar := cli.NewProgress(f.label, r.Steps*(len(s.parents)-1), 0)
+		o.Matching.Learner = &mlx.Learner{Backend: s.backend, Recipe: mlx.Recipe{Steps: r.Steps, LR: r.LR}, Seed: s.seed, Feed: s.lessons(f.label),
+			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
+	}
 	return o, nil
+}
+
+// lessons are the batches of learned matching.
+func (s *story) lessons(label string) func(step int) (models.Batch, error) {
+	feed := s.images.feeder(2_000_003 + s.seed)
+	if label == labelled {
+		return feed.batch
+	}
+	feed.set = s.images.train.Head(s.samples)
+	feed.Order.N, feed.Order.Batch = feed.set.Len(), min(batchSize, feed.set.Len())
+	return func(step int) (models.Batch, error) {
+		b, err := feed.batch(step)
+		delete(b, models.Labels)
+		return b, err
+	}
 }
