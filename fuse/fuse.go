@@ -32,7 +32,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 	if o.Matching != nil {
 		anchor = Canonical(anchor)
 	}
-	sum := scaled(anchor.Params, w[0])
+	sum, aligned := scaled(anchor.Params, w[0]), []models.Params{anchor.Params}
 	for i, m := range others {
 		p, nodes, err := run(ctx, i, m, anchor, o)
 		if err != nil {
@@ -40,9 +40,18 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 		}
 		report.Nodes = append(report.Nodes, nodes...)
 		accumulate(sum, p, w[i+1])
+		if o.Ridge != 0 {
+			aligned = append(aligned, p)
+		}
+	}
+	fused := anchor.With(sum)
+	if o.Ridge != 0 {
+		if fused, err = (Refit{o.Ridge, w, o.Calibration}).Fit(ctx, fused, aligned...); err != nil {
+			return nil, nil, err
+		}
 	}
 	report.Seconds = time.Since(started).Seconds()
-	return anchor.With(sum), report, nil
+	return fused, report, nil
 }
 
 // Transport returns the parameters of src in the basis of anchor, with the

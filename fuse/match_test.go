@@ -112,3 +112,34 @@ func turns(m *models.Model) bool {
 	}
 	return true
 }
+
+// TestRefit: fitted layers bring the logits nearer to the mean of those of the
+// models, and leave models alone that agree.
+func TestRefit(t *testing.T) {
+	for _, net := range []netest.Net{netest.ViT(), netest.SimpleViT(), netest.Classifier()} {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(40, 9)
+			opt := &fuse.Options{Matching: &fuse.Matching{}, Calibration: netest.Calibration{Data: batch, Tokens: align.All{}, Narrow: true}}
+			off := func(m *models.Model) (sum float64) {
+				x, y, z := netest.Logits(a, batch), netest.Logits(b, batch), netest.Logits(m, batch)
+				for i := range x {
+					d := (x[i]+y[i])/2 - z[i]
+					sum += d * d
+				}
+				return sum
+			}
+			plain, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, opt)
+			require.NoError(t, err)
+			opt.Ridge = 1e-3
+			fitted, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, opt)
+			require.NoError(t, err)
+			require.Less(t, off(fitted), 0.9*off(plain))
+			same, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
+			require.NoError(t, err)
+			require.LessOrEqual(t, apart(t, netest.Logits(a, batch), netest.Logits(same, batch)), 10*turned)
+			opt.Calibration = nil
+			_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, opt)
+			require.ErrorIs(t, err, fuse.ErrNoCalibration)
+		})
+	}
+}

@@ -39,6 +39,7 @@ type Options struct {
 	Weights     []float64        // of the anchor, then of each other model; sum 1; nil means equal
 	Calibration Calibration      // for aligners and policies that need activations
 	Matching    *Matching        // by exact symmetries, instead of Aligner, Residual and QK; may be nil
+	Ridge       float64          // of a [Refit] after the mean, which keeps all models in memory; 0 for none
 	Observe     func(NodeReport) // called after each node; may be nil
 }
 

@@ -1,0 +1,167 @@
+package fuse
+
+import (
+	"context"
+	"fmt"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// A Refit fits the linear layers of a fused model, from input to output, to
+// what the aligned models write at the same place, in the mean, when each reads
+// what it made itself. The mean of weights does that for layers whose inputs
+// agree; where they do not, and behind layers that were fitted already, least
+// squares does better:
+//
+//	min_W,b  E ‖W x + b − y‖² + Ridge · tr(G)/n · ‖W − W_mean‖²
+//
+// with x what the layer reads in the fused model, y what the aligned ones write,
+// and G the covariance [n × n] of x. It needs samples and no labels.
+type Refit struct {
+	Ridge       float64   // 0 < Ridge; the larger, the nearer to the mean
+	Weights     []float64 // of the aligned models; nil means equal
+	Calibration Calibration
+}
+
+// Fit returns fused with its linear layers fitted. The aligned models have its
+// shapes: the anchor, in canonical form under matching, and what [Transport]
+// made of the others.
+func (r Refit) Fit(ctx context.Context, fused *models.Model, aligned ...models.Params) (*models.Model, error) {
+	if !(r.Ridge > 0) {
+		return nil, fmt.Errorf("fuse: refit: the ridge is %g, want more than 0", r.Ridge)
+	}
+	if r.Calibration == nil {
+		return nil, fmt.Errorf("fuse: refit: %w", ErrNoCalibration)
+	}
+	var err error
+	if r.Weights, err = shares(r.Weights, len(aligned)); err != nil {
+		return nil, err
+	}
+	f := refitter{r, fused.With(scaled(fused.Params, 1)), aligned}
+	if err := f.run(ctx); err != nil {
+		return nil, fmt.Errorf("fuse: refit: %w", err)
+	}
+	return f.fused, nil
+}
+
+// refitter is one run of a Refit; it changes fused in place.
+type refitter struct {
+	Refit
+	fused   *models.Model
+	aligned []models.Params
+}
+
+// run fits all layers, those that read the same at once.
+func (r *refitter) run(ctx context.Context) error {
+	var group []*graph.Node
+	for _, n := range r.fused.Graph.Nodes {
+		if n.Op != graph.Linear || n.Source().Op == graph.Input || n.Source().Op == graph.Patches {
+			continue // what reads the input reads the same in all models
+		}
+		if len(group) > 0 && n.Source() != group[0].Source() {
+			if err := r.fit(ctx, group); err != nil {
+				return err
+			}
+			group = nil
+		}
+		group = append(group, n)
+	}
+	if len(group) == 0 {
+		return nil
+	}
+	return r.fit(ctx, group)
+}
+
+// fit fits layers that read the same.
+func (r *refitter) fit(ctx context.Context, group []*graph.Node) error {
+	site := append([]*graph.Node{group[0].Source()}, group...)
+	in, all := site[0].Units, 0
+	for _, n := range site {
+		all += n.Units
+	}
+	var gram *mat.Dense
+	read, count := []float64(nil), 0.0
+	cross, written := mat.NewDense(all-in, in, nil), make([]float64, all-in)
+	for k, p := range r.aligned {
+		stats, err := r.Calibration.Collect(ctx, r.fused.With(p), r.fused, align.Want{Sites: [][]*graph.Node{site}, Self: true})
+		if err != nil {
+			return fmt.Errorf("%s: %w", group[0].Name, err)
+		}
+		m := stats.Moments[0]
+		gram, read, count = mat.DenseCopyOf(m.Self.Slice(0, in, 0, in)), m.MeanY[:in], m.N
+		var part mat.Dense
+		part.Scale(r.Weights[k], m.Cross.Slice(in, all, 0, in))
+		cross.Add(cross, &part)
+		for i, v := range m.MeanX[in:] {
+			written[i] += r.Weights[k] * v
+		}
+	}
+	for _, n := range group {
+		c := least{cross.Slice(0, n.Units, 0, in).(*mat.Dense), gram, read, written[:n.Units], count, r.Ridge}
+		if err := r.solve(n, c); err != nil {
+			return fmt.Errorf("%s: %w", n.Name, err)
+		}
+		if n.Units < len(written) {
+			cross, written = cross.Slice(n.Units, len(written), 0, in).(*mat.Dense), written[n.Units:]
+		}
+	}
+	return nil
+}
+
+// least is a problem of least squares: sums over samples about the means.
+type least struct {
+	cross, gram   *mat.Dense // [out × in], [in × in]
+	read, written []float64  // means [in], [out]
+	count, ridge  float64
+}
+
+// solve replaces the parameters of n.
+func (r *refitter) solve(n *graph.Node, c least) error {
+	t := fetch(r.fused.Params, n.Params[0])
+	weights := mat.NewDense(n.Units, len(c.read), nil)
+	for i, v := range t.data {
+		weights.Set(i/len(c.read), i%len(c.read), float64(v))
+	}
+	gram, cross := mat.DenseCopyOf(c.gram), mat.DenseCopyOf(c.cross)
+	if len(n.Params) < 2 { // without a bias, about zero
+		gram.RankOne(gram, c.count, mat.NewVecDense(len(c.read), c.read), mat.NewVecDense(len(c.read), c.read))
+		cross.RankOne(cross, c.count, mat.NewVecDense(n.Units, c.written), mat.NewVecDense(len(c.read), c.read))
+	}
+	var missed, change mat.Dense
+	missed.Mul(weights, gram)
+	missed.Sub(cross, &missed)
+	damp := c.ridge * mat.Trace(gram) / float64(len(c.read))
+	if damp == 0 {
+		return nil // nothing is read
+	}
+	sym := mat.NewSymDense(len(c.read), nil)
+	for i := range c.read {
+		for j := i; j < len(c.read); j++ {
+			sym.SetSym(i, j, (gram.At(i, j)+gram.At(j, i))/2)
+		}
+		sym.SetSym(i, i, sym.At(i, i)+damp)
+	}
+	var chol mat.Cholesky
+	if !chol.Factorize(sym) {
+		return errFactor
+	}
+	if err := chol.SolveTo(&change, missed.T()); err != nil {
+		return err
+	}
+	weights.Add(weights, change.T())
+	for i := range t.data {
+		t.data[i] = float32(weights.At(i/len(c.read), i%len(c.read)))
+	}
+	if len(n.Params) < 2 {
+		return nil
+	}
+	b := fetch(r.fused.Params, n.Params[1])
+	for i := range b.data {
+		b.data[i] = float32(c.written[i] - mat.Dot(weights.RowView(i), mat.NewVecDense(len(c.read), c.read)))
+	}
+	return nil
+}
