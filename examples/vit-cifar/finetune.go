@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 
@@ -75,12 +76,12 @@ func (s *story) finetune() error {
 		if err := t.Reset(st.model); err != nil {
 			return err
 		}
-		r := training{trainer: t, feed: feed, steps: steps, every: max(steps/5, 1)}
-		r.look = func(step int, m *models.Model) error { return s.watch(st.row.Label, step, m) }
+		r := training.Run{Trainer: t, Feed: feed.batch, Steps: steps, Every: max(steps/5, 1)}
+		r.Look = func(step int, m *models.Model) error { return s.watch(st.row.Label, step, m) }
 		if err := s.watch(st.row.Label, 0, st.model); err != nil {
 			return err
 		}
-		m, err := r.run(s.ctx, "finetuning "+st.row.Label)
+		m, err := r.Do(s.ctx, "finetuning "+st.row.Label)
 		if err != nil {
 			return err
 		}

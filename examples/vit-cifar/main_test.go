@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 )
@@ -113,9 +114,9 @@ func TestResume(t *testing.T) {
 	save := filepath.Join(t.TempDir(), "training.safetensors")
 	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
 		require.NoError(t, trainer.Reset(m))
-		r := training{trainer: trainer, feed: img.feeder(o.seed), steps: 6, save: path, every: 1,
-			look: func(step int, _ *models.Model) error { look(step); return nil }}
-		return r.run(ctx, "training")
+		r := training.Run{Trainer: trainer, Feed: img.feeder(o.seed).batch, Steps: 6, Save: path, Every: 1,
+			Look: func(step int, _ *models.Model) error { look(step); return nil }}
+		return r.Do(ctx, "training")
 	}
 	whole, err := run(context.Background(), "", func(int) {})
 	require.NoError(t, err)

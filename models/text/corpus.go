@@ -78,15 +78,17 @@ func read(r io.Reader) (Corpus, error) {
 }
 
 // Paragraphs returns the lines of a text that are neither blank nor headings in
-// the style of WikiText, "= Title =".
+// the style of WikiText, "= Title =". What WikiText took apart within words and
+// numbers is put together again: "well @-@ known", "4 @,@ 000".
 func Paragraphs(s string) []string {
 	var out []string
+	whole := strings.NewReplacer("<unk>", special[1], " @-@ ", "-", " @,@ ", ",", " @.@ ", ".")
 	for line := range strings.Lines(s) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "= ") && strings.HasSuffix(line, " =") {
 			continue
 		}
-		out = append(out, strings.ReplaceAll(line, "<unk>", special[1]))
+		out = append(out, whole.Replace(line))
 	}
 	return out
 }

@@ -1,0 +1,80 @@
+// Package training runs a trainer to its last step: watched, saved now and
+// then, and resumed where it stopped.
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// A Run is one training: what it sees, how it is watched.
+type Run struct {
+	Trainer *mlx.Trainer
+	Feed    func(step int) (models.Batch, error) // from the step alone, so that a run resumes exactly
+	Steps   int
+	Save    string // checkpoint of the training; empty for none
+	Every   int    // steps between two looks
+	Look    func(step int, m *models.Model) error
+}
+
+// saveEvery is the time between two checkpoints of a training.
+const saveEvery = time.Minute
+
+// Do trains to the last step, or until ctx is done: then what was reached is
+// in the checkpoint, and the same call goes on from there.
+func (r Run) Do(ctx context.Context, label string) (*models.Model, error) {
+	t := r.Trainer
+	if r.Save != "" {
+		switch err := t.Load(r.Save); {
+		case err == nil:
+			cli.Notice("%s: going on at step %d of %s", label, t.Step(), r.Save)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+	}
+	bar := cli.NewProgress(label, r.Steps, t.Step())
+	last := time.Now()
+	for t.Step() < r.Steps {
+		batch, err := r.Feed(t.Step())
+		if err != nil {
+			return nil, err
+		}
+		loss, err := t.Update(ctx, batch)
+		if err != nil {
+			return nil, errors.Join(err, r.Keep())
+		}
+		bar.Step(fmt.Sprintf("loss %.3f", loss))
+		if t.Step()%r.Every == 0 || t.Step() == r.Steps {
+			m, err := t.Model()
+			if err == nil {
+				err = r.Look(t.Step(), m)
+			}
+			if err != nil {
+				return nil, errors.Join(err, r.Keep())
+			}
+		}
+		if time.Since(last) > saveEvery {
+			if err := r.Keep(); err != nil {
+				return nil, err
+			}
+			last = time.Now()
+		}
+	}
+	bar.Done()
+	return t.Model()
+}
+
+// Keep writes what was reached to the checkpoint, where there is to be one.
+func (r Run) Keep() error {
+	if r.Save == "" {
+		return nil
+	}
+	return r.Trainer.Save(r.Save)
+}

@@ -1,0 +1,154 @@
+package text
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Learn returns a vocabulary of at most size word pieces for [NewTokenizer],
+// drawn from paragraphs: the special ones, every letter at the head and inside
+// of a word, and what comes of merging, again and again, the neighbours that
+// stand side by side most often (Sennrich et al., "Neural Machine Translation of
+// Rare Words with Subword Units", 2016). The same text gives the same
+// vocabulary. A text without words is [ErrEmpty]; a size that does not hold the
+// letters is [ErrVocabulary].
+func Learn(paragraphs []string, size int) ([]string, error) {
+	t, err := NewTokenizer(special[:])
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for _, p := range paragraphs {
+		for _, word := range t.words(p) {
+			for _, part := range parts(t.pieces.Normalize(word)) {
+				counts[part]++
+			}
+		}
+	}
+	if len(counts) == 0 {
+		return nil, fmt.Errorf("%w: no word in %d paragraphs", ErrEmpty, len(paragraphs))
+	}
+	m, letters := newMerger(counts), map[string]bool{}
+	for _, w := range m.words {
+		for _, piece := range w.pieces {
+			letters[piece] = true
+		}
+	}
+	vocabulary := append(special[:len(special):len(special)], slices.Sorted(maps.Keys(letters))...)
+	if len(vocabulary) > size {
+		return nil, fmt.Errorf("%w: %d word pieces do not hold the %d letters of the text", ErrVocabulary, size, len(letters))
+	}
+	known := map[string]bool{}
+	for len(vocabulary) < size {
+		merged, ok := m.next()
+		if !ok {
+			break
+		}
+		if !known[merged] { // two ways may lead to one piece
+			known[merged] = true
+			vocabulary = append(vocabulary, merged)
+		}
+	}
+	return vocabulary, nil
+}
+
+// parts cuts a word at punctuation and ideographs, each a part of its own, and
+// leaves out [UNK].
+func parts(word string) []string {
+	var out []string
+	for _, field := range strings.Fields(strings.ReplaceAll(word, strings.ToLower(special[1]), " ")) {
+		for field != "" {
+			n := strings.IndexFunc(field, ends)
+			if n == 0 {
+				_, n = utf8.DecodeRuneInString(field)
+			} else if n < 0 {
+				n = len(field)
+			}
+			out = append(out, field[:n])
+			field = field[n:]
+		}
+	}
+	return out
+}
+
+// continued marks a piece inside of a word.
+const continued = "##"
+
+// merger merges neighbouring pieces of words.
+type merger struct {
+	words []counted
+	pairs map[[2]string]int          // how often neighbours stand side by side
+	found map[[2]string]map[int]bool // the words where they do, or did
+}
+
+type counted struct {
+	pieces []string
+	count  int
+}
+
+func newMerger(counts map[string]int) *merger {
+	m := &merger{pairs: map[[2]string]int{}, found: map[[2]string]map[int]bool{}}
+	for _, word := range slices.Sorted(maps.Keys(counts)) {
+		w := counted{count: counts[word]}
+		for i, r := range word {
+			piece := string(r)
+			if i > 0 {
+				piece = continued + piece
+			}
+			w.pieces = append(w.pieces, piece)
+		}
+		m.words = append(m.words, w)
+		m.add(len(m.words)-1, 1)
+	}
+	return m
+}
+
+// add counts the pairs of a word, or with sign -1 takes them back.
+func (m *merger) add(i, sign int) {
+	w := m.words[i]
+	for k := range len(w.pieces) - 1 {
+		pair := [2]string{w.pieces[k], w.pieces[k+1]}
+		m.pairs[pair] += sign * w.count
+		if m.found[pair] == nil {
+			m.found[pair] = map[int]bool{}
+		}
+		m.found[pair][i] = true
+	}
+}
+
+// next merges the most frequent pair, the first in order among equals. Pairs
+// that stand there once are not worth a piece.
+func (m *merger) next() (merged string, ok bool) {
+	var best [2]string
+	most := 1
+	for pair, n := range m.pairs {
+		if n > most || n == most && most > 1 && slices.Compare(pair[:], best[:]) < 0 {
+			best, most = pair, n
+		}
+	}
+	if most == 1 {
+		return "", false
+	}
+	merged = best[0] + strings.TrimPrefix(best[1], continued)
+	for i := range m.found[best] {
+		m.add(i, -1)
+		var pieces []string
+		for k := 0; k < len(m.words[i].pieces); k++ {
+			w := m.words[i].pieces
+			if k+1 < len(w) && w[k] == best[0] && w[k+1] == best[1] {
+				pieces = append(pieces, merged)
+				k++
+			} else {
+				pieces = append(pieces, w[k])
+			}
+		}
+		m.words[i].pieces = pieces
+		m.add(i, 1)
+	}
+	delete(m.pairs, best)
+	delete(m.found, best)
+	return merged, true
+}
