@@ -147,7 +147,7 @@ func TestVanilla(t *testing.T) {
 // isometries.
 func TestSymmetries(t *testing.T) {
 	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
-	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`, `{"method":"learned","steps":3,"batch":4}`} {
+	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`, `{"method":"learned","steps":3,"batch":4}`, `{"method":"match","refit":0.1}`} {
 		tmp := t.TempDir()
 		out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
 		require.NoError(t, program(t, "-out", out, "-config", config(t, c), "-calib", data, "-eval", data, "-maps", maps, "-report", rep, a, b))
@@ -206,6 +206,8 @@ func TestBadInput(t *testing.T) {
 		"allowed are center, standardize":           with(`{"prep":["magic"]}`),
 		"mix is 2":                                  with(`{"method":"match","mix":2}`),
 		"rounds is -1":                              with(`{"method":"match","rounds":-1}`),
+		"refit is -1":                               with(`{"refit":-1}`),
+		"fuse: refit: ":                             with(`{"refit":0.1}`),
 		"lr is -1":                                  with(`{"method":"learned","lr":-1}`),
 		"method learned: -calib":                    with(`{"method":"learned"}`),
 		"want pca:K":                                with(`{"prep":["pca:0"]}`),

@@ -39,6 +39,7 @@ type Recipe struct {
 	Steps    int       `json:"steps,omitempty"`    // learned: updates of the rotations
 	Batch    int       `json:"batch,omitempty"`    // learned: samples of an update
 	LR       float64   `json:"lr,omitempty"`       // learned: peak learning rate
+	Refit    float64   `json:"refit,omitempty"`    // ridge of a refit of the linear layers; 0 for none
 	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
 }
 
@@ -61,7 +62,7 @@ func Parse(text []byte) (Recipe, error) {
 
 func keys() []string {
 	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "aligner", "solver",
-		"reg", "residual", "qk", "mix", "rounds", "steps", "batch", "lr", "weights"}
+		"reg", "residual", "qk", "mix", "rounds", "steps", "batch", "lr", "refit", "weights"}
 }
 
 // Resolve fills in what is absent: the paper's recipe on activations where
@@ -160,6 +161,9 @@ func (r Recipe) check() error {
 			return fmt.Errorf("recipe: %s is %d, want at least 1", key, n)
 		}
 	}
+	if !(r.Refit >= 0) {
+		return fmt.Errorf("recipe: refit is %g, want at least 0", r.Refit)
+	}
 	if !(r.LR > 0) {
 		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
 	}
@@ -236,7 +240,7 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	units := align.Units{Features: features, Metric: metric, Solver: sinkhorn}
 	exact := units
 	exact.Solver = ot.EMD{}
-	o := &fuse.Options{Weights: r.Weights}
+	o := &fuse.Options{Weights: r.Weights, Ridge: r.Refit}
 	if r.Matches() {
 		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds}
 	}
