@@ -1,0 +1,168 @@
+// Command ot runs the solvers of package ot beside those of SciPy, POT and
+// OTT-JAX, in alternation, on the same problems.
+//
+//	go run ./benchmarks/ot [-n 384,768,1536] [-json FILE] [flags]
+//
+// The Python packages are installed into a virtual environment in the user's
+// cache on first use.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/internal/cli"
+)
+
+type options struct {
+	sizes   []int
+	json    string
+	repeat  int
+	limit   time.Duration
+	parents []string
+	peers   string // all | none
+}
+
+func main() {
+	cli.Main(func(ctx context.Context) error {
+		o, err := parse(os.Args[1:])
+		if err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil
+			}
+			return err
+		}
+		return run(ctx, o, os.Stdout)
+	})
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("ot", flag.ContinueOnError)
+	sizes := f.String("n", "384,768,1536", "units on each side of the Gaussian problems, comma-separated `sizes`")
+	parents := f.String("parents", "examples/vit-cifar/parents/cifar10-seed0,examples/vit-cifar/parents/cifar10-seed1",
+		"two checkpoint `directories` whose hidden units make the real problems; empty for none")
+	f.StringVar(&o.json, "json", "", "JSON `file` to write the rows to")
+	f.IntVar(&o.repeat, "repeat", 5, "`runs` of each solver and peer; medians count")
+	f.DurationVar(&o.limit, "limit", 2*time.Minute, "longest `time` of one run of a peer; what takes longer is stopped")
+	f.StringVar(&o.peers, "peers", "all", "all, or none for our own solvers alone `(all|none)`")
+	f.Usage = func() {
+		fmt.Fprintln(f.Output(), "usage: ot [flags]\n\nTimes the solvers of package ot beside SciPy, POT and OTT-JAX.")
+		f.PrintDefaults()
+	}
+	if err := cli.Parse(f, args); err != nil {
+		return o, err
+	}
+	for _, s := range strings.Split(*sizes, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 2 {
+			return o, fmt.Errorf("ot: -n has %q, want numbers of at least 2", s)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	if *parents != "" {
+		o.parents = strings.Split(*parents, ",")
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("ot: unexpected argument %q", f.Arg(0))
+	case o.repeat < 1:
+		return o, fmt.Errorf("ot: -repeat is %d, want at least 1", o.repeat)
+	case o.limit <= 0:
+		return o, fmt.Errorf("ot: -limit is %s, want more than 0", o.limit)
+	case o.peers != "all" && o.peers != "none":
+		return o, fmt.Errorf("ot: -peers is %q, allowed are all, none", o.peers)
+	case len(o.parents) != 0 && len(o.parents) != 2:
+		return o, fmt.Errorf("ot: -parents names %d directories, want two", len(o.parents))
+	}
+	return o, nil
+}
+
+// A row compares one solver with one peer on one problem. Times are medians,
+// the ratio is the median of those of neighbouring runs: above 1, ours is
+// faster. Peaks are what a solution held at most, the cost included.
+type row struct {
+	Problem       string   `json:"problem"`
+	N             int      `json:"n"`
+	Solver        string   `json:"solver"`
+	Peer          string   `json:"peer,omitempty"`
+	Seconds       float64  `json:"seconds"`
+	PeerSeconds   *float64 `json:"peer_seconds,omitempty"`
+	Ratio         *float64 `json:"ratio,omitempty"`
+	TimedOut      bool     `json:"peer_timed_out,omitempty"` // then peer_seconds and ratio are at least what they say
+	Objective     float64  `json:"objective"`
+	PeerObjective *float64 `json:"peer_objective,omitempty"`
+	MarginalError float64  `json:"marginal_error"` // L1, the larger of both sides
+	PeerMarginal  *float64 `json:"peer_marginal_error,omitempty"`
+	PeakBytes     int64    `json:"peak_bytes"`
+	PeerPeak      *int64   `json:"peer_peak_bytes,omitempty"`
+}
+
+func run(ctx context.Context, o options, out io.Writer) (err error) {
+	problems, err := allProblems(o)
+	if err != nil {
+		return err
+	}
+	var w *worker
+	if o.peers == "all" {
+		if w, err = startWorker(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, w.stop()) }()
+	}
+	var rows []row
+	for _, p := range problems {
+		for _, s := range solvers() {
+			got, err := compare(ctx, o, p, s, w)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, got...)
+		}
+	}
+	if o.json != "" {
+		if err := atomicfile.WriteFile(o.json, func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(rows)
+		}); err != nil {
+			return fmt.Errorf("ot: -json: %w", err)
+		}
+	}
+	return table(out, rows)
+}
+
+// table prints the rows.
+func table(out io.Writer, rows []row) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "problem\tn\tsolver\tpeer\tseconds\tpeer s\tratio\tobjective − peer's\tmarginal error\tpeer's\tpeak MiB\tpeer's")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.4f\t", r.Problem, r.N, r.Solver, r.Peer, r.Seconds)
+		if r.PeerSeconds == nil {
+			fmt.Fprintf(t, "\t\t\t%.1e\t\t%.1f\t\n", r.MarginalError, float64(r.PeakBytes)/(1<<20))
+			continue
+		}
+		least := ""
+		if r.TimedOut {
+			least = "≥ "
+		}
+		fmt.Fprintf(t, "%s%.4f\t%s%.2f\t", least, *r.PeerSeconds, least, *r.Ratio)
+		if r.TimedOut {
+			fmt.Fprintf(t, "\t%.1e\t\t%.1f\t\n", r.MarginalError, float64(r.PeakBytes)/(1<<20))
+			continue
+		}
+		fmt.Fprintf(t, "%+.1e\t%.1e\t%.1e\t%.1f\t%.1f\n", r.Objective-*r.PeerObjective, r.MarginalError, *r.PeerMarginal,
+			float64(r.PeakBytes)/(1<<20), float64(*r.PeerPeak)/(1<<20))
+	}
+	return t.Flush()
+}
