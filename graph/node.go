@@ -196,5 +196,16 @@ func (g *Graph) Inputs() []string {
 	return names
 }
 
+// Mask returns the input [batch, tokens] that says with 1 which tokens may be
+// attended to, the others being padding, or nil where there is none.
+func (g *Graph) Mask() *Node {
+	for _, n := range g.Nodes {
+		if n.Op == Attend && len(n.Args) > 3 {
+			return n.Args[3]
+		}
+	}
+	return nil
+}
+
 // suffix returns name from its last dot on: ".weight" or ".bias".
 func suffix(name string) string { return name[strings.LastIndexByte(name, '.'):] }

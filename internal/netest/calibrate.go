@@ -12,7 +12,8 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Calibration collects moments from all activations at once.
+// A Calibration collects moments from all activations at once, those of padding
+// left out.
 type Calibration struct {
 	Data   models.Batch
 	Tokens align.Tokens
@@ -55,12 +56,18 @@ func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.
 		first := len(all)
 		n = m.Graph.Nodes[n.ID]
 		all = append(all, make([][]float64, n.Units)...)
-		for _, sample := range values {
+		for k, sample := range values {
 			v := sample[n.ID]
 			tokens, _ := v.Dims()
 			groups := c.Tokens.Groups(m.Arch.Layout(m.Config), tokens)
 			if narrow || tokens == 1 {
 				groups = [][]int{{0}}
+			} else if mask := m.Graph.Mask(); mask != nil {
+				real := c.Data[mask.Name].Ints[k*tokens : (k+1)*tokens]
+				for i, g := range groups {
+					groups[i] = slices.DeleteFunc(g, func(t int) bool { return real[t] == 0 })
+				}
+				groups = slices.DeleteFunc(groups, func(g []int) bool { return len(g) == 0 })
 			}
 			for _, group := range groups {
 				for u := range n.Units {

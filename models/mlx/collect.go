@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -14,7 +13,6 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
-	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -23,7 +21,8 @@ import (
 //
 // Activations live on the device and only for a batch; what is kept are the
 // moments, whose size does not depend on the number of samples. Within a batch
-// sums are float32 about the mean of the batch, between batches float64.
+// sums are float32 about the mean of the batch, between batches float64. Tokens
+// that attention may not look at, the padding of a text, are no samples.
 type Calibration struct {
 	Runner *Runner
 	Data   models.Batch // labels are not looked at
@@ -118,103 +117,6 @@ func (c *Calibration) tokens() align.Tokens {
 	return c.Tokens
 }
 
-// tap is a forward pass that gives the activations of sites: inputs.. →
-// [samples, groups, units] for each.
-type tap struct {
-	exec   *gx.Exec
-	inputs []string
-	params []*tensors.Tensor
-}
-
-func (t *tap) close() error { return free(t.params...) }
-
-// tap compiles the forward pass of m up to the sites and magnitudes wanted.
-func (c *Calibration) tap(m *models.Model, sites [][]*graph.Node, mags []*graph.Node) (*tap, error) {
-	g, tokens, layout := m.Graph, c.tokens(), m.Arch.Layout(m.Config)
-	var ids [][]int
-	key := fmt.Sprintf("tap %T%v %v ", tokens, tokens, c.Narrow) + signature(g)
-	for _, s := range append(sites, single(mags)...) {
-		var site []int
-		for _, n := range s {
-			site = append(site, n.ID)
-		}
-		ids = append(ids, site)
-	}
-	key += fmt.Sprint(ids)
-	pick := func(values []*gx.Node, site []int, id int) *gx.Node {
-		v := values[id]
-		if v.Rank() == 2 {
-			return gx.InsertAxes(v, 1)
-		}
-		groups := tokens.Groups(layout, v.Shape().Dim(1))
-		// Units that are stacked need the same samples.
-		if c.Narrow && !slices.ContainsFunc(site, func(id int) bool { return !g.Nodes[id].Narrow() }) {
-			groups = [][]int{{0}}
-		}
-		return grouped(v, groups)
-	}
-	inputs := g.Inputs()
-	exec, err := c.Runner.compiled(key, func(in []*gx.Node) []*gx.Node {
-		values := interpret(g, zip(names(g), in[len(inputs):]), zip(inputs, in[:len(inputs)]))
-		var out []*gx.Node
-		for _, site := range ids {
-			var parts []*gx.Node
-			for _, id := range site {
-				parts = append(parts, pick(values, site, id))
-			}
-			out = append(out, gx.Concatenate(parts, -1))
-		}
-		return out
-	})
-	if err != nil {
-		return nil, err
-	}
-	params, err := upload(g, m.Params)
-	return &tap{exec, inputs, params}, err
-}
-
-func single(nodes []*graph.Node) [][]*graph.Node {
-	var out [][]*graph.Node
-	for _, n := range nodes {
-		out = append(out, []*graph.Node{n})
-	}
-	return out
-}
-
-// grouped returns the means [B, groups, units] of groups of the tokens of v
-// [B, tokens, units].
-func grouped(v *gx.Node, groups [][]int) *gx.Node {
-	single := true
-	var at []int32
-	for _, g := range groups {
-		single = single && len(g) == 1
-		at = append(at, int32(g[0]))
-	}
-	switch {
-	case single && len(groups) == v.Shape().Dim(1):
-		return v
-	case single:
-		var runs []*gx.Node
-		for i := 0; i < len(at); {
-			j := i + 1
-			for j < len(at) && at[j] == at[j-1]+1 {
-				j++
-			}
-			runs = append(runs, gx.Slice(v, gx.AxisRange(), gx.AxisRange(int(at[i]), int(at[j-1])+1)))
-			i = j
-		}
-		return gx.Concatenate(runs, 1)
-	}
-	weights := make([][]float32, len(groups))
-	for i, g := range groups {
-		weights[i] = make([]float32, v.Shape().Dim(1))
-		for _, k := range g {
-			weights[i][k] += 1 / float32(len(g))
-		}
-	}
-	return gx.Einsum("gt,btd->bgd", gx.Const(v.Graph(), weights), v)
-}
-
 // sums accumulates moments on the device. The state of a site is its count,
 // both means, both sums of squares, the cross sums and, where asked for, those
 // of the anchor with itself.
@@ -241,42 +143,28 @@ func (s *sums) close() error {
 
 // addBatch adds the first real samples of a batch.
 func (s *sums) addBatch(x, y *tap, batch models.Batch, real int) error {
-	vx, err := x.call(batch)
+	vx, err := x.call(batch, real)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = free(vx...) }() // freed twice at worst
-	vy, err := y.call(batch)
+	vy, err := y.call(batch, real)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = free(vy...) }()
-	weights := make([]float32, batch.Len())
-	for i := range real {
-		weights[i] = 1
-	}
-	w := tensors.FromFlatDataAndDimensions(weights, len(weights))
-	defer func() { _ = free(w) }()
+	weights := vy[len(vy)/2:]
 	for i := range s.sites {
-		if err := s.addSite(i, w, vx[i], vy[i]); err != nil {
+		if err := s.addSite(i, weights[i], vx[i], vy[i]); err != nil {
 			return err
 		}
 	}
 	for k := range s.mags {
-		if err := s.addMagnitude(k, w, vy[len(s.sites)+k]); err != nil {
+		if err := s.addMagnitude(k, weights[len(s.sites)+k], vy[len(s.sites)+k]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (t *tap) call(batch models.Batch) ([]*tensors.Tensor, error) {
-	in, err := feed(batch, t.inputs)
-	if err != nil {
-		return nil, err
-	}
-	out, err := t.exec.Call(args(in, t.params)...)
-	return out, errors.Join(err, free(in...))
 }
 
 func (s *sums) addSite(i int, w, x, y *tensors.Tensor) error {
@@ -308,22 +196,20 @@ func (s *sums) shape(n, m int) [][]int {
 }
 
 // graph adds a batch to the state of a site, after Chan, Golub and LeVeque
-// (1979): w [B], x [B, G, n], y [B, G, m], state.. → state...
+// (1979): w [B, G], x [B, G, n], y [B, G, m], state.. → state...
 func (s *sums) graph(in []*gx.Node) []*gx.Node {
-	w, state := in[0], in[3:]
-	groups := in[1].Shape().Dim(1)
-	w = gx.Reshape(gx.BroadcastToDims(gx.InsertAxes(w, -1), w.Shape().Dim(0), groups), -1, 1)
+	w, state := gx.Reshape(in[0], -1, 1), in[3:]
 	rows := gx.ReduceAllSum(gx.ConvertDType(w, dtypes.F64))
 	flatten := func(v *gx.Node) *gx.Node { return gx.Reshape(v, -1, v.Shape().Dim(2)) }
 	wide := func(v *gx.Node) *gx.Node { return gx.ConvertDType(v, dtypes.F64) }
 	center := func(v *gx.Node) (mean, rest *gx.Node) {
-		mean = gx.Div(gx.ReduceSum(gx.Mul(v, w), 0), gx.ConvertDType(rows, v.DType()))
+		mean = gx.Div(gx.ReduceSum(gx.Mul(v, w), 0), gx.ConvertDType(gx.MaxScalar(rows, 1), v.DType()))
 		return wide(mean), gx.Mul(gx.Sub(v, gx.InsertAxes(mean, 0)), w)
 	}
 	mx, cx := center(flatten(in[1]))
 	my, cy := center(flatten(in[2]))
 	count := gx.Add(state[0], rows)
-	share := gx.Div(rows, count)
+	share := gx.Div(rows, gx.MaxScalar(count, 1))
 	grow := gx.Mul(state[0], share)
 	dx, dy := gx.Sub(mx, state[1]), gx.Sub(my, state[2])
 	outer := func(a, b *gx.Node) *gx.Node { return gx.Mul(gx.InsertAxes(a, 1), gx.InsertAxes(b, 0)) }
@@ -342,11 +228,11 @@ func (s *sums) graph(in []*gx.Node) []*gx.Node {
 	return out
 }
 
-// addMagnitude adds Σ|y| over the samples and tokens of a batch.
+// addMagnitude adds Σ|y| over the samples and tokens of a batch: w [B, G],
+// y [B, G, m].
 func (s *sums) addMagnitude(k int, w, y *tensors.Tensor) error {
 	e, err := s.runner.compiled("magnitude", func(in []*gx.Node) []*gx.Node {
-		return []*gx.Node{gx.ReduceSum(gx.Mul(gx.Abs(in[1]), gx.InsertAxes(in[0], -1, -1)), 0, 1),
-			gx.MulScalar(gx.ReduceAllSum(in[0]), float64(in[1].Shape().Dim(1)))}
+		return []*gx.Node{gx.ReduceSum(gx.Mul(gx.Abs(in[1]), gx.InsertAxes(in[0], -1)), 0, 1), gx.ReduceAllSum(in[0])}
 	})
 	if err != nil {
 		return err
@@ -389,6 +275,9 @@ func (s *sums) stats(want align.Want) (*align.Stats, error) {
 		if err != nil {
 			return nil, err
 		}
+		if count == 0 {
+			return nil, fmt.Errorf("mlx: calibration: the data holds padding alone at %s", want.Sites[i][0].Name)
+		}
 		n, m := len(flat[0]), len(flat[1])
 		mo := &align.Moments{N: count, MeanX: flat[0], MeanY: flat[1], VarX: flat[2], VarY: flat[3], Cross: mat.NewDense(n, m, flat[4])}
 		if s.self {
@@ -402,7 +291,7 @@ func (s *sums) stats(want align.Want) (*align.Stats, error) {
 	}
 	for k, n := range want.Magnitudes {
 		for i := range s.mags[k] {
-			s.mags[k][i] /= s.count[k]
+			s.mags[k][i] /= max(s.count[k], 1)
 		}
 		out.Magnitudes[n.ID] = s.mags[k]
 	}

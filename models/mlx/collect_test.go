@@ -179,3 +179,44 @@ func TestCollectFarFromZero(t *testing.T) {
 		require.False(t, math.IsNaN(got.Moments[0].VarX[i]))
 	}
 }
+
+// TestPaddingDoesNotCount: what is read at padding enters no moment, so texts
+// that are padded, with whatever words, have the moments of those that are not.
+func TestPaddingDoesNotCount(t *testing.T) {
+	r := openRunner(t)
+	net := shallow(netest.MaskedLM())
+	src, anchor := randomModel(t, net, 1), randomModel(t, net, 2)
+	want := wanted(anchor.Graph)
+	long := net.Batch(5, 3)
+	tokens, kept := long["input_ids"].Shape[1], long["input_ids"].Shape[1]-2
+	short := models.Batch{}
+	for name, a := range long {
+		if name == models.Labels {
+			continue
+		}
+		s := models.Array{Shape: []int{5, kept}}
+		for i := range a.Ints {
+			if i%tokens < kept {
+				if name == "attention_mask" {
+					a.Ints[i] = 1
+				}
+				s.Ints = append(s.Ints, a.Ints[i])
+			} else if name == "attention_mask" {
+				a.Ints[i] = 0
+			}
+		}
+		short[name] = s
+	}
+	for _, filter := range []align.Tokens{align.All{}, align.Pool{}} {
+		bare, err := (&Calibration{Runner: r, Data: short, Tokens: filter, Batch: 5}).Collect(t.Context(), src, anchor, want)
+		require.NoError(t, err)
+		padded, err := (&Calibration{Runner: r, Data: long, Tokens: filter, Batch: 3}).Collect(t.Context(), src, anchor, want)
+		require.NoError(t, err)
+		sameStats(t, bare, padded, 1e-5)
+	}
+	for i := range long["attention_mask"].Ints {
+		long["attention_mask"].Ints[i] = 0
+	}
+	_, err := (&Calibration{Runner: r, Data: long}).Collect(t.Context(), src, anchor, want)
+	require.ErrorContains(t, err, "padding alone")
+}
