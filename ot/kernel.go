@@ -47,33 +47,43 @@ type kernel struct {
 // likewise for columns.
 type step func(logMass, logSum float64) float64
 
-// newKernel starts from the largest potentials with f + g ≤ C: every row and
-// column then has an entry Cᵢⱼ = fᵢ + gⱼ, for any ε. Masses are relative to
-// the totals suma, sumb.
+// newKernel starts from potentials 0. Masses are relative to the totals suma,
+// sumb.
 func newKernel(ctx context.Context, in *instance, suma, sumb float64) *kernel {
 	n, m := in.n, in.m
 	vec := func(k int) []float64 { return make([]float64, k) }
 	k := &kernel{
-		ctx: ctx, in: in, n: n, m: m, a: vec(n), b: vec(m), f: inf(n), g: inf(m), k: vec(n * m),
+		ctx: ctx, in: in, n: n, m: m, a: vec(n), b: vec(m), f: vec(n), g: vec(m), k: vec(n * m),
 		u: vec(n), v: vec(m), sums: vec(m), errs: vec(n), tots: vec(n), oldU: vec(n), oldF: vec(n), oldV: vec(m),
 		cuts: min(n, 1+n*m/(2*grain), 32),
 	}
 	k.part = vec(k.cuts * m)
 	floats.ScaleTo(k.a, 1/suma, in.a)
 	floats.ScaleTo(k.b, 1/sumb, in.b)
-	for i := range n {
-		for _, c := range k.cost(i) {
-			k.f[i] = min(k.f[i], c)
-		}
-	}
-	for i, f := range k.f {
-		for j, c := range k.cost(i) {
-			k.g[j] = min(k.g[j], c-f)
-		}
-	}
 	fill(k.u, 1)
 	fill(k.v, 1)
 	return k
+}
+
+// tighten starts from the largest potentials with f + g ≤ C: every row and
+// column then has an entry Cᵢⱼ = fᵢ + gⱼ, so that none is empty at any ε.
+func (k *kernel) tighten() {
+	copy(k.f, inf(k.n))
+	copy(k.g, inf(k.m))
+	for i := range k.n {
+		f := k.f[i]
+		for _, c := range k.cost(i) {
+			if c < f {
+				f = c
+			}
+		}
+		k.f[i] = f
+		for j, c := range k.cost(i) {
+			if c-f < k.g[j] {
+				k.g[j] = c - f
+			}
+		}
+	}
 }
 
 func (k *kernel) cost(i int) []float64 { return k.in.cost[i*k.m : (i+1)*k.m] }

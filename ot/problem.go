@@ -135,7 +135,9 @@ func (in *instance) compact() {
 		in.cost = c
 	}
 	for _, v := range in.cost {
-		in.top = max(in.top, v)
+		if v > in.top { // the built-in max minds NaN, and takes its time
+			in.top = v
+		}
 	}
 }
 

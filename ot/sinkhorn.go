@@ -106,6 +106,9 @@ func (c control) anneal(k *kernel) error {
 	if err := c.resolves(k.in.top); err != nil {
 		return err
 	}
+	if k.in.top > mild*c.reg {
+		k.tighten()
+	}
 	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
 		if err := k.set(reg); err != nil {
 			return err

@@ -69,7 +69,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
-	f.Float64Var(&o.lr, "lr", 1e-3, "peak learning `rate` of training and finetuning")
+	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
 	f.IntVar(&o.samples, "samples", 200, "calibration `images`, from the training set")
 	f.StringVar(&o.method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
 	f.StringVar(&o.aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
@@ -104,10 +104,16 @@ func (o *options) check() error {
 			o.epochs = 24
 		}
 	}
+	if o.lr == 0 {
+		o.lr = 3e-4
+		if o.train {
+			o.lr = 1e-3
+		}
+	}
 	switch {
 	case o.epochs < 0:
 		return fmt.Errorf("vit-cifar: -epochs is %g, want more than 0", o.epochs)
-	case o.lr <= 0:
+	case !(o.lr > 0):
 		return fmt.Errorf("vit-cifar: -lr is %g, want more than 0", o.lr)
 	case o.samples < 1:
 		return fmt.Errorf("vit-cifar: -samples is %d, want at least 1", o.samples)
