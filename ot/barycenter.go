@@ -57,7 +57,6 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, all [][]float64,
 		}
 		k := newKernel(ctx, in, 1, in.sumb)
 		k.reg = c.reg
-		fill(k.f, 0)
 		ks = append(ks, k)
 	}
 	kept := w[:0]

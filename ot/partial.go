@@ -126,8 +126,6 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	moved := share * min(in.suma, in.sumb)
 	k := newKernel(ctx, in, moved, moved)
 	k.reg = c.reg
-	fill(k.f, 0)
-	fill(k.g, 0)
 	if err := k.cap(c); err != nil {
 		return Plan{}, err
 	}
