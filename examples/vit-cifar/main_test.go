@@ -76,7 +76,7 @@ func TestStory(t *testing.T) {
 		require.True(t, *r.Accuracy >= 0 && *r.Accuracy <= 1, r.Label)
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
-	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0",
+	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0",
 		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2"}, rows)
 	require.NotEmpty(t, report.Nodes)
 	require.NotEmpty(t, report.Backend)
