@@ -43,6 +43,13 @@
 // samples: mlx.Calibration puts both models to work on them and keeps second
 // moments only, in memory that does not grow with the samples.
 //
+// # Exact symmetries
+//
+// Averages of transport maps are no symmetries of a transformer. The flow graph
+// also says which maps are: fuse.Matching finds the best of them, from weights,
+// activations or both, mlx.Learner refines them by gradient, and fuse.Refit fits
+// the linear layers of a fused model to what the aligned models write.
+//
 // # The layers
 //
 // Each imports only those above it.
