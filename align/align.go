@@ -3,6 +3,7 @@ package align
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/otfuse/otfuse/ot"
 	"gonum.org/v1/gonum/mat"
@@ -51,13 +52,12 @@ func (Weights) Needs() Needs { return Needs{} }
 
 // Needs implements [Features].
 func (a Activations) Needs() Needs {
-	n := Needs{Moments: true}
-	for _, p := range a.Prep {
-		if _, ok := p.(PCA); ok {
-			n.Self = true
-		}
-	}
-	return n
+	return Needs{Moments: true, Self: hasPCA(a.Prep)}
+}
+
+// hasPCA reports whether a step looks at the moments of the anchor with itself.
+func hasPCA(prep []Prep) bool {
+	return slices.ContainsFunc(prep, func(p Prep) bool { _, ok := p.(PCA); return ok })
 }
 
 // Gram implements [Features]. Weights of several sites are stacked along their
@@ -65,7 +65,7 @@ func (a Activations) Needs() Needs {
 func (w Weights) Gram(sites ...Site) (ot.Gram, error) {
 	all := &Moments{}
 	for _, s := range sites {
-		m, err := fromWeights(s)
+		m, err := fromWeights(s, w.Prep)
 		if err == nil {
 			all, err = all.Add(m)
 		}
@@ -84,10 +84,10 @@ func (a Activations) Gram(sites ...Site) (ot.Gram, error) {
 		m, prep := s.Moments, a.Prep
 		if s.Table {
 			var err error
-			if m, err = fromWeights(s); err != nil {
+			prep = nil
+			if m, err = fromWeights(s, prep); err != nil {
 				return ot.Gram{}, err
 			}
-			prep = nil
 		}
 		if m == nil {
 			return ot.Gram{}, fmt.Errorf("align: %s: no activations were collected", s.Name)
@@ -118,12 +118,16 @@ func added(a, b []float64) []float64 {
 	return out
 }
 
-func fromWeights(s Site) (*Moments, error) {
+// fromWeights returns the moments that prep needs of the rows of a site.
+func fromWeights(s Site, prep []Prep) (*Moments, error) {
 	x, y, err := s.Weights()
 	if err != nil {
 		return nil, err
 	}
-	return FromRows(x, y)
+	if hasPCA(prep) {
+		return FromRows(x, y)
+	}
+	return crossed(x, y)
 }
 
 func prepared(m *Moments, prep []Prep) (ot.Gram, error) {

@@ -18,19 +18,32 @@ type Moments struct {
 	Self         *mat.Dense // the same of y with y [m × m]; nil unless asked for
 }
 
-// FromRows returns the moments of feature rows x [n × samples], y [m × samples].
+// FromRows returns the moments of feature rows x [n × samples], y [m × samples],
+// Self included.
 func FromRows(x, y *mat.Dense) (*Moments, error) {
+	out, err := crossed(x, y)
+	if err != nil {
+		return nil, err
+	}
+	cy, _, _ := centred(y)
+	m, _ := y.Dims()
+	out.Self = mat.NewDense(m, m, nil)
+	out.Self.Mul(cy, cy.T())
+	return out, nil
+}
+
+// crossed is FromRows without Self, which costs as much as all the rest.
+func crossed(x, y *mat.Dense) (*Moments, error) {
 	n, s := x.Dims()
 	m, d := y.Dims()
 	if s != d || s == 0 {
 		return nil, fmt.Errorf("align: %d × %d and %d × %d: the numbers of samples differ", n, s, m, d)
 	}
-	out := &Moments{N: float64(s), Cross: mat.NewDense(n, m, nil), Self: mat.NewDense(m, m, nil)}
+	out := &Moments{N: float64(s), Cross: mat.NewDense(n, m, nil)}
 	var cx, cy *mat.Dense
 	cx, out.MeanX, out.VarX = centred(x)
 	cy, out.MeanY, out.VarY = centred(y)
 	out.Cross.Mul(cx, cy.T())
-	out.Self.Mul(cy, cy.T())
 	return out, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -124,6 +125,14 @@ func load(o options) (*job, error) {
 	j := &job{options: o}
 	if err := cli.Replaceable(o.out); err != nil {
 		return nil, fmt.Errorf("-out: %w", err)
+	}
+	for flag, path := range map[string]string{"-maps": o.maps, "-report": o.report} {
+		if path == "" {
+			continue
+		}
+		if err := cli.Writable(filepath.Dir(path)); err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		}
 	}
 	for _, dir := range append([]string{o.anchor}, o.others...) {
 		m, err := models.Open(dir)
