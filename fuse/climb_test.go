@@ -9,20 +9,12 @@ import (
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/internal/netest"
-	"github.com/otfuse/otfuse/models"
 )
 
-// objective is what Matching maximises, up to the terms of the moments, from
+// weightsAgree is what Matching maximises, up to the terms of the moments, from
 // the transported weights themselves.
 func (m *matcher) weightsAgree() float64 {
-	moved := models.Params{}
-	for i, n := range m.src.Graph.Nodes {
-		for x := range n.Params {
-			w, _ := m.along(n, x, -1)
-			p := m.anchor.Graph.Nodes[i].Params[x]
-			store(moved, p, w, m.anchor.Params[p.Name].DType)
-		}
-	}
+	moved := m.moved()
 	var sum float64
 	for i, n := range m.anchor.Graph.Nodes {
 		for _, p := range n.Params {

@@ -240,6 +240,11 @@ func (m *matcher) along(n *graph.Node, x, but int) (tensor, bool) {
 
 // move returns the source in the basis of the anchor.
 func (m *matcher) move() *models.Model {
+	return Canonical(m.anchor.With(m.moved())) // unequal widths put a factor into the norms
+}
+
+// moved returns the parameters of the source carried by all maps.
+func (m *matcher) moved() models.Params {
 	out := models.Params{}
 	for i, n := range m.src.Graph.Nodes {
 		for x := range n.Params {
@@ -248,7 +253,7 @@ func (m *matcher) move() *models.Model {
 			store(out, p, w, m.anchor.Params[p.Name].DType)
 		}
 	}
-	return Canonical(m.anchor.With(out)) // unequal widths put a factor into the norms
+	return out
 }
 
 // learn refines the maps of the spaces that may turn.

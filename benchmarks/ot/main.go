@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,7 +19,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
 )
 
@@ -37,9 +35,6 @@ func main() {
 	cli.Main(func(ctx context.Context) error {
 		o, err := parse(os.Args[1:])
 		if err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil
-			}
 			return err
 		}
 		return run(ctx, o, os.Stdout)
@@ -131,11 +126,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}
 	}
 	if o.json != "" {
-		if err := atomicfile.WriteFile(o.json, func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", "  ")
-			return e.Encode(rows)
-		}); err != nil {
+		if err := cli.WriteJSON(o.json, rows); err != nil {
 			return fmt.Errorf("ot: -json: %w", err)
 		}
 	}

@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"runtime/pprof"
 	"text/tabwriter"
 
-	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
 )
 
@@ -32,9 +30,6 @@ func main() {
 	cli.Main(func(ctx context.Context) error {
 		o, err := parse(os.Args[1:])
 		if err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil
-			}
 			return err
 		}
 		return run(ctx, o, os.Stdout)
@@ -92,11 +87,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if o.json == "" {
 		return nil
 	}
-	return atomicfile.WriteFile(o.json, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	})
+	return cli.WriteJSON(o.json, r)
 }
 
 // results is what was measured.

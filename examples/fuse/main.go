@@ -35,9 +35,6 @@ func main() {
 	cli.Main(func(ctx context.Context) error {
 		o, err := parse(os.Args[1:])
 		if err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil
-			}
 			return err
 		}
 		return run(ctx, o)

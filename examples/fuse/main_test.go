@@ -65,6 +65,14 @@ func program(t *testing.T, args ...string) error {
 	return run(context.Background(), o)
 }
 
+func readReport(t *testing.T, path string) cli.Report {
+	var report cli.Report
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &report))
+	return report
+}
+
 // TestProgram holds the contract of the program's outputs.
 func TestProgram(t *testing.T) {
 	wide := tiny()
@@ -80,10 +88,7 @@ func TestProgram(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, anchor.Params.Shapes(), fused.Params.Shapes())
 
-	var report cli.Report
-	text, err := os.ReadFile(rep)
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(text, &report))
+	report := readReport(t, rep)
 	var methods []string
 	for _, r := range report.Rows {
 		methods = append(methods, r.Method)
@@ -156,10 +161,7 @@ func TestSymmetries(t *testing.T) {
 		fused, err := models.Open(out)
 		require.NoError(t, err)
 		require.Equal(t, anchor.Params.Shapes(), fused.Params.Shapes())
-		var report cli.Report
-		text, err := os.ReadFile(rep)
-		require.NoError(t, err)
-		require.NoError(t, json.Unmarshal(text, &report))
+		report := readReport(t, rep)
 		require.Len(t, report.Rows, 4)
 		require.Contains(t, c, report.Rows[3].Method)
 		require.Len(t, report.Nodes, len(anchor.Graph.Nodes))

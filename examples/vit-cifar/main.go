@@ -48,8 +48,6 @@ func main() {
 	cli.Main(func(ctx context.Context) error {
 		o, err := parse(os.Args[1:])
 		switch {
-		case errors.Is(err, flag.ErrHelp):
-			return nil
 		case err != nil:
 			return err
 		case o.train:

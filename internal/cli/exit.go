@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,14 +12,14 @@ import (
 )
 
 // Main runs a program until it is done or interrupted and exits: with 0 when
-// all went well, with 2 and one line on stderr otherwise.
+// all went well or only help was asked for ([flag.ErrHelp]), with 2 and one line on stderr otherwise.
 func Main(program func(context.Context) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := program(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
-	case err == nil:
+	case err == nil || errors.Is(err, flag.ErrHelp):
 	case interrupted && errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted")
 		os.Exit(130)

@@ -64,7 +64,12 @@ func (r *Report) Write(path string) error {
 	if r.Nodes == nil {
 		r.Nodes = []Node{}
 	}
-	text, err := json.MarshalIndent(r, "", "  ")
+	return WriteJSON(path, r)
+}
+
+// WriteJSON writes v as indented JSON, whole or not at all.
+func WriteJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
