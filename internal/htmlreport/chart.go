@@ -1,6 +1,7 @@
 package htmlreport
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -124,46 +125,36 @@ func ticks(lo, hi float64) []plot.Tick {
 
 func at(v float64) string { return fmt.Sprintf("%.1f", v) }
 
-// barriers draws how far the worst point of each curve is from the straight
-// line between its ends: max over x of (1−x) y(0) + x y(1) − y(x) for an
-// accuracy, its negative for a loss.
+// barriers draws how far half way along each curve is from half way between the
+// parents: (y(0) + y(1))/2 − y(½) for an accuracy, its negative for a loss. The
+// ends are the best of all curves, since a method may spoil the model it moves.
 func barriers(p Plot) bars {
-	b := bars{Title: "barrier, loss in nats", Note: "The most by which a curve rises above the straight line between its ends."}
+	b := bars{Title: "barrier half way, loss in nats", Note: "How far the mean of both models lies above the mean loss of the parents."}
+	format, sign := "%.3f", -1.0
 	if p.Measure == Accuracy {
-		b = bars{Title: "barrier, accuracy in points", Note: "The most by which a curve falls below the straight line between its ends."}
+		b = bars{Title: "barrier half way, accuracy in points", Note: "How far the mean of both models lies below the mean accuracy of the parents."}
+		format, sign = "%.2f", 1
 	}
-	g, heights, top := group{}, []float64(nil), 0.0
 	curves := tidy(p)
+	from, to := math.Inf(-1), math.Inf(-1)
 	for _, c := range curves {
-		h := barrier(c.Points)
-		if p.Measure == Loss {
-			for i := range c.Points {
-				c.Points[i].Y = -c.Points[i].Y
-			}
-			h = barrier(c.Points)
-		}
-		heights, top = append(heights, h), max(top, h)
+		from, to = max(from, sign*c.Points[0].Y), max(to, sign*c.Points[len(c.Points)-1].Y)
 	}
+	heights, top := make([]float64, len(curves)), 0.0
 	for i, c := range curves {
-		text := fmt.Sprintf("%.3f", heights[i])
-		if p.Measure == Accuracy {
-			text = fmt.Sprintf("%.2f", heights[i])
-		}
-		g.Bars = append(g.Bars, bar{c.Label, text, class(c.Method), percent(heights[i], top)})
+		heights[i] = max((from+to)/2-sign*halfWay(c.Points), 0)
+		top = max(top, heights[i])
+	}
+	g := group{}
+	for i, c := range curves {
+		g.Bars = append(g.Bars, bar{c.Label, fmt.Sprintf(format, heights[i]), class(c.Method), percent(heights[i], top)})
 	}
 	b.Groups = []group{g}
 	return b
 }
 
-// barrier is the most by which points lie below the line between their ends.
-func barrier(ps []Point) float64 {
-	first, last, worst := ps[0], ps[len(ps)-1], 0.0
-	for _, p := range ps {
-		x := 0.0
-		if last.X != first.X {
-			x = (p.X - first.X) / (last.X - first.X)
-		}
-		worst = max(worst, (1-x)*first.Y+x*last.Y-p.Y)
-	}
-	return worst
+// halfWay is the height of a curve nearest to the middle of its x.
+func halfWay(ps []Point) float64 {
+	middle := (ps[0].X + ps[len(ps)-1].X) / 2
+	return slices.MinFunc(ps, func(a, b Point) int { return cmp.Compare(math.Abs(a.X-middle), math.Abs(b.X-middle)) }).Y
 }

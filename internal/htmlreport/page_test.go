@@ -133,8 +133,8 @@ func TestBarsAndBarriers(t *testing.T) {
 	require.Equal(t, []string{"ensemble", "parent 0", "parent 1", "transport", "vanilla"}, order, "the best first")
 	require.Equal(t, "100.00", v.Headline.Groups[0].Bars[0].Width)
 	require.Equal(t, fmt.Sprintf("%.2f", 100*0.1234/0.7345), v.Headline.Groups[0].Bars[4].Width)
-	require.Equal(t, "30.00", v.Barriers[0].Groups[0].Bars[0].Value, "65 % in the middle of the straight line, 35 % on the curve")
-	require.Equal(t, "1.000", v.Barriers[1].Groups[0].Bars[0].Value, "1.25 nats in the middle of the straight line, 2.25 on the curve")
+	require.Equal(t, "30.00", v.Barriers[0].Groups[0].Bars[0].Value, "65 % half way between the ends, 35 % on the curve")
+	require.Equal(t, "1.000", v.Barriers[1].Groups[0].Bars[0].Value, "1.25 nats half way between the ends, 2.25 on the curve")
 }
 
 // Without an accuracy the page goes by the loss, where less is better.
