@@ -26,9 +26,9 @@ import (
 )
 
 type options struct {
-	out, config, calib, maps, eval, report string
-	anchor                                 string
-	others                                 []string
+	out, config, calib, maps, eval, report, html string
+	anchor                                       string
+	others                                       []string
 }
 
 func main() {
@@ -50,6 +50,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.maps, "maps", "", "safetensors `file` to write the push matrix [n,m] of every solved or tied node of the first OTHER to")
 	f.StringVar(&o.eval, "eval", "", "safetensors `file` of labelled samples: accuracy (0 to 1) and loss (nats) of the parents, their ensemble and the fused model")
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
+	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of the anchor's size.")
 		f.PrintDefaults()
@@ -77,6 +78,7 @@ type job struct {
 	runner *mlx.Runner     // nil until it is needed
 	device compute.Backend // the runner's
 	report cli.Report
+	fusion *fuse.Report // nil for vanilla
 }
 
 func run(ctx context.Context, o options) error {
@@ -113,6 +115,11 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("-report: %w", err)
 		}
 	}
+	if o.html != "" {
+		if err := j.page().WriteFile(o.html); err != nil {
+			return fmt.Errorf("-html: %w", err)
+		}
+	}
 	return j.report.Print(os.Stdout)
 }
 
@@ -123,7 +130,7 @@ func load(o options) (*job, error) {
 	if err := cli.Replaceable(o.out); err != nil {
 		return nil, fmt.Errorf("-out: %w", err)
 	}
-	for flag, path := range map[string]string{"-maps": o.maps, "-report": o.report} {
+	for flag, path := range map[string]string{"-maps": o.maps, "-report": o.report, "-html": o.html} {
 		if path == "" {
 			continue
 		}
@@ -198,6 +205,7 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 		if fused, rep, err = fuse.Into(ctx, anchor, others, o); err != nil {
 			return nil, nil, err
 		}
+		j.fusion = rep
 		j.report.AddNodes(rep)
 		warn(rep)
 		if maps, err = pushes(rep); err != nil {

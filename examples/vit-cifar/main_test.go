@@ -80,6 +80,14 @@ func TestStory(t *testing.T) {
 		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2"}, rows)
 	require.NotEmpty(t, report.Nodes)
 	require.NotEmpty(t, report.Backend)
+	page, err := os.ReadFile(filepath.Join(out, "report.html"))
+	require.NoError(t, err)
+	for _, r := range report.Rows {
+		require.Contains(t, string(page), fmt.Sprintf("<td>%d</td><td>%.2f %%</td><td>%.3f</td>", r.Finetuned, 100**r.Accuracy, *r.Loss), r.Label)
+	}
+	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", asItIs} {
+		require.Contains(t, string(page), part)
+	}
 	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
 		f, err := os.Open(filepath.Join(out, name))
 		require.NoError(t, err)

@@ -2,7 +2,6 @@ package data
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -100,29 +99,4 @@ func folders(dir string) (dirs []string, target string, err error) {
 		return dirs, dir, nil
 	}
 	return dirs, dirs[len(dirs)-1], nil
-}
-
-// verifyTiny tells the archive of Tiny ImageNet, for which no checksum is
-// published, from another file: by its list of contents.
-func verifyTiny(ctx context.Context, where string) error {
-	t, err := openTree(where, 5)
-	if err != nil {
-		return err
-	}
-	return t.verifyTiny(ctx)
-}
-
-func (t tree) verifyTiny(ctx context.Context) error {
-	l, err := t.list(ctx)
-	if err != nil {
-		return err
-	}
-	slots, _, test, err := l.slots(Size{1, 1})
-	if err != nil {
-		return err
-	}
-	if l.annotated == nil || len(slots) != 110_000 || len(test.Classes) != 200 {
-		return t.fail("", -1, errors.New("not the 110,000 labelled images of 200 classes"))
-	}
-	return nil
 }

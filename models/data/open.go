@@ -35,7 +35,7 @@ func sources() []source {
 	return []source{
 		{
 			name: "cifar10", title: "CIFAR-10", full: 60_000,
-			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5: "c32a1d4ab5d03f1284b67883e8d87530"},
+			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
 			forms: []edition{
 				{"cifar-10-binary.tar.gz", "", ten}, {"cifar-10-batches-bin", "", ten},
 				{"cifar10-jpeg-q75.tar.gz", "JPEG q75", jpeg}, {"cifar10-jpeg-q75", "JPEG q75", jpeg},
@@ -43,14 +43,14 @@ func sources() []source {
 			},
 		}, {
 			name: "cifar100", title: "CIFAR-100", full: 60_000,
-			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5: "03b5dce01913d631647c71ecec9e9cb8"},
+			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
 			forms: []edition{
 				{"cifar-100-binary.tar.gz", "", hundred}, {"cifar-100-binary", "", hundred},
 				{"cifar100-exact-2033-bin.tar.gz", "", hundred},
 			},
 		}, {
 			name: "tinyimagenet", title: "Tiny ImageNet", full: 110_000,
-			remote: remote{url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", verify: verifyTiny},
+			remote: remote{url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", sha256: "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"},
 			forms: []edition{
 				{"tiny-imagenet-200.zip", "", tiny}, {"tiny-imagenet-200", "", tiny}, {"tiny-imagenet-200.tar.gz", "", tiny},
 				{"tiny-imagenet-20cls.tar.gz", "", tiny},

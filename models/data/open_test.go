@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -88,7 +87,7 @@ func TestOpenDownloads(t *testing.T) {
 
 	s, err := lookup("cifar10", Names())
 	require.NoError(t, err)
-	s.remote.md5 = md5Of(w.body)
+	s.remote.sha256 = sumOf(w.body)
 	where, e, err := s.find(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
@@ -103,7 +102,6 @@ func TestOpenDownloads(t *testing.T) {
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
 	assert.Empty(t, w.requests, "what has been downloaded is found")
 	require.NoError(t, os.Remove(where))
-	s.remote.md5 = ""
 	where, _, err = s.find(t.Context(), Options{Dir: dir, Client: o.Client})
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(dir, "cifar-10-binary.tar.gz"), where)
@@ -158,31 +156,4 @@ func TestLabels(t *testing.T) {
 	assert.Equal(t, "CIFAR-10", s.label(edition{}, 60_000))
 	assert.Equal(t, "CIFAR-10 (JPEG q75)", s.label(edition{note: "JPEG q75"}, 60_000))
 	assert.Equal(t, "CIFAR-10 (6102 images)", s.label(edition{}, 6102))
-}
-
-// tinyTree has the contents of Tiny ImageNet, by name, with as many images of
-// each training class as it is told.
-func tinyTree(perClass int) tree {
-	annotations := new(bytes.Buffer)
-	for i := range 10_000 {
-		fmt.Fprintf(annotations, "val_%d.JPEG\tn%03d\t0\t0\t1\t1\n", i, i%200)
-	}
-	walk := func(_ context.Context, _ string, visit func(file) error) error {
-		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(annotations.Bytes())), nil }
-		err := visit(file{"tiny/val/val_annotations.txt", int64(annotations.Len()), open})
-		for i := range 10_000 {
-			err = errors.Join(err, visit(file{name: fmt.Sprintf("tiny/val/images/val_%d.JPEG", i)}))
-		}
-		for i := range 200 * perClass {
-			err = errors.Join(err, visit(file{name: fmt.Sprintf("tiny/train/n%03d/images/%d.JPEG", i%200, i)}))
-		}
-		return err
-	}
-	return tree{"tiny.zip", walk}
-}
-
-func TestVerifyTinyImageNet(t *testing.T) {
-	require.NoError(t, tinyTree(500).verifyTiny(t.Context()))
-	require.ErrorContains(t, tinyTree(499).verifyTiny(t.Context()), "not the 110,000 labelled images")
-	require.Error(t, verifyTiny(t.Context(), stored(t, tinyFiles(t)...)[".zip"]))
 }

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/otfuse/otfuse/internal/htmlreport"
+)
+
+// pageMaps is the number of maps that a page shows.
+const pageMaps = 8
+
+// page is the report to look at.
+func (j *job) page() htmlreport.Page {
+	p := htmlreport.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report, Graph: j.models[0].Graph}
+	for k, m := range j.models {
+		p.Facts = append(p.Facts, htmlreport.Describe(append([]string{j.anchor}, j.others...)[k], m))
+	}
+	p.Facts = append(p.Facts, htmlreport.Fact{Name: "fused model", Text: j.out})
+	if j.fusion != nil {
+		p.Maps = htmlreport.Spread(j.fusion, pageMaps, "other model 1 onto the anchor")
+	}
+	return p
+}
