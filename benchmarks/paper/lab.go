@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -238,13 +241,15 @@ type start struct {
 	model *models.Model
 }
 
+// feedSeed orders the batches of finetuning.
+const feedSeed = 1_000_003
+
 // finetune trains on equal budgets, the same batches in the same order.
 func (l *lab) finetune(ctx context.Context, r *result, starts []start) error {
 	if len(starts) == 0 {
 		return nil
 	}
-	feed := l.images.Feed(l.scale.Tune.Batch, 1_000_003)
-	rec := l.scale.Tune.Recipe(feed.PerEpoch())
+	rec := l.scale.Tune.Recipe(l.images.Feed(l.scale.Tune.Batch, feedSeed).PerEpoch())
 	t, err := mlx.NewTrainer(l.backend, starts[0].model, rec)
 	if err != nil {
 		return err
@@ -252,14 +257,9 @@ func (l *lab) finetune(ctx context.Context, r *result, starts []start) error {
 	defer t.Close()
 	for _, s := range starts {
 		started := time.Now()
-		if err := t.Reset(s.model); err != nil {
-			return fmt.Errorf("finetuning %s: %w", s.row.Label, err)
-		}
-		run := training.Run{Trainer: t, Feed: feed.Batch, Accumulate: rec.Accumulate, Steps: rec.Steps, Every: rec.Steps,
-			Look: func(int, *models.Model) error { return nil }}
-		m, err := run.Do(ctx, "finetuning "+s.row.Label)
+		m, err := l.tuned(ctx, t, rec, s)
 		if err != nil {
-			return err
+			return fmt.Errorf("finetuning %s: %w", s.row.Label, err)
 		}
 		s.row.Label += ", finetuned"
 		s.row.Finetuned, s.row.Seconds = rec.Steps, time.Since(started).Seconds()
@@ -267,5 +267,37 @@ func (l *lab) finetune(ctx context.Context, r *result, starts []start) error {
 			return err
 		}
 	}
-	return nil
+	return os.RemoveAll(filepath.Join(l.out, "tuned"))
+}
+
+// tuned finetunes one model. What is finished or interrupted is found again by
+// what it started from, until the table is done.
+func (l *lab) tuned(ctx context.Context, t *mlx.Trainer, rec mlx.Recipe, s start) (*models.Model, error) {
+	dir := filepath.Join(l.out, "tuned", fingerprint(s.model))
+	if m, err := models.Open(dir); err == nil {
+		return m, nil
+	}
+	if err := t.Reset(s.model); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	feed := l.images.Feed(l.scale.Tune.Batch, feedSeed)
+	run := training.Run{Trainer: t, Feed: feed.Batch, Accumulate: rec.Accumulate, Steps: rec.Steps, Every: rec.Steps, Save: dir + ".training.safetensors",
+		Look: func(int, *models.Model) error { return nil }}
+	m, err := run.Do(ctx, "finetuning "+s.row.Label)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.Save(dir)
+}
+
+// fingerprint tells models apart by their values.
+func fingerprint(m *models.Model) string {
+	h := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
+		_ = binary.Write(h, binary.LittleEndian, m.Params[name].Data) // a hash takes all
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
 }

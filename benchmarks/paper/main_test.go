@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -35,7 +36,7 @@ func newLab(t *testing.T, s scale) *lab {
 	backend, err := mlx.Open(t.Context(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	t.Cleanup(backend.Finalize)
-	l := &lab{options: options{scale: s, cache: t.TempDir()}, backend: backend, runner: mlx.NewRunner(backend),
+	l := &lab{options: options{scale: s, cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: mlx.NewRunner(backend),
 		images: vision.Images{Train: data.Shapes(96, 1), Test: data.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}}
 	l.images.Norm = l.images.Train.Norm()
 	t.Cleanup(l.runner.Close)
@@ -153,6 +154,26 @@ func TestKept(t *testing.T) {
 	other, err := l.find(t.Context(), l.scale.Narrow.seed(2))
 	require.NoError(t, err)
 	require.NotEqual(t, dir, other)
+}
+
+// TestResume: an interrupted table goes on where it stopped.
+func TestResume(t *testing.T) {
+	l := newLab(t, shrunk(tiny()))
+	parents, err := l.open(t.Context(), pair(l.scale))
+	require.NoError(t, err)
+	s := start{cli.Row{Label: "parent"}, parents[0]}
+	rec := l.scale.Tune.Recipe(96 / 16)
+	trainer, err := mlx.NewTrainer(l.backend, s.model, rec)
+	require.NoError(t, err)
+	defer trainer.Close()
+	once, err := l.tuned(t.Context(), trainer, rec, s)
+	require.NoError(t, err)
+	require.NoError(t, trainer.Close()) // is not needed again
+	twice, err := l.tuned(t.Context(), nil, rec, s)
+	require.NoError(t, err)
+	require.Equal(t, once.Params, twice.Params)
+	require.NotEqual(t, fingerprint(s.model), fingerprint(once))
+	require.NotEqual(t, fingerprint(s.model), fingerprint(parents[1]))
 }
 
 func TestDry(t *testing.T) {

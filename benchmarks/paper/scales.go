@@ -44,7 +44,7 @@ func tiny() scale {
 	narrow := kind{Net: vision.Net{Width: 64, Depth: 4, Heads: 4, Patch: 8}, Train: train(8)}
 	return scale{Name: "tiny", Narrow: narrow, Crowd: narrow, Models: 5, Images: 2000, Draws: 3, Windows: []int{2, 4}, Side: 11,
 		Main: kind{Net: vision.Net{Width: 128, Depth: 4, Heads: 4, Patch: 8}, Train: train(24), Shipped: "examples/vit-cifar/parents"},
-		Tune: vision.Schedule{Epochs: 2, Warmup: 0.2, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}}
+		Tune: vision.Schedule{Epochs: 1, Warmup: 0.1, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}}
 }
 
 // paper is Table 6 of Imfeld et al. (ICLR 2024) for CIFAR: AdamW at up to 1e-3,
