@@ -227,21 +227,15 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 	case j.calib == nil:
 		return o, nil
 	}
-	tokens, err := j.recipe.Keep()
+	c, err := j.recipe.Calibration(ctx, j.runner, j.calib, j.models...)
 	if err != nil {
 		return nil, err
 	}
-	data := j.calib.Slice(0, min(j.recipe.Samples, j.calib.Len()))
-	if j.recipe.MaxLoss != nil {
-		if data, err = j.runner.Below(ctx, data, *j.recipe.MaxLoss, j.models...); err != nil {
-			return nil, fmt.Errorf("max_loss: %w", err)
-		}
-	}
-	o.Calibration = &mlx.Calibration{Runner: j.runner, Data: data, Tokens: tokens, Narrow: *j.recipe.Narrow}
+	o.Calibration = c
 	if j.recipe.Method == "learned" {
 		bar := cli.NewProgress("learning rotations", j.recipe.Steps*len(j.others), 0)
 		o.Matching.Learner = &mlx.Learner{Backend: j.device, Recipe: mlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
-			Feed:    shuffled(data, j.recipe.Batch),
+			Feed:    shuffled(c.Data, j.recipe.Batch),
 			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
 	}
 	return o, nil
