@@ -64,7 +64,7 @@ func texts() []source {
 	return []source{
 		{
 			name: "wikitext2", title: "WikiText-2",
-			remote: remote{url: "https://wikitext.smerity.com/wikitext-2-v1.zip", md5: "542ccefacc6c27f945fb54453812b3cd"},
+			remote: remote{url: "https://wikitext.smerity.com/wikitext-2-v1.zip", sha256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"},
 			forms:  []edition{{file: "wikitext-2-v1.zip"}, {file: "wikitext-2"}, {file: "wikitext-2.tar.gz"}},
 		}, {
 			name: "wiki2016", title: "Wikipedia articles of 2016",
