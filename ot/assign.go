@@ -55,8 +55,12 @@ func (s *assigner[T]) tick(k int) error {
 	return s.ctx.Err()
 }
 
-func (s *assigner[T]) solve() error {
-	if err := s.reduceColumns(); err != nil {
+// solve starts from column potentials, or from none.
+func (s *assigner[T]) solve(start []float64) error {
+	if start != nil {
+		copy(s.v, start)
+		tightened(s.cost, s.v)
+	} else if err := s.reduceColumns(); err != nil {
 		return err
 	}
 	open, err := s.transfer()

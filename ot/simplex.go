@@ -30,10 +30,10 @@ type simplex struct {
 }
 
 // transport solves an instance with any masses.
-func transport(ctx context.Context, in *instance) (mass, u, v []float64, err error) {
+func transport(ctx context.Context, in *instance, start []float64) (mass, u, v []float64, err error) {
 	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, tol: 0x1p-49}
 	a, b, unit := whole(in)
-	v, mass, err = s.prices(in)
+	v, mass, err = s.prices(in, start)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -64,9 +64,13 @@ const (
 	block = 24      // rows searched for candidates at least
 )
 
-// prices returns column potentials to start from, those of a rough entropic
-// plan, and the zero plan.
-func (s *simplex) prices(in *instance) (v, mass []float64, err error) {
+// prices returns column potentials to start from, where there are none those
+// of a rough entropic plan, and the zero plan.
+func (s *simplex) prices(in *instance, start []float64) (v, mass []float64, err error) {
+	if start != nil {
+		tightened(in.cost, start)
+		return start, make([]float64, in.n*in.m), nil
+	}
 	if in.n*in.m <= small || in.top == 0 {
 		return s.lows(), make([]float64, in.n*in.m), nil
 	}
