@@ -132,7 +132,7 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err := k.build(); err != nil {
 		return Plan{}, err
 	}
-	mass, err := k.coupling(moved)
+	mass, _, err := k.coupling(moved)
 	if err != nil {
 		return Plan{}, err
 	}

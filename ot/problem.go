@@ -77,6 +77,25 @@ func load(p Problem) (in *instance, err error) {
 	if in.fullB, in.sumb, err = masses("B", p.B, m); err != nil {
 		return nil, err
 	}
+	if in.top, err = largest(c, m); err != nil {
+		return nil, err
+	}
+	in.compact()
+	return in, nil
+}
+
+// largest returns the largest of the costs [n × m] and an error for the first
+// that is none. The order of non-negative numbers is that of their bits, and
+// all else but −0 lies above.
+func largest(c []float64, m int) (float64, error) {
+	var t0, t1 uint64
+	for k := 1; k < len(c); k += 2 {
+		t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
+	}
+	if t := max(t0, t1, math.Float64bits(c[len(c)-1])); t <= math.Float64bits(math.MaxFloat64) {
+		return math.Float64frombits(t), nil
+	}
+	var top float64
 	for k, v := range c {
 		// The negation also catches NaN.
 		if !(v >= 0) || v > math.MaxFloat64 {
@@ -84,11 +103,11 @@ func load(p Problem) (in *instance, err error) {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				e.Err = ErrNotFinite
 			}
-			return nil, e
+			return 0, e
 		}
+		top = max(top, v)
 	}
-	in.compact()
-	return in, nil
+	return top, nil
 }
 
 // loadBalanced checks p for the solvers that move all mass, and gives b the
@@ -118,27 +137,25 @@ func (in *instance) balanced() error {
 	return nil
 }
 
-// compact drops rows and columns without mass and notes the largest cost.
+// compact drops rows and columns without mass.
 func (in *instance) compact() {
 	in.rows, in.a = positive(in.fullA)
 	in.cols, in.b = positive(in.fullB)
-	if in.rows != nil || in.cols != nil {
-		width := in.m
-		in.n, in.m = len(in.a), len(in.b)
-		c := make([]float64, 0, in.n*in.m)
-		for i := range in.n {
-			row := in.cost[in.row(i)*width:][:width]
-			for j := range in.m {
-				c = append(c, row[in.col(j)])
-			}
-		}
-		in.cost = c
+	if in.rows == nil && in.cols == nil {
+		return
 	}
-	for _, v := range in.cost {
-		if v > in.top { // the built-in max minds NaN, and takes its time
-			in.top = v
+	width := in.m
+	in.n, in.m, in.top = len(in.a), len(in.b), 0
+	c := make([]float64, 0, in.n*in.m)
+	for i := range in.n {
+		row := in.cost[in.row(i)*width:][:width]
+		for j := range in.m {
+			v := row[in.col(j)]
+			in.top = max(in.top, v)
+			c = append(c, v)
 		}
 	}
+	in.cost = c
 }
 
 func (in *instance) row(i int) int {

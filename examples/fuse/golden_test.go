@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -230,7 +231,7 @@ func TestForward(t *testing.T) {
 		if strings.HasPrefix(name, "bert") {
 			file = "tokens.safetensors"
 		}
-		batch, err := readBatch(filepath.Join(dir, "parents", file), m)
+		batch, err := inputs.Read(filepath.Join(dir, "parents", file), m)
 		require.NoError(t, err)
 		got, err := runner.Logits(context.Background(), m, batch.Slice(0, logits.Shape[0]))
 		require.NoError(t, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -149,12 +150,12 @@ func load(o options) (*job, error) {
 	calibrated := recipe.Uncalibrated
 	if o.calib != "" {
 		calibrated = recipe.Calibrated
-		if j.calib, err = readBatch(o.calib, j.models[0]); err != nil {
+		if j.calib, err = inputs.Read(o.calib, j.models[0]); err != nil {
 			return nil, fmt.Errorf("-calib: %w", err)
 		}
 	}
 	if o.eval != "" {
-		if j.eval, err = readBatch(o.eval, j.models[0]); err != nil {
+		if j.eval, err = inputs.Read(o.eval, j.models[0]); err != nil {
 			return nil, fmt.Errorf("-eval: %w", err)
 		}
 		if _, ok := j.eval[models.Labels]; !ok {
@@ -227,21 +228,15 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 	case j.calib == nil:
 		return o, nil
 	}
-	tokens, err := j.recipe.Keep()
+	c, err := j.recipe.Calibration(ctx, j.runner, j.calib, j.models...)
 	if err != nil {
 		return nil, err
 	}
-	data := j.calib.Slice(0, min(j.recipe.Samples, j.calib.Len()))
-	if j.recipe.MaxLoss != nil {
-		if data, err = j.runner.Below(ctx, data, *j.recipe.MaxLoss, j.models...); err != nil {
-			return nil, fmt.Errorf("max_loss: %w", err)
-		}
-	}
-	o.Calibration = &mlx.Calibration{Runner: j.runner, Data: data, Tokens: tokens, Narrow: *j.recipe.Narrow}
+	o.Calibration = c
 	if j.recipe.Method == "learned" {
 		bar := cli.NewProgress("learning rotations", j.recipe.Steps*len(j.others), 0)
 		o.Matching.Learner = &mlx.Learner{Backend: j.device, Recipe: mlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
-			Feed:    shuffled(data, j.recipe.Batch),
+			Feed:    shuffled(c.Data, j.recipe.Batch),
 			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
 	}
 	return o, nil

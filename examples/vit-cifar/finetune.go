@@ -67,7 +67,7 @@ func (s *story) line() error {
 // finetune trains the fused models and the parents on equal budgets, the same
 // batches in the same order.
 func (s *story) finetune() error {
-	feed := s.images.feeder(1_000_003 + s.seed)
+	feed := s.images.Feed(batchSize, 1_000_003+s.seed)
 	steps := max(int(s.epochs*float64(feed.PerEpoch())), 1)
 	starts := s.starts()
 	t, err := mlx.NewTrainer(s.backend, s.parents[0], mlx.Recipe{Steps: steps, LR: s.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
@@ -80,7 +80,7 @@ func (s *story) finetune() error {
 		if err := t.Reset(st.model); err != nil {
 			return err
 		}
-		r := training.Run{Trainer: t, Feed: feed.batch, Steps: steps, Every: max(steps/5, 1)}
+		r := training.Run{Trainer: t, Feed: feed.Batch, Steps: steps, Every: max(steps/5, 1)}
 		r.Look = func(step int, m *models.Model) error { return s.watch(st.row.Label, step, m) }
 		if err := s.watch(st.row.Label, 0, st.model); err != nil {
 			return err

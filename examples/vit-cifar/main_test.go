@@ -111,7 +111,7 @@ func TestResume(t *testing.T) {
 	o := parse1(t, "-train", "-data", "imagefolder", "-dir", imageFolder(t), "-epochs", "6", "-width", "16", "-depth", "1", "-heads", "2", "-seed", "5")
 	img, err := openImages(context.Background(), o)
 	require.NoError(t, err)
-	m, err := fresh(o, img)
+	m, err := img.Fresh(o.parent(img).Net)
 	require.NoError(t, err)
 	backend, err := mlx.Open(context.Background(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func TestResume(t *testing.T) {
 	save := filepath.Join(t.TempDir(), "training.safetensors")
 	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
 		require.NoError(t, trainer.Reset(m))
-		r := training.Run{Trainer: trainer, Feed: img.feeder(o.seed).batch, Steps: 6, Save: path, Every: 1,
+		r := training.Run{Trainer: trainer, Feed: img.Feed(batchSize, o.seed).Batch, Steps: 6, Save: path, Every: 1,
 			Look: func(step int, _ *models.Model) error { look(step); return nil }}
 		return r.Do(ctx, "training")
 	}

@@ -38,16 +38,17 @@ type Progress struct {
 	Done, Total int64  // Total is 0 where it is not known
 }
 
-// Find returns the path of the data set "cifar10", "cifar100" or
-// "tinyimagenet": of the first of its archives or folders in o.Dir, else in
-// $OTFUSE_DATA, else in otfuse under the user's cache folder. Where none of
-// them has it, the official archive is downloaded to o.Dir, or to the cache,
-// and verified; a download that was interrupted goes on where it stopped.
+// Find returns the path of the data set "cifar10", "cifar100", "tinyimagenet",
+// or of a text for package text, "wikitext2" or "wiki2016": of the first of its
+// archives or folders in o.Dir, else in $OTFUSE_DATA, else in otfuse under the
+// user's cache folder. Where none of them has it, the official archive is
+// downloaded to o.Dir, or to the cache, and verified; a download that was
+// interrupted goes on where it stopped. There is none of "wiki2016".
 //
 // The error has [ErrUnavailable] in its chain where the set is nowhere on this
 // machine and the download failed. A cancelled ctx gives its error.
 func Find(ctx context.Context, name string, o Options) (string, error) {
-	s, err := lookup(name, archived())
+	s, err := lookup(name, append(sources(), texts()...))
 	if err != nil {
 		return "", err
 	}
@@ -68,6 +69,9 @@ func (s source) find(ctx context.Context, o Options) (string, edition, error) {
 				return where, f, nil
 			}
 		}
+	}
+	if s.remote.url == "" {
+		return "", edition{}, fmt.Errorf("data: %s: %w: not in %s", s.title, ErrUnavailable, strings.Join(dirs, ", "))
 	}
 	where := filepath.Join(target, path.Base(s.remote.url))
 	err = newFetcher(o.Client, o.Observe).fetch(ctx, s.remote, where)

@@ -60,19 +60,33 @@ func sources() []source {
 	}
 }
 
-func lookup(name string, names []string) (source, error) {
-	for _, s := range sources() {
+// texts are the sources that package text reads: there is nothing to open here.
+func texts() []source {
+	return []source{
+		{
+			name: "wikitext2", title: "WikiText-2",
+			remote: remote{url: "https://wikitext.smerity.com/wikitext-2-v1.zip", sha256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"},
+			forms:  []edition{{file: "wikitext-2-v1.zip"}, {file: "wikitext-2"}, {file: "wikitext-2.tar.gz"}},
+		}, {
+			name: "wiki2016", title: "Wikipedia articles of 2016",
+			forms: []edition{{file: "wiki-en-2016"}, {file: "wiki-en-2016.tar.gz"}},
+		},
+	}
+}
+
+// lookup finds a source by name; others are further names that an error lists.
+func lookup(name string, from []source, others ...string) (source, error) {
+	for _, s := range from {
 		if s.name == name {
 			return s, nil
 		}
 	}
-	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, strings.Join(names, ", "))
+	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, strings.Join(append(names(from), others...), ", "))
 }
 
-// archived lists the names that [Find] knows.
-func archived() []string {
+func names(from []source) []string {
 	var names []string
-	for _, s := range sources() {
+	for _, s := range from {
 		names = append(names, s.name)
 	}
 	return names
@@ -80,7 +94,7 @@ func archived() []string {
 
 // Names lists the names that [Open] knows: "cifar10", "cifar100",
 // "tinyimagenet", "imagefolder" and "shapes".
-func Names() []string { return append(archived(), "imagefolder", "shapes") }
+func Names() []string { return append(names(sources()), "imagefolder", "shapes") }
 
 // Open returns the training and the test images of a set of [Names], found as
 // [Find] says; "imagefolder" is what [OpenImageFolder] reads at o.Dir, and
@@ -103,7 +117,7 @@ func Open(ctx context.Context, name string, o Options) (train, test *Set, label 
 		}
 		return train, test, "images of " + filepath.Base(o.Dir), nil
 	}
-	s, err := lookup(name, Names())
+	s, err := lookup(name, sources(), "imagefolder", "shapes")
 	if err != nil {
 		return nil, nil, "", err
 	}

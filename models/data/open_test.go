@@ -85,7 +85,7 @@ func TestOpenDownloads(t *testing.T) {
 	require.ErrorIs(t, err, ErrChecksum) // it is not the official archive
 	assert.Equal(t, []string{"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"}, w.requests)
 
-	s, err := lookup("cifar10", Names())
+	s, err := lookup("cifar10", sources())
 	require.NoError(t, err)
 	s.remote.sha256 = sumOf(w.body)
 	where, e, err := s.find(t.Context(), o)
@@ -122,12 +122,31 @@ func TestOpenWithoutNetwork(t *testing.T) {
 	require.NotErrorIs(t, err, ErrUnavailable)
 }
 
+// TestFindTexts: texts are found by name and not opened here.
+func TestFindTexts(t *testing.T) {
+	_, env := home(t)
+	w := &web{body: []byte("not the archive")}
+	o := Options{Client: &http.Client{Transport: w}}
+	_, err := Find(t.Context(), "wiki2016", o)
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.Empty(t, w.requests)
+	_, err = Find(t.Context(), "wikitext2", o)
+	require.ErrorIs(t, err, ErrChecksum)
+	for _, name := range []string{"wikitext-2.tar.gz", "wikitext-2-v1.zip"} { // the better one last
+		write(t, env, content{name, nil})
+		where, err := Find(t.Context(), "wikitext2", o)
+		require.NoError(t, err)
+		assert.Equal(t, filepath.Join(env, name), where)
+	}
+	assert.NotContains(t, Names(), "wikitext2")
+}
+
 func TestOpenNames(t *testing.T) {
 	home(t)
 	_, _, _, err := Open(t.Context(), "mnist", Options{})
 	require.EqualError(t, err, `data: no set is called "mnist"; there are cifar10, cifar100, tinyimagenet, imagefolder, shapes`)
 	_, err = Find(t.Context(), "shapes", Options{})
-	require.EqualError(t, err, `data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet`)
+	require.EqualError(t, err, `data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet, wikitext2, wiki2016`)
 	_, _, _, err = Open(t.Context(), "imagefolder", Options{})
 	require.ErrorContains(t, err, "imagefolder needs the folder")
 
