@@ -18,7 +18,7 @@ func (m *matcher) weightsAgree() float64 {
 	var sum float64
 	for i, n := range m.anchor.Graph.Nodes {
 		for _, p := range n.Params {
-			x, y := fetch(moved, p).data, fetch(m.anchor.Params, p).data
+			x, y := fetch(moved, p).data, fetch(m.target, p).data
 			for k := range x {
 				sum += m.scale[i] * float64(x[k]) * float64(y[k])
 			}
@@ -38,7 +38,10 @@ func TestClimb(t *testing.T) {
 				b, err := net.Model(2)
 				require.NoError(t, err)
 				m := newMatcher(Matching{Mix: mix}, Canonical(b), Canonical(a))
-				require.NoError(t, m.collect(t.Context(), netest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}))
+				m.own, err = m.collect(t.Context(), netest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}, m.anchor)
+				require.NoError(t, err)
+				m.target, m.moments = directions(m.anchor), m.own
+				m.start(0)
 				updates := m.updates()
 				for _, u := range updates {
 					require.NoError(t, u.climb(t.Context()))

@@ -9,54 +9,27 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// Into fuses others into the basis of anchor: each is transported by itself,
-// then the weighted mean of all is taken. A nil opt is the paper's recipe on
-// weights. The result is a model of the anchor's size; the inputs are left as
-// they are.
+// Into fuses others into the basis of anchor: all are aligned, then their
+// weighted mean is taken. A nil opt is the paper's recipe on weights. The result
+// is a model of the anchor's size; the inputs are left as they are.
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) (*models.Model, *Report, error) {
-	sources := make([]Source, len(others))
-	for i, m := range others {
-		if err := Check(m, anchor); err != nil {
-			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
-		}
-		sources[i] = func() (*models.Model, error) { return m, nil }
-	}
-	return Stream(ctx, anchor, sources, opt)
-}
-
-// A Source opens a model when its turn has come.
-type Source func() (*models.Model, error)
-
-// Stream is [Into] for models that are not to be in memory together: each is
-// opened once the one before it is done with. A refit still keeps what all of
-// them became.
-func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Options) (*models.Model, *Report, error) {
-	o := opt.withDefaults()
+	o, started := opt.withDefaults(), time.Now()
 	w, err := shares(o.Weights, len(others)+1)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(others) == 0 {
-		return nil, nil, fmt.Errorf("fuse: nothing to fuse into the anchor")
+	aligned, report, err := Align(ctx, anchor, others, opt)
+	if err != nil {
+		return nil, nil, err
 	}
-	started := time.Now()
-	report := &Report{}
 	if o.Matching != nil {
 		anchor = Canonical(anchor)
 	}
-	sum, aligned := scaled(anchor.Params, w[0]), []models.Params{anchor.Params}
-	for i, open := range others {
-		p, nodes, err := open.carry(ctx, i, anchor, o)
-		if err != nil {
-			return nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
-		}
-		report.Nodes = append(report.Nodes, nodes...)
-		accumulate(sum, p, w[i+1])
-		if o.Ridge != 0 {
-			aligned = append(aligned, p)
-		}
+	mean, err := Average(aligned, w)
+	if err != nil {
+		return nil, nil, err
 	}
-	fused := anchor.With(sum)
+	fused := anchor.With(mean)
 	if o.Ridge != 0 {
 		if fused, err = (Refit{o.Ridge, w, o.Calibration}).Fit(ctx, fused, aligned...); err != nil {
 			return nil, nil, err
@@ -66,33 +39,89 @@ func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Opt
 	return fused, report, nil
 }
 
-// carry opens a model, the i-th, and transports it.
-func (open Source) carry(ctx context.Context, i int, anchor *models.Model, o Options) (models.Params, []NodeReport, error) {
-	m, err := open()
+// A Source opens a model when its turn has come.
+type Source func() (*models.Model, error)
+
+// Stream is [Into] for models that are not to be in memory together: each is
+// opened once the one before it is done with. Matching and refits look at all
+// models at once, so under them Stream opens all.
+func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Options) (*models.Model, *Report, error) {
+	o, started, report := opt.withDefaults(), time.Now(), &Report{}
+	w, err := shares(o.Weights, len(others)+1)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := Check(m, anchor); err != nil {
-		return nil, nil, err
+	if o.Matching != nil || o.Ridge != 0 || len(others) == 0 {
+		all := make([]*models.Model, len(others))
+		for i, open := range others {
+			if all[i], err = open(); err != nil {
+				return nil, nil, err
+			}
+		}
+		return Into(ctx, anchor, all, opt)
 	}
-	return run(ctx, i, m, anchor, o)
+	sum := scaled(anchor.Params, w[0])
+	for i, open := range others {
+		m, err := open()
+		if err != nil {
+			return nil, nil, err
+		}
+		p, r, err := Transport(ctx, m, anchor, opt)
+		if err != nil {
+			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
+		}
+		for _, n := range r.Nodes {
+			n.Source = i
+			report.Nodes = append(report.Nodes, n)
+		}
+		accumulate(sum, p, w[i+1])
+	}
+	report.Seconds = time.Since(started).Seconds()
+	return anchor.With(sum), report, nil
+}
+
+// Align carries others into the basis of anchor and returns the parameters of
+// all, the anchor's first, with its shapes: each other by itself or, under
+// Options.Matching, all of them together and the anchor in [Canonical] form.
+func Align(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) ([]models.Params, *Report, error) {
+	o, started, report := opt.withDefaults(), time.Now(), &Report{}
+	if len(others) == 0 {
+		return nil, nil, fmt.Errorf("fuse: nothing to fuse into the anchor")
+	}
+	for i, m := range others {
+		if err := Check(m, anchor); err != nil {
+			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
+		}
+	}
+	if o.Matching != nil {
+		anchor = Canonical(anchor)
+		moved, nodes, err := match(ctx, anchor, others, o)
+		if err != nil {
+			return nil, nil, fmt.Errorf("fuse: %w", err)
+		}
+		report.Nodes, report.Seconds = nodes, time.Since(started).Seconds()
+		return append([]models.Params{anchor.Params}, moved...), report, nil
+	}
+	out := []models.Params{anchor.Params}
+	for i, m := range others {
+		p, nodes, err := run(ctx, i, m, anchor, o)
+		if err != nil {
+			return nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
+		}
+		out, report.Nodes = append(out, p), append(report.Nodes, nodes...)
+	}
+	report.Seconds = time.Since(started).Seconds()
+	return out, report, nil
 }
 
 // Transport returns the parameters of src in the basis of anchor, with the
 // shapes of the anchor; under Options.Matching in that of [Canonical] anchor.
 func Transport(ctx context.Context, src, anchor *models.Model, opt *Options) (models.Params, *Report, error) {
-	if err := Check(src, anchor); err != nil {
+	aligned, report, err := Align(ctx, anchor, []*models.Model{src}, opt)
+	if err != nil {
 		return nil, nil, err
 	}
-	o, started := opt.withDefaults(), time.Now()
-	if o.Matching != nil {
-		anchor = Canonical(anchor)
-	}
-	p, nodes, err := run(ctx, 0, src, anchor, o)
-	if err != nil {
-		return nil, nil, fmt.Errorf("fuse: %w", err)
-	}
-	return p, &Report{Nodes: nodes, Seconds: time.Since(started).Seconds()}, nil
+	return aligned[1], report, nil
 }
 
 // Average returns the weighted mean of parameters of the same names and shapes;

@@ -76,7 +76,7 @@ func (u update) best(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, err
 	case graph.Heads:
 		return u.heads(ctx, gains)
 	}
-	s, err := assign(ctx, gains[0])
+	s, err := u.assign(ctx, gains[0])
 	return []*mat.Dense{s}, err
 }
 
@@ -120,7 +120,7 @@ func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, er
 			}
 		}
 	}
-	pairs, err := assign(ctx, score)
+	pairs, err := u.assign(ctx, score)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +134,8 @@ func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, er
 		out[x] = mat.NewDense(n, m, nil)
 		for i := range s.Heads {
 			for j := range a.Heads {
-				if pairs.At(i, j) > 0 {
-					block(out[x], i, j).(*mat.Dense).Scale(factor, polars[x][i*a.Heads+j])
+				if share := pairs.At(i, j); share > 0 {
+					block(out[x], i, j).(*mat.Dense).Scale(factor*share, polars[x][i*a.Heads+j])
 				}
 			}
 		}
@@ -205,29 +205,32 @@ func nearest(s graph.Space, turn *mat.Dense) (*mat.Dense, error) {
 	return out, nil
 }
 
-// assign returns the 0/1 matrix [n × m] that pairs rows with columns and
-// maximises ⟨g, S⟩; what is left over on the longer side is paired with nothing.
-func assign(ctx context.Context, g *mat.Dense) (*mat.Dense, error) {
-	n, m := g.Dims()
-	size := max(n, m)
+// assign returns the matrix [n × m] that pairs rows with columns and maximises
+// ⟨g, S⟩: of 0 and 1, or soft, rows and columns summing to 1, as the solver has
+// it. What is left over on the longer side is paired with nothing.
+func (m *matcher) assign(ctx context.Context, g *mat.Dense) (*mat.Dense, error) {
+	n, c := g.Dims()
+	size := max(n, c)
 	cost := mat.NewDense(size, size, nil)
 	top := mat.Max(g)
+	scale := top - mat.Min(g)
+	if scale == 0 {
+		scale = 1
+	}
 	for i := range n {
 		for j, v := range g.RawRowView(i) {
-			cost.Set(i, j, top-v)
+			cost.Set(i, j, (top-v)/scale)
 		}
 	}
-	plan, err := ot.EMD{}.Solve(ctx, ot.Problem{Cost: cost})
-	if err != nil {
+	plan, err := m.Solver.Solve(ctx, ot.Problem{Cost: cost})
+	if short := (*ot.NotConverged)(nil); err != nil && !errors.As(err, &short) {
 		return nil, err
 	}
-	out := mat.NewDense(n, m, nil)
+	out := mat.NewDense(n, c, nil)
 	mass := plan.Mass()
 	for i := range n {
-		for j := range m {
-			if mass.At(i, j) > 0 {
-				out.Set(i, j, 1)
-			}
+		for j := range c {
+			out.Set(i, j, float64(size)*mass.At(i, j))
 		}
 	}
 	return out, nil

@@ -37,9 +37,6 @@ type siteStats struct{ moments *align.Moments }
 
 // run transports src and reports on every node.
 func run(ctx context.Context, source int, src, anchor *models.Model, o Options) (models.Params, []NodeReport, error) {
-	if o.Matching != nil {
-		return match(ctx, source, src, anchor, o)
-	}
 	n := len(src.Graph.Nodes)
 	t := &transport{Options: o, ctx: ctx, source: source, src: src, anchor: anchor, plans: make([]ot.Plan, n),
 		spreads: make([]spread, n), hats: make([][]tensor, n), out: models.Params{}}

@@ -19,10 +19,10 @@ import (
 )
 
 // A Learner refines the rotations of fuse.Matching by gradient descent on the
-// loss of models between the anchor and the other: at shares λ of the other
-// drawn from [0.4, 0.6], a new one for each update. Rotations are all that it
-// moves, so the other model computes what it did. Theus et al., "Generalized
-// linear mode connectivity for transformers" (NeurIPS 2025).
+// loss of weighted means of the aligned models: at shares drawn from 0.8 to 1.2,
+// over their sum, new ones for each update; of two models 0.4 to 0.6. Rotations
+// are all that it moves, so the models compute what they did. Theus et al.,
+// "Generalized linear mode connectivity for transformers" (NeurIPS 2025).
 type Learner struct {
 	Backend compute.Backend
 	Recipe  Recipe // Steps 0 means 250, LR 0 means 2e-3
@@ -30,26 +30,27 @@ type Learner struct {
 
 	// Feed returns the batch of an update. Where the first has labels, the loss
 	// is the cross-entropy with them; where it has none, that with the mean of
-	// what both models answer.
+	// what the models answer.
 	Feed    func(step int) (models.Batch, error)
 	Observe func(step int, loss float64) // called after each update; may be nil
 }
 
-// share is the input that holds λ, the same for every sample.
-const share = "share"
+// shares is the input that holds the share of each model, the same for every
+// sample.
+const shares = "shares"
 
 // learning is one run of a Learner.
 type learning struct {
 	descent
-	anchor   *models.Model
+	models   []*models.Model // anchor first
 	spaces   []graph.Space
 	of       []int    // index of the space of each node, -1 for none
-	inputs   []string // of a batch: what the network reads, labels if there are any, the share
+	inputs   []string // of a batch: what the network reads, labels if there are any, the shares
 	labelled bool
 }
 
 // Learn implements fuse.Learner.
-func (l *Learner) Learn(ctx context.Context, src, anchor *models.Model, spaces []graph.Space) (turns []*mat.Dense, err error) {
+func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []graph.Space) (turns [][]*mat.Dense, err error) {
 	r := l.Recipe
 	if r.Steps == 0 {
 		r.Steps = 250
@@ -61,11 +62,12 @@ func (l *Learner) Learn(ctx context.Context, src, anchor *models.Model, spaces [
 	if err != nil {
 		return nil, err
 	}
-	run := &learning{anchor: anchor, spaces: spaces, of: make([]int, len(anchor.Graph.Nodes)), inputs: anchor.Graph.Inputs()}
+	g := aligned[0].Graph
+	run := &learning{models: aligned, spaces: spaces, of: make([]int, len(g.Nodes)), inputs: g.Inputs()}
 	if _, run.labelled = batch[models.Labels]; run.labelled {
 		run.inputs = append(run.inputs, models.Labels)
 	}
-	run.inputs = append(run.inputs, share)
+	run.inputs = append(run.inputs, shares)
 	for i := range run.of {
 		run.of[i] = -1
 	}
@@ -76,7 +78,7 @@ func (l *Learner) Learn(ctx context.Context, src, anchor *models.Model, spaces [
 	}
 	run.descent = descent{recipe: r, loss: run.lossGraph, retract: run.rotations}
 	defer func() { err = errors.Join(err, run.close()) }()
-	for _, m := range []*models.Model{anchor, src} {
+	for _, m := range aligned {
 		ts, err := upload(m.Graph, m.Params)
 		if err != nil {
 			return nil, err
@@ -90,7 +92,7 @@ func (l *Learner) Learn(ctx context.Context, src, anchor *models.Model, spaces [
 }
 
 // run makes the updates and reads the rotations back.
-func (l *Learner) run(ctx context.Context, run *learning) ([]*mat.Dense, error) {
+func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error) {
 	rng := rand.New(rand.NewPCG(l.Seed, 7))
 	for step := range run.recipe.Steps {
 		var batches []models.Batch
@@ -99,12 +101,11 @@ func (l *Learner) run(ctx context.Context, run *learning) ([]*mat.Dense, error) 
 			if err != nil {
 				return nil, err
 			}
-			if batch, err = fitting(run.anchor, batch); err != nil {
+			if batch, err = fitting(run.models[0], batch); err != nil {
 				return nil, err
 			}
 			batch = maps.Clone(batch)
-			n := batch.Len()
-			batch[share] = models.Array{Shape: []int{n}, Floats: slices.Repeat([]float32{0.4 + 0.2*rng.Float32()}, n)}
+			batch[shares] = run.draw(batch.Len(), rng)
 			batches = append(batches, batch)
 		}
 		loss, err := run.descend(ctx, run.inputs, batches)
@@ -115,28 +116,47 @@ func (l *Learner) run(ctx context.Context, run *learning) ([]*mat.Dense, error) 
 			l.Observe(step+1, loss)
 		}
 	}
-	var out []*mat.Dense
+	return run.turns()
+}
+
+// draw draws the shares of the models for n samples [n, models].
+func (run *learning) draw(n int, rng *rand.Rand) models.Array {
+	row, sum := make([]float32, len(run.models)), float32(0)
+	for i := range row {
+		row[i] = 0.8 + 0.4*rng.Float32()
+		sum += row[i]
+	}
+	for i := range row {
+		row[i] /= sum
+	}
+	return models.Array{Shape: []int{n, len(row)}, Floats: slices.Repeat(row, n)}
+}
+
+// turns reads the rotations back.
+func (run *learning) turns() ([][]*mat.Dense, error) {
+	out := make([][]*mat.Dense, len(run.models)-1)
 	for i, t := range run.params() {
 		data, err := tensors.CopyFlatData[float32](t)
 		if err != nil {
 			return nil, fmt.Errorf("mlx: %w", err)
 		}
-		n, blocks := run.spaces[i].Units, max(run.spaces[i].Heads, 1)
-		d := n / blocks
+		s := run.spaces[i%len(run.spaces)]
+		n, d := s.Units, s.Units/max(s.Heads, 1)
 		turn := mat.NewDense(n, n, nil)
 		for k, v := range data { // [blocks, d, d]
 			turn.Set(k/(d*d)*d+k/d%d, k/(d*d)*d+k%d, float64(v))
 		}
-		out = append(out, turn)
+		out[i/len(run.spaces)] = append(out[i/len(run.spaces)], turn)
 	}
 	return out, nil
 }
 
-// identities are the rotations to start from: [heads, d, d], and [1, n, n]
-// outside attention.
+// identities are the rotations to start from, those of each model but the
+// anchor in turn: [heads, d, d], and [1, n, n] outside attention.
 func (run *learning) identities() []*tensors.Tensor {
 	var out []*tensors.Tensor
-	for _, s := range run.spaces {
+	for i := range (len(run.models) - 1) * len(run.spaces) {
+		s := run.spaces[i%len(run.spaces)]
 		blocks := max(s.Heads, 1)
 		d := s.Units / blocks
 		eye := make([]float32, blocks*d*d)
@@ -164,7 +184,8 @@ func (run *learning) rotations(ws []*gx.Node) []*gx.Node {
 // rotation, for the stream among those that keep (1, …, 1). Its derivative at a
 // rotation takes from a gradient what leads away from rotations.
 func (run *learning) straighten(i int, w *gx.Node) *gx.Node {
-	keeps := run.spaces[i].Group == graph.Rotate
+	s := run.spaces[i%len(run.spaces)]
+	keeps := s.Group == graph.Rotate
 	if keeps {
 		w = gx.Sub(gx.Sub(w, gx.ReduceAndKeep(w, gx.ReduceMean, 1)), gx.ReduceAndKeep(w, gx.ReduceMean, 2))
 		w = gx.Add(w, gx.MulScalar(gx.ReduceAndKeep(gx.ReduceAndKeep(w, gx.ReduceMean, 1), gx.ReduceMean, 2), -1))
@@ -172,34 +193,55 @@ func (run *learning) straighten(i int, w *gx.Node) *gx.Node {
 	gram := gx.Einsum("bki,bkj->bij", w, w)
 	w = gx.Sub(gx.MulScalar(w, 1.5), gx.MulScalar(gx.Einsum("bik,bkj->bij", w, gram), 0.5))
 	if keeps {
-		w = gx.AddScalar(w, 1/float64(run.spaces[i].Units))
+		w = gx.AddScalar(w, 1/float64(s.Units))
 	}
 	return w
 }
 
-// lossGraph: inputs.., labels, share, anchor.., other.. and rotations → loss.
+// lossGraph: inputs.., labels, shares, anchor.., others.. and rotations → loss.
 func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
-	all := names(run.anchor.Graph)
-	k := len(in) - 2*len(all)
+	g := run.models[0].Graph
+	all := names(g)
+	k := len(in) - len(run.models)*len(all)
 	inputs := zip(run.inputs, in[:k])
-	anchor, other := zip(all, in[k:k+len(all)]), zip(all, in[k+len(all):])
-	straight := make([]*gx.Node, len(turns))
-	for i, w := range turns {
-		straight[i] = run.straighten(i, w)
+	mean, taught := nodes{}, (*gx.Node)(nil)
+	for i := range run.models {
+		own := zip(all, in[k+i*len(all):k+(i+1)*len(all)])
+		if !run.labelled {
+			answer := gx.Softmax(last(interpret(g, own, inputs)), -1)
+			if taught == nil {
+				taught = gx.ZerosLike(answer)
+			}
+			taught = gx.Add(taught, gx.StopGradient(gx.DivScalar(answer, float64(len(run.models)))))
+		}
+		if i > 0 {
+			straight := make([]*gx.Node, len(run.spaces))
+			for x := range straight {
+				straight[x] = run.straighten(x, turns[(i-1)*len(straight)+x])
+			}
+			own = run.moved(own, straight)
+		}
+		at := gx.Squeeze(gx.Slice(inputs[shares], gx.AxisElem(0), gx.AxisElem(i)))
+		for _, name := range all {
+			w := own[name]
+			if mean[name] == nil {
+				mean[name] = gx.ZerosLike(w)
+			}
+			mean[name] = gx.Add(mean[name], gx.Mul(at, w))
+		}
 	}
-	moved, between := run.moved(other, straight), nodes{}
-	at := gx.Squeeze(gx.Slice(inputs[share], gx.AxisElem(0)))
-	for name, w := range anchor {
-		between[name] = gx.Add(w, gx.Mul(at, gx.Sub(moved[name], w)))
-	}
-	logits := last(interpret(run.anchor.Graph, between, inputs))
+	logits := last(interpret(g, mean, inputs))
 	if run.labelled {
 		return crossEntropy(logits, inputs[models.Labels], 0)
 	}
-	taught := gx.Add(gx.Softmax(last(interpret(run.anchor.Graph, anchor, inputs)), -1),
-		gx.Softmax(last(interpret(run.anchor.Graph, other, inputs)), -1))
-	each := gx.Neg(gx.ReduceSum(gx.Mul(gx.StopGradient(taught), gx.LogSoftmax(logits, -1)), -1))
-	return gx.MulScalar(gx.ReduceAllMean(gx.ConvertDType(each, dtypes.Float32)), 0.5)
+	return softEntropy(logits, taught)
+}
+
+// softEntropy is the mean cross-entropy in nats of logits [.., classes] with
+// probabilities of the same shape.
+func softEntropy(logits, target *gx.Node) *gx.Node {
+	each := gx.Neg(gx.ReduceSum(gx.Mul(target, gx.LogSoftmax(logits, -1)), -1))
+	return gx.ReduceAllMean(gx.ConvertDType(each, dtypes.Float32))
 }
 
 func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
@@ -207,7 +249,7 @@ func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
 // moved turns the parameters of the other model.
 func (run *learning) moved(params nodes, turns []*gx.Node) nodes {
 	parts := map[string][]*gx.Node{}
-	for n, p := range run.anchor.Graph.Params() {
+	for n, p := range run.models[0].Graph.Params() {
 		w := part(params[p.Name], p)
 		for k, axis := range p.Axes {
 			if at := n.Along(axis); at != nil && run.of[at.ID] >= 0 {

@@ -81,8 +81,8 @@ func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) 
 		return nil, fmt.Errorf("mlx: a cost of shape %s: %w", cost.Shape(), ot.ErrShape)
 	}
 	n, m := cost.Shape().Dim(0), cost.Shape().Dim(1)
-	a, suma := shares(a, n)
-	b, sumb := shares(b, m)
+	a, suma := marginal(a, n)
+	b, sumb := marginal(b, m)
 	if len(a) != n || len(b) != m || !(math.Abs(suma-sumb) <= 1e-9*suma) {
 		return nil, fmt.Errorf("mlx: masses of %d and %d units, %g and %g in all, for a cost of shape %s: %w",
 			len(a), len(b), suma, sumb, cost.Shape(), ot.ErrShape)
@@ -100,8 +100,8 @@ func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) 
 	return plan, errors.Join(stopped, err)
 }
 
-// shares returns masses over their total, and that.
-func shares(w []float64, n int) (out []float64, total float64) {
+// marginal returns masses over their total, and that.
+func marginal(w []float64, n int) (out []float64, total float64) {
 	out = make([]float64, n)
 	if w == nil {
 		for i := range out {
