@@ -16,7 +16,7 @@ const (
 	flowLane  = 16 // at the right, for edges that skip nodes
 	flowRow   = 58 // from one rank to the next
 	boxHeight = 38
-	boxMost   = 142 // width
+	boxMost   = 154 // width
 	boxGap    = 8
 )
 
@@ -207,10 +207,7 @@ func (s spot) box(all []*spot, m *means) box {
 	n := s.node
 	b := box{X: at(s.x), Y: at(s.top()), W: at(s.w), H: at(boxHeight), MidX: at(s.mid()), TextY: at(s.top() + 15), SubY: at(s.top() + 30),
 		Op: n.Op.String(), Class: n.Flow().String()}
-	b.Name = s.label(all)
-	if most := int(s.w / 6.4); len(b.Name) > most {
-		b.Name = "…" + b.Name[len(b.Name)-most+1:]
-	}
+	b.Name = fit(s.label(all), int(s.w/6.9))
 	b.Title = fmt.Sprintf("%s %s: %s, %d units", n.Op, n.Name, n.Flow(), n.Units)
 	if s.outside {
 		b.Class = "outside"
@@ -223,6 +220,18 @@ func (s spot) box(all []*spot, m *means) box {
 		}
 	}
 	return b
+}
+
+// fit is as much of a name as there is room for: the end of one with dots, the
+// start of another.
+func fit(name string, room int) string {
+	switch {
+	case len(name) <= room:
+		return name
+	case strings.Contains(name, "."):
+		return "…" + name[len(name)-room+1:]
+	}
+	return name[:room-1] + "…"
 }
 
 // label is what a box calls its node: within a block the end of the module's

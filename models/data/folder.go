@@ -56,10 +56,8 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 		return nil, nil, err
 	}
 	if train.bytes()+test.bytes() > o.memory() {
-		for _, s := range []*Set{train, test} {
-			if err := t.streamed(ctx, s, o.Observe); err != nil {
-				return nil, nil, err
-			}
+		if err := t.stream(ctx, train, test, o.Observe); err != nil {
+			return nil, nil, err
 		}
 		return train, test, nil
 	}
@@ -71,7 +69,10 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 		s.names = nil
 		s.allocate()
 	}
-	return train, test, t.decodeAll(ctx, slots, o.Observe)
+	if err := t.decodeAll(ctx, slots, o.Observe); err != nil {
+		return nil, nil, err
+	}
+	return train, test, nil
 }
 
 // picture is an image of a folder, before it is read.

@@ -60,8 +60,8 @@ func (s *Set) Slice(from, to int) *Set {
 // Norm measures the mean and the standard deviation over all pixels of every
 // channel. A channel that does not vary, and every channel of an empty set,
 // has Std 1. The sums are integers: the result is the same on every machine.
-// Of a set that is decoded on demand, and of its views, it is what was measured
-// when the set was opened, on 1024 images evenly spaced over it.
+// Of sets that are decoded on demand, and of their views, it is what was measured
+// when they were opened, on 1024 images evenly spaced over the training set.
 func (s *Set) Norm() Norm {
 	if s.stream != nil {
 		return s.stream.norm

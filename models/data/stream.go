@@ -14,24 +14,26 @@ import (
 type stream struct {
 	tree tree
 	file func(name string) (file, error)
-	norm Norm // of images spread over the set
+	norm Norm // of images spread over the training set
 }
 
 // errNoReach is why a set is not streamed from a .tar.gz.
 var errNoReach = errors.New("a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
 
-// streamed turns a set that has names into one that decodes on demand.
-func (t tree) streamed(ctx context.Context, s *Set, observe func(Progress)) error {
+// stream turns sets that have names into ones that decode on demand.
+func (t tree) stream(ctx context.Context, train, test *Set, observe func(Progress)) error {
 	if t.reach == nil {
 		return t.fail("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
-			s.Len(), s.W, s.H, float64(s.bytes())/(1<<30), errNoReach))
+			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNoReach))
 	}
 	open, err := t.reach(t.path)
 	if err != nil {
 		return t.fail("", -1, err)
 	}
-	s.Pixels, s.stream = nil, &stream{tree: t, file: open}
-	s.stream.norm, err = s.sampledNorm(ctx, observe)
+	from := &stream{tree: t, file: open}
+	train.Pixels, train.stream = nil, from
+	test.Pixels, test.stream = nil, from
+	from.norm, err = train.sampledNorm(ctx, observe)
 	return err
 }
 
