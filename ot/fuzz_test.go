@@ -12,18 +12,22 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// source hands out numbers from fuzzed bytes: every float64 there is, or small
-// ones that make a problem.
-type source struct{ data []byte }
+// source hands out numbers from fuzzed bytes, over and over: every float64 there
+// is, or small ones that make a problem.
+type source struct{ data, all []byte }
 
 func (s *source) byte() byte {
 	if len(s.data) == 0 {
-		return 0
+		if s.data = s.all; len(s.data) == 0 {
+			return 0
+		}
 	}
 	b := s.data[0]
 	s.data = s.data[1:]
 	return b
 }
+
+func read(data []byte) *source { return &source{data, data} }
 
 func (s *source) float() float64 {
 	switch b := s.byte(); {
@@ -31,6 +35,10 @@ func (s *source) float() float64 {
 		v := math.Float64frombits(binary.LittleEndian.Uint64(s.data))
 		s.data = s.data[8:]
 		return v
+	case b == 254:
+		return 3e-320 * float64(s.byte())
+	case b == 253:
+		return 1e300
 	case b >= 200:
 		return math.Pow(10, float64(b)-230)
 	default:
@@ -46,9 +54,17 @@ func (s *source) floats(n int) []float64 {
 	return w
 }
 
+// size is small, or long for what has few numbers on the other side.
+func (s *source) size() int {
+	if b := s.byte(); b < 240 {
+		return 1 + int(b%6)
+	}
+	return 64
+}
+
 // problem is often balanced, but need not be a problem at all.
 func (s *source) problem() ot.Problem {
-	n, m := 1+int(s.byte()%6), 1+int(s.byte()%6)
+	n, m := s.size(), s.size()
 	p := ot.Problem{Cost: mat.NewDense(n, m, s.floats(n*m))}
 	switch s.byte() % 3 {
 	case 1:
@@ -73,6 +89,8 @@ func seeds(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{2, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0})
 	f.Add([]byte{3, 1, 16, 0, 200, 250, 3, 9, 100, 7, 2, 1, 16, 240, 0, 9, 9, 9})
+	f.Add([]byte{250, 1, 254, 7, 16, 253, 9, 2, 1, 40})
+	f.Add([]byte{251, 252, 1, 2, 3, 4, 5})
 	f.Add([]byte{0, 0, 255, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f, 0, 0})
 }
 
@@ -114,7 +132,7 @@ func sound(t *testing.T, plan ot.Plan, err error) {
 func fuzz(f *testing.F, solver func(*source) ot.Solver) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &source{data}
+		s := read(data)
 		plan, err := solver(s).Solve(context.Background(), s.problem())
 		sound(t, plan, err)
 	})
@@ -123,7 +141,7 @@ func fuzz(f *testing.F, solver func(*source) ot.Solver) {
 func FuzzEMD(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &source{data}
+		s := read(data)
 		p := s.problem()
 		plan, duals, err := ot.EMD{}.SolveDual(context.Background(), p)
 		sound(t, plan, err)
@@ -170,7 +188,7 @@ func FuzzPartial(f *testing.F) {
 func FuzzGromov(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &source{data}
+		s := read(data)
 		p := s.problem()
 		n, m := p.Cost.Dims()
 		q := ot.Quadratic{X: mat.NewDense(n, n, s.floats(n*n)), Y: mat.NewDense(m, m, s.floats(m*m)), A: p.A, B: p.B}
@@ -185,7 +203,7 @@ func FuzzGromov(f *testing.F) {
 func FuzzBarycenter(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &source{data}
+		s := read(data)
 		reg, p := s.float(), s.problem()
 		_, m := p.Cost.Dims()
 		bar, err := ot.Barycenter{Reg: reg, MaxIter: 20}.Solve(context.Background(), p.Cost,
@@ -209,7 +227,7 @@ func FuzzBarycenter(f *testing.F) {
 func FuzzMetric(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &source{data}
+		s := read(data)
 		n, m, d := 1+int(s.byte()%5), 1+int(s.byte()%5), 1+int(s.byte()%3)
 		g := ot.Rows(mat.NewDense(n, d, s.floats(n*d)), mat.NewDense(m, d, s.floats(m*d)))
 		for _, metric := range []ot.Metric{ot.Euclidean{}, ot.SqEuclidean{}, ot.Cosine{}, ot.Correlation{}} {

@@ -3,6 +3,7 @@ package ot_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/otfuse/otfuse/ot"
 )
+
+var sweep = flag.Int("sweep", 0, "random problems, at least, in each of the tests named Wild")
 
 // wild draws masses over 12 orders of magnitude, some of them zero.
 func wild(rng *rand.Rand, n int) []float64 {
@@ -92,7 +95,7 @@ func off(t *testing.T, plan ot.Plan) float64 {
 
 func TestWildEMD(t *testing.T) {
 	rng := rand.New(rand.NewPCG(17, 1))
-	for range 150 {
+	for range max(150, *sweep) {
 		p := wildProblem(rng)
 		plan := certify(t, p)
 		n, m := plan.Dims()
@@ -126,7 +129,8 @@ func TestEMDKeepsLightUnits(t *testing.T) {
 func TestWildSinkhorn(t *testing.T) {
 	rng := rand.New(rand.NewPCG(19, 1))
 	late := 0
-	for range 120 {
+	problems := max(120, *sweep)
+	for range problems {
 		p := wildProblem(rng)
 		s := ot.Sinkhorn{Reg: math.Pow(10, -5*rng.Float64()), MaxIter: 300}
 		plan, err := s.Solve(context.Background(), p)
@@ -147,12 +151,12 @@ func TestWildSinkhorn(t *testing.T) {
 		total := mat.Sum(least.Mass())
 		require.GreaterOrEqual(t, plan.Cost(p.Cost), least.Cost(p.Cost)-2*(res+1e-12)*total*mat.Max(p.Cost))
 	}
-	require.Less(t, late, 100, "most of the problems are within reach")
+	require.Less(t, late, problems*5/6, "some of the problems are out of reach")
 }
 
 func TestWildRelaxed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(20, 1))
-	for range 60 {
+	for range max(60, *sweep) {
 		p := wildProblem(rng)
 		reg, share := math.Pow(10, -4*rng.Float64()), rng.Float64()
 		for _, s := range []ot.Solver{

@@ -22,7 +22,8 @@ type simplex struct {
 	n, m int
 	cost []float64 // [n × m]
 	tree tree
-	tol  float64 // relative rounding of a reduced cost
+	top  float64 // largest cost
+	tol  float64 // rounding of a reduced cost, relative to that and the potentials
 	next int     // row at which the search goes on
 	work int     // costs looked at since the context was
 
@@ -31,7 +32,7 @@ type simplex struct {
 
 // transport solves an instance with any masses.
 func transport(ctx context.Context, in *instance, start []float64) (mass, u, v []float64, err error) {
-	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, tol: 0x1p-49}
+	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, top: in.top, tol: 0x1p-49}
 	a, b, unit := whole(in)
 	v, mass, err = s.prices(in, start)
 	if err != nil {
@@ -194,7 +195,7 @@ func (s *simplex) entering() (bi, bj int, err error) {
 // rounding, and otherwise 0.
 func (s *simplex) reduced(i, j int32) float64 {
 	c, u, v := s.cost[int(i)*s.m+int(j)], s.tree.pot[i], s.tree.pot[s.n+int(j)]
-	if d := c - v - u; -d > s.tol*(c+math.Abs(u)+math.Abs(v)) {
+	if d := c - v - u; -d > s.tol*(s.top+math.Abs(u)+math.Abs(v)) {
 		return d
 	}
 	return 0
