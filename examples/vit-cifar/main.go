@@ -15,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
@@ -123,9 +122,6 @@ func (o *options) check() error {
 		return fmt.Errorf("vit-cifar: -images is %d, want at least 1", o.images)
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
-	}
-	if !slices.Contains([]string{"all", "flow", "match", "learned"}, o.method) {
-		return fmt.Errorf("vit-cifar: -method is %q, allowed are all, flow, match, learned", o.method)
 	}
 	_, err := o.fusions()
 	return err
