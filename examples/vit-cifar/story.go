@@ -16,16 +16,6 @@ const (
 	quickTest  = 2000 // test images for the points of a plot
 )
 
-// fusions lists what is tried.
-func (o options) fusions() ([]story.Fusion, error) {
-	f, err := story.Choice{Method: o.method, Aligner: o.aligner, Solver: o.solver, Reg: o.reg, Residual: o.residual, Tokens: o.tokens,
-		Samples: o.samples, Learn: o.learn, Batch: batchSize}.Fusions()
-	if err != nil {
-		return nil, fmt.Errorf("vit-cifar: %w", err)
-	}
-	return f, nil
-}
-
 // tell runs the main job. Whatever stops it, what was found is reported.
 func tell(ctx context.Context, o options) error {
 	if err := cli.Writable(o.out); err != nil {
@@ -35,9 +25,9 @@ func tell(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	parents, err := openParents(o, img.Name)
+	parents, err := story.Parents(o.parents, shipped, img.Name)
 	if err != nil {
-		return err
+		return fmt.Errorf("vit-cifar: %w", err)
 	}
 	if err := img.Normalise(parents); err != nil {
 		return fmt.Errorf("vit-cifar: %w", err)
@@ -67,10 +57,10 @@ func (o options) setup(img vision.Images, parents []*models.Model) (s story.Setu
 	feed := img.Feed(batchSize, 1_000_003+o.seed)
 	s = story.Setup{Title: fmt.Sprintf("Fusing %d vision transformers", len(parents)), Samples: "images", Data: img.Label, Out: o.out, File: o.report,
 		Parents: parents, Batch: scoreBatch, Measure: story.Accuracy(), Feed: feed.Batch, Steps: max(int(o.epochs*float64(feed.PerEpoch())), 1)}
-	if s.Fusions, err = o.fusions(); err != nil {
+	if s.Fusions, err = o.choice.Fusions(); err != nil {
 		return s, err
 	}
-	if s.Calib, err = img.First(img.Train, o.samples); err != nil {
+	if s.Calib, err = img.First(img.Train, o.choice.Samples); err != nil {
 		return s, err
 	}
 	if s.Test, err = img.First(img.Test, img.Test.Len()); err != nil {
@@ -87,7 +77,7 @@ func (o options) lessons(img vision.Images, f story.Fusion) func(step int) (mode
 	if f.Labelled() {
 		return feed.Batch
 	}
-	feed.Set = img.Train.Head(o.samples)
+	feed.Set = img.Train.Head(o.choice.Samples)
 	feed.Order.N, feed.Order.Batch = feed.Set.Len(), min(batchSize, feed.Set.Len())
 	return func(step int) (models.Batch, error) {
 		b, err := feed.Batch(step)

@@ -2,6 +2,7 @@ package story
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ type Fusion struct {
 // A Choice says which fusions are tried; names and zeros are those of
 // [recipe.Recipe].
 type Choice struct {
-	Method   string // one of Methods
+	Method   string // all, flow, match or learned
 	Aligner  string
 	Solver   string // of transport; "both" is sinkhorn and emd
 	Reg      float64
@@ -29,8 +30,32 @@ type Choice struct {
 	Batch    int // samples of each
 }
 
-// Methods are the values of Choice.Method.
-func Methods() []string { return []string{"all", "flow", "match", "learned"} }
+// Flags adds the flags that choose, but for that of the tokens. What Learn holds
+// is its default.
+func (c *Choice) Flags(f *flag.FlagSet) {
+	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
+	f.StringVar(&c.Method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
+	f.StringVar(&c.Aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
+	f.StringVar(&c.Solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
+	f.Float64Var(&c.Reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
+	f.StringVar(&c.Residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
+	f.IntVar(&c.Learn, "learn", c.Learn, "`updates` of learned matching")
+}
+
+// check reports a flag that is out of bounds.
+func (c Choice) check() error {
+	switch methods := []string{"all", "flow", "match", "learned"}; {
+	case !slices.Contains(methods, c.Method):
+		return fmt.Errorf("-method is %q, allowed are %s", c.Method, strings.Join(methods, ", "))
+	case c.Samples < 1:
+		return fmt.Errorf("-samples is %d, want at least 1", c.Samples)
+	case c.Reg < 0:
+		return fmt.Errorf("-reg is %g, want more than 0", c.Reg)
+	case c.Learn < 1:
+		return fmt.Errorf("-learn is %d, want at least 1", c.Learn)
+	}
+	return nil
+}
 
 // ridge is that of refits; from a tenth to ten times as much does about as well
 // on CIFAR-10.
@@ -50,8 +75,8 @@ func (f Fusion) Labelled() bool { return f.Label == labelled }
 // was asked for, on activations and on weights, learning with and without
 // labels. The first of a method is its best.
 func (c Choice) Fusions() ([]Fusion, error) {
-	if !slices.Contains(Methods(), c.Method) {
-		return nil, fmt.Errorf("-method is %q, allowed are %s", c.Method, strings.Join(Methods(), ", "))
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	var out []Fusion
 	var errs []error
