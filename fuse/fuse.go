@@ -14,6 +14,23 @@ import (
 // weights. The result is a model of the anchor's size; the inputs are left as
 // they are.
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) (*models.Model, *Report, error) {
+	sources := make([]Source, len(others))
+	for i, m := range others {
+		if err := Check(m, anchor); err != nil {
+			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
+		}
+		sources[i] = func() (*models.Model, error) { return m, nil }
+	}
+	return Stream(ctx, anchor, sources, opt)
+}
+
+// A Source opens a model when its turn has come.
+type Source func() (*models.Model, error)
+
+// Stream is [Into] for models that are not to be in memory together: each is
+// opened once the one before it is done with. A refit still keeps what all of
+// them became.
+func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Options) (*models.Model, *Report, error) {
 	o := opt.withDefaults()
 	w, err := shares(o.Weights, len(others)+1)
 	if err != nil {
@@ -22,19 +39,14 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 	if len(others) == 0 {
 		return nil, nil, fmt.Errorf("fuse: nothing to fuse into the anchor")
 	}
-	for i, m := range others {
-		if err := correspond(m, anchor); err != nil {
-			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
-		}
-	}
 	started := time.Now()
 	report := &Report{}
 	if o.Matching != nil {
 		anchor = Canonical(anchor)
 	}
 	sum, aligned := scaled(anchor.Params, w[0]), []models.Params{anchor.Params}
-	for i, m := range others {
-		p, nodes, err := run(ctx, i, m, anchor, o)
+	for i, open := range others {
+		p, nodes, err := open.carry(ctx, i, anchor, o)
 		if err != nil {
 			return nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
@@ -54,10 +66,22 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 	return fused, report, nil
 }
 
+// carry opens a model, the i-th, and transports it.
+func (open Source) carry(ctx context.Context, i int, anchor *models.Model, o Options) (models.Params, []NodeReport, error) {
+	m, err := open()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := Check(m, anchor); err != nil {
+		return nil, nil, err
+	}
+	return run(ctx, i, m, anchor, o)
+}
+
 // Transport returns the parameters of src in the basis of anchor, with the
 // shapes of the anchor; under Options.Matching in that of [Canonical] anchor.
 func Transport(ctx context.Context, src, anchor *models.Model, opt *Options) (models.Params, *Report, error) {
-	if err := correspond(src, anchor); err != nil {
+	if err := Check(src, anchor); err != nil {
 		return nil, nil, err
 	}
 	o, started := opt.withDefaults(), time.Now()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
@@ -67,8 +68,24 @@ func thisMachine() machine {
 	return m
 }
 
-// commit asks git which version this is; empty where it does not know.
+// commit is the version of the program: what go build noted, or, for go run,
+// which notes nothing, what git says of the working directory. It is empty where
+// neither knows.
 func commit(ctx context.Context) string {
+	var revision, dirty string
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				revision = s.Value[:min(12, len(s.Value))]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				dirty = "-dirty"
+			}
+		}
+	}
+	if revision != "" {
+		return revision + dirty
+	}
 	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--abbrev=12", "--dirty").Output()
 	if err != nil {
 		return ""

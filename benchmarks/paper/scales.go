@@ -42,7 +42,9 @@ func tiny() scale {
 		return vision.Schedule{Epochs: epochs, Warmup: 1, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}
 	}
 	narrow := kind{Net: vision.Net{Width: 64, Depth: 4, Heads: 4, Patch: 8}, Train: train(8)}
-	return scale{Name: "tiny", Narrow: narrow, Crowd: narrow, Models: 5, Images: 2000, Draws: 3, Windows: []int{2, 4}, Side: 11,
+	crowd := narrow
+	crowd.Train = train(3)
+	return scale{Name: "tiny", Narrow: narrow, Crowd: crowd, Models: 4, Images: 2000, Draws: 3, Windows: []int{2, 4}, Side: 11,
 		Main: kind{Net: vision.Net{Width: 128, Depth: 4, Heads: 4, Patch: 8}, Train: train(24), Shipped: "examples/vit-cifar/parents"},
 		Tune: vision.Schedule{Epochs: 1, Warmup: 0.1, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}}
 }

@@ -111,7 +111,7 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
 	}
 	want := readTensors(t, filepath.Join(dir, "cases", c.Name, "fused.safetensors"))
 	if want == nil {
-		want = c.derived(j)
+		want = c.derived(t, j)
 	}
 	require.Len(t, fused.Params, len(want))
 	for name, w := range want {
@@ -135,13 +135,14 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
 
 // derived is what a case without stored weights must give: the mean of the
 // parents for vanilla fusion, the anchor for a permuted copy of it.
-func (c goldenCase) derived(j *job) map[string]models.Array {
-	parents := j.models[:1]
-	if j.recipe.Method == "vanilla" {
-		parents = j.models
+func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
+	parents, err := j.all()
+	require.NoError(t, err)
+	if j.recipe.Method != "vanilla" {
+		parents = parents[:1]
 	}
 	want := map[string]models.Array{}
-	for name, p := range j.models[0].Params {
+	for name, p := range j.base.Params {
 		a := models.Array{Shape: p.Shape, Floats: make([]float32, len(p.Data))}
 		for i := range a.Floats {
 			var sum float64

@@ -19,6 +19,10 @@ type Options struct {
 	// Size is what the images of folders are scaled and cropped to; zero means
 	// 64×64 pixels. CIFAR and the shapes are always 32×32.
 	Size Size
+	// Memory is the most bytes of decoded images of a folder, a .zip or a
+	// .tar.gz that are held; zero means 4 GiB. The images of a larger folder or
+	// .zip are decoded on demand.
+	Memory int64
 	// Client makes the requests of a download; nil means one that gives up
 	// connecting after ten seconds.
 	Client *http.Client

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -30,7 +31,7 @@ func sources() []source {
 		return OpenCIFAR10JPEG(ctx, path, o.Observe)
 	}
 	tiny := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
-		return OpenImageFolder(ctx, path, o.size(), o.Observe)
+		return OpenImageFolder(ctx, path, o)
 	}
 	return []source{
 		{
@@ -110,7 +111,7 @@ func Open(ctx context.Context, name string, o Options) (train, test *Set, label 
 		if o.Dir == "" {
 			return nil, nil, "", fmt.Errorf("data: imagefolder needs the folder or archive of images")
 		}
-		train, test, err = OpenImageFolder(ctx, o.Dir, o.size(), o.Observe)
+		train, test, err = OpenImageFolder(ctx, o.Dir, o)
 		if err != nil {
 			return nil, nil, "", err
 		}
@@ -143,6 +144,9 @@ func (o Options) size() Size {
 	}
 	return o.Size
 }
+
+// memory is the most bytes of decoded images that are held.
+func (o Options) memory() int64 { return cmp.Or(o.Memory, 4<<30) }
 
 func (s source) label(e edition, images int) string {
 	var notes []string
