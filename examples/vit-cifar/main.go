@@ -15,30 +15,22 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/story"
 )
 
 type options struct {
-	data     string
-	dir      string
-	parents  string
-	out      string
-	report   string
-	seed     uint64
-	epochs   float64
-	lr       float64
-	samples  int
-	method   string
-	aligner  string
-	solver   string
-	reg      float64
-	residual string
-	tokens   string
-	images   int
-	learn    int
+	data    string
+	dir     string
+	parents string
+	out     string
+	report  string
+	seed    uint64
+	epochs  float64
+	lr      float64
+	choice  story.Choice
+	images  int
 
 	train                      bool
 	width, depth, heads, patch int
@@ -68,14 +60,9 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	f.IntVar(&o.samples, "samples", 200, "calibration `images`, from the training set")
-	f.StringVar(&o.method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
-	f.StringVar(&o.aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
-	f.StringVar(&o.solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
-	f.Float64Var(&o.reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
-	f.StringVar(&o.residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
-	f.StringVar(&o.tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
-	f.IntVar(&o.learn, "learn", 250, "`updates` of learned matching")
+	o.choice = story.Choice{Learn: 250, Batch: batchSize}
+	o.choice.Flags(f)
+	f.StringVar(&o.choice.Tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
@@ -113,31 +100,13 @@ func (o *options) check() error {
 		return fmt.Errorf("vit-cifar: -epochs is %g, want more than 0", o.epochs)
 	case !(o.lr > 0):
 		return fmt.Errorf("vit-cifar: -lr is %g, want more than 0", o.lr)
-	case o.samples < 1:
-		return fmt.Errorf("vit-cifar: -samples is %d, want at least 1", o.samples)
-	case o.reg < 0:
-		return fmt.Errorf("vit-cifar: -reg is %g, want more than 0", o.reg)
-	case o.learn < 1:
-		return fmt.Errorf("vit-cifar: -learn is %d, want at least 1", o.learn)
 	case o.images < 0:
 		return fmt.Errorf("vit-cifar: -images is %d, want at least 1", o.images)
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
 	}
-	if !slices.Contains([]string{"all", "flow", "match", "learned"}, o.method) {
-		return fmt.Errorf("vit-cifar: -method is %q, allowed are all, flow, match, learned", o.method)
+	if _, err := o.choice.Fusions(); err != nil {
+		return fmt.Errorf("vit-cifar: %w", err)
 	}
-	_, err := o.fusions()
-	return err
-}
-
-// dirs returns the directories of -parents.
-func (o options) dirs() []string {
-	var out []string
-	for _, d := range strings.Split(o.parents, ",") {
-		if d = strings.TrimSpace(d); d != "" {
-			out = append(out, d)
-		}
-	}
-	return out
+	return nil
 }

@@ -85,7 +85,7 @@ func TestStory(t *testing.T) {
 	for _, r := range report.Rows {
 		require.Contains(t, string(page), fmt.Sprintf("<td>%d</td><td>%.2f %%</td><td>%.3f</td>", r.Finetuned, 100**r.Accuracy, *r.Loss), r.Label)
 	}
-	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", asItIs} {
+	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", "as it is"} {
 		require.Contains(t, string(page), part)
 	}
 	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -14,10 +15,27 @@ import (
 
 // A Report is what a program found, as it is printed and written as JSON.
 type Report struct {
-	Data    string `json:"data"`
-	Backend string `json:"backend"`
-	Rows    []Row  `json:"rows"`
-	Nodes   []Node `json:"nodes"`
+	Data    string  `json:"data"`
+	Backend string  `json:"backend"`
+	Rows    []Row   `json:"rows"`
+	Nodes   []Node  `json:"nodes"`
+	Curves  []Curve `json:"curves,omitempty"`
+}
+
+// A Curve is how good models are along the line between two, or along a
+// training.
+type Curve struct {
+	Method string  `json:"method"`
+	Label  string  `json:"label"`
+	Along  string  `json:"along"` // what x is
+	Points []Point `json:"points"`
+}
+
+// A Point of a curve.
+type Point struct {
+	X        float64 `json:"x"`
+	Accuracy float64 `json:"accuracy"` // 0 to 1
+	Loss     float64 `json:"loss"`     // nats
 }
 
 // A Row is one model: how it was made and how well it does.
@@ -28,7 +46,8 @@ type Row struct {
 	Finetuned int      `json:"finetuned_steps"`
 	Accuracy  *float64 `json:"accuracy,omitempty"` // 0 to 1
 	Loss      *float64 `json:"loss,omitempty"`     // nats
-	Seconds   float64  `json:"seconds"`            // to make it
+	Pseudo    *float64 `json:"pseudo_perplexity,omitempty"`
+	Seconds   float64  `json:"seconds"` // to make it
 }
 
 // A Node is the map at one node of the flow graph.
@@ -82,13 +101,21 @@ func WriteJSON(path string, v any) error {
 // Print writes the rows as a table.
 func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "model\tfinetuned\taccuracy\tloss\tseconds")
+	pseudo := slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Pseudo != nil })
+	further := func(text string) string {
+		if pseudo {
+			return "\t" + text
+		}
+		return ""
+	}
+	fmt.Fprintf(t, "model\tfinetuned\taccuracy\tloss%s\tseconds\n", further("pseudo-perplexity"))
 	for _, row := range r.Rows {
 		name := row.Method
 		if row.Label != "" {
 			name = row.Label
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.1f\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"), row.Seconds)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s%s\t%.1f\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"),
+			further(number(row.Pseudo, 1, "%.2f")), row.Seconds)
 	}
 	return t.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/otfuse/otfuse/internal/cli"
@@ -84,6 +85,26 @@ func (r Run) batches(step int) ([]models.Batch, error) {
 		}
 	}
 	return out, nil
+}
+
+// Into trains to the last step and saves the model, as finish makes it where
+// that is not nil, to a directory; what served to resume is gone then.
+func (r Run) Into(ctx context.Context, dir string, finish func(*models.Model) *models.Model) error {
+	m, err := r.Do(ctx, "training")
+	if err != nil {
+		return err
+	}
+	if finish != nil {
+		m = finish(m)
+	}
+	if err := m.Save(dir); err != nil {
+		return errors.Join(err, r.Keep())
+	}
+	if err := os.Remove(r.Save); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	cli.Notice("saved %s", dir)
+	return nil
 }
 
 // Keep writes what was reached to the checkpoint, where there is to be one.

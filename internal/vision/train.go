@@ -2,10 +2,7 @@ package vision
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
@@ -111,16 +108,5 @@ func (p Parent) Train(ctx context.Context, trainer *mlx.Trainer, runner *mlx.Run
 		return err
 	}
 	cli.Notice("training on %s, seed %d, %g epochs; Ctrl-C stops, the same command goes on", p.Images.Label, p.Net.Seed, p.Schedule.Epochs)
-	trained, err := r.Do(ctx, "training")
-	if err != nil {
-		return err
-	}
-	if err := trained.Save(p.Out); err != nil {
-		return errors.Join(err, r.Keep())
-	}
-	if err := os.Remove(r.Save); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	cli.Notice("saved %s", p.Out)
-	return nil
+	return r.Into(ctx, p.Out, nil)
 }

@@ -9,6 +9,9 @@
 //	…
 //	batch := text.Masking{Seed: 1}.Batch(tok, seqs, epoch)
 //
+// [Atlas] writes a text where there is none, [Learn] a vocabulary; [OpenTable]
+// reads sentences to classify.
+//
 // The word pieces are those of Python's transformers, through the tokenizer of
 // github.com/gomlx/go-huggingface.
 package text

@@ -1,0 +1,235 @@
+// Package story is what the programs share that fuse parents and show what comes
+// out: parents and one-shot fusions are scored, the lines between models drawn,
+// all finetuned on equal budgets, and everything published.
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// A Setup is what a program brings to its story.
+type Setup struct {
+	Title   string          // of the report
+	Data    string          // label of the data
+	Samples string          // what samples are called: images
+	Backend string          // its name
+	Out     string          // directory of what comes out
+	File    string          // of the report; empty means report.json in Out
+	Parents []*models.Model // anchor first
+	Fusions []Fusion
+	Runner  *mlx.Runner
+
+	Calib, Test, Quick models.Batch // to align on, to score rows on, to score the points of curves on
+	Batch              int          // samples scored at a time
+	Measure            Measure      // of plots
+
+	Score   func(row *cli.Row, ms ...*models.Model) error // scores further; may be nil
+	Learner func(Fusion) *mlx.Learner                     // of learned matching, to be observed
+	Trainer func(*models.Model) (*mlx.Trainer, error)     // of finetuning
+	Feed    func(step int) (models.Batch, error)          // of finetuning
+	Steps   int                                           // of finetuning
+}
+
+// A Story is what was found so far.
+type Story struct {
+	Setup
+	Report  cli.Report
+	ctx     context.Context
+	reports map[string]*fuse.Report  // by label of a fusion
+	fused   map[string]*models.Model // by label of a row
+	ways    map[string]way           // by label of a fusion
+}
+
+// A way is a straight line between two models.
+type way struct{ from, to *models.Model }
+
+// Tell goes through the chapters in order until one fails. Whatever stops it,
+// what was found is published.
+func Tell(ctx context.Context, setup Setup, chapters ...func(*Story) error) error {
+	s := &Story{Setup: setup, ctx: ctx, reports: map[string]*fuse.Report{}, fused: map[string]*models.Model{}, ways: map[string]way{}}
+	s.Report.Data, s.Report.Backend = setup.Data, setup.Backend
+	var err error
+	for _, chapter := range chapters {
+		if err = chapter(s); err != nil {
+			break
+		}
+	}
+	if len(s.Report.Rows) == 0 {
+		return err
+	}
+	return errors.Join(err, s.publish())
+}
+
+// Context is that of the story.
+func (s *Story) Context() context.Context { return s.ctx }
+
+// Best returns, of each method, the fusion that is finetuned and drawn: the
+// first. The last of them is saved.
+func (s *Story) Best() []Fusion {
+	var out []Fusion
+	for _, f := range s.Fusions {
+		if len(out) == 0 || out[len(out)-1].Recipe.Method != f.Recipe.Method {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Main is the fusion that is saved.
+func (s *Story) Main() Fusion { return s.Best()[len(s.Best())-1] }
+
+// add scores a model, or an ensemble, and adds its row.
+func (s *Story) add(row cli.Row, ms ...*models.Model) error {
+	score, err := s.Runner.Evaluate(s.ctx, s.Test, s.Batch, ms...)
+	if err != nil {
+		return err
+	}
+	row.Score(score)
+	if s.Score != nil {
+		if err := s.Score(&row, ms...); err != nil {
+			return err
+		}
+	}
+	s.Add(row)
+	return nil
+}
+
+// Add adds a row that has its score.
+func (s *Story) Add(row cli.Row) {
+	if row.Options == nil {
+		row.Options = struct{}{}
+	}
+	s.Report.Rows = append(s.Report.Rows, row)
+	cli.Notice("%-34s accuracy %6.2f %%  loss %.3f", row.Label, 100**row.Accuracy, *row.Loss)
+}
+
+// ScoreParents scores the parents and their ensemble.
+func (s *Story) ScoreParents() error {
+	for k, m := range s.Parents {
+		if err := s.add(cli.Row{Method: "parent", Label: parentLabel(k)}, m); err != nil {
+			return err
+		}
+	}
+	return s.add(cli.Row{Method: "ensemble", Label: "ensemble of the parents"}, s.Parents...)
+}
+
+func parentLabel(k int) string {
+	if k == 0 {
+		return "parent 0 (anchor)"
+	}
+	return fmt.Sprintf("parent %d", k)
+}
+
+// equal reports whether two models have the same widths.
+func equal(a, b *models.Model) bool {
+	return a.Config.Hidden == b.Config.Hidden && a.Config.MLP == b.Config.MLP
+}
+
+// vanillaLabel is the row of plain averaging.
+const vanillaLabel = "vanilla fusion"
+
+// Vanilla scores the mean of the parents as they are, and what a refit makes of
+// it: that shows what alignment is worth. There is no mean of unequal widths.
+func (s *Story) Vanilla() error {
+	var all []models.Params
+	for _, m := range s.Parents {
+		if !equal(m, s.Parents[0]) {
+			return nil
+		}
+		all = append(all, m.Params)
+	}
+	started := time.Now()
+	p, err := fuse.Average(all, nil)
+	if err != nil {
+		return err
+	}
+	m := s.Parents[0].With(p)
+	s.fused[vanillaLabel] = m
+	if err := s.add(cli.Row{Method: "vanilla", Label: vanillaLabel, Seconds: time.Since(started).Seconds()}, m); err != nil {
+		return err
+	}
+	refit := fuse.Refit{Ridge: ridge, Calibration: &mlx.Calibration{Runner: s.Runner, Data: s.Calib}}
+	if m, err = refit.Fit(s.ctx, m, all...); err != nil {
+		return err
+	}
+	return s.add(cli.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: ridge, Samples: s.Calib.Len()},
+		Seconds: time.Since(started).Seconds()}, m)
+}
+
+// Fuse makes every fusion and saves the main one.
+func (s *Story) Fuse() error {
+	for _, f := range s.Fusions {
+		if err := s.transport(f); err != nil {
+			return err
+		}
+	}
+	main := s.Main().Label
+	s.Report.AddNodes(s.reports[main])
+	return s.fused[main].Save(filepath.Join(s.Out, "fused"))
+}
+
+// transport moves every other parent into the basis of the anchor, one by one
+// since the plots show the first of them, and takes the mean.
+func (s *Story) transport(f Fusion) error {
+	o, err := s.options(f)
+	if err != nil {
+		return err
+	}
+	started, anchor := time.Now(), s.Parents[0]
+	if o.Matching != nil {
+		anchor = fuse.Canonical(anchor)
+	}
+	all, report := []models.Params{anchor.Params}, &fuse.Report{}
+	for k, other := range s.Parents[1:] {
+		p, rep, err := fuse.Transport(s.ctx, other, anchor, o)
+		if err != nil {
+			return err
+		}
+		for _, n := range rep.Nodes {
+			n.Source = k
+			report.Nodes = append(report.Nodes, n)
+		}
+		all = append(all, p)
+	}
+	p, err := fuse.Average(all, nil)
+	if err != nil {
+		return err
+	}
+	m := anchor.With(p)
+	if o.Ridge > 0 {
+		if m, err = (fuse.Refit{Ridge: o.Ridge, Calibration: o.Calibration}).Fit(s.ctx, m, all...); err != nil {
+			return err
+		}
+	}
+	s.reports[f.Label], s.fused[f.Label] = report, m
+	s.ways[f.Label] = way{anchor, anchor.With(all[1])}
+	return s.add(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe, Seconds: time.Since(started).Seconds()}, m)
+}
+
+func (s *Story) options(f Fusion) (*fuse.Options, error) {
+	r := f.Recipe
+	o, err := r.Options()
+	if err != nil {
+		return nil, err
+	}
+	if o.Calibration, err = r.Calibration(s.ctx, s.Runner, s.Calib, s.Parents...); err != nil {
+		return nil, err
+	}
+	if r.Method == "learned" {
+		learner, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps*(len(s.Parents)-1), 0)
+		learner.Recipe = mlx.Recipe{Steps: r.Steps, LR: r.LR}
+		learner.Observe = func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }
+		o.Matching.Learner = learner
+	}
+	return o, nil
+}
