@@ -24,21 +24,25 @@ var layers = map[string]struct {
 	libraries []string
 }{
 	".":                  {},
-	"ot":                 {libraries: []string{"gonum.org/v1/gonum"}},
-	"graph":              {layers: []string{"ot"}, libraries: []string{"gonum.org/v1/gonum"}},
-	"align":              {layers: []string{"ot", "graph"}, libraries: []string{"gonum.org/v1/gonum"}},
-	"models":             {layers: []string{"ot", "graph", "align", "models/safetensors"}, libraries: []string{"gonum.org/v1/gonum"}},
+	"ot":                 {libraries: numeric},
+	"graph":              {layers: []string{"ot"}, libraries: numeric},
+	"align":              {layers: []string{"ot", "graph"}, libraries: numeric},
+	"models":             {layers: []string{"ot", "graph", "align", "models/safetensors"}, libraries: numeric},
 	"models/safetensors": {},
 	"models/data":        {},
 	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize", // its tokenizer brings its hub along
 		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys", "golang.org/x/text"}},
-	"fuse":       {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{"gonum.org/v1/gonum"}},
+	"fuse":       {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numeric},
 	"models/mlx": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
 	"internal":   {layers: []string{""}, libraries: []string{""}},
 	"examples":   {layers: []string{""}, libraries: []string{""}},
 	"benchmarks": {layers: []string{""}, libraries: []string{""}},
 }
+
+// numeric is what package ot and all above it stand on: gonum, and what the
+// processor can do.
+var numeric = []string{"gonum.org/v1/gonum", "golang.org/x/sys/cpu"}
 
 // gomlx are the modules that only models/mlx and the programs import.
 var gomlx = []string{"github.com/gomlx/gomlx", "github.com/gomlx/compute", "github.com/gomlx/go-xla"}

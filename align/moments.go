@@ -64,9 +64,8 @@ func centred(x *mat.Dense) (c *mat.Dense, mean, square []float64) {
 	return c, mean, square
 }
 
-// Add returns the moments of the samples of a and b together (Chan, Golub and
-// LeVeque, 1979). The units of both must be the same; moments of no samples add
-// nothing.
+// Add returns the moments of the samples of a and b together. The units of both
+// must be the same; moments of no samples add nothing.
 func (a *Moments) Add(b *Moments) (*Moments, error) {
 	if a.N == 0 {
 		return b, nil
@@ -77,50 +76,72 @@ func (a *Moments) Add(b *Moments) (*Moments, error) {
 	if len(a.MeanX) != len(b.MeanX) || len(a.MeanY) != len(b.MeanY) {
 		return nil, fmt.Errorf("align: moments of %d × %d and %d × %d units do not add", len(a.MeanX), len(a.MeanY), len(b.MeanX), len(b.MeanY))
 	}
-	n := a.N + b.N
-	w := a.N * b.N / n
-	out := &Moments{N: n}
-	dx, dy := diff(b.MeanX, a.MeanX), diff(b.MeanY, a.MeanY)
-	out.MeanX, out.VarX = shifted(a.MeanX, dx, b.N/n), grown(a.VarX, b.VarX, dx, w)
-	out.MeanY, out.VarY = shifted(a.MeanY, dy, b.N/n), grown(a.VarY, b.VarY, dy, w)
-	out.Cross = merged(a.Cross, b.Cross, dx, dy, w)
+	out := &Moments{N: a.N, MeanX: slices.Clone(a.MeanX), MeanY: slices.Clone(a.MeanY),
+		VarX: slices.Clone(a.VarX), VarY: slices.Clone(a.VarY), Cross: mat.DenseCopyOf(a.Cross)}
+	more := Batch[float64]{N: b.N, MeanX: b.MeanX, MeanY: b.MeanY, VarX: b.VarX, VarY: b.VarY, Cross: b.Cross.RawMatrix().Data}
 	if a.Self != nil && b.Self != nil {
-		out.Self = merged(a.Self, b.Self, dy, dy, w)
+		out.Self, more.Self = mat.DenseCopyOf(a.Self), b.Self.RawMatrix().Data
 	}
+	Grow(out, more)
 	return out, nil
 }
 
-func diff(a, b []float64) []float64 {
-	d := slices.Clone(a)
+// A Batch is the moments of a batch of samples in the precision of the device
+// that took them. Fields are those of [Moments], matrices row by row.
+type Batch[T float32 | float64] struct {
+	N                                     float64
+	MeanX, MeanY, VarX, VarY, Cross, Self []T
+}
+
+// Grow adds a batch to a in place, after Chan, Golub and LeVeque (1979). The
+// units of both must be the same.
+func Grow[T float32 | float64](a *Moments, b Batch[T]) {
+	if b.N == 0 {
+		return
+	}
+	if a.Cross == nil {
+		n, m := len(b.MeanX), len(b.MeanY)
+		a.MeanX, a.VarX, a.MeanY, a.VarY = make([]float64, n), make([]float64, n), make([]float64, m), make([]float64, m)
+		a.Cross = mat.NewDense(n, m, nil)
+		if b.Self != nil {
+			a.Self = mat.NewDense(m, m, nil)
+		}
+	}
+	w := a.N * b.N / (a.N + b.N)
+	dx, dy := apart(b.MeanX, a.MeanX), apart(b.MeanY, a.MeanY)
+	grow(a.Cross.RawMatrix().Data, b.Cross, w, dx, dy)
+	if a.Self != nil {
+		grow(a.Self.RawMatrix().Data, b.Self, w, dy, dy)
+	}
+	a.N += b.N
+	shift(a.MeanX, a.VarX, b.VarX, dx, b.N/a.N, w)
+	shift(a.MeanY, a.VarY, b.VarY, dy, b.N/a.N, w)
+}
+
+// apart returns how far b lies from a.
+func apart[T float32 | float64](b []T, a []float64) []float64 {
+	d := make([]float64, len(a))
 	for i := range d {
-		d[i] -= b[i]
+		d[i] = float64(b[i]) - a[i]
 	}
 	return d
 }
 
-func shifted(mean, d []float64, w float64) []float64 {
-	out := slices.Clone(mean)
-	for i := range out {
-		out[i] += w * d[i]
-	}
-	return out
-}
-
-func grown(a, b, d []float64, w float64) []float64 {
-	out := slices.Clone(a)
-	for i := range out {
-		out[i] += b[i] + w*d[i]*d[i]
-	}
-	return out
-}
-
-func merged(a, b *mat.Dense, dx, dy []float64, w float64) *mat.Dense {
-	out := mat.NewDense(len(dx), len(dy), nil)
-	out.Add(a, b)
+// grow adds more and w dx dyᵀ to cross sums.
+func grow[T float32 | float64](sum []float64, more []T, w float64, dx, dy []float64) {
 	for i, u := range dx {
-		for j, row := 0, out.RawRowView(i); j < len(row); j++ {
-			row[j] += w * u * dy[j]
+		u *= w
+		row, add := sum[i*len(dy):(i+1)*len(dy)], more[i*len(dy):(i+1)*len(dy)]
+		for j, v := range dy {
+			row[j] += float64(add[j]) + u*v
 		}
 	}
-	return out
+}
+
+// shift moves means by share d and adds more and w d² to the sums of squares.
+func shift[T float32 | float64](mean, sum []float64, more []T, d []float64, share, w float64) {
+	for i, v := range d {
+		mean[i] += share * v
+		sum[i] += float64(more[i]) + w*v*v
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -119,6 +120,38 @@ func TestOrder(t *testing.T) {
 		require.Len(t, report.Nodes, 2*len(a.Graph.Nodes))
 		require.Equal(t, 1, report.Nodes[len(report.Nodes)-1].Source)
 	}
+}
+
+// TestStream: models that are opened in turn make the same, and when one is
+// opened the one before it is gone.
+func TestStream(t *testing.T) {
+	for _, net := range netest.Nets() {
+		anchor := model(t, net, 1)
+		var last weak.Pointer[models.Model]
+		var sources []fuse.Source
+		for seed := range uint64(3) {
+			sources = append(sources, func() (*models.Model, error) {
+				runtime.GC()
+				require.Nil(t, last.Value(), "of %s, model %d is still in memory", net.Arch.Class, seed)
+				m := model(t, net, 2+seed)
+				last = weak.Make(m)
+				return m, nil
+			})
+		}
+		w := []float64{0.4, 0.3, 0.2, 0.1}
+		got, report, err := fuse.Stream(t.Context(), anchor, sources, &fuse.Options{Weights: w})
+		require.NoError(t, err)
+		require.Len(t, report.Nodes, 3*len(anchor.Graph.Nodes))
+		want, _, err := fuse.Into(t.Context(), anchor, []*models.Model{model(t, net, 2), model(t, net, 3), model(t, net, 4)}, &fuse.Options{Weights: w})
+		require.NoError(t, err)
+		sameBits(t, want.Params, got.Params)
+	}
+	gone := errors.New("gone")
+	_, _, err := fuse.Stream(t.Context(), model(t, netest.ViT(), 1), []fuse.Source{func() (*models.Model, error) { return nil, gone }}, nil)
+	require.ErrorIs(t, err, gone)
+	var mismatch *fuse.MismatchError
+	_, _, err = fuse.Stream(t.Context(), model(t, netest.ViT(), 1), []fuse.Source{func() (*models.Model, error) { return model(t, netest.SimpleViT(), 1), nil }}, nil)
+	require.ErrorAs(t, err, &mismatch)
 }
 
 func firstLinear(m *models.Model) string {

@@ -1,11 +1,13 @@
 package fuse_test
 
 import (
+	"context"
 	"math"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
@@ -146,6 +148,37 @@ func TestRecovery(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// doubling is an aligner that makes two of every unit.
+type doubling struct{}
+
+func (doubling) Needs() align.Needs { return align.Needs{} }
+
+func (doubling) Align(_ context.Context, sites ...align.Site) (align.Match, error) {
+	n := sites[0].Out
+	mass := mat.NewDense(n, 2*n, nil)
+	for j := range 2 * n {
+		mass.Set(j/2, j, 1/float64(2*n))
+	}
+	p, err := ot.NewPlan(mass, nil, nil)
+	return align.Match{Plan: p}, err
+}
+
+// TestRecoveryOfDoubles: exact transport carries a model whose units were all
+// doubled back onto the model: doubled rows come together, what read both reads
+// the one.
+func TestRecoveryOfDoubles(t *testing.T) {
+	for _, net := range netest.Nets() {
+		m, wide := model(t, net, 6), net
+		wide.Config.Hidden, wide.Config.MLP, wide.Config.HeadDim = 2*net.Config.Hidden, 2*net.Config.MLP, 2*net.Config.HeadDim
+		frame := model(t, wide, 1)
+		p, _, err := fuse.Transport(t.Context(), m, frame, &fuse.Options{Aligner: doubling{}, Residual: graph.Main{}})
+		require.NoError(t, err, net.Arch.Class)
+		got, _, err := fuse.Transport(t.Context(), frame.With(p), m, &fuse.Options{Aligner: exactly(), Residual: graph.Main{}})
+		require.NoError(t, err, net.Arch.Class)
+		near(t, m.Params, got, 1e-6)
 	}
 }
 

@@ -133,9 +133,10 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("fuse: %s differs: the source has %s, the anchor has %s", e.What, e.Source, e.Anchor)
 }
 
-// correspond checks that the graphs of two models match node by node and that
-// they agree along every axis that is not transported.
-func correspond(src, anchor *models.Model) error {
+// Check reports models that cannot be fused, as a [*MismatchError]: their graphs
+// must match node by node, and they must agree along every axis that is not
+// transported.
+func Check(src, anchor *models.Model) error {
 	if src.Arch.Class != anchor.Arch.Class {
 		return &MismatchError{"architecture", src.Arch.Class, anchor.Arch.Class}
 	}

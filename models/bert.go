@@ -3,6 +3,8 @@ package models
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
@@ -31,6 +33,32 @@ func BERTForClassification() Architecture {
 		Inputs:  classedTexts,
 		Ignored: []string{"position_ids"},
 	}
+}
+
+// Classify returns a classifier on the encoder of m, a BERT with any head. What
+// the encoder lacks, a pooler perhaps and the classifier, is drawn from a seed.
+func Classify(m *Model, classes []string, seed uint64) (*Model, error) {
+	arch, c := BERTForClassification(), m.Config
+	c.raw, c.Architectures = nil, []string{arch.Class}
+	c.Labels, c.LabelIDs = map[string]string{}, map[string]int{}
+	for i, name := range classes {
+		c.Labels[strconv.Itoa(i)], c.LabelIDs[name] = name, i
+	}
+	g, err := arch.Graph(c)
+	if err != nil {
+		return nil, fmt.Errorf("models: %s: %w", arch.Class, err)
+	}
+	p := Init(g, seed, c.InitStd)
+	for name := range p {
+		if t, ok := m.Params[name]; ok && strings.HasPrefix(name, "bert.") {
+			p[name] = t
+		}
+	}
+	made, err := New(arch, c, p)
+	if err == nil {
+		made.Files = m.Files
+	}
+	return made, err
 }
 
 func bertMLM(c Config) (*graph.Graph, error) {

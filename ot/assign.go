@@ -11,16 +11,20 @@ const free = -1
 // patience is the number of costs looked at between two looks at the context.
 const patience = 1 << 21
 
+// number is what costs may be stored as; sums of them are float64.
+type number interface{ float32 | float64 }
+
 // assigner solves an n × n assignment problem with shortest augmenting paths
 // (Jonker and Volgenant, 1987). All its passes run along rows of the cost.
-type assigner struct {
+type assigner[T number] struct {
 	ctx   context.Context
 	n     int
-	cost  []float64 // [n × n]
+	cost  []T       // [n × n]
 	v     []float64 // column potentials
 	rowOf []int     // partner of a column
 	colOf []int     // partner of a row
-	work  int       // costs looked at since the context was
+	short shortlist
+	work  int // costs looked at since the context was
 
 	// for augment
 	dist []float64
@@ -28,9 +32,9 @@ type assigner struct {
 	list []int // columns: done, then at the least distance, then open
 }
 
-func newAssigner(ctx context.Context, n int, cost []float64) *assigner {
-	s := &assigner{
-		ctx: ctx, n: n, cost: cost,
+func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
+	s := &assigner[T]{
+		ctx: ctx, n: n, cost: cost, short: newShortlist(n),
 		v: make([]float64, n), rowOf: make([]int, n), colOf: make([]int, n),
 		dist: make([]float64, n), pred: make([]int, n), list: make([]int, n),
 	}
@@ -40,28 +44,30 @@ func newAssigner(ctx context.Context, n int, cost []float64) *assigner {
 	return s
 }
 
-func (s *assigner) row(i int) []float64 { return s.cost[i*s.n : (i+1)*s.n] }
+func (s *assigner[T]) row(i int) []T { return s.cost[i*s.n : (i+1)*s.n] }
 
-// tick counts the costs of one row and reports the end of the context.
-func (s *assigner) tick() error {
-	if s.work += s.n; s.work < patience {
+// tick counts costs looked at and reports the end of the context.
+func (s *assigner[T]) tick(k int) error {
+	if s.work += k; s.work < patience {
 		return nil
 	}
 	s.work = 0
 	return s.ctx.Err()
 }
 
-func (s *assigner) solve() error {
-	s.reduceColumns()
-	s.transfer()
-	open := make([]int, 0, s.n)
-	for i, j := range s.colOf {
-		if j == free {
-			open = append(open, i)
-		}
+// solve starts from column potentials, or from none.
+func (s *assigner[T]) solve(start []float64) error {
+	if start != nil {
+		copy(s.v, start)
+		tightened(s.cost, s.v)
+	} else if err := s.reduceColumns(); err != nil {
+		return err
 	}
-	var err error
-	for range 2 { // the second pass still pays, a third does not
+	open, err := s.transfer()
+	if err != nil {
+		return err
+	}
+	for range 8 { // rounds are cheaper than paths
 		if open, err = s.reduceRows(open); err != nil {
 			return err
 		}
@@ -76,14 +82,19 @@ func (s *assigner) solve() error {
 
 // reduceColumns starts from vⱼ = minᵢ cᵢⱼ and matches each column with the row
 // of its minimum, as far as that row is free.
-func (s *assigner) reduceColumns() {
-	copy(s.v, s.row(0))
+func (s *assigner[T]) reduceColumns() error {
+	for j := range s.v {
+		s.v[j] = math.Inf(1)
+	}
 	arg := make([]int, s.n)
-	for i := 1; i < s.n; i++ {
+	for i := range s.n {
 		for j, c := range s.row(i) {
-			if c < s.v[j] {
-				s.v[j], arg[j] = c, i
+			if float64(c) < s.v[j] {
+				s.v[j], arg[j] = float64(c), i
 			}
+		}
+		if err := s.tick(s.n); err != nil {
+			return err
 		}
 	}
 	for j := s.n - 1; j >= 0; j-- {
@@ -91,50 +102,33 @@ func (s *assigner) reduceColumns() {
 			s.colOf[i], s.rowOf[j] = j, i
 		}
 	}
+	return nil
 }
 
 // transfer lowers the potential of each matched column by the slack of its
-// row's second choice, which leaves more room to the rows without partner.
-func (s *assigner) transfer() {
+// row's second choice, which leaves more room to the rows without partner, and
+// returns those.
+func (s *assigner[T]) transfer() (open []int, err error) {
 	for i, own := range s.colOf {
-		if own == free {
-			continue
-		}
-		slack := math.Inf(1)
-		for j, c := range s.row(i) {
-			if d := c - s.v[j]; d < slack && j != own {
-				slack = d
+		switch {
+		case own == free:
+			open = append(open, i)
+		case s.n > 1:
+			d1, d2, j, _ := s.best(i)
+			if j == own {
+				s.v[own] -= d2 - d1
 			}
 		}
-		if s.n > 1 {
-			s.v[own] -= slack - (s.row(i)[own] - s.v[own])
+		if err := s.tick(s.short.k); err != nil {
+			return nil, err
 		}
 	}
-}
-
-// best returns the two least reduced costs of row i and their columns.
-func (s *assigner) best(i int) (d1, d2 float64, j1, j2 int) {
-	d1, d2 = math.Inf(1), math.Inf(1)
-	j1, j2 = free, free
-	v := s.v[:s.n]
-	for j, c := range s.row(i) {
-		d := c - v[j]
-		if d >= d2 {
-			continue
-		}
-		if d < d1 {
-			d2, j2 = d1, j1
-			d1, j1 = d, j
-		} else {
-			d2, j2 = d, j
-		}
-	}
-	return d1, d2, j1, j2
+	return open, nil
 }
 
 // reduceRows lets each open row take its cheapest column, at the price that
 // makes its second choice as good, and returns the rows still open.
-func (s *assigner) reduceRows(open []int) ([]int, error) {
+func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	var left []int
 	if s.n == 1 {
 		return open, nil
@@ -144,7 +138,7 @@ func (s *assigner) reduceRows(open []int) ([]int, error) {
 	for k := 0; k < len(open); rounds-- {
 		i := open[k]
 		k++
-		if err := s.tick(); err != nil {
+		if err := s.tick(s.short.k); err != nil {
 			return nil, err
 		}
 		d1, d2, j, j2 := s.best(i)
@@ -173,12 +167,105 @@ func (s *assigner) reduceRows(open []int) ([]int, error) {
 	return left, nil
 }
 
+// best returns the two least reduced costs of row i and their columns. It looks
+// at the row's short list alone while no other column can be among them.
+func (s *assigner[T]) best(i int) (d1, d2 float64, j1, j2 int) {
+	d1, d2 = math.Inf(1), math.Inf(1)
+	row := s.row(i)
+	for _, j := range s.short.of(i) {
+		d := float64(row[j]) - s.v[j]
+		if d >= d2 {
+			continue
+		}
+		if d < d1 {
+			d2, j2 = d1, j1
+			d1, j1 = d, int(j)
+		} else {
+			d2, j2 = d, int(j)
+		}
+	}
+	if d2 <= s.short.bound[i] {
+		return d1, d2, j1, j2
+	}
+	s.work += s.n
+	near := closest(s.short.near, row, s.v)
+	s.short.set(i, near)
+	return near[0].d, near[1].d, int(near[0].j), int(near[1].j)
+}
+
+// A shortlist keeps for every row the columns of least reduced cost. As
+// potentials of columns only ever fall, reduced costs only rise: the columns
+// left out stay above the bound they had when the list was made.
+type shortlist struct {
+	k     int
+	cols  []int32   // [n × k]
+	bound []float64 // [n]; below all where there is no list yet
+	near  []neighbour
+}
+
+// neighbour is a column at a reduced cost.
+type neighbour struct {
+	d float64
+	j int32
+}
+
+func newShortlist(n int) shortlist {
+	k := min(n, 8)
+	l := shortlist{k: k, cols: make([]int32, n*k), bound: make([]float64, n), near: make([]neighbour, 0, k)}
+	fill(l.bound, math.Inf(-1))
+	return l
+}
+
+// of returns the list of row i, empty if there is none yet.
+func (l *shortlist) of(i int) []int32 {
+	if math.IsInf(l.bound[i], -1) {
+		return nil
+	}
+	return l.cols[i*l.k : (i+1)*l.k]
+}
+
+func (l *shortlist) set(i int, near []neighbour) {
+	for k, e := range near {
+		l.cols[i*l.k+k] = e.j
+	}
+	l.bound[i] = near[len(near)-1].d
+}
+
+// closest fills near with the columns of a row that are least above the
+// potentials v, in that order.
+func closest[T number](near []neighbour, row []T, v []float64) []neighbour {
+	near = near[:0]
+	last := math.Inf(1) // of those near, once they are as many as there may be
+	for j, c := range row {
+		if d := float64(c) - v[j]; d < last {
+			near = insert(near, neighbour{d, int32(j)})
+			if len(near) == cap(near) {
+				last = near[len(near)-1].d
+			}
+		}
+	}
+	return near
+}
+
+// insert puts e into sorted near, in place of the last if there is no room.
+func insert(near []neighbour, e neighbour) []neighbour {
+	if len(near) < cap(near) {
+		near = near[:len(near)+1]
+	}
+	k := len(near) - 1
+	for ; k > 0 && near[k-1].d > e.d; k-- {
+		near[k] = near[k-1]
+	}
+	near[k] = e
+	return near
+}
+
 // augment matches row start along the shortest path to a column without
 // partner, in reduced costs, and updates the potentials of the columns passed.
-func (s *assigner) augment(start int) error {
+func (s *assigner[T]) augment(start int) error {
 	n, list, dist, v := s.n, s.list, s.dist, s.v
 	for j, c := range s.row(start) {
-		dist[j] = c - v[j]
+		dist[j] = float64(c) - v[j]
 		s.pred[j] = start
 	}
 	var done, low, high, end int // list[low:high] is at the least distance
@@ -197,17 +284,17 @@ func (s *assigner) augment(start int) error {
 				break
 			}
 		}
-		if err := s.tick(); err != nil {
+		if err := s.tick(n); err != nil {
 			return err
 		}
 		j1 := list[low]
 		low++
 		i := s.rowOf[j1]
 		row := s.row(i)
-		h := row[j1] - v[j1] - least
+		h := float64(row[j1]) - v[j1] - least
 		for k := high; k < n; k++ {
 			j := list[k]
-			d := row[j] - v[j] - h
+			d := float64(row[j]) - v[j] - h
 			if d >= dist[j] {
 				continue
 			}
@@ -236,7 +323,7 @@ func (s *assigner) augment(start int) error {
 }
 
 // nearest moves the columns at the least distance to list[low:high].
-func (s *assigner) nearest(low int) (high int, least float64) {
+func (s *assigner[T]) nearest(low int) (high int, least float64) {
 	high, least = low+1, s.dist[s.list[low]]
 	for k := high; k < s.n; k++ {
 		j := s.list[k]
@@ -254,10 +341,10 @@ func (s *assigner) nearest(low int) (high int, least float64) {
 }
 
 // potentials returns u with uᵢ + vⱼ = cᵢⱼ on the matched pairs.
-func (s *assigner) potentials() []float64 {
+func (s *assigner[T]) potentials() []float64 {
 	u := make([]float64, s.n)
 	for i, j := range s.colOf {
-		u[i] = s.row(i)[j] - s.v[j]
+		u[i] = float64(s.row(i)[j]) - s.v[j]
 	}
 	return u
 }

@@ -19,7 +19,12 @@ import (
 // Jonker and Volgenant, "A shortest augmenting path algorithm for dense and
 // sparse linear assignment problems" (1987); Cunningham, "A network simplex
 // method" (1976).
-type EMD struct{}
+type EMD struct {
+	// Start holds potentials to start from, those of a problem alike, of which
+	// the V [m] are taken; nil makes its own. They change the time that a
+	// solution takes, and which plan it is where there are several.
+	Start *Duals
+}
 
 // Solve implements [Solver].
 func (e EMD) Solve(ctx context.Context, p Problem) (Plan, error) {
@@ -29,33 +34,43 @@ func (e EMD) Solve(ctx context.Context, p Problem) (Plan, error) {
 
 // SolveDual also returns dual potentials that prove the plan optimal, see
 // [Certify].
-func (EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
-	in, err := loadBalanced(p)
+func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
+	in, err := readBalanced(p)
+	if err != nil {
+		return Plan{}, Duals{}, err
+	}
+	start, err := in.start(e.Start)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return Plan{}, Duals{}, err
 	}
-	mass, u, v, err := exactly(ctx, in)
+	mass, u, v, err := exactly(ctx, in, start)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
 	return in.plan(mass), in.duals(p, u, v), nil
 }
 
-// exactly solves an instance with the method that fits it.
-func exactly(ctx context.Context, in *instance) (mass, u, v []float64, err error) {
-	if in.n == in.m && equal(in.a) && equal(in.b) {
-		return assignment(ctx, in)
+// exactly solves an instance with the method that fits it, from column
+// potentials start [m], which may be nil.
+func exactly(ctx context.Context, in *instance, start []float64) (mass, u, v []float64, err error) {
+	switch {
+	case in.n != in.m || !equal(in.a) || !equal(in.b):
+		in.widen()
+		return transport(ctx, in, start)
+	case in.single != nil:
+		return assignment(ctx, in, in.single, start)
+	default:
+		return assignment(ctx, in, in.cost, start)
 	}
-	return transport(ctx, in)
 }
 
 // assignment solves an instance whose masses are all the same.
-func assignment(ctx context.Context, in *instance) (mass, u, v []float64, err error) {
-	s := newAssigner(ctx, in.n, in.cost)
-	if err := s.solve(); err != nil {
+func assignment[T number](ctx context.Context, in *instance, cost []T, start []float64) (mass, u, v []float64, err error) {
+	s := newAssigner(ctx, in.n, cost)
+	if err := s.solve(start); err != nil {
 		return nil, nil, nil, err
 	}
 	mass = make([]float64, in.n*in.n)
@@ -63,6 +78,50 @@ func assignment(ctx context.Context, in *instance) (mass, u, v []float64, err er
 		mass[i*in.n+j] = in.a[i]
 	}
 	return mass, s.potentials(), s.v, nil
+}
+
+// start returns the column potentials of d that belong to kept units, nil for
+// none.
+func (in *instance) start(d *Duals) ([]float64, error) {
+	if d == nil {
+		return nil, nil
+	}
+	if len(d.V) != len(in.fullB) {
+		return nil, invalid("Start", ErrShape, "%d potentials for %d units", len(d.V), len(in.fullB))
+	}
+	v := make([]float64, in.m)
+	for j := range v {
+		v[j] = d.V[in.col(j)]
+		if math.IsNaN(v[j]) || math.IsInf(v[j], 0) {
+			return nil, badEntry("Start", in.col(j), -1, v[j], ErrNotFinite)
+		}
+	}
+	return v, nil
+}
+
+// tightened makes the most of column potentials v, in place: the largest that
+// are feasible with uᵢ = minⱼ cᵢⱼ − vⱼ less what u₀ is, which keeps them within
+// the range of the costs.
+func tightened[T number](cost []T, v []float64) {
+	m := len(v)
+	low := inf(m)
+	var first float64
+	for i := 0; i*m < len(cost); i++ {
+		row, u := cost[i*m:(i+1)*m], math.Inf(1)
+		for j, c := range row {
+			u = min(u, float64(c)-v[j])
+		}
+		if i == 0 {
+			first = u
+		}
+		u -= first
+		for j, c := range row {
+			if d := float64(c) - u; d < low[j] {
+				low[j] = d
+			}
+		}
+	}
+	copy(v, low)
 }
 
 // equal reports whether all entries are the same up to rounding.

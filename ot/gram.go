@@ -3,17 +3,24 @@ package ot
 import (
 	"math"
 
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/mat"
 )
 
 // Gram holds what metrics need to know about n source and m target units: the
-// squared norms and the inner products of their feature vectors.
+// squared norms, the inner products and the sums of their feature vectors.
 //
 // It is all that second moments of activations have to supply, and its size
 // does not depend on the number of samples.
 type Gram struct {
 	XX, YY []float64  // ‖xᵢ‖² [n], ‖yⱼ‖² [m]
 	XY     mat.Matrix // ⟨xᵢ, yⱼ⟩ [n × m]
+
+	// For [Correlation]: Σ of the features of xᵢ [n] and of yⱼ [m], and how many
+	// there are. Without them features count as centred.
+	X, Y     []float64
+	Features int
 
 	err error // why Rows could not make it
 }
@@ -24,30 +31,55 @@ type Gram struct {
 //
 // Rows of unequal length give a Gram that is not valid.
 func Rows(x, y mat.Matrix) Gram {
+	var g Gram
+	g.err = g.Add(x, y)
+	return g
+}
+
+// Add counts in further features x [n × d] and y [m × d], so that a Gram of
+// very many is made in blocks, each of which may then be dropped. The zero Gram
+// has none. Shapes that do not fit give an [*InvalidError] and change nothing.
+func (g *Gram) Add(x, y mat.Matrix) error {
 	dx, n, d, err := rowMajor("x", x)
 	if err != nil {
-		return Gram{err: err}
+		return err
 	}
 	dy, m, e, err := rowMajor("y", y)
 	switch {
 	case err != nil:
-		return Gram{err: err}
+		return err
 	case n == 0 || m == 0 || d != e:
-		return Gram{err: invalid("Rows", ErrShape, "%d × %d and %d × %d", n, d, m, e)}
+		return invalid("Rows", ErrShape, "%d × %d and %d × %d", n, d, m, e)
 	}
-	xy := mat.NewDense(n, m, nil)
-	xy.Mul(mat.NewDense(n, d, dx), mat.NewDense(m, d, dy).T())
-	return Gram{XX: squares(dx, n, d), YY: squares(dy, m, d), XY: xy}
-}
-
-func squares(x []float64, n, d int) []float64 {
-	out := make([]float64, n)
-	for i := range out {
-		for _, v := range x[i*d : (i+1)*d] {
-			out[i] += v * v
+	if g.XY == nil {
+		*g = Gram{
+			XX: make([]float64, n), YY: make([]float64, m), X: make([]float64, n), Y: make([]float64, m),
+			XY: mat.NewDense(n, m, nil),
 		}
 	}
-	return out
+	xy, ok := g.XY.(*mat.Dense)
+	if !ok || len(g.XX) != n || len(g.YY) != m || len(g.X) != n || len(g.Y) != m {
+		return invalid("Rows", ErrShape, "%d × %d and %d × %d to a Gram of %d × %d", n, d, m, e, len(g.XX), len(g.YY))
+	}
+	general := func(r int, data []float64) blas64.General {
+		return blas64.General{Rows: r, Cols: d, Stride: d, Data: data}
+	}
+	blas64.Gemm(blas.NoTrans, blas.Trans, 1, general(n, dx), general(m, dy), 1, xy.RawMatrix())
+	sums(g.XX, g.X, dx)
+	sums(g.YY, g.Y, dy)
+	g.Features += d
+	return nil
+}
+
+// sums adds the squares and the values of each row.
+func sums(squares, values, x []float64) {
+	d := len(x) / len(values)
+	for i := range values {
+		for _, v := range x[i*d : (i+1)*d] {
+			squares[i] += v * v
+			values[i] += v
+		}
+	}
 }
 
 // Validate returns nil if the shapes fit and every entry is finite, and an
@@ -68,15 +100,17 @@ func (g Gram) load() (xy []float64, n, m int, err error) {
 		return nil, 0, 0, err
 	case n == 0 || m == 0 || len(g.XX) != n || len(g.YY) != m:
 		return nil, 0, 0, invalid("Gram", ErrShape, "XX %d, YY %d, XY %d × %d", len(g.XX), len(g.YY), n, m)
+	case g.X != nil && len(g.X) != n || g.Y != nil && len(g.Y) != m || (g.X != nil || g.Y != nil) && g.Features < 1:
+		return nil, 0, 0, invalid("Gram", ErrShape, "X %d, Y %d, of %d features, XY %d × %d", len(g.X), len(g.Y), g.Features, n, m)
 	}
-	for i, v := range g.XX {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, 0, 0, badEntry("XX", i, -1, v, ErrNotFinite)
-		}
-	}
-	for j, v := range g.YY {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, 0, 0, badEntry("YY", j, -1, v, ErrNotFinite)
+	for _, w := range []struct {
+		field string
+		data  []float64
+	}{{"XX", g.XX}, {"YY", g.YY}, {"X", g.X}, {"Y", g.Y}} {
+		for i, v := range w.data {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return nil, 0, 0, badEntry(w.field, i, -1, v, ErrNotFinite)
+			}
 		}
 	}
 	for k, v := range xy {

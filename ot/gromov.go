@@ -171,19 +171,21 @@ func flat(d *mat.Dense) []float64 { return d.RawMatrix().Data }
 func (w *inner) descend(ctx context.Context, c control) (count int, gap float64, err error) {
 	w.s, w.r = w.products(w.p)
 	start := w.objective()
+	var v []float64 // potentials of the last plan
 	grad, d := make([]float64, len(w.in.cost)), make([]float64, len(w.in.cost))
 	for ; ; count++ {
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
 		low := math.Inf(1)
-		for k, v := range w.in.cost {
-			grad[k] = (1-w.alpha)*v - 2*w.alpha*(flat(w.s)[k]+flat(w.r)[k])
+		for k, c := range w.in.cost {
+			grad[k] = (1-w.alpha)*c - 2*w.alpha*(flat(w.s)[k]+flat(w.r)[k])
 			low = min(low, grad[k])
 		}
 		floats.AddConst(-low, grad) // the same for every plan
-		mass, _, _, err := exactly(ctx, &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b})
-		if err != nil {
+		var mass []float64
+		linear := &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: floats.Max(grad)}
+		if mass, _, v, err = exactly(ctx, linear, v); err != nil {
 			return 0, 0, err
 		}
 		floats.SubTo(d, mass, flat(w.p))

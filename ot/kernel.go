@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	reach  = 1e50 // scalings beyond it, or its inverse, are absorbed
-	lowest = -600 // exponents below it are zero in the kernel
-	faint  = -45  // exponents below it do not count in a sum of 1 and more
+	reach = 1e50 // scalings beyond it, or its inverse, are absorbed
+
+	faint = -45 // exponents below it do not count in a sum of 1 and more
 )
 
 // kernel is the coupling of a scaling iteration,
@@ -117,15 +117,7 @@ func (k *kernel) absorb() {
 // build computes K and its column sums from the potentials.
 func (k *kernel) build() error {
 	return k.pass(func(i int, sums []float64) {
-		row, f := k.row(i), k.f[i]
-		for j, c := range k.cost(i) {
-			e := 0.0
-			if x := (f + k.g[j] - c) / k.reg; x > lowest {
-				e = math.Exp(x)
-			}
-			row[j] = e
-			sums[j] += e
-		}
+		expRow(k.row(i), k.cost(i), k.g, sums, k.f[i], 1/k.reg)
 	})
 }
 
@@ -154,12 +146,12 @@ func (k *kernel) rows(omega float64) error {
 	k.rebuilt = false
 	err := k.pass(func(i int, sums []float64) {
 		row := k.row(i)
-		s := floats.Dot(row, k.v)
+		s := dot(row, k.v)
 		full := k.full(k.a[i], s, k.f[i])
 		k.errs[i] = math.Abs(k.u[i]-full) * s
 		k.tots[i] = k.u[i] * s
 		k.u[i] = relaxed(k.u[i], full, omega)
-		floats.AddScaled(sums, k.u[i], row)
+		axpy(k.u[i], row, sums)
 	})
 	if err != nil {
 		return err
@@ -235,16 +227,23 @@ func held(x []float64) bool {
 	return true
 }
 
-// coupling returns P for masses with the given total, in the place of K.
-func (k *kernel) coupling(total float64) ([]float64, error) {
-	err := blocks(k.ctx, k.cuts, k.n*k.m, func(b int) {
-		lo, hi := span(k.n, k.cuts, b)
-		for i := lo; i < hi; i++ {
-			row, u := k.row(i), k.u[i]*total
-			for j, v := range k.v {
-				row[j] *= u * v
-			}
+// coupling returns P for masses with the given total, in the place of K, and
+// the larger L1 error of its marginals, relative to the total.
+func (k *kernel) coupling(total float64) (mass []float64, residual float64, err error) {
+	err = k.pass(func(i int, sums []float64) {
+		row, u := k.row(i), k.u[i]*total
+		var sum float64
+		for j, v := range k.v {
+			p := row[j] * u * v
+			row[j] = p
+			sum += p
+			sums[j] += p
 		}
+		k.errs[i] = math.Abs(sum - k.a[i]*total)
 	})
-	return k.k, err
+	var cols float64
+	for j, sum := range k.sums {
+		cols += math.Abs(sum - k.b[j]*total)
+	}
+	return k.k, max(floats.Sum(k.errs), cols) / total, err
 }

@@ -208,7 +208,7 @@ func TestStops(t *testing.T) {
 	c.Apply(func(int, int, float64) float64 { return rng.Float64() }, c)
 	square := c.Slice(0, 1400, 0, 1400)
 	for name, p := range map[string]ot.Problem{"assignment": {Cost: square}, "simplex": {Cost: c}} {
-		ctx := &countdown{Context: context.Background(), left: 3}
+		ctx := &countdown{Context: context.Background(), left: 2}
 		_, err := ot.EMD{}.Solve(ctx, p)
 		require.ErrorIs(t, err, context.Canceled, name)
 	}

@@ -1,6 +1,7 @@
 package ot
 
 import (
+	"context"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
@@ -38,12 +39,54 @@ type Cosine struct{}
 
 // Cost implements [Metric].
 func (Cosine) Cost(g Gram) (*mat.Dense, error) {
-	return costs(g, func(xx, yy, xy float64) float64 {
-		if xx <= 0 || yy <= 0 {
-			return 1
+	return costs(g, apartness)
+}
+
+func apartness(xx, yy, xy float64) float64 {
+	if xx <= 0 || yy <= 0 {
+		return 1
+	}
+	return max(0, 1-xy/math.Sqrt(xx)/math.Sqrt(yy))
+}
+
+// Correlation is the correlation distance max(0, 1 − ρᵢⱼ), the cosine distance
+// of features less their mean, without unit. A vector of equal features is at
+// distance 1 from every other.
+type Correlation struct{}
+
+// Cost implements [Metric].
+func (Correlation) Cost(g Gram) (*mat.Dense, error) {
+	if _, _, _, err := g.load(); err != nil {
+		return nil, err
+	}
+	if g.X == nil || g.Y == nil { // centred on one side at least, then the cross moment is, too
+		return costs(Gram{XX: g.varied(g.XX, g.X), YY: g.varied(g.YY, g.Y), XY: g.XY}, apartness)
+	}
+	return costs(Gram{XX: g.varied(g.XX, g.X), YY: g.varied(g.YY, g.Y), XY: covariance{g}}, apartness)
+}
+
+// varied are the squared norms less what the mean takes, Σ² / d; what is left
+// by rounding is none.
+func (g Gram) varied(squares, sums []float64) []float64 {
+	if sums == nil {
+		return squares
+	}
+	out := make([]float64, len(squares))
+	for i, q := range squares {
+		if v := q - sums[i]/float64(g.Features)*sums[i]; v > 0x1p-40*q {
+			out[i] = v
 		}
-		return max(0, 1-xy/math.Sqrt(xx)/math.Sqrt(yy))
-	})
+	}
+	return out
+}
+
+// covariance is XYᵢⱼ − Xᵢ Yⱼ / d.
+type covariance struct{ Gram }
+
+func (c covariance) Dims() (r, k int) { return len(c.Gram.XX), len(c.Gram.YY) }
+func (c covariance) T() mat.Matrix    { return mat.Transpose{Matrix: c} }
+func (c covariance) At(i, j int) float64 {
+	return c.XY.At(i, j) - c.X[i]/float64(c.Features)*c.Y[j]
 }
 
 func squared(xx, yy, xy float64) float64 {
@@ -54,20 +97,30 @@ func squared(xx, yy, xy float64) float64 {
 	return d
 }
 
+// costs fills a cost by blocks of rows.
 func costs(g Gram, f func(xx, yy, xy float64) float64) (*mat.Dense, error) {
 	xy, n, m, err := g.load()
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float64, n*m)
-	for i, xx := range g.XX {
-		for j, yy := range g.YY {
-			v := f(xx, yy, xy[i*m+j])
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return nil, badEntry("Cost", i, j, v, ErrNotFinite)
+	out, cuts := make([]float64, n*m), min(n, 1+n*m/grain)
+	bad := make([]error, cuts)
+	err = blocks(context.Background(), cuts, n*m, func(b int) {
+		lo, hi := span(n, cuts, b)
+		for i := lo; i < hi; i++ {
+			for j, yy := range g.YY {
+				v := f(g.XX[i], yy, xy[i*m+j])
+				if bad[b] == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+					bad[b] = badEntry("Cost", i, j, v, ErrNotFinite)
+				}
+				out[i*m+j] = v
 			}
-			out[i*m+j] = v
+		}
+	})
+	for _, e := range bad {
+		if e != nil {
+			return nil, e
 		}
 	}
-	return mat.NewDense(n, m, out), nil
+	return mat.NewDense(n, m, out), err
 }

@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/otfuse/otfuse/ot"
 )
@@ -135,4 +137,62 @@ func TestMedianIsTheLowerOne(t *testing.T) {
 		slices.Sort(x)
 		require.InDelta(t, x[n-1]/x[(n-1)/2], mat.Max(d), 1e-15)
 	}
+}
+
+func TestCorrelation(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 9))
+	x, y := mat.NewDense(4, 60, nil), mat.NewDense(5, 60, nil)
+	for k, d := range []*mat.Dense{x, y} {
+		d.Apply(func(i, _ int, _ float64) float64 { return float64(3*i+k) + rng.NormFloat64() }, d)
+	}
+	x.SetRow(3, slices.Repeat([]float64{0.1}, 60))
+	got, err := ot.Correlation{}.Cost(ot.Rows(x, y))
+	require.NoError(t, err)
+	for i := range 4 {
+		for j := range 5 {
+			want := 1.0 // where nothing varies
+			if i < 3 {
+				want = 1 - stat.Correlation(x.RawRowView(i), y.RawRowView(j), nil)
+			}
+			require.InDelta(t, want, got.At(i, j), 1e-12)
+		}
+	}
+	// Centred moments do not need the sums.
+	for _, d := range []*mat.Dense{x, y} {
+		r, _ := d.Dims()
+		for i := range r {
+			floats.AddConst(-stat.Mean(d.RawRowView(i), nil), d.RawRowView(i))
+		}
+	}
+	g := ot.Rows(x, y)
+	fromMoments, err := ot.Correlation{}.Cost(ot.Gram{XX: g.XX, YY: g.YY, XY: g.XY})
+	require.NoError(t, err)
+	for j := range 5 {
+		require.InDelta(t, got.At(1, j), fromMoments.At(1, j), 1e-12)
+	}
+	_, err = ot.Correlation{}.Cost(ot.Gram{XX: g.XX, YY: g.YY, XY: g.XY, X: g.X[1:], Features: 60})
+	require.ErrorIs(t, err, ot.ErrShape)
+	_, err = ot.Correlation{}.Cost(ot.Gram{XX: g.XX, YY: g.YY, XY: g.XY, X: g.X, Y: g.Y})
+	require.ErrorIs(t, err, ot.ErrShape)
+}
+
+// Features may come in blocks of any size.
+func TestGramInBlocks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 9))
+	x, y := mat.NewDense(6, 50, nil), mat.NewDense(4, 50, nil)
+	for _, d := range []*mat.Dense{x, y} {
+		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
+	}
+	var g ot.Gram
+	for lo := 0; lo < 50; lo += 17 {
+		hi := min(lo+17, 50)
+		require.NoError(t, g.Add(x.Slice(0, 6, lo, hi), y.Slice(0, 4, lo, hi)))
+	}
+	whole := ot.Rows(x, y)
+	near(t, whole.XY, g.XY, 1e-13)
+	require.InDeltaSlice(t, whole.XX, g.XX, 1e-13)
+	require.InDeltaSlice(t, whole.Y, g.Y, 1e-13)
+	require.Equal(t, 50, g.Features)
+	require.ErrorIs(t, g.Add(x, x), ot.ErrShape)
+	near(t, whole.XY, g.XY, 1e-13)
 }

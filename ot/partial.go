@@ -39,16 +39,16 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	// What does not stay on either side costs more than any detour.
 	n, m := in.n, in.m
 	wide := &instance{
-		n: n + 1, m: m + 1, cost: make([]float64, 0, (n+1)*(m+1)),
+		n: n + 1, m: m + 1, top: cmp.Or(2*in.top, 1), cost: make([]float64, 0, (n+1)*(m+1)),
 		a: append(append([]float64(nil), in.a...), max(in.sumb-moved, 0)),
 		b: append(append([]float64(nil), in.b...), max(in.suma-moved, 0)),
 	}
 	for i := range n {
 		wide.cost = append(append(wide.cost, in.cost[i*m:(i+1)*m]...), 0)
 	}
-	wide.cost = append(append(wide.cost, make([]float64, m)...), cmp.Or(2*in.top, 1))
+	wide.cost = append(append(wide.cost, make([]float64, m)...), wide.top)
 	wide = wide.trimmed()
-	mass, _, _, err := exactly(ctx, wide)
+	mass, _, _, err := exactly(ctx, wide, nil)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -132,7 +132,7 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err := k.build(); err != nil {
 		return Plan{}, err
 	}
-	mass, err := k.coupling(moved)
+	mass, _, err := k.coupling(moved)
 	if err != nil {
 		return Plan{}, err
 	}

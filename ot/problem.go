@@ -54,6 +54,7 @@ type instance struct {
 	rows, cols []int     // kept indices; nil keeps all
 	n, m       int       // kept
 	cost       []float64 // [n × m], row-major, read-only
+	single     []float32 // the same where it was given so, and then cost may be missing
 	a, b       []float64 // kept masses, all positive
 	fullA      []float64 // [N]
 	fullB      []float64 // [M]
@@ -62,39 +63,100 @@ type instance struct {
 }
 
 // load checks everything about p but the balance of the totals.
-func load(p Problem) (in *instance, err error) {
-	c, n, m, err := rowMajor("Cost", p.Cost)
+func load(p Problem) (*instance, error) {
+	in, err := read(p)
+	if err == nil {
+		in.widen()
+	}
+	return in, err
+}
+
+// read is load but leaves single costs as they are.
+func read(p Problem) (in *instance, err error) {
+	in = &instance{}
+	if f, ok := p.Cost.(Float32); ok {
+		in.single, in.n, in.m, err = f.Data, f.N, f.M, f.check()
+	} else {
+		in.cost, in.n, in.m, err = rowMajor("Cost", p.Cost)
+	}
 	if err != nil {
 		return nil, err
 	}
+	n, m := in.n, in.m
 	if n == 0 || m == 0 {
 		return nil, invalid("Cost", ErrShape, "%d × %d", n, m)
 	}
-	in = &instance{n: n, m: m, cost: c}
 	if in.fullA, in.suma, err = masses("A", p.A, n); err != nil {
 		return nil, err
 	}
 	if in.fullB, in.sumb, err = masses("B", p.B, m); err != nil {
 		return nil, err
 	}
+	if in.single != nil {
+		in.top, err = greatest(in.single, m)
+	} else {
+		in.top, err = largest(in.cost, m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	in.compact()
+	return in, nil
+}
+
+// widen makes cost from single.
+func (in *instance) widen() {
+	if in.cost == nil {
+		in.cost = widened(in.single)
+	}
+}
+
+// largest returns the largest of the costs [n × m] and an error for the first
+// that is none. The order of non-negative numbers is that of their bits, and
+// all else but −0 lies above.
+func largest(c []float64, m int) (float64, error) {
+	var t0, t1 uint64
+	for k := 1; k < len(c); k += 2 {
+		t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
+	}
+	if t := max(t0, t1, math.Float64bits(c[len(c)-1])); t <= math.Float64bits(math.MaxFloat64) {
+		return math.Float64frombits(t), nil
+	}
+	return greatest(c, m)
+}
+
+// greatest is largest for all numbers there are.
+func greatest[T number](c []T, m int) (top float64, err error) {
 	for k, v := range c {
+		v := float64(v)
 		// The negation also catches NaN.
 		if !(v >= 0) || v > math.MaxFloat64 {
 			e := badEntry("Cost", k/m, k%m, v, ErrNegative)
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				e.Err = ErrNotFinite
 			}
-			return nil, e
+			return 0, e
+		}
+		if v > top {
+			top = v
 		}
 	}
-	in.compact()
-	return in, nil
+	return top, nil
 }
 
 // loadBalanced checks p for the solvers that move all mass, and gives b the
 // total of a.
 func loadBalanced(p Problem) (*instance, error) {
-	in, err := load(p)
+	in, err := readBalanced(p)
+	if err == nil {
+		in.widen()
+	}
+	return in, err
+}
+
+// readBalanced is loadBalanced but leaves single costs as they are.
+func readBalanced(p Problem) (*instance, error) {
+	in, err := read(p)
 	if err != nil {
 		return nil, err
 	}
@@ -118,27 +180,27 @@ func (in *instance) balanced() error {
 	return nil
 }
 
-// compact drops rows and columns without mass and notes the largest cost.
+// compact drops rows and columns without mass.
 func (in *instance) compact() {
 	in.rows, in.a = positive(in.fullA)
 	in.cols, in.b = positive(in.fullB)
-	if in.rows != nil || in.cols != nil {
-		width := in.m
-		in.n, in.m = len(in.a), len(in.b)
-		c := make([]float64, 0, in.n*in.m)
-		for i := range in.n {
-			row := in.cost[in.row(i)*width:][:width]
-			for j := range in.m {
-				c = append(c, row[in.col(j)])
-			}
-		}
-		in.cost = c
+	if in.rows == nil && in.cols == nil {
+		return
 	}
-	for _, v := range in.cost {
-		if v > in.top { // the built-in max minds NaN, and takes its time
-			in.top = v
+	in.widen()
+	in.single = nil
+	width := in.m
+	in.n, in.m, in.top = len(in.a), len(in.b), 0
+	c := make([]float64, 0, in.n*in.m)
+	for i := range in.n {
+		row := in.cost[in.row(i)*width:][:width]
+		for j := range in.m {
+			v := row[in.col(j)]
+			in.top = max(in.top, v)
+			c = append(c, v)
 		}
 	}
+	in.cost = c
 }
 
 func (in *instance) row(i int) int {
@@ -232,6 +294,9 @@ func rowMajor(field string, x mat.Matrix) (data []float64, r, c int, err error) 
 		}
 	}()
 	r, c = x.Dims()
+	if f, ok := x.(Float32); ok {
+		return widened(f.Data), r, c, f.check()
+	}
 	if d, ok := x.(*mat.Dense); ok && d.RawMatrix().Stride == c {
 		return d.RawMatrix().Data[:r*c], r, c, nil
 	}

@@ -3,6 +3,8 @@ package ot
 import (
 	"context"
 	"math"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // units is the total that masses are rounded to, so that flows are whole
@@ -13,34 +15,39 @@ const units = 1 << 60
 // columns. Nodes 0 … n-1 are rows, n … n+m-1 columns.
 //
 // Its basis stays strongly feasible, every tree arc without flow points to the
-// root, which rules out cycling (Cunningham, 1976). Entering arcs come from a
-// cyclic search by blocks of rows.
+// root, which rules out cycling (Cunningham, 1976). Entering arcs come from
+// the candidates of a cyclic search by blocks of rows.
 type simplex struct {
 	ctx  context.Context
 	n, m int
 	cost []float64 // [n × m]
 	tree tree
-	next int     // row at which the search goes on
 	tol  float64 // relative rounding of a reduced cost
-	work int
+	next int     // row at which the search goes on
+	work int     // costs looked at since the context was
+
+	candidates []pricedArc // arcs that may enter
 }
 
 // transport solves an instance with any masses.
-func transport(ctx context.Context, in *instance) (mass, u, v []float64, err error) {
+func transport(ctx context.Context, in *instance, start []float64) (mass, u, v []float64, err error) {
 	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, tol: 0x1p-49}
 	a, b, unit := whole(in)
-	if err := s.start(a, b); err != nil {
+	v, mass, err = s.prices(in, start)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err = s.start(a, b, v); err != nil {
 		return nil, nil, nil, err
 	}
 	if err := s.pivots(); err != nil {
 		return nil, nil, nil, err
 	}
-	mass = make([]float64, in.n*in.m)
 	if unit > 0 {
-		for x, p := range s.tree.parent {
-			if p != free {
-				i, j := s.arc(x, p)
-				mass[i*in.m+j] = unit * float64(s.tree.flow[x])
+		for x, e := range s.tree.nodes {
+			if e.parent != free {
+				i, j := s.arc(x, int(e.parent))
+				mass[i*in.m+j] = unit * float64(e.flow)
 			}
 		}
 	} else {
@@ -48,6 +55,33 @@ func transport(ctx context.Context, in *instance) (mass, u, v []float64, err err
 	}
 	pot := s.tree.pot
 	return mass, pot[:in.n], pot[in.n:], nil
+}
+
+const (
+	soft  = 0.01    // ε of the first prices over the largest cost
+	short = 30      // iterations for them
+	small = 1 << 12 // costs up to which the simplex needs none
+	block = 24      // rows searched for candidates at least
+)
+
+// prices returns column potentials to start from, where there are none those
+// of a rough entropic plan, and the zero plan.
+func (s *simplex) prices(in *instance, start []float64) (v, mass []float64, err error) {
+	if start != nil {
+		tightened(in.cost, start)
+		return start, make([]float64, in.n*in.m), nil
+	}
+	if in.n*in.m <= small || in.top == 0 {
+		return s.lows(), make([]float64, in.n*in.m), nil
+	}
+	k := newKernel(s.ctx, in, floats.Sum(in.a), floats.Sum(in.b))
+	c := control{reg: soft * in.top, tol: rough, limit: short}
+	if err := c.anneal(k); err != nil {
+		return nil, nil, err
+	}
+	k.absorb()
+	clear(k.k)
+	return k.g, k.k, nil
 }
 
 // arc returns the row and column of the tree arc between x and its parent p.
@@ -102,46 +136,6 @@ func gcd(a, b int) int {
 	return a
 }
 
-// start makes the first tree: rows take in turn the columns that are cheapest
-// for them above the column's minimum, and what falls apart is tied together
-// by arcs without flow that point to the root.
-func (s *simplex) start(a, b []int64) error {
-	s.tree = newTree(s.n, s.m)
-	low := append([]float64(nil), s.cost[:s.m]...)
-	for i := 1; i < s.n; i++ {
-		for j, c := range s.row(i) {
-			low[j] = min(low[j], c)
-		}
-	}
-	open := make([]int, s.m)
-	for j := range open {
-		open[j] = j
-	}
-	var arcs []flowArc
-	for i := range s.n {
-		for a[i] > 0 {
-			if err := s.tick(s.m); err != nil {
-				return err
-			}
-			row, at := s.row(i), 0
-			for k, j := range open {
-				if row[j]-low[j] < row[open[at]]-low[open[at]] {
-					at = k
-				}
-			}
-			j := open[at]
-			f := min(a[i], b[j])
-			arcs = append(arcs, flowArc{i, s.n + j, f})
-			a[i] -= f
-			if b[j] -= f; b[j] == 0 {
-				open = append(open[:at], open[at+1:]...)
-			}
-		}
-	}
-	s.connect(arcs)
-	return nil
-}
-
 func (s *simplex) row(i int) []float64 { return s.cost[i*s.m : (i+1)*s.m] }
 
 // tick counts costs looked at and reports the end of the context.
@@ -153,55 +147,6 @@ func (s *simplex) tick(k int) error {
 	return s.ctx.Err()
 }
 
-type flowArc struct {
-	i, j int // nodes: row, column
-	flow int64
-}
-
-// connect grows the tree from the forest of arcs.
-func (s *simplex) connect(arcs []flowArc) {
-	near := make([][]flowArc, s.n+s.m)
-	for _, e := range arcs {
-		near[e.i] = append(near[e.i], e)
-		near[e.j] = append(near[e.j], e)
-	}
-	in := make([]bool, s.n+s.m)
-	var stack, cols []int
-	for r := range s.n {
-		if in[r] {
-			continue
-		}
-		in[r] = true
-		if r > 0 { // a row of a part that hangs loose
-			row, to := s.row(r), cols[0]
-			for _, j := range cols {
-				if s.slack(row, j) < s.slack(row, to) {
-					to = j
-				}
-			}
-			s.tree.link(r, to, 0, row[to-s.n])
-		}
-		for stack = append(stack[:0], r); len(stack) > 0; {
-			x := stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
-			s.tree.settle(x)
-			if x >= s.n {
-				cols = append(cols, x)
-			}
-			for _, e := range near[x] {
-				if y := e.i + e.j - x; !in[y] {
-					in[y] = true
-					s.tree.link(y, x, e.flow, s.cost[e.i*s.m+e.j-s.n])
-					stack = append(stack, y)
-				}
-			}
-		}
-	}
-}
-
-// slack is the cost of a row to column node j less the column's potential.
-func (s *simplex) slack(row []float64, j int) float64 { return row[j-s.n] - s.tree.pot[j] }
-
 // pivots runs until no arc enters.
 func (s *simplex) pivots() error {
 	limit := 64 * (s.n + s.m)
@@ -210,7 +155,7 @@ func (s *simplex) pivots() error {
 		if err != nil || i == free {
 			return err
 		}
-		s.tree.pivot(i, s.n+j, s.cost[i*s.m+j])
+		s.tree.pivot(int32(i), int32(s.n+j), s.cost[i*s.m+j])
 		if k == limit {
 			// Rounding may let arcs enter for ever. A wider tolerance ends
 			// that; the duals still tell how good the plan is.
@@ -220,33 +165,62 @@ func (s *simplex) pivots() error {
 	}
 }
 
-// entering returns the arc with the most negative reduced cost in the next
-// block of rows that has one, or free.
+// entering returns the candidate with the most negative reduced cost, or free
+// where no arc has one.
 func (s *simplex) entering() (bi, bj int, err error) {
-	u, v := s.tree.pot[:s.n], s.tree.pot[s.n:]
-	size := max(1, int(math.Sqrt(float64(s.n)*float64(s.m)))/s.m)
-	bi = free
-	var best float64
+	for {
+		best, kept := 0.0, s.candidates[:0]
+		bi = free
+		for _, e := range s.candidates {
+			if e.d = s.reduced(e.i, e.j); e.d == 0 {
+				continue
+			}
+			kept = append(kept, e)
+			if e.d < best {
+				best, bi, bj = e.d, int(e.i), int(e.j)
+			}
+		}
+		s.candidates = kept
+		if bi != free {
+			return bi, bj, nil
+		}
+		if err := s.search(); err != nil || len(s.candidates) == 0 {
+			return free, free, err
+		}
+	}
+}
+
+// reduced returns the reduced cost of an arc if it is below zero by more than
+// rounding, and otherwise 0.
+func (s *simplex) reduced(i, j int32) float64 {
+	c, u, v := s.cost[int(i)*s.m+int(j)], s.tree.pot[i], s.tree.pot[s.n+int(j)]
+	if d := c - v - u; -d > s.tol*(c+math.Abs(u)+math.Abs(v)) {
+		return d
+	}
+	return 0
+}
+
+// search makes candidates of the best arc of each row in the next blocks of
+// rows, until there is one or all rows were seen.
+func (s *simplex) search() error {
+	v := s.tree.pot[s.n:]
 	for k := 1; k <= s.n; k++ {
 		i := s.next
 		if s.next++; s.next == s.n {
 			s.next = 0
 		}
-		ui := u[i]
-		for j, c := range s.row(i) {
-			d := c - ui - v[j]
-			if d < best && -d > s.tol*(c+math.Abs(ui)+math.Abs(v[j])) {
-				best, bi, bj = d, i, j
-			}
+		_, j := least(s.row(i), v)
+		if d := s.reduced(int32(i), int32(j)); d < 0 {
+			s.candidates = append(s.candidates, pricedArc{d, int32(i), int32(j)})
 		}
 		if err := s.tick(s.m); err != nil {
-			return free, free, err
+			return err
 		}
-		if bi != free && k%size == 0 {
+		if len(s.candidates) > 0 && k%block == 0 {
 			break
 		}
 	}
-	return bi, bj, nil
+	return nil
 }
 
 // peel writes the flows of the final tree, from its leaves to the root, with
@@ -256,10 +230,11 @@ func (s *simplex) peel(in *instance, mass []float64) {
 	order := s.tree.order()
 	for k := len(order) - 1; k > 0; k-- {
 		x := order[k]
-		p := s.tree.parent[x]
-		i, j := s.arc(x, p)
+		e := &s.tree.nodes[x]
+		p := e.parent
+		i, j := s.arc(int(x), int(p))
 		f := max(0, rest[x])
-		if s.tree.flow[x] == 0 && f <= 1e-12*min(in.a[i], in.b[j]) {
+		if e.flow == 0 && f <= 1e-12*min(in.a[i], in.b[j]) {
 			f = 0 // what is left is rounding
 		}
 		rest[p] -= f

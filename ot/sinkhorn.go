@@ -55,12 +55,12 @@ func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err := c.anneal(k); err != nil {
 		return Plan{}, err
 	}
-	mass, err := k.coupling(total)
+	mass, res, err := k.coupling(total)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan := in.plan(mass)
-	if res := in.residual(mass); !(res <= c.tol) {
+	if !(res <= c.tol) {
 		return plan, &NotConverged{Iterations: k.count, Residual: res}
 	}
 	return plan, nil
@@ -130,23 +130,4 @@ func (c control) stages(top float64) float64 {
 		return 0
 	}
 	return math.Ceil(math.Log(top/(mild*c.reg)) / math.Log(shrink))
-}
-
-// residual is the larger L1 error of the two marginals, relative to the mass.
-func (in *instance) residual(mass []float64) float64 {
-	cols := make([]float64, in.m)
-	var total, rows, errs float64
-	for i, a := range in.a {
-		var sum float64
-		for j, v := range mass[i*in.m : (i+1)*in.m] {
-			sum += v
-			cols[j] += v
-		}
-		total += a
-		rows += math.Abs(sum - a)
-	}
-	for j, b := range in.b {
-		errs += math.Abs(cols[j] - b)
-	}
-	return max(rows, errs) / total
 }

@@ -80,7 +80,7 @@ func (s Unbalanced) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err := c.anneal(k); err != nil {
 		return Plan{}, err
 	}
-	mass, err := k.coupling(1)
+	mass, _, err := k.coupling(1)
 	if err != nil {
 		return Plan{}, err
 	}

@@ -41,6 +41,14 @@ func solvers() []solver {
 	}
 }
 
+func labels(all []solver) string {
+	var out []string
+	for _, s := range all {
+		out = append(out, s.label)
+	}
+	return strings.Join(out, ",")
+}
+
 // outcome is what one run took and found.
 type outcome struct {
 	Seconds   float64 `json:"seconds"`

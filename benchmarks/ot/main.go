@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -29,6 +30,7 @@ type options struct {
 	limit   time.Duration
 	parents []string
 	peers   string // all | none
+	solvers []solver
 }
 
 func main() {
@@ -50,6 +52,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.json, "json", "", "JSON `file` to write the rows to")
 	f.IntVar(&o.repeat, "repeat", 5, "`runs` of each solver and peer; medians count")
 	f.DurationVar(&o.limit, "limit", 2*time.Minute, "longest `time` of one run of a peer; what takes longer is stopped")
+	only := f.String("solvers", labels(solvers()), "which of our `solvers` to run, comma-separated")
 	f.StringVar(&o.peers, "peers", "all", "all, or none for our own solvers alone `(all|none)`")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: ot [flags]\n\nTimes the solvers of package ot beside SciPy, POT and OTT-JAX.")
@@ -64,6 +67,13 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("ot: -n has %q, want numbers of at least 2", s)
 		}
 		o.sizes = append(o.sizes, n)
+	}
+	for _, label := range strings.Split(*only, ",") {
+		i := slices.IndexFunc(solvers(), func(s solver) bool { return s.label == label })
+		if i < 0 {
+			return o, fmt.Errorf("ot: -solvers has %q, allowed are %s", label, labels(solvers()))
+		}
+		o.solvers = append(o.solvers, solvers()[i])
 	}
 	if *parents != "" {
 		o.parents = strings.Split(*parents, ",")
@@ -117,7 +127,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	var rows []row
 	for _, p := range problems {
-		for _, s := range solvers() {
+		for _, s := range o.solvers {
 			got, err := compare(ctx, o, p, s, w)
 			if err != nil {
 				return err

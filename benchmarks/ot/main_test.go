@@ -36,7 +36,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-n", "1"}, {"-n", "x"}, {"-n", ""}, {"-repeat", "0"}, {"-limit", "0s"}, {"-peers", "some"}, {"-parents", "a"}, {"stray"}} {
+	for _, args := range [][]string{{"-n", "1"}, {"-n", "x"}, {"-n", ""}, {"-repeat", "0"}, {"-limit", "0s"}, {"-peers", "some"}, {"-solvers", "emd,none"}, {"-parents", "a"}, {"stray"}} {
 		_, err := parse(args)
 		require.Error(t, err, args)
 	}

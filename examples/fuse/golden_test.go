@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -110,7 +111,7 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
 	}
 	want := readTensors(t, filepath.Join(dir, "cases", c.Name, "fused.safetensors"))
 	if want == nil {
-		want = c.derived(j)
+		want = c.derived(t, j)
 	}
 	require.Len(t, fused.Params, len(want))
 	for name, w := range want {
@@ -134,13 +135,14 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
 
 // derived is what a case without stored weights must give: the mean of the
 // parents for vanilla fusion, the anchor for a permuted copy of it.
-func (c goldenCase) derived(j *job) map[string]models.Array {
-	parents := j.models[:1]
-	if j.recipe.Method == "vanilla" {
-		parents = j.models
+func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
+	parents, err := j.all()
+	require.NoError(t, err)
+	if j.recipe.Method != "vanilla" {
+		parents = parents[:1]
 	}
 	want := map[string]models.Array{}
-	for name, p := range j.models[0].Params {
+	for name, p := range j.base.Params {
 		a := models.Array{Shape: p.Shape, Floats: make([]float32, len(p.Data))}
 		for i := range a.Floats {
 			var sum float64
@@ -230,7 +232,7 @@ func TestForward(t *testing.T) {
 		if strings.HasPrefix(name, "bert") {
 			file = "tokens.safetensors"
 		}
-		batch, err := readBatch(filepath.Join(dir, "parents", file), m)
+		batch, err := inputs.Read(filepath.Join(dir, "parents", file), m)
 		require.NoError(t, err)
 		got, err := runner.Logits(context.Background(), m, batch.Slice(0, logits.Shape[0]))
 		require.NoError(t, err)

@@ -19,6 +19,8 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/htmlreport"
+	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -26,9 +28,9 @@ import (
 )
 
 type options struct {
-	out, config, calib, maps, eval, report string
-	anchor                                 string
-	others                                 []string
+	out, config, calib, maps, eval, report, html string
+	anchor                                       string
+	others                                       []string
 }
 
 func main() {
@@ -50,6 +52,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.maps, "maps", "", "safetensors `file` to write the push matrix [n,m] of every solved or tied node of the first OTHER to")
 	f.StringVar(&o.eval, "eval", "", "safetensors `file` of labelled samples: accuracy (0 to 1) and loss (nats) of the parents, their ensemble and the fused model")
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
+	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of the anchor's size.")
 		f.PrintDefaults()
@@ -71,12 +74,15 @@ func parse(args []string) (options, error) {
 type job struct {
 	options
 	recipe recipe.Recipe
-	models []*models.Model // anchor first
-	calib  models.Batch    // nil for none
-	eval   models.Batch    // nil for none
-	runner *mlx.Runner     // nil until it is needed
-	device compute.Backend // the runner's
+	base   *models.Model     // the anchor
+	rest   []fuse.Source     // opened one at a time
+	facts  []htmlreport.Fact // of all of them
+	calib  models.Batch      // nil for none
+	eval   models.Batch      // nil for none
+	runner *mlx.Runner       // nil until it is needed
+	device compute.Backend   // the runner's
 	report cli.Report
+	fusion *fuse.Report // nil for vanilla
 }
 
 func run(ctx context.Context, o options) error {
@@ -113,6 +119,11 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("-report: %w", err)
 		}
 	}
+	if o.html != "" {
+		if err := j.page().WriteFile(o.html); err != nil {
+			return fmt.Errorf("-html: %w", err)
+		}
+	}
 	return j.report.Print(os.Stdout)
 }
 
@@ -123,7 +134,7 @@ func load(o options) (*job, error) {
 	if err := cli.Replaceable(o.out); err != nil {
 		return nil, fmt.Errorf("-out: %w", err)
 	}
-	for flag, path := range map[string]string{"-maps": o.maps, "-report": o.report} {
+	for flag, path := range map[string]string{"-maps": o.maps, "-report": o.report, "-html": o.html} {
 		if path == "" {
 			continue
 		}
@@ -131,23 +142,19 @@ func load(o options) (*job, error) {
 			return nil, fmt.Errorf("%s: %w", flag, err)
 		}
 	}
-	for _, dir := range append([]string{o.anchor}, o.others...) {
-		m, err := models.Open(dir)
-		if err != nil {
-			return nil, err
-		}
-		j.models = append(j.models, m)
+	if err := j.open(); err != nil {
+		return nil, err
 	}
 	var err error
 	calibrated := recipe.Uncalibrated
 	if o.calib != "" {
 		calibrated = recipe.Calibrated
-		if j.calib, err = readBatch(o.calib, j.models[0]); err != nil {
+		if j.calib, err = inputs.Read(o.calib, j.base); err != nil {
 			return nil, fmt.Errorf("-calib: %w", err)
 		}
 	}
 	if o.eval != "" {
-		if j.eval, err = readBatch(o.eval, j.models[0]); err != nil {
+		if j.eval, err = inputs.Read(o.eval, j.base); err != nil {
 			return nil, fmt.Errorf("-eval: %w", err)
 		}
 		if _, ok := j.eval[models.Labels]; !ok {
@@ -172,32 +179,74 @@ func load(o options) (*job, error) {
 	return j, nil
 }
 
+// open opens the anchor and checks the others. Of several none is kept: two
+// models are held at a time.
+func (j *job) open() (err error) {
+	if j.base, err = models.Open(j.anchor); err != nil {
+		return err
+	}
+	j.facts = append(j.facts, htmlreport.Describe(j.anchor, j.base))
+	for _, dir := range j.others {
+		m, err := models.Open(dir)
+		if err != nil {
+			return err
+		}
+		if err := fuse.Check(m, j.base); err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		j.facts = append(j.facts, htmlreport.Describe(dir, m))
+		source := func() (*models.Model, error) { return models.Open(dir) }
+		if len(j.others) == 1 {
+			source = func() (*models.Model, error) { return m, nil }
+		}
+		j.rest = append(j.rest, source)
+	}
+	return nil
+}
+
+// all opens every model, the anchor first.
+func (j *job) all() ([]*models.Model, error) {
+	out := []*models.Model{j.base}
+	for _, open := range j.rest {
+		m, err := open()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
 // fuse makes the fused model and, for the first other, its push matrices.
 func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.Tensor, error) {
 	started := time.Now()
-	anchor, others := j.models[0], j.models[1:]
 	row := cli.Row{Method: j.recipe.Method, Options: j.recipe}
 	maps := map[string]safetensors.Tensor{}
 	var fused *models.Model
 	if j.recipe.Method == "vanilla" {
+		parents, err := j.all()
+		if err != nil {
+			return nil, nil, err
+		}
 		var all []models.Params
-		for _, m := range j.models {
+		for _, m := range parents {
 			all = append(all, m.Params)
 		}
 		p, err := fuse.Average(all, j.recipe.Weights)
 		if err != nil {
 			return nil, nil, err
 		}
-		fused = anchor.With(p)
+		fused = j.base.With(p)
 	} else {
 		o, err := j.fuseOptions(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		var rep *fuse.Report
-		if fused, rep, err = fuse.Into(ctx, anchor, others, o); err != nil {
+		if fused, rep, err = fuse.Stream(ctx, j.base, j.rest, o); err != nil {
 			return nil, nil, err
 		}
+		j.fusion = rep
 		j.report.AddNodes(rep)
 		warn(rep)
 		if maps, err = pushes(rep); err != nil {
@@ -219,21 +268,21 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 	case j.calib == nil:
 		return o, nil
 	}
-	tokens, err := j.recipe.Keep()
+	var judges []*models.Model
+	if j.recipe.MaxLoss != nil {
+		if judges, err = j.all(); err != nil {
+			return nil, err
+		}
+	}
+	c, err := j.recipe.Calibration(ctx, j.runner, j.calib, judges...)
 	if err != nil {
 		return nil, err
 	}
-	data := j.calib.Slice(0, min(j.recipe.Samples, j.calib.Len()))
-	if j.recipe.MaxLoss != nil {
-		if data, err = j.runner.Below(ctx, data, *j.recipe.MaxLoss, j.models...); err != nil {
-			return nil, fmt.Errorf("max_loss: %w", err)
-		}
-	}
-	o.Calibration = &mlx.Calibration{Runner: j.runner, Data: data, Tokens: tokens, Narrow: *j.recipe.Narrow}
+	o.Calibration = c
 	if j.recipe.Method == "learned" {
 		bar := cli.NewProgress("learning rotations", j.recipe.Steps, 0)
 		o.Matching.Learner = &mlx.Learner{Backend: j.device, Recipe: mlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
-			Feed:    shuffled(data, j.recipe.Batch),
+			Feed:    shuffled(c.Data, j.recipe.Batch),
 			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
 	}
 	return o, nil
@@ -280,13 +329,20 @@ func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
 
 // scoreParents adds the rows of the parents and of their ensemble.
 func (j *job) scoreParents(ctx context.Context) error {
-	for i, m := range j.models {
-		row := cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, append([]string{j.anchor}, j.others...)[i])}
-		if err := j.score(ctx, row, m); err != nil {
+	var all []*models.Model // where there is something to score on
+	if j.eval != nil {
+		var err error
+		if all, err = j.all(); err != nil {
 			return err
 		}
 	}
-	return j.score(ctx, cli.Row{Method: "ensemble"}, j.models...)
+	for i, dir := range append([]string{j.anchor}, j.others...) {
+		row := cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, dir)}
+		if err := j.score(ctx, row, all[min(i, len(all)):min(i+1, len(all))]...); err != nil {
+			return err
+		}
+	}
+	return j.score(ctx, cli.Row{Method: "ensemble"}, all...)
 }
 
 // score adds a row, with a score where there is something to score on.

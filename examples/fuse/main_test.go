@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -80,7 +81,8 @@ func TestProgram(t *testing.T) {
 	a, b, c := parent(t, 1, tiny()), parent(t, 2, tiny()), parent(t, 3, wide)
 	tmp, data := t.TempDir(), samples(t, 7)
 	out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
-	require.NoError(t, program(t, "-out", out, "-calib", data, "-eval", data, "-maps", maps, "-report", rep, a, c, b))
+	page := filepath.Join(tmp, "new", "report.html")
+	require.NoError(t, program(t, "-out", out, "-calib", data, "-eval", data, "-maps", maps, "-report", rep, "-html", page, a, c, b))
 
 	anchor, err := models.Open(a)
 	require.NoError(t, err)
@@ -96,6 +98,12 @@ func TestProgram(t *testing.T) {
 	}
 	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "flow"}, methods)
 	require.Len(t, report.Nodes, 2*len(anchor.Graph.Nodes))
+	html, err := os.ReadFile(page)
+	require.NoError(t, err)
+	for _, r := range report.Rows {
+		require.Contains(t, string(html), fmt.Sprintf("<td>%.2f %%</td><td>%.3f</td>", 100**r.Accuracy, *r.Loss))
+	}
+	require.Contains(t, string(html), "vit.encoder.layer.1.output.dense")
 
 	f, err := safetensors.Open(maps)
 	require.NoError(t, err)

@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// A point of a curve: x is a share of the line or a step, y an accuracy in %.
-type point struct{ X, Y float64 }
+// A point of a curve: x is a share of the line or a step; the accuracy is 0 to
+// 1, the loss in nats.
+type point struct{ X, Accuracy, Loss float64 }
+
+// asItIs is the way between models that nothing moves.
+const asItIs = "as it is"
 
 // linePoints is the number of points along the line between two models.
 const linePoints = 11
@@ -34,7 +38,7 @@ func equal(a, b *models.Model) bool {
 func (s *story) line() error {
 	var ways []way
 	if anchor, other := s.parents[0], s.parents[1]; equal(anchor, other) {
-		ways = append(ways, way{"as it is", anchor, other})
+		ways = append(ways, way{asItIs, anchor, other})
 	}
 	for _, f := range s.best() {
 		i := slices.IndexFunc(s.ways, func(w way) bool { return w.label == f.label })
@@ -52,7 +56,7 @@ func (s *story) line() error {
 			if err != nil {
 				return err
 			}
-			s.curves[w.label] = append(s.curves[w.label], point{x, 100 * score.Accuracy})
+			s.curves[w.label] = append(s.curves[w.label], point{x, score.Accuracy, score.Loss})
 			bar.Step(w.label)
 		}
 	}
@@ -63,7 +67,7 @@ func (s *story) line() error {
 // finetune trains the fused models and the parents on equal budgets, the same
 // batches in the same order.
 func (s *story) finetune() error {
-	feed := s.images.feeder(1_000_003 + s.seed)
+	feed := s.images.Feed(batchSize, 1_000_003+s.seed)
 	steps := max(int(s.epochs*float64(feed.PerEpoch())), 1)
 	starts := s.starts()
 	t, err := mlx.NewTrainer(s.backend, s.parents[0], mlx.Recipe{Steps: steps, LR: s.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1})
@@ -76,7 +80,7 @@ func (s *story) finetune() error {
 		if err := t.Reset(st.model); err != nil {
 			return err
 		}
-		r := training.Run{Trainer: t, Feed: feed.batch, Steps: steps, Every: max(steps/5, 1)}
+		r := training.Run{Trainer: t, Feed: feed.Batch, Steps: steps, Every: max(steps/5, 1)}
 		r.Look = func(step int, m *models.Model) error { return s.watch(st.row.Label, step, m) }
 		if err := s.watch(st.row.Label, 0, st.model); err != nil {
 			return err
@@ -129,7 +133,7 @@ func (s *story) starts() []start {
 func (s *story) watch(label string, step int, m *models.Model) error {
 	score, err := s.runner.Evaluate(s.ctx, s.quick, scoreBatch, m)
 	if err == nil {
-		s.curves[label] = append(s.curves[label], point{float64(step), 100 * score.Accuracy})
+		s.curves[label] = append(s.curves[label], point{float64(step), score.Accuracy, score.Loss})
 	}
 	return err
 }

@@ -63,7 +63,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
 	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first; for imagefolder the images train|test/<class>/*.jpg")
 	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; default: the pair shipped for the data set")
-	f.StringVar(&o.out, "out", "vit-cifar-out", "`directory` for the checkpoints, plots and report.json; with -train the checkpoint itself")
+	f.StringVar(&o.out, "out", "vit-cifar-out", "`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")

@@ -80,6 +80,14 @@ func TestStory(t *testing.T) {
 		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2"}, rows)
 	require.NotEmpty(t, report.Nodes)
 	require.NotEmpty(t, report.Backend)
+	page, err := os.ReadFile(filepath.Join(out, "report.html"))
+	require.NoError(t, err)
+	for _, r := range report.Rows {
+		require.Contains(t, string(page), fmt.Sprintf("<td>%d</td><td>%.2f %%</td><td>%.3f</td>", r.Finetuned, 100**r.Accuracy, *r.Loss), r.Label)
+	}
+	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", asItIs} {
+		require.Contains(t, string(page), part)
+	}
 	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
 		f, err := os.Open(filepath.Join(out, name))
 		require.NoError(t, err)
@@ -103,7 +111,7 @@ func TestResume(t *testing.T) {
 	o := parse1(t, "-train", "-data", "imagefolder", "-dir", imageFolder(t), "-epochs", "6", "-width", "16", "-depth", "1", "-heads", "2", "-seed", "5")
 	img, err := openImages(context.Background(), o)
 	require.NoError(t, err)
-	m, err := fresh(o, img)
+	m, err := img.Fresh(o.parent(img).Net)
 	require.NoError(t, err)
 	backend, err := mlx.Open(context.Background(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
@@ -114,7 +122,7 @@ func TestResume(t *testing.T) {
 	save := filepath.Join(t.TempDir(), "training.safetensors")
 	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
 		require.NoError(t, trainer.Reset(m))
-		r := training.Run{Trainer: trainer, Feed: img.feeder(o.seed).batch, Steps: 6, Save: path, Every: 1,
+		r := training.Run{Trainer: trainer, Feed: img.Feed(batchSize, o.seed).Batch, Steps: 6, Save: path, Every: 1,
 			Look: func(step int, _ *models.Model) error { look(step); return nil }}
 		return r.Do(ctx, "training")
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/htmlreport"
 )
 
 // publish prints the table and writes the report and the plots of what there
@@ -40,12 +41,52 @@ func (s *story) publish() error {
 	errs = append(errs,
 		curves(filepath.Join(s.out, "line.png"), "From the anchor to the other model", "share of the other model, moved by", line),
 		curves(filepath.Join(s.out, "finetuning.png"), "Finetuning on equal budgets", "updates", tuning),
-		s.heatmap(filepath.Join(s.out, "map.png")))
+		s.heatmap(filepath.Join(s.out, "map.png")),
+		s.page(line, tuning).WriteFile(filepath.Join(s.out, "report.html")))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	cli.Notice("wrote report.json, plots and checkpoints to %s", s.out)
+	cli.Notice("wrote report.html, report.json, plots and checkpoints to %s", s.out)
 	return s.report.Print(os.Stdout)
+}
+
+// page is the report to look at.
+func (s *story) page(line, tuning map[string][]point) htmlreport.Page {
+	anchor := s.parents[0]
+	p := htmlreport.Page{Title: fmt.Sprintf("Fusing %d vision transformers", len(s.parents)), Report: s.report, Graph: anchor.Graph,
+		Lines: s.plots("share of the other model", line), Tuning: s.plots("updates", tuning)}
+	for k, m := range s.parents {
+		p.Facts = append(p.Facts, htmlreport.Describe(parentLabel(k), m))
+	}
+	p.Facts = append(p.Facts, htmlreport.Fact{Name: "calibrated on", Text: fmt.Sprintf("%d training images, without their labels", s.calib.Len())},
+		htmlreport.Fact{Name: "scored on", Text: fmt.Sprintf("%d test images; curves on the first %d", s.test.Len(), s.quick.Len())})
+	if len(s.report.Nodes) > 0 {
+		p.Facts = append(p.Facts, htmlreport.Fact{Name: "flow graph and nodes", Text: s.main().label})
+	}
+	for _, f := range s.best() {
+		if rep := s.reports[f.label]; rep != nil {
+			p.Maps = append(p.Maps, htmlreport.Spread(rep, 4, f.label)...)
+		}
+	}
+	return p
+}
+
+// plots are the curves in order of the rows, by accuracy and by loss.
+func (s *story) plots(x string, cs map[string][]point) []htmlreport.Plot {
+	out := []htmlreport.Plot{{Measure: htmlreport.Accuracy, Title: "Accuracy", X: x}, {Measure: htmlreport.Loss, Title: "Loss", X: x}}
+	add := func(method, label string) {
+		accuracy, loss := htmlreport.Curve{Method: method, Label: label}, htmlreport.Curve{Method: method, Label: label}
+		for _, p := range cs[label] {
+			accuracy.Points = append(accuracy.Points, htmlreport.Point{X: p.X, Y: p.Accuracy})
+			loss.Points = append(loss.Points, htmlreport.Point{X: p.X, Y: p.Loss})
+		}
+		out[0].Curves, out[1].Curves = append(out[0].Curves, accuracy), append(out[1].Curves, loss)
+	}
+	add("vanilla", asItIs)
+	for _, r := range s.report.Rows {
+		add(r.Method, r.Label)
+	}
+	return out
 }
 
 // curves draws accuracies; nothing where there are none.
@@ -61,7 +102,7 @@ func curves(path, title, x string, cs map[string][]point) error {
 	for _, name := range slices.Sorted(maps.Keys(cs)) {
 		xy := make(plotter.XYs, len(cs[name]))
 		for i, c := range cs[name] {
-			xy[i] = plotter.XY(c)
+			xy[i] = plotter.XY{X: c.X, Y: 100 * c.Accuracy}
 		}
 		args = append(args, name, xy)
 	}

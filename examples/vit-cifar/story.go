@@ -12,6 +12,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 )
@@ -103,7 +104,7 @@ func (s *story) best() []fusion {
 type story struct {
 	options
 	ctx     context.Context
-	images  images
+	images  vision.Images
 	parents []*models.Model // anchor first
 	fusions []fusion
 	backend compute.Backend
@@ -131,11 +132,11 @@ func tell(ctx context.Context, o options) error {
 	if s.fusions, err = o.fusions(); err != nil {
 		return err
 	}
-	if s.parents, err = openParents(o, img.name); err != nil {
+	if s.parents, err = openParents(o, img.Name); err != nil {
 		return err
 	}
-	if err := s.images.normalise(s.parents); err != nil {
-		return err
+	if err := s.images.Normalise(s.parents); err != nil {
+		return fmt.Errorf("vit-cifar: %w", err)
 	}
 	if err := s.prepare(); err != nil {
 		return err
@@ -147,8 +148,8 @@ func tell(ctx context.Context, o options) error {
 	defer backend.Finalize()
 	s.backend, s.runner = backend, mlx.NewRunner(backend)
 	defer s.runner.Close()
-	s.report.Data, s.report.Backend = img.label, backend.Name()
-	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.label, s.images.test.Len(), len(s.parents)-1, s.parents[0].Params.Size())
+	s.report.Data, s.report.Backend = img.Label, backend.Name()
+	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.Label, s.images.Test.Len(), len(s.parents)-1, s.parents[0].Params.Size())
 	err = s.chapters()
 	if len(s.report.Rows) == 0 {
 		return err
@@ -168,10 +169,10 @@ func (s *story) chapters() error {
 
 // prepare makes the batches that models are calibrated and scored on.
 func (s *story) prepare() (err error) {
-	if s.calib, err = first(s.images.train, s.samples, s.images.norm); err != nil {
+	if s.calib, err = s.images.First(s.images.Train, s.samples); err != nil {
 		return err
 	}
-	if s.test, err = first(s.images.test, s.images.test.Len(), s.images.norm); err != nil {
+	if s.test, err = s.images.First(s.images.Test, s.images.Test.Len()); err != nil {
 		return err
 	}
 	s.quick = s.test.Slice(0, min(quickTest, s.test.Len()))
@@ -300,11 +301,9 @@ func (s *story) fuseOptions(f fusion) (*fuse.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := r.Keep()
-	if err != nil {
+	if o.Calibration, err = r.Calibration(s.ctx, s.runner, s.calib, s.parents...); err != nil {
 		return nil, err
 	}
-	o.Calibration = &mlx.Calibration{Runner: s.runner, Data: s.calib, Tokens: tokens, Narrow: *r.Narrow}
 	if r.Method == "learned" {
 		bar := cli.NewProgress(f.label, r.Steps*(len(s.parents)-1), 0)
 		o.Matching.Learner = &mlx.Learner{Backend: s.backend, Recipe: mlx.Recipe{Steps: r.Steps, LR: r.LR}, Seed: s.seed, Feed: s.lessons(f.label),
@@ -315,14 +314,14 @@ func (s *story) fuseOptions(f fusion) (*fuse.Options, error) {
 
 // lessons are the batches of learned matching.
 func (s *story) lessons(label string) func(step int) (models.Batch, error) {
-	feed := s.images.feeder(2_000_003 + s.seed)
+	feed := s.images.Feed(batchSize, 2_000_003+s.seed)
 	if label == labelled {
-		return feed.batch
+		return feed.Batch
 	}
-	feed.set = s.images.train.Head(s.samples)
-	feed.Order.N, feed.Order.Batch = feed.set.Len(), min(batchSize, feed.set.Len())
+	feed.Set = s.images.Train.Head(s.samples)
+	feed.Order.N, feed.Order.Batch = feed.Set.Len(), min(batchSize, feed.Set.Len())
 	return func(step int) (models.Batch, error) {
-		b, err := feed.batch(step)
+		b, err := feed.Batch(step)
 		delete(b, models.Labels)
 		return b, err
 	}

@@ -2,43 +2,30 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/training"
-	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models/mlx"
 )
 
-// vitConfig is the network that the flags describe.
-func vitConfig(o options, i images) models.Config {
-	labels, ids := map[string]string{}, map[string]int{}
-	for k, name := range i.train.Classes {
-		labels[fmt.Sprint(k)] = name
-		ids[name] = k
+// batchSize is the number of images in an update.
+const batchSize = 128
+
+// openImages opens the set of -data, as many test images as were asked for.
+func openImages(ctx context.Context, o options) (vision.Images, error) {
+	img, err := vision.Open(ctx, o.data, o.dir)
+	if err == nil && o.images > 0 {
+		img.Test = img.Test.Head(o.images)
 	}
-	return models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit",
-		Hidden: o.width, Layers: o.depth, Heads: o.heads, MLP: 4 * o.width, Act: "gelu", Eps: 1e-12, InitStd: 0.02,
-		Image: i.train.H, Patch: o.patch, Channels: i.train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
+	return img, err
 }
 
-// fresh draws the parameters of a parent to be trained.
-func fresh(o options, i images) (*models.Model, error) {
-	arch, config := models.ViT(), vitConfig(o, i)
-	g, err := arch.Graph(config)
-	if err != nil {
-		return nil, fmt.Errorf("vit-cifar: %w", err)
-	}
-	m, err := models.New(arch, config, models.Init(g, o.seed, config.InitStd))
-	if err != nil {
-		return nil, err
-	}
-	text, err := i.processor()
-	m.Files = map[string][]byte{processorName: text}
-	return m, err
+// parent is the training that the flags describe.
+func (o options) parent(img vision.Images) vision.Parent {
+	return vision.Parent{Images: img, Out: o.out,
+		Net:      vision.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Patch: o.patch, Seed: o.seed},
+		Schedule: vision.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1}}
 }
 
 // trainParent is the -train mode: one parent from scratch into -out.
@@ -50,9 +37,10 @@ func trainParent(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	m, err := fresh(o, img)
+	p := o.parent(img)
+	m, recipe, err := p.Start()
 	if err != nil {
-		return err
+		return fmt.Errorf("vit-cifar: %w", err)
 	}
 	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
 	if err != nil {
@@ -61,37 +49,10 @@ func trainParent(ctx context.Context, o options) error {
 	defer backend.Finalize()
 	runner := mlx.NewRunner(backend)
 	defer runner.Close()
-	feed := img.feeder(o.seed)
-	r := training.Run{Feed: feed.batch, Save: o.out + ".training.safetensors", Every: 5 * feed.PerEpoch()}
-	r.Steps = max(int(o.epochs*float64(feed.PerEpoch())), 1)
-	r.Trainer, err = mlx.NewTrainer(backend, m, mlx.Recipe{Steps: r.Steps, LR: o.lr, MinLR: o.lr / 100,
-		Warmup: feed.PerEpoch(), WeightDecay: 0.05, Clip: 1})
+	trainer, err := mlx.NewTrainer(backend, m, recipe)
 	if err != nil {
 		return err
 	}
-	defer r.Trainer.Close()
-	judge, err := first(img.test, img.test.Len(), img.norm)
-	if err != nil {
-		return err
-	}
-	r.Look = func(step int, m *models.Model) error {
-		s, err := runner.Evaluate(ctx, judge, scoreBatch, m)
-		if err == nil {
-			cli.Notice("epoch %.1f: test accuracy %.2f %%, loss %.3f", float64(step)/float64(feed.PerEpoch()), 100*s.Accuracy, s.Loss)
-		}
-		return err
-	}
-	cli.Notice("training on %s, seed %d, %g epochs; Ctrl-C stops, the same command goes on", img.label, o.seed, o.epochs)
-	trained, err := r.Do(ctx, "training")
-	if err != nil {
-		return err
-	}
-	if err := trained.Save(o.out); err != nil {
-		return errors.Join(err, r.Keep())
-	}
-	if err := os.Remove(r.Save); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	cli.Notice("saved %s", o.out)
-	return nil
+	defer trainer.Close()
+	return p.Train(ctx, trainer, runner)
 }

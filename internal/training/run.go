@@ -11,17 +11,19 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/mlx"
 )
 
 // A Run is one training: what it sees, how it is watched.
 type Run struct {
-	Trainer *mlx.Trainer
-	Feed    func(step int) (models.Batch, error) // from the step alone, so that a run resumes exactly
-	Steps   int
-	Save    string // checkpoint of the training; empty for none
-	Every   int    // steps between two looks
-	Look    func(step int, m *models.Model) error
+	Trainer    *mlx.Trainer
+	Feed       func(step int) (models.Batch, error) // from the step alone, so that a run resumes exactly; called ahead, see [data.Ahead]
+	Accumulate int                                  // batches of a step, that of the trainer; 0 means 1
+	Steps      int
+	Save       string // checkpoint of the training; empty for none
+	Every      int    // steps between two looks
+	Look       func(step int, m *models.Model) error
 }
 
 // saveEvery is the time between two checkpoints of a training.
@@ -39,14 +41,15 @@ func (r Run) Do(ctx context.Context, label string) (*models.Model, error) {
 			return nil, err
 		}
 	}
+	r.Feed = data.Ahead(max(r.Accumulate, 1), r.Feed) // the next step's, while one computes
 	bar := cli.NewProgress(label, r.Steps, t.Step())
 	last := time.Now()
 	for t.Step() < r.Steps {
-		batch, err := r.Feed(t.Step())
+		batches, err := r.batches(t.Step())
 		if err != nil {
 			return nil, err
 		}
-		loss, err := t.Update(ctx, batch)
+		loss, err := t.Update(ctx, batches...)
 		if err != nil {
 			return nil, errors.Join(err, r.Keep())
 		}
@@ -69,6 +72,18 @@ func (r Run) Do(ctx context.Context, label string) (*models.Model, error) {
 	}
 	bar.Done()
 	return t.Model()
+}
+
+// batches returns what a step is made from.
+func (r Run) batches(step int) ([]models.Batch, error) {
+	out := make([]models.Batch, max(r.Accumulate, 1))
+	for i := range out {
+		var err error
+		if out[i], err = r.Feed(step*len(out) + i); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // Keep writes what was reached to the checkpoint, where there is to be one.

@@ -66,9 +66,7 @@ func (t tree) recordSlots(order []string, labels []byte, dir string) (slots map[
 		return nil, nil, nil, t.fail("order.txt", -1, errors.New("an image occurs twice"))
 	}
 	for _, s := range []*Set{train, test} {
-		if err := s.allocate(); err != nil {
-			return nil, nil, nil, t.fail("", -1, err)
-		}
+		s.allocate()
 	}
 	return slots, train, test, nil
 }
@@ -117,13 +115,7 @@ func newSet(n, h, w int, classes []string) *Set {
 }
 
 // allocate makes room for the pixels of all labels.
-func (s *Set) allocate() error {
-	if int64(s.Len())*int64(s.dim()) > maxPixels {
-		return fmt.Errorf("%d images of %d×%d pixels do not fit into memory", s.Len(), s.W, s.H)
-	}
-	s.Pixels = make([]byte, s.Len()*s.dim())
-	return nil
-}
+func (s *Set) allocate() { s.Pixels = make([]byte, s.bytes()) }
 
 func cifar10Classes() []string {
 	return []string{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}

@@ -101,9 +101,14 @@ func (d *decoder) failed() error {
 
 // fit writes the image into its slot, resized where its size is another.
 func (m rgb) fit(s slot) {
-	if m.h != s.set.H || m.w != s.set.W {
-		m = m.resize(s.set.H, s.set.W)
-	}
 	d := s.set.dim()
-	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.pix)
+	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.sized(Size{s.set.H, s.set.W}).pix)
+}
+
+// sized is the image at a size.
+func (m rgb) sized(s Size) rgb {
+	if m.h == s.H && m.w == s.W {
+		return m
+	}
+	return m.resize(s.H, s.W)
 }

@@ -2,7 +2,7 @@ package data
 
 import (
 	"context"
-	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,8 +20,7 @@ const maxDownload = 4 << 30 // bytes; every archive here is under 300 MB
 // remote is an archive on the web.
 type remote struct {
 	url    string
-	md5    string                                       // hexadecimal; empty where none is known
-	verify func(ctx context.Context, path string) error // what else tells that the file is whole; may be nil
+	sha256 string // hexadecimal
 }
 
 // fetcher downloads archives.
@@ -114,7 +113,7 @@ func (f fetcher) attempt(ctx context.Context, r remote, part string) error {
 	if err := out.Sync(); err != nil {
 		return permanentError{err}
 	}
-	if err = r.check(ctx, out, part); err == nil || ctx.Err() != nil {
+	if err = r.check(out); err == nil {
 		return err
 	}
 	// A file put together from two answers may be at fault itself: try again.
@@ -245,24 +244,16 @@ func (m *meter) Write(b []byte) (int, error) {
 }
 
 // check says whether a file is the archive r.
-func (r remote) check(ctx context.Context, file io.ReadSeeker, path string) error {
-	if r.md5 != "" {
-		if _, err := file.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		h := md5.New()
-		if _, err := io.Copy(h, file); err != nil {
-			return err
-		}
-		if got := hex.EncodeToString(h.Sum(nil)); !strings.EqualFold(got, r.md5) {
-			return fmt.Errorf("%s: %w: md5 %s instead of %s", r.url, ErrChecksum, got, r.md5)
-		}
+func (r remote) check(file io.ReadSeeker) error {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
 	}
-	if r.verify == nil {
-		return nil
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return err
 	}
-	if err := r.verify(ctx, path); err != nil {
-		return fmt.Errorf("%s is not the archive expected: %w", r.url, err)
+	if got := hex.EncodeToString(h.Sum(nil)); !strings.EqualFold(got, r.sha256) {
+		return fmt.Errorf("%s: %w: SHA-256 %s instead of %s", r.url, ErrChecksum, got, r.sha256)
 	}
 	return nil
 }

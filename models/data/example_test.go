@@ -47,3 +47,24 @@ func ExampleSet_Slice() {
 	// Output:
 	// 20 80
 }
+
+// The next two batches are read and decoded while one is in use.
+func ExampleAhead() {
+	train := data.Shapes(1000, 1)
+	order := data.Order{N: train.Len(), Batch: 64, Seed: 7}
+	batch := data.Ahead(2, func(step int) ([]float32, error) {
+		images := make([]float32, order.Batch*3*32*32)
+		return images, train.Fill(images, nil, order.Indices(step), train.Norm(), data.Augment{}, nil)
+	})
+	for step := range order.PerEpoch() {
+		images, err := batch(step)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_ = images // … one training step
+	}
+	fmt.Println(order.PerEpoch(), "steps")
+	// Output:
+	// 15 steps
+}

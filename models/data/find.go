@@ -2,7 +2,6 @@ package data
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -20,6 +19,10 @@ type Options struct {
 	// Size is what the images of folders are scaled and cropped to; zero means
 	// 64×64 pixels. CIFAR and the shapes are always 32×32.
 	Size Size
+	// Memory is the most bytes of decoded images of a folder, a .zip or a
+	// .tar.gz that are held; zero means 4 GiB. The images of a larger folder or
+	// .zip are decoded on demand.
+	Memory int64
 	// Client makes the requests of a download; nil means one that gives up
 	// connecting after ten seconds.
 	Client *http.Client
@@ -35,16 +38,17 @@ type Progress struct {
 	Done, Total int64  // Total is 0 where it is not known
 }
 
-// Find returns the path of the data set "cifar10", "cifar100" or
-// "tinyimagenet": of the first of its archives or folders in o.Dir, else in
-// $OTFUSE_DATA, else in otfuse under the user's cache folder. Where none of
-// them has it, the official archive is downloaded to o.Dir, or to the cache,
-// and verified; a download that was interrupted goes on where it stopped.
+// Find returns the path of the data set "cifar10", "cifar100", "tinyimagenet",
+// or of a text for package text, "wikitext2" or "wiki2016": of the first of its
+// archives or folders in o.Dir, else in $OTFUSE_DATA, else in otfuse under the
+// user's cache folder. Where none of them has it, the official archive is
+// downloaded to o.Dir, or to the cache, and verified; a download that was
+// interrupted goes on where it stopped. There is none of "wiki2016".
 //
 // The error has [ErrUnavailable] in its chain where the set is nowhere on this
 // machine and the download failed. A cancelled ctx gives its error.
 func Find(ctx context.Context, name string, o Options) (string, error) {
-	s, err := lookup(name, archived())
+	s, err := lookup(name, append(sources(), texts()...))
 	if err != nil {
 		return "", err
 	}
@@ -65,6 +69,9 @@ func (s source) find(ctx context.Context, o Options) (string, edition, error) {
 				return where, f, nil
 			}
 		}
+	}
+	if s.remote.url == "" {
+		return "", edition{}, fmt.Errorf("data: %s: %w: not in %s", s.title, ErrUnavailable, strings.Join(dirs, ", "))
 	}
 	where := filepath.Join(target, path.Base(s.remote.url))
 	err = newFetcher(o.Client, o.Observe).fetch(ctx, s.remote, where)
@@ -100,29 +107,4 @@ func folders(dir string) (dirs []string, target string, err error) {
 		return dirs, dir, nil
 	}
 	return dirs, dirs[len(dirs)-1], nil
-}
-
-// verifyTiny tells the archive of Tiny ImageNet, for which no checksum is
-// published, from another file: by its list of contents.
-func verifyTiny(ctx context.Context, where string) error {
-	t, err := openTree(where, 5)
-	if err != nil {
-		return err
-	}
-	return t.verifyTiny(ctx)
-}
-
-func (t tree) verifyTiny(ctx context.Context) error {
-	l, err := t.list(ctx)
-	if err != nil {
-		return err
-	}
-	slots, _, test, err := l.slots(Size{1, 1})
-	if err != nil {
-		return err
-	}
-	if l.annotated == nil || len(slots) != 110_000 || len(test.Classes) != 200 {
-		return t.fail("", -1, errors.New("not the 110,000 labelled images of 200 classes"))
-	}
-	return nil
 }

@@ -18,24 +18,33 @@ type Size struct{ H, W int }
 //	train|val|test/<class>/<image>
 //	train|val|test/<class>/images/<image>
 //
-// and Tiny ImageNet's own layout, where val/val_annotations.txt names the
-// classes of val/images/<image> and the images of test have no labels. The
-// test set is test where it has labels, else val.
+// and the layouts of Tiny ImageNet, where val/val_annotations.txt names the
+// classes of val/images/<image>, and of ImageNet-1k, where LOC_val_solution.csv
+// names those of val/<image>; the images of test then have no labels. The test
+// set is test where it has labels, else val.
 //
 // Classes are the folders of train in alphabetical order, under the names that
-// a words.txt of lines "<class>\t<name>" gives them; images come in the order
-// of class and file name. An image of another size is scaled to cover
-// size.H × size.W and its middle is cut out; grey is expanded to three
-// channels. An image or archive that is cut off, a class that train does not
-// have and an archive with entries that lead out of it are a [*FileError]
-// naming the entry.
+// a words.txt of lines "<class>\t<name>" or a LOC_synset_mapping.txt of lines
+// "<class> <name>" gives them; images come in the order of class and file name.
+// An image of another size is scaled to cover o.Size and its middle is cut out;
+// grey is expanded to three channels. An image or archive that is cut off, a
+// class that train does not have and an archive with entries that lead out of
+// it are a [*FileError] naming the entry.
 //
-// observe, where not nil, is told how many images have been decoded.
-func OpenImageFolder(ctx context.Context, path string, size Size, observe func(Progress)) (train, test *Set, err error) {
+// Sets of more than o.Memory bytes are decoded on demand: then only the images
+// on which their norm is measured are read here, and a broken one is found when
+// it is asked for.
+//
+// o.Observe, where not nil, is told how many images have been decoded.
+func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *Set, err error) {
+	size := o.size()
 	if size.H < 1 || size.W < 1 || size.H > 4096 || size.W > 4096 {
 		return nil, nil, fmt.Errorf("data: image size %d×%d is not between 1×1 and 4096×4096", size.H, size.W)
 	}
-	t, err := openTree(path, 5)
+	if o.Memory < 0 {
+		return nil, nil, fmt.Errorf("data: memory is %d bytes", o.Memory)
+	}
+	t, err := openTree(path, 7)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,14 +52,26 @@ func OpenImageFolder(ctx context.Context, path string, size Size, observe func(P
 	if err != nil {
 		return nil, nil, err
 	}
-	slots, train, test, err := l.slots(size)
-	if err != nil {
+	if train, test, err = l.sets(size); err != nil {
 		return nil, nil, err
 	}
-	if err := t.decodeAll(ctx, slots, observe); err != nil {
-		return nil, nil, err
+	if train.bytes()+test.bytes() > o.memory() {
+		for _, s := range []*Set{train, test} {
+			if err := t.streamed(ctx, s, o.Observe); err != nil {
+				return nil, nil, err
+			}
+		}
+		return train, test, nil
 	}
-	return train, test, nil
+	slots := make(map[string]slot, train.Len()+test.Len())
+	for _, s := range []*Set{train, test} {
+		for i, name := range s.names {
+			slots[name] = slot{s, i}
+		}
+		s.names = nil
+		s.allocate()
+	}
+	return train, test, t.decodeAll(ctx, slots, o.Observe)
 }
 
 // picture is an image of a folder, before it is read.
@@ -60,7 +81,7 @@ type picture struct{ name, split, class string }
 type listing struct {
 	tree      tree
 	pictures  []picture
-	annotated map[string]string // class of every image of val; nil where there is no such file
+	annotated map[string]string // class of every image of val, by file name or its stem; nil where there is no such file
 	words     map[string]string // names of classes
 }
 
@@ -70,9 +91,16 @@ func (t tree) list(ctx context.Context) (*listing, error) {
 		var err error
 		switch base := path.Base(f.name); {
 		case base == "val_annotations.txt":
-			l.annotated, err = t.table(f)
+			l.annotated, err = t.table(f, "\t")
 		case base == "words.txt":
-			l.words, err = t.table(f)
+			l.words, err = t.table(f, "\t")
+		case base == "LOC_val_solution.csv":
+			l.annotated, err = t.table(f, ",")
+			for name, class := range l.annotated {
+				l.annotated[name], _, _ = strings.Cut(class, " ") // a box follows
+			}
+		case base == "LOC_synset_mapping.txt":
+			l.words, err = t.table(f, " ")
 		case isImage(base) && !strings.HasPrefix(base, "."):
 			if p, ok := newPicture(f.name); ok {
 				l.pictures = append(l.pictures, p)
@@ -104,21 +132,24 @@ func newPicture(name string) (picture, bool) {
 		switch rest := parts[i+1:]; {
 		case len(rest) == 2, len(rest) == 3 && rest[1] == "images":
 			return picture{name, part, rest[0]}, true
+		case len(rest) == 1 && part == "val":
+			return picture{name, part, ""}, true
 		}
 		return picture{}, false
 	}
 	return picture{}, false
 }
 
-// table reads the first two columns of a file of lines with tabs.
-func (t tree) table(f file) (map[string]string, error) {
+// table reads a file of lines of a key, a separator and a value; a value ends at
+// a tab.
+func (t tree) table(f file, separator string) (map[string]string, error) {
 	raw, err := t.bytes(f, maxText)
 	if err != nil {
 		return nil, err
 	}
 	m := make(map[string]string)
 	for line := range strings.Lines(string(raw)) {
-		key, rest, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "\t")
+		key, rest, ok := strings.Cut(strings.TrimRight(line, "\r\n"), separator)
 		if ok {
 			m[key], _, _ = strings.Cut(rest, "\t")
 		}
@@ -126,11 +157,11 @@ func (t tree) table(f file) (map[string]string, error) {
 	return m, nil
 }
 
-// slots gives every image its place in the training or the test set.
-func (l *listing) slots(size Size) (slots map[string]slot, train, test *Set, err error) {
+// sets are the training and the test set, with names in place of pixels.
+func (l *listing) sets(size Size) (train, test *Set, err error) {
 	held, err := l.heldOut()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	var wnids []string
 	for _, p := range l.pictures {
@@ -140,16 +171,15 @@ func (l *listing) slots(size Size) (slots map[string]slot, train, test *Set, err
 	}
 	wnids = slices.Compact(wnids) // the pictures are in order of class
 	if len(wnids) == 0 || len(held) == 0 {
-		return nil, nil, nil, l.tree.fail("", -1, errors.New("no images of the form train/<class>/<image>, or none of val or test"))
+		return nil, nil, l.tree.fail("", -1, errors.New("no images of the form train/<class>/<image>, or none of val or test"))
 	}
 	train, test = newSet(0, size.H, size.W, l.classNames(wnids)), newSet(0, size.H, size.W, l.classNames(wnids))
-	slots = make(map[string]slot, len(l.pictures))
 	add := func(s *Set, p picture) error {
 		class, ok := slices.BinarySearch(wnids, p.class)
 		if !ok {
 			return l.tree.fail(p.name, -1, fmt.Errorf("train has no class %q", p.class))
 		}
-		slots[p.name] = slot{s, s.Len()}
+		s.names = append(s.names, p.name)
 		s.Labels = append(s.Labels, int32(class))
 		return nil
 	}
@@ -163,15 +193,7 @@ func (l *listing) slots(size Size) (slots map[string]slot, train, test *Set, err
 			err = add(test, p)
 		}
 	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	for _, s := range []*Set{train, test} {
-		if err := s.allocate(); err != nil {
-			return nil, nil, nil, l.tree.fail("", -1, err)
-		}
-	}
-	return slots, train, test, nil
+	return train, test, err
 }
 
 // heldOut returns the labelled images that are not for training: those of test
@@ -187,11 +209,14 @@ func (l *listing) heldOut() ([]picture, error) {
 			continue
 		}
 		if l.annotated != nil {
-			class, ok := l.annotated[path.Base(p.name)]
-			if !ok {
-				return nil, l.tree.fail(p.name, -1, errors.New("val_annotations.txt does not name the image"))
+			base := path.Base(p.name)
+			stem, _, _ := cutLast(base, ".")
+			if p.class = cmp.Or(l.annotated[base], l.annotated[stem]); p.class == "" {
+				return nil, l.tree.fail(p.name, -1, errors.New("the annotations of val do not name the image"))
 			}
-			p.class = class
+		}
+		if p.class == "" {
+			return nil, l.tree.fail(p.name, -1, errors.New("the image is in no folder of a class, and there are no annotations of val"))
 		}
 		held = append(held, p)
 	}

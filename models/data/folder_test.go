@@ -34,7 +34,7 @@ func folderFiles(t *testing.T) []content {
 
 func TestOpenImageFolder(t *testing.T) {
 	for form, p := range stored(t, folderFiles(t)...) {
-		train, test, err := OpenImageFolder(t.Context(), p, Size{8, 8}, nil)
+		train, test, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}})
 		require.NoError(t, err, form)
 		assert.Equal(t, []string{"ape", "zebra"}, train.Classes)
 		assert.Equal(t, []int32{0, 0, 1, 1}, train.Labels, form)
@@ -51,7 +51,7 @@ func TestOpenImageFolder(t *testing.T) {
 
 func TestTestIsPreferredToVal(t *testing.T) {
 	files := append(folderFiles(t), content{"set/test/zebra/t.png", pngOf(t, flat(4, 4, green()))})
-	_, test, err := OpenImageFolder(t.Context(), stored(t, files...)["folder"], Size{4, 4}, nil)
+	_, test, err := OpenImageFolder(t.Context(), stored(t, files...)["folder"], Options{Size: Size{4, 4}})
 	require.NoError(t, err)
 	assert.Equal(t, []int32{1}, test.Labels)
 }
@@ -72,7 +72,7 @@ func tinyFiles(t *testing.T) []content {
 
 func TestTinyImageNetLayout(t *testing.T) {
 	for form, p := range stored(t, tinyFiles(t)...) {
-		train, test, err := OpenImageFolder(t.Context(), p, Size{64, 64}, nil)
+		train, test, err := OpenImageFolder(t.Context(), p, Options{Size: Size{64, 64}})
 		require.NoError(t, err, form)
 		assert.Equal(t, []string{"goldfish, Carassius auratus", "n02"}, train.Classes)
 		assert.Equal(t, []int32{0, 1}, train.Labels)
@@ -104,7 +104,7 @@ func TestBrokenImages(t *testing.T) {
 			}
 			for _, procs := range []int{1, 4} {
 				previous := runtime.GOMAXPROCS(procs)
-				_, _, err := OpenImageFolder(t.Context(), p, Size{8, 8}, nil)
+				_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}})
 				runtime.GOMAXPROCS(previous)
 				var fe *FileError
 				require.ErrorAs(t, err, &fe, "%s, %s", name, form)
@@ -137,18 +137,18 @@ func TestFolderIsStrict(t *testing.T) {
 		"no train":        {[]content{{"val/a/1.png", img}}, "no images"},
 		"a class too few": {[]content{{"train/a/1.png", img}, {"val/b/1.png", img}}, `val/b/1.png: train has no class "b"`},
 		"not annotated": {[]content{{"train/a/1.png", img}, {"val/images/1.png", img}, {"val/val_annotations.txt", nil}},
-			"val/images/1.png: val_annotations.txt does not name"},
+			"val/images/1.png: the annotations of val do not name"},
 	} {
 		for form, p := range stored(t, tc.files...) {
-			_, _, err := OpenImageFolder(t.Context(), p, Size{4, 4}, nil)
+			_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{4, 4}})
 			require.ErrorContains(t, err, tc.want, "%s, %s", name, form)
 		}
 	}
 	twice := content{"x.tgz", tarGz(t, content{"train/a/1.png", img}, content{"train/a/1.png", img}, content{"val/a/1.png", img})}
-	_, _, err := OpenImageFolder(t.Context(), filepath.Join(write(t, t.TempDir(), twice), "x.tgz"), Size{4, 4}, nil)
+	_, _, err := OpenImageFolder(t.Context(), filepath.Join(write(t, t.TempDir(), twice), "x.tgz"), Options{Size: Size{4, 4}})
 	require.ErrorContains(t, err, "train/a/1.png: the image is there twice")
-	_, _, err = OpenImageFolder(t.Context(), t.TempDir(), Size{}, nil)
-	require.ErrorContains(t, err, "image size 0×0")
+	_, _, err = OpenImageFolder(t.Context(), t.TempDir(), Options{Size: Size{-1, 1}})
+	require.ErrorContains(t, err, "image size -1×1")
 }
 
 func TestHostileNames(t *testing.T) {
@@ -179,7 +179,7 @@ func TestHostileSize(t *testing.T) {
 
 	big := content{"train/a/1.png", make([]byte, maxImage+1)}
 	for form, p := range stored(t, big, content{"val/a/1.png", nil}) {
-		_, _, err := OpenImageFolder(t.Context(), p, Size{4, 4}, nil)
+		_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{4, 4}})
 		require.ErrorIs(t, err, ErrUnsafe, form)
 		require.ErrorContains(t, err, "train/a/1.png")
 	}
@@ -188,13 +188,13 @@ func TestHostileSize(t *testing.T) {
 func TestOpenImageFolderReportsAndStops(t *testing.T) {
 	p := stored(t, folderFiles(t)...)[".tar.gz"]
 	var last Progress
-	_, _, err := OpenImageFolder(t.Context(), p, Size{8, 8}, func(p Progress) { last = p })
+	_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Observe: func(p Progress) { last = p }})
 	require.NoError(t, err)
 	assert.Equal(t, Progress{What: "decoding images", Unit: "images", Done: 5, Total: 5}, last)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, err = OpenImageFolder(ctx, p, Size{8, 8}, nil)
+	_, _, err = OpenImageFolder(ctx, p, Options{Size: Size{8, 8}})
 	require.ErrorIs(t, err, context.Canceled)
 }
 

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -30,12 +31,12 @@ func sources() []source {
 		return OpenCIFAR10JPEG(ctx, path, o.Observe)
 	}
 	tiny := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
-		return OpenImageFolder(ctx, path, o.size(), o.Observe)
+		return OpenImageFolder(ctx, path, o)
 	}
 	return []source{
 		{
 			name: "cifar10", title: "CIFAR-10", full: 60_000,
-			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5: "c32a1d4ab5d03f1284b67883e8d87530"},
+			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
 			forms: []edition{
 				{"cifar-10-binary.tar.gz", "", ten}, {"cifar-10-batches-bin", "", ten},
 				{"cifar10-jpeg-q75.tar.gz", "JPEG q75", jpeg}, {"cifar10-jpeg-q75", "JPEG q75", jpeg},
@@ -43,14 +44,14 @@ func sources() []source {
 			},
 		}, {
 			name: "cifar100", title: "CIFAR-100", full: 60_000,
-			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5: "03b5dce01913d631647c71ecec9e9cb8"},
+			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
 			forms: []edition{
 				{"cifar-100-binary.tar.gz", "", hundred}, {"cifar-100-binary", "", hundred},
 				{"cifar100-exact-2033-bin.tar.gz", "", hundred},
 			},
 		}, {
 			name: "tinyimagenet", title: "Tiny ImageNet", full: 110_000,
-			remote: remote{url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", verify: verifyTiny},
+			remote: remote{url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", sha256: "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"},
 			forms: []edition{
 				{"tiny-imagenet-200.zip", "", tiny}, {"tiny-imagenet-200", "", tiny}, {"tiny-imagenet-200.tar.gz", "", tiny},
 				{"tiny-imagenet-20cls.tar.gz", "", tiny},
@@ -59,19 +60,33 @@ func sources() []source {
 	}
 }
 
-func lookup(name string, names []string) (source, error) {
-	for _, s := range sources() {
+// texts are the sources that package text reads: there is nothing to open here.
+func texts() []source {
+	return []source{
+		{
+			name: "wikitext2", title: "WikiText-2",
+			remote: remote{url: "https://wikitext.smerity.com/wikitext-2-v1.zip", sha256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"},
+			forms:  []edition{{file: "wikitext-2-v1.zip"}, {file: "wikitext-2"}, {file: "wikitext-2.tar.gz"}},
+		}, {
+			name: "wiki2016", title: "Wikipedia articles of 2016",
+			forms: []edition{{file: "wiki-en-2016"}, {file: "wiki-en-2016.tar.gz"}},
+		},
+	}
+}
+
+// lookup finds a source by name; others are further names that an error lists.
+func lookup(name string, from []source, others ...string) (source, error) {
+	for _, s := range from {
 		if s.name == name {
 			return s, nil
 		}
 	}
-	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, strings.Join(names, ", "))
+	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, strings.Join(append(names(from), others...), ", "))
 }
 
-// archived lists the names that [Find] knows.
-func archived() []string {
+func names(from []source) []string {
 	var names []string
-	for _, s := range sources() {
+	for _, s := range from {
 		names = append(names, s.name)
 	}
 	return names
@@ -79,7 +94,7 @@ func archived() []string {
 
 // Names lists the names that [Open] knows: "cifar10", "cifar100",
 // "tinyimagenet", "imagefolder" and "shapes".
-func Names() []string { return append(archived(), "imagefolder", "shapes") }
+func Names() []string { return append(names(sources()), "imagefolder", "shapes") }
 
 // Open returns the training and the test images of a set of [Names], found as
 // [Find] says; "imagefolder" is what [OpenImageFolder] reads at o.Dir, and
@@ -96,13 +111,13 @@ func Open(ctx context.Context, name string, o Options) (train, test *Set, label 
 		if o.Dir == "" {
 			return nil, nil, "", fmt.Errorf("data: imagefolder needs the folder or archive of images")
 		}
-		train, test, err = OpenImageFolder(ctx, o.Dir, o.size(), o.Observe)
+		train, test, err = OpenImageFolder(ctx, o.Dir, o)
 		if err != nil {
 			return nil, nil, "", err
 		}
 		return train, test, "images of " + filepath.Base(o.Dir), nil
 	}
-	s, err := lookup(name, Names())
+	s, err := lookup(name, sources(), "imagefolder", "shapes")
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -129,6 +144,9 @@ func (o Options) size() Size {
 	}
 	return o.Size
 }
+
+// memory is the most bytes of decoded images that are held.
+func (o Options) memory() int64 { return cmp.Or(o.Memory, 4<<30) }
 
 func (s source) label(e edition, images int) string {
 	var notes []string

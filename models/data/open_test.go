@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -86,9 +85,9 @@ func TestOpenDownloads(t *testing.T) {
 	require.ErrorIs(t, err, ErrChecksum) // it is not the official archive
 	assert.Equal(t, []string{"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"}, w.requests)
 
-	s, err := lookup("cifar10", Names())
+	s, err := lookup("cifar10", sources())
 	require.NoError(t, err)
-	s.remote.md5 = md5Of(w.body)
+	s.remote.sha256 = sumOf(w.body)
 	where, e, err := s.find(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
@@ -103,7 +102,6 @@ func TestOpenDownloads(t *testing.T) {
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
 	assert.Empty(t, w.requests, "what has been downloaded is found")
 	require.NoError(t, os.Remove(where))
-	s.remote.md5 = ""
 	where, _, err = s.find(t.Context(), Options{Dir: dir, Client: o.Client})
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(dir, "cifar-10-binary.tar.gz"), where)
@@ -124,12 +122,31 @@ func TestOpenWithoutNetwork(t *testing.T) {
 	require.NotErrorIs(t, err, ErrUnavailable)
 }
 
+// TestFindTexts: texts are found by name and not opened here.
+func TestFindTexts(t *testing.T) {
+	_, env := home(t)
+	w := &web{body: []byte("not the archive")}
+	o := Options{Client: &http.Client{Transport: w}}
+	_, err := Find(t.Context(), "wiki2016", o)
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.Empty(t, w.requests)
+	_, err = Find(t.Context(), "wikitext2", o)
+	require.ErrorIs(t, err, ErrChecksum)
+	for _, name := range []string{"wikitext-2.tar.gz", "wikitext-2-v1.zip"} { // the better one last
+		write(t, env, content{name, nil})
+		where, err := Find(t.Context(), "wikitext2", o)
+		require.NoError(t, err)
+		assert.Equal(t, filepath.Join(env, name), where)
+	}
+	assert.NotContains(t, Names(), "wikitext2")
+}
+
 func TestOpenNames(t *testing.T) {
 	home(t)
 	_, _, _, err := Open(t.Context(), "mnist", Options{})
 	require.EqualError(t, err, `data: no set is called "mnist"; there are cifar10, cifar100, tinyimagenet, imagefolder, shapes`)
 	_, err = Find(t.Context(), "shapes", Options{})
-	require.EqualError(t, err, `data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet`)
+	require.EqualError(t, err, `data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet, wikitext2, wiki2016`)
 	_, _, _, err = Open(t.Context(), "imagefolder", Options{})
 	require.ErrorContains(t, err, "imagefolder needs the folder")
 
@@ -158,31 +175,4 @@ func TestLabels(t *testing.T) {
 	assert.Equal(t, "CIFAR-10", s.label(edition{}, 60_000))
 	assert.Equal(t, "CIFAR-10 (JPEG q75)", s.label(edition{note: "JPEG q75"}, 60_000))
 	assert.Equal(t, "CIFAR-10 (6102 images)", s.label(edition{}, 6102))
-}
-
-// tinyTree has the contents of Tiny ImageNet, by name, with as many images of
-// each training class as it is told.
-func tinyTree(perClass int) tree {
-	annotations := new(bytes.Buffer)
-	for i := range 10_000 {
-		fmt.Fprintf(annotations, "val_%d.JPEG\tn%03d\t0\t0\t1\t1\n", i, i%200)
-	}
-	walk := func(_ context.Context, _ string, visit func(file) error) error {
-		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(annotations.Bytes())), nil }
-		err := visit(file{"tiny/val/val_annotations.txt", int64(annotations.Len()), open})
-		for i := range 10_000 {
-			err = errors.Join(err, visit(file{name: fmt.Sprintf("tiny/val/images/val_%d.JPEG", i)}))
-		}
-		for i := range 200 * perClass {
-			err = errors.Join(err, visit(file{name: fmt.Sprintf("tiny/train/n%03d/images/%d.JPEG", i%200, i)}))
-		}
-		return err
-	}
-	return tree{"tiny.zip", walk}
-}
-
-func TestVerifyTinyImageNet(t *testing.T) {
-	require.NoError(t, tinyTree(500).verifyTiny(t.Context()))
-	require.ErrorContains(t, tinyTree(499).verifyTiny(t.Context()), "not the 110,000 labelled images")
-	require.Error(t, verifyTiny(t.Context(), stored(t, tinyFiles(t)...)[".zip"]))
 }

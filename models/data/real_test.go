@@ -86,7 +86,7 @@ func TestRealCIFAR100(t *testing.T) {
 }
 
 func TestRealTinyImageNet(t *testing.T) {
-	realData(t, "tiny-imagenet-20cls.tar.gz")
+	p := realData(t, "tiny-imagenet-20cls.tar.gz")
 	train, test, label, err := Open(t.Context(), "tinyimagenet", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, "Tiny ImageNet (11000 images)", label)
@@ -100,4 +100,5 @@ func TestRealTinyImageNet(t *testing.T) {
 			assert.Equal(t, s.Len()/20, got, s.Classes[c])
 		}
 	}
+	streamsAlike(t, p, train, test)
 }

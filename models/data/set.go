@@ -9,12 +9,16 @@ import (
 // Set is a labelled set of images of one size.
 //
 // A set that a reader returned owns its slices; [Set.Head] and [Set.Slice]
-// return views of them.
+// return views of them. The images of a set that is larger than
+// [Options].Memory are not held but decoded by [Set.Fill].
 type Set struct {
-	Pixels  []byte  // [N, C, H, W], 0 to 255
+	Pixels  []byte  // [N, C, H, W], 0 to 255; nil where images are decoded on demand
 	Labels  []int32 // [N], indices into Classes
 	C, H, W int
 	Classes []string
+
+	stream *stream  // nil where Pixels holds the images
+	names  []string // [N], of the files of a stream
 }
 
 // Norm is the mean and the standard deviation of every channel, on the scale
@@ -42,35 +46,62 @@ func (s *Set) Head(n int) *Set { return s.Slice(0, n) }
 func (s *Set) Slice(from, to int) *Set {
 	from = min(max(from, 0), s.Len())
 	to = min(max(to, from), s.Len())
-	d := s.dim()
 	v := *s
-	v.Pixels = s.Pixels[from*d : to*d : to*d]
 	v.Labels = s.Labels[from:to:to]
+	if s.stream != nil {
+		v.names = s.names[from:to:to]
+		return &v
+	}
+	d := s.dim()
+	v.Pixels = s.Pixels[from*d : to*d : to*d]
 	return &v
 }
 
 // Norm measures the mean and the standard deviation over all pixels of every
 // channel. A channel that does not vary, and every channel of an empty set,
 // has Std 1. The sums are integers: the result is the same on every machine.
+// Of a set that is decoded on demand, and of its views, it is what was measured
+// when the set was opened, on 1024 images evenly spaced over it.
 func (s *Set) Norm() Norm {
+	if s.stream != nil {
+		return s.stream.norm
+	}
+	var sums moments
+	d := s.dim()
+	for i := range s.Len() {
+		sums.add(s.Pixels[i*d:(i+1)*d], s.C)
+	}
+	return sums.norm()
+}
+
+// moments are the sums of the pixels of every channel and of their squares.
+type moments struct {
+	count       int // pixels of a channel
+	sum, square [3]uint64
+}
+
+// add adds the pixels [channels, H, W] of an image.
+func (m *moments) add(pix []byte, channels int) {
+	area := len(pix) / channels
+	m.count += area
+	for c := range min(channels, len(m.sum)) {
+		for _, p := range pix[c*area : (c+1)*area] {
+			m.sum[c] += uint64(p)
+			m.square[c] += uint64(p) * uint64(p)
+		}
+	}
+}
+
+func (m *moments) norm() Norm {
 	n := Norm{Std: [3]float32{1, 1, 1}}
-	area := s.H * s.W
-	count := float64(s.Len() * area)
-	if count == 0 {
+	if m.count == 0 {
 		return n
 	}
-	for c := range min(s.C, len(n.Mean)) {
-		var sum, square uint64
-		for i := range s.Len() {
-			from := (i*s.C + c) * area
-			for _, p := range s.Pixels[from : from+area] {
-				sum += uint64(p)
-				square += uint64(p) * uint64(p)
-			}
-		}
-		mean := float64(sum) / count
+	count := float64(m.count)
+	for c := range m.sum {
+		mean := float64(m.sum[c]) / count
 		n.Mean[c] = float32(mean / 255)
-		if std := math.Sqrt(max(0, float64(square)/count-mean*mean)); std > 0 {
+		if std := math.Sqrt(max(0, float64(m.square[c])/count-mean*mean)); std > 0 {
 			n.Std[c] = float32(std / 255)
 		}
 	}
@@ -82,8 +113,10 @@ func (s *Set) Norm() Norm {
 // leaves them out. The same image may occur more than once in idx.
 //
 // rng drives aug; it may be nil when aug is the zero value. A length, an
-// index, a norm or an augmentation that does not fit is an error, and then
-// neither dst nor labels has been written.
+// index, a norm or an augmentation that does not fit is an error, and so is an
+// image that cannot be decoded on demand, a [*FileError] that names it; then
+// neither dst nor labels has been written. Several goroutines may fill at a
+// time.
 //
 //nolint:revive // where to, what and how: a struct would only hide the six
 func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment, rng *rand.Rand) error {
@@ -94,12 +127,16 @@ func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment
 	if err != nil {
 		return err
 	}
+	images, err := s.images(idx)
+	if err != nil {
+		return err
+	}
 	d := s.dim()
 	for k, i := range idx {
 		if labels != nil {
 			labels[k] = s.Labels[i]
 		}
-		s.fillOne(dst[k*d:(k+1)*d], s.Pixels[i*d:(i+1)*d], lut, aug.draw(rng))
+		s.fillOne(dst[k*d:(k+1)*d], images[k], lut, aug.draw(rng))
 	}
 	return nil
 }
@@ -107,11 +144,14 @@ func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment
 // dim is the number of bytes of one image.
 func (s *Set) dim() int { return s.C * s.H * s.W }
 
+// bytes is the number of bytes of all images.
+func (s *Set) bytes() int64 { return int64(s.Len()) * int64(s.dim()) }
+
 func (s *Set) checkFill(dst []float32, labels []int32, idx []int, aug Augment, rng *rand.Rand) error {
 	switch {
 	case s.C < 1 || s.C > 3 || s.H < 1 || s.W < 1:
 		return fmt.Errorf("data: fill: a set of shape [%d, %d, %d] has no images", s.C, s.H, s.W)
-	case len(s.Pixels) != len(s.Labels)*s.dim():
+	case s.stream == nil && len(s.Pixels) != len(s.Labels)*s.dim():
 		return fmt.Errorf("data: fill: the set has %d bytes of pixels for %d images of %d", len(s.Pixels), len(s.Labels), s.dim())
 	case len(dst) != len(idx)*s.dim():
 		return fmt.Errorf("data: fill: dst has %d values, %d images need %d", len(dst), len(idx), len(idx)*s.dim())

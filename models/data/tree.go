@@ -17,20 +17,21 @@ import (
 )
 
 const (
-	maxEntry  = 1 << 30 // bytes of any entry of an archive
-	maxImage  = 64 << 20
-	maxText   = 16 << 20
-	maxFiles  = 20_000_000
-	maxPixels = 64 << 30 // bytes of the pixels of one set
+	maxEntry = 1 << 30 // bytes of any entry of an archive
+	maxImage = 64 << 20
+	maxText  = 16 << 20
+	maxFiles = 20_000_000
 )
 
 // tree is a folder, a .tar.gz or a .zip seen as a list of regular files.
 type tree struct {
-	path string
-	walk func(ctx context.Context, path string, visit func(file) error) error
+	path  string
+	walk  func(ctx context.Context, path string, visit func(file) error) error
+	reach func(path string) (func(name string) (file, error), error) // to files in any order; nil where they are not to be had
 }
 
-// file is one regular file of a tree. It can be read during the visit only.
+// file is one regular file of a tree. One that is visited can be read during the
+// visit only.
 type file struct {
 	name string // slash separated, clean, relative to the tree
 	size int64
@@ -47,16 +48,16 @@ func openTree(path string, depth int) (tree, error) {
 	if info.IsDir() {
 		return tree{path, func(ctx context.Context, path string, visit func(file) error) error {
 			return walkDir(ctx, path, depth, visit)
-		}}, nil
+		}, reachDir}, nil
 	}
 	magic, err := readMagic(path)
 	switch {
 	case err != nil:
 		return tree{}, fmt.Errorf("data: %w", err)
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return tree{path, walkTarGz}, nil
+		return tree{path, walkTarGz, nil}, nil
 	case bytes.HasPrefix(magic, []byte("PK")):
-		return tree{path, walkZip}, nil
+		return tree{path, walkZip, reachZip}, nil
 	}
 	return tree{}, &FileError{Path: path, Offset: 0, Err: errors.New("neither a folder nor a .tar.gz nor a .zip")}
 }
@@ -200,6 +201,46 @@ func walkZip(ctx context.Context, path string, visit func(file) error) error {
 		}
 	}
 	return nil
+}
+
+// reachZip keeps the archive open for as long as the function is in use.
+func reachZip(path string) (func(name string) (file, error), error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	z, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	entries := make(map[string]*zip.File, len(z.File))
+	for _, e := range z.File {
+		if name, err := cleanName(e.Name); err == nil {
+			entries[name] = e
+		}
+	}
+	return func(name string) (file, error) {
+		e, ok := entries[name]
+		if !ok {
+			return file{}, fs.ErrNotExist
+		}
+		return file{name, int64(min(e.UncompressedSize64, 1<<62)), e.Open}, nil
+	}, nil
+}
+
+func reachDir(root string) (func(name string) (file, error), error) {
+	return func(name string) (file, error) {
+		p := filepath.Join(root, filepath.FromSlash(name))
+		info, err := os.Stat(p)
+		if err != nil {
+			return file{}, err
+		}
+		return file{name, info.Size(), func() (io.ReadCloser, error) { return os.Open(p) }}, nil
+	}, nil
 }
 
 func walkDir(ctx context.Context, root string, depth int, visit func(file) error) error {

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 
-	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
-	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
-	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/models"
@@ -19,10 +16,11 @@ import (
 // A Calibration collects the second moments of activations over samples. It
 // serves as the calibration of package fuse.
 //
-// Activations live on the device and only for a batch; what is kept are the
-// moments, whose size does not depend on the number of samples. Within a batch
-// sums are float32 about the mean of the batch, between batches float64. Tokens
-// that attention may not look at, the padding of a text, are no samples.
+// A batch is one execution on the device, of both models and of its moments:
+// activations never leave the device, and what is kept does not depend on the
+// number of samples. Within a batch sums are float32 about the mean of the batch,
+// between batches float64. Tokens that attention may not look at, the padding of
+// a text, are no samples.
 type Calibration struct {
 	Runner *Runner
 	Data   models.Batch // labels are not looked at
@@ -51,37 +49,27 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 			return nil, err
 		}
 	}
-	sums := newSums(c.Runner, len(want.Sites), len(want.Magnitudes), want.Self)
-	defer func() { err = errors.Join(err, sums.close()) }()
-	if err := filled.run(ctx, sums, src, anchor, want); err != nil {
+	p, err := filled.pass(src, anchor, want)
+	if err != nil {
 		return nil, err
 	}
-	return sums.stats(want)
-}
-
-// run adds all samples to sums.
-func (c *Calibration) run(ctx context.Context, sums *sums, src, anchor *models.Model, want align.Want) (err error) {
-	n, size := c.Data.Len(), c.size(anchor, want)
-	x, err := c.tap(src, want.Sites, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, x.close()) }()
-	y, err := c.tap(anchor, want.Sites, want.Magnitudes)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, y.close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
+	sums := &sums{want: want, sites: make([]align.Moments, len(want.Sites)), mags: make([]magnitude, len(want.Magnitudes))}
+	n, size := filled.Data.Len(), filled.size(anchor, want)
 	for from := 0; from < n; from += size {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		to := min(from+size, n)
-		if err := sums.addBatch(x, y, c.Data.Slice(from, to).Pad(size), to-from); err != nil {
-			return fmt.Errorf("mlx: calibration: %w", err)
+		out, err := p.call(filled.Data.Slice(from, to).Pad(size), to-from)
+		if err == nil {
+			err = errors.Join(sums.add(out), free(out...))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mlx: calibration: %w", err)
 		}
 	}
-	return nil
+	return sums.stats()
 }
 
 // size returns the number of samples in a batch: the fewest batches within the
@@ -117,183 +105,85 @@ func (c *Calibration) tokens() align.Tokens {
 	return c.Tokens
 }
 
-// sums accumulates moments on the device. The state of a site is its count,
-// both means, both sums of squares, the cross sums and, where asked for, those
-// of the anchor with itself.
+// sums are what was collected so far.
 type sums struct {
-	runner *Runner
-	self   bool
-	sites  [][]*tensors.Tensor
-	mags   [][]float64
-	count  []float64
+	want  align.Want
+	sites []align.Moments
+	mags  []magnitude
 }
 
-func newSums(r *Runner, sites, mags int, self bool) *sums {
-	return &sums{runner: r, self: self, sites: make([][]*tensors.Tensor, sites), mags: make([][]float64, mags), count: make([]float64, mags)}
+// magnitude is Σ|y| of every unit of a node over so many samples.
+type magnitude struct {
+	sum   []float64
+	count float64
 }
 
-func (s *sums) close() error {
-	var errs []error
-	for _, state := range s.sites {
-		errs = append(errs, free(state...))
+// add adds what a pass gave for a batch. Sites are merged side by side, each by
+// one goroutine, so how many there are does not show.
+func (s *sums) add(out []*tensors.Tensor) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(s.sites))
+	per := 6 // of batchMoments
+	if s.want.Self {
+		per++
 	}
-	s.sites = nil
+	for i := range s.sites {
+		wg.Go(func() { errs[i] = addSite(&s.sites[i], out[i*per:(i+1)*per]) })
+	}
+	wg.Wait()
+	out = out[len(s.sites)*per:]
+	for k := range s.mags {
+		errs = append(errs, s.mags[k].add(out[2*k], out[2*k+1]))
+	}
 	return errors.Join(errs...)
 }
 
-// addBatch adds the first real samples of a batch.
-func (s *sums) addBatch(x, y *tap, batch models.Batch, real int) error {
-	vx, err := x.call(batch, real)
+// addSite adds the moments of a batch, as batchMoments gives them.
+func addSite(to *align.Moments, out []*tensors.Tensor) error {
+	n, err := scalar(out[0])
 	if err != nil {
 		return err
 	}
-	defer func() { _ = free(vx...) }() // freed twice at worst
-	vy, err := y.call(batch, real)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = free(vy...) }()
-	weights := vy[len(vy)/2:]
-	for i := range s.sites {
-		if err := s.addSite(i, weights[i], vx[i], vy[i]); err != nil {
-			return err
+	b := align.Batch[float32]{N: n}
+	return viewed(out[1:], func(v [][]float32) {
+		b.MeanX, b.MeanY, b.VarX, b.VarY, b.Cross = v[0], v[1], v[2], v[3], v[4]
+		if len(v) > 5 {
+			b.Self = v[5]
 		}
-	}
-	for k := range s.mags {
-		if err := s.addMagnitude(k, weights[len(s.sites)+k], vy[len(s.sites)+k]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *sums) addSite(i int, w, x, y *tensors.Tensor) error {
-	n, m := x.Shape().Dim(2), y.Shape().Dim(2)
-	if s.sites[i] == nil {
-		for _, d := range s.shape(n, m) {
-			s.sites[i] = append(s.sites[i], tensors.FromShape(shapes.Make(dtypes.F64, d...)))
-		}
-	}
-	e, err := s.runner.compiled(fmt.Sprint("moments ", s.self), s.graph)
-	if err != nil {
-		return err
-	}
-	out, err := e.Call(args([]*tensors.Tensor{w, x, y}, s.sites[i])...)
-	if err != nil {
-		return err
-	}
-	err = free(s.sites[i]...)
-	s.sites[i] = out
-	return err
-}
-
-func (s *sums) shape(n, m int) [][]int {
-	out := [][]int{{}, {n}, {m}, {n}, {m}, {n, m}}
-	if s.self {
-		out = append(out, []int{m, m})
-	}
-	return out
-}
-
-// graph adds a batch to the state of a site, after Chan, Golub and LeVeque
-// (1979): w [B, G], x [B, G, n], y [B, G, m], state.. → state...
-func (s *sums) graph(in []*gx.Node) []*gx.Node {
-	w, state := gx.Reshape(in[0], -1, 1), in[3:]
-	rows := gx.ReduceAllSum(gx.ConvertDType(w, dtypes.F64))
-	flatten := func(v *gx.Node) *gx.Node { return gx.Reshape(v, -1, v.Shape().Dim(2)) }
-	wide := func(v *gx.Node) *gx.Node { return gx.ConvertDType(v, dtypes.F64) }
-	center := func(v *gx.Node) (mean, rest *gx.Node) {
-		mean = gx.Div(gx.ReduceSum(gx.Mul(v, w), 0), gx.ConvertDType(gx.MaxScalar(rows, 1), v.DType()))
-		return wide(mean), gx.Mul(gx.Sub(v, gx.InsertAxes(mean, 0)), w)
-	}
-	mx, cx := center(flatten(in[1]))
-	my, cy := center(flatten(in[2]))
-	count := gx.Add(state[0], rows)
-	share := gx.Div(rows, gx.MaxScalar(count, 1))
-	grow := gx.Mul(state[0], share)
-	dx, dy := gx.Sub(mx, state[1]), gx.Sub(my, state[2])
-	outer := func(a, b *gx.Node) *gx.Node { return gx.Mul(gx.InsertAxes(a, 1), gx.InsertAxes(b, 0)) }
-	cross := func(a, b *gx.Node) *gx.Node { return wide(gx.Einsum("ri,rj->ij", a, b)) }
-	squares := func(a *gx.Node) *gx.Node { return wide(gx.ReduceSum(gx.Square(a), 0)) }
-	out := []*gx.Node{
-		count,
-		gx.Add(state[1], gx.Mul(dx, share)),
-		gx.Add(state[2], gx.Mul(dy, share)),
-		gx.Add(gx.Add(state[3], squares(cx)), gx.Mul(gx.Square(dx), grow)),
-		gx.Add(gx.Add(state[4], squares(cy)), gx.Mul(gx.Square(dy), grow)),
-		gx.Add(gx.Add(state[5], cross(cx, cy)), gx.Mul(outer(dx, dy), grow))}
-	if s.self {
-		out = append(out, gx.Add(gx.Add(state[6], cross(cy, cy)), gx.Mul(outer(dy, dy), grow)))
-	}
-	return out
-}
-
-// addMagnitude adds Σ|y| over the samples and tokens of a batch: w [B, G],
-// y [B, G, m].
-func (s *sums) addMagnitude(k int, w, y *tensors.Tensor) error {
-	e, err := s.runner.compiled("magnitude", func(in []*gx.Node) []*gx.Node {
-		return []*gx.Node{gx.ReduceSum(gx.Mul(gx.Abs(in[1]), gx.InsertAxes(in[0], -1)), 0, 1), gx.ReduceAllSum(in[0])}
+		align.Grow(to, b)
 	})
-	if err != nil {
-		return err
-	}
-	out, err := e.Call(w, y)
-	if err != nil {
-		return err
-	}
-	data, err := tensors.CopyFlatData[float32](out[0])
-	if err != nil {
-		return err
-	}
-	n, err := scalar(out[1])
-	if err = errors.Join(err, free(out...)); err != nil {
-		return err
-	}
-	if s.mags[k] == nil {
-		s.mags[k] = make([]float64, len(data))
-	}
-	for i, v := range data {
-		s.mags[k][i] += float64(v)
-	}
-	s.count[k] += n
-	return nil
 }
 
-// stats reads the sums back, and frees those of a site once they are read.
-func (s *sums) stats(want align.Want) (*align.Stats, error) {
-	out := &align.Stats{Magnitudes: map[int][]float64{}}
-	for i, state := range s.sites {
-		var flat [][]float64
-		for _, t := range state[1:] {
-			v, err := tensors.CopyFlatData[float64](t)
-			if err != nil {
-				return nil, fmt.Errorf("mlx: %w", err)
-			}
-			flat = append(flat, v)
-		}
-		count, err := scalar(state[0])
-		if err != nil {
-			return nil, err
-		}
-		if count == 0 {
-			return nil, fmt.Errorf("mlx: calibration: the data holds padding alone at %s", want.Sites[i][0].Name)
-		}
-		n, m := len(flat[0]), len(flat[1])
-		mo := &align.Moments{N: count, MeanX: flat[0], MeanY: flat[1], VarX: flat[2], VarY: flat[3], Cross: mat.NewDense(n, m, flat[4])}
-		if s.self {
-			mo.Self = mat.NewDense(m, m, flat[5])
-		}
-		out.Moments = append(out.Moments, mo)
-		s.sites[i] = nil
-		if err := free(state...); err != nil {
-			return nil, fmt.Errorf("mlx: %w", err)
-		}
+func (m *magnitude) add(sum, count *tensors.Tensor) error {
+	n, err := scalar(count)
+	if err != nil {
+		return err
 	}
-	for k, n := range want.Magnitudes {
-		for i := range s.mags[k] {
-			s.mags[k][i] /= max(s.count[k], 1)
+	return viewed([]*tensors.Tensor{sum}, func(v [][]float32) {
+		if m.sum == nil {
+			m.sum = make([]float64, len(v[0]))
 		}
-		out.Magnitudes[n.ID] = s.mags[k]
+		for i, x := range v[0] {
+			m.sum[i] += float64(x)
+		}
+		m.count += n
+	})
+}
+
+// stats returns what was collected.
+func (s *sums) stats() (*align.Stats, error) {
+	out := &align.Stats{Magnitudes: map[int][]float64{}}
+	for i := range s.sites {
+		if s.sites[i].N == 0 {
+			return nil, fmt.Errorf("mlx: calibration: the data holds padding alone at %s", s.want.Sites[i][0].Name)
+		}
+		out.Moments = append(out.Moments, &s.sites[i])
+	}
+	for k, n := range s.want.Magnitudes {
+		for i := range s.mags[k].sum {
+			s.mags[k].sum[i] /= max(s.mags[k].count, 1)
+		}
+		out.Magnitudes[n.ID] = s.mags[k].sum
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package mlx
 
 import (
 	"math"
+	"slices"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -17,13 +18,19 @@ type nodes map[string]*gx.Node
 
 // interpret runs the forward pass g and returns the value of every node by its
 // ID. A Table without ids has the value [rows, units]; every other node before
-// a Select or Mean has [batch, tokens, units]. It panics as GoMLX does.
-func interpret(g *graph.Graph, params, inputs nodes) []*gx.Node {
+// a Select or Mean has [batch, tokens, units], where a node that is read at the
+// selected token alone is computed there alone, unless it, or what is computed
+// from it, is among those wanted at all tokens. It panics as GoMLX does.
+func interpret(g *graph.Graph, params, inputs nodes, all ...int) []*gx.Node {
 	values := make([]*gx.Node, len(g.Nodes))
+	narrow := narrowed(g, all)
 	for i, n := range g.Nodes {
 		args := make([]*gx.Node, len(n.Args))
 		for k, a := range n.Args {
 			args[k] = values[a.ID]
+			if narrow[i] && (n.Op != graph.Attend || k == 0) {
+				args[k] = lead(args[k])
+			}
 		}
 		own := make([]*gx.Node, len(n.Params))
 		for k, p := range n.Params {
@@ -34,8 +41,36 @@ func interpret(g *graph.Graph, params, inputs nodes) []*gx.Node {
 			table := params[n.Args[1].Params[0].Name]
 			values[i] = nn.Dense(args[0], table, own[0], compute.DenseLayoutOutputsInput)
 		}
+		if narrow[i] {
+			values[i] = lead(values[i])
+		}
 	}
 	return values
+}
+
+// narrowed says of every node whether it is computed at the selected token
+// alone.
+func narrowed(g *graph.Graph, all []int) []bool {
+	narrow := make([]bool, len(g.Nodes))
+	for i, n := range g.Nodes {
+		narrow[i] = n.Narrow() && !slices.Contains(all, i)
+	}
+	for i := len(narrow) - 1; i >= 0; i-- {
+		for _, a := range g.Nodes[i].Args {
+			if g.Nodes[i].Narrow() && !narrow[i] {
+				narrow[a.ID] = false
+			}
+		}
+	}
+	return narrow
+}
+
+// lead returns the first token of v [B, tokens, units]; other values as they are.
+func lead(v *gx.Node) *gx.Node {
+	if v.Rank() != 3 || v.Shape().Dim(1) == 1 {
+		return v
+	}
+	return gx.Slice(v, gx.AxisRange(), gx.AxisElem(0))
 }
 
 // step computes one node from its parameters and arguments.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -63,11 +64,20 @@ func apart[A, B float32 | float64](t *testing.T, a []A, b []B) float64 {
 	return worst
 }
 
+// everywhere lists all nodes.
+func everywhere(g *graph.Graph) []int {
+	var ids []int
+	for _, n := range g.Nodes {
+		ids = append(ids, n.ID)
+	}
+	return ids
+}
+
 // values runs m and returns every node's value by name: as it lies in memory.
 func values(t *testing.T, r *Runner, m *models.Model, batch models.Batch) map[string]models.Array {
 	inputs, all := m.Graph.Inputs(), names(m.Graph)
 	e, err := gx.NewExec(r.backend, func(in []*gx.Node) []*gx.Node {
-		return interpret(m.Graph, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]))
+		return interpret(m.Graph, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]), everywhere(m.Graph)...)
 	})
 	require.NoError(t, err)
 	defer e.Finalize()

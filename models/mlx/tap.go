@@ -9,24 +9,26 @@ import (
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
+	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
-// tap is a forward pass that gives the activations of sites: the weights of the
-// samples [B], inputs.., params.. → [B, groups, units] for each site, then what
-// each group of it counts [B, groups].
-type tap struct {
+// pass is both models on a batch and the moments of what they compute there:
+// the weights of the samples [B], inputs.., params of the source.., of the
+// anchor.. → [batchMoments] of each site, then Σ|y| and the samples of each
+// magnitude.
+type pass struct {
 	exec   *gx.Exec
 	inputs []string
 	params []*tensors.Tensor
 }
 
-func (t *tap) close() error { return free(t.params...) }
+func (p *pass) close() error { return free(p.params...) }
 
-// call runs the forward pass on a batch of which the first real samples count.
-func (t *tap) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
-	in, err := feed(batch, t.inputs)
+// call runs a batch of which the first real samples count.
+func (p *pass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
+	in, err := feed(batch, p.inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -35,46 +37,67 @@ func (t *tap) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
 		weights[i] = 1
 	}
 	in = slices.Insert(in, 0, tensors.FromFlatDataAndDimensions(weights, len(weights)))
-	out, err := t.exec.Call(args(in, t.params)...)
+	out, err := p.exec.Call(args(in, p.params)...)
 	return out, errors.Join(err, free(in...))
 }
 
-// tap compiles the forward pass of m up to the sites and magnitudes wanted.
-func (c *Calibration) tap(m *models.Model, sites [][]*graph.Node, mags []*graph.Node) (*tap, error) {
-	g := m.Graph
-	var ids [][]int
-	for _, s := range slices.Concat(sites, single(mags)) {
-		var site []int
-		for _, n := range s {
-			site = append(site, n.ID)
+// pass compiles what want asks for.
+func (c *Calibration) pass(src, anchor *models.Model, want align.Want) (*pass, error) {
+	inputs, sites, mags := anchor.Graph.Inputs(), ids(want.Sites), ids(single(want.Magnitudes))
+	key := fmt.Sprintf("pass %T%v %v %v %v %v", c.tokens(), c.tokens(), c.Narrow, want.Self, sites, mags) +
+		signature(src.Graph) + signature(anchor.Graph)
+	exec, err := c.Runner.compiled(key, func(in []*gx.Node) (out []*gx.Node) {
+		k := len(inputs) + 1
+		given, params := zip(inputs, in[1:k]), in[k:]
+		k = len(names(src.Graph))
+		x := c.tap(src, params[:k], given, sites)
+		y := c.tap(anchor, params[k:], given, slices.Concat(sites, mags))
+		for _, site := range sites {
+			u, _ := c.pick(src, x, site, in[0])
+			v, counts := c.pick(anchor, y, site, in[0])
+			out = append(out, batchMoments(counts, u, v, want)...)
 		}
-		ids = append(ids, site)
-	}
-	inputs := g.Inputs()
-	key := fmt.Sprintf("tap %T%v %v %v", c.tokens(), c.tokens(), c.Narrow, ids) + signature(g)
-	exec, err := c.Runner.compiled(key, func(in []*gx.Node) []*gx.Node {
-		w, in := in[0], in[1:]
-		values := interpret(g, zip(names(g), in[len(inputs):]), zip(inputs, in[:len(inputs)]))
-		out := make([]*gx.Node, 2*len(ids))
-		for i, site := range ids {
-			out[i], out[len(ids)+i] = c.pick(m, values, site, w)
+		for _, site := range mags {
+			v, counts := c.pick(anchor, y, site, in[0])
+			out = append(out, gx.ReduceSum(gx.Mul(gx.Abs(v), gx.InsertAxes(counts, -1)), 0, 1), gx.ReduceAllSum(counts))
 		}
 		return out
 	})
 	if err != nil {
 		return nil, err
 	}
-	params, err := upload(g, m.Params)
-	return &tap{exec, inputs, params}, err
+	p := &pass{exec: exec, inputs: inputs}
+	for _, m := range []*models.Model{src, anchor} {
+		params, err := upload(m.Graph, m.Params)
+		if p.params = append(p.params, params...); err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+	}
+	return p, nil
+}
+
+// tap runs m and returns the values of its nodes, at all tokens where a site
+// needs them.
+func (c *Calibration) tap(m *models.Model, params []*gx.Node, given nodes, sites [][]int) []*gx.Node {
+	var all []int
+	for _, site := range sites {
+		if !c.narrow(m.Graph, site) {
+			all = append(all, site...)
+		}
+	}
+	return interpret(m.Graph, zip(names(m.Graph), params), given, all...)
+}
+
+// narrow reports whether the selected token alone of a site counts: units that
+// are stacked need the same samples.
+func (c *Calibration) narrow(g *graph.Graph, site []int) bool {
+	return c.Narrow && !slices.ContainsFunc(site, func(id int) bool { return !g.Nodes[id].Narrow() })
 }
 
 // pick returns the kept tokens of a site [B, groups, units], its units stacked,
 // and what each counts [B, groups], for samples that count w [B].
 func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx.Node) (v, counts *gx.Node) {
-	g := m.Graph
-	mask := g.Mask()
-	// Units that are stacked need the same samples.
-	narrow := c.Narrow && !slices.ContainsFunc(site, func(id int) bool { return !g.Nodes[id].Narrow() })
+	mask := m.Graph.Mask()
 	var parts []*gx.Node
 	var shares *gx.Node // of each group that are no padding
 	for _, id := range site {
@@ -82,8 +105,8 @@ func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx
 		switch {
 		case v.Rank() == 2:
 			v = gx.InsertAxes(v, 1)
-		case narrow:
-			v = grouped(v, [][]int{{0}})
+		case c.narrow(m.Graph, site):
+			v = lead(v)
 		default:
 			groups := c.tokens().Groups(m.Arch.Layout(m.Config), v.Shape().Dim(1))
 			if mask == nil {
@@ -102,6 +125,39 @@ func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx
 		counts = gx.Mul(counts, gx.Sign(gx.Squeeze(shares, -1)))
 	}
 	return v, counts
+}
+
+// batchMoments are the moments of a site over a batch: w [B, G], x [B, G, n],
+// y [B, G, m] → samples, means [n], [m], sums of squares about them [n], [m],
+// cross sums [n × m] and, where asked for, those of y with itself [m × m].
+func batchMoments(w, x, y *gx.Node, want align.Want) []*gx.Node {
+	w = gx.Reshape(w, -1, 1)
+	rows := gx.ReduceAllSum(w)
+	center := func(v *gx.Node) (mean, rest *gx.Node) {
+		v = gx.Reshape(v, -1, v.Shape().Dim(2))
+		mean = gx.Div(gx.ReduceSum(gx.Mul(v, w), 0), gx.MaxScalar(rows, 1))
+		return mean, gx.Mul(gx.Sub(v, gx.InsertAxes(mean, 0)), w)
+	}
+	mx, x := center(x)
+	my, y := center(y)
+	cross := func(a, b *gx.Node) *gx.Node { return gx.Einsum("ri,rj->ij", a, b) }
+	squares := func(a *gx.Node) *gx.Node { return gx.ReduceSum(gx.Square(a), 0) }
+	out := []*gx.Node{rows, mx, my, squares(x), squares(y), cross(x, y)}
+	if want.Self {
+		out = append(out, cross(y, y))
+	}
+	return out
+}
+
+// ids are the nodes of sites by their IDs.
+func ids(sites [][]*graph.Node) [][]int {
+	out := make([][]int, len(sites))
+	for i, site := range sites {
+		for _, n := range site {
+			out[i] = append(out[i], n.ID)
+		}
+	}
+	return out
 }
 
 func single(nodes []*graph.Node) [][]*graph.Node {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -88,6 +89,20 @@ func free(ts ...*tensors.Tensor) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// viewed calls f with the values of tensors, which it must not keep.
+func viewed(ts []*tensors.Tensor, f func(values [][]float32)) error {
+	values := make([][]float32, len(ts))
+	view := func() error { f(values); return nil }
+	for i, t := range slices.Backward(ts) {
+		next := view
+		view = func() (err error) {
+			seen := tensors.ConstFlatData(t, func(v []float32) { values[i] = v; err = next() })
+			return errors.Join(seen, err)
+		}
+	}
+	return view()
 }
 
 // args makes the arguments of a call.

@@ -2,6 +2,7 @@ package text_test
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"compress/gzip"
 	"os"
 	"path/filepath"
@@ -35,6 +36,29 @@ func TestOpen(t *testing.T) {
 	c, err := text.Open(archive(t, "w/train.txt", " = Title = \n\n the <unk> a 4 @,@ 000 \r\nb", "w/notes.txt", "no", "w/valid.txt", "c\n"))
 	require.NoError(t, err)
 	assert.Equal(t, text.Corpus{Train: []string{"the [UNK] a 4,000", "b"}, Test: []string{"c"}}, c)
+}
+
+func TestOpenForms(t *testing.T) {
+	want, dir := text.Corpus{Train: []string{"a"}, Test: []string{"b"}}, t.TempDir()
+	folder, zipped := filepath.Join(dir, "folder", "sub"), filepath.Join(dir, "w.zip")
+	require.NoError(t, os.MkdirAll(folder, 0o755))
+	f, err := os.Create(zipped)
+	require.NoError(t, err)
+	z := zip.NewWriter(f)
+	for name, line := range map[string]string{"train": "a", "valid": "b"} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name+".txt"), []byte(line), 0o600))
+		w, err := z.Create("w/wiki." + name + ".tokens")
+		require.NoError(t, err)
+		_, err = w.Write([]byte(line))
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	require.NoError(t, f.Close())
+	for _, path := range []string{filepath.Dir(folder), zipped} {
+		c, err := text.Open(path)
+		require.NoError(t, err)
+		assert.Equal(t, want, c)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -43,26 +43,32 @@ func (m Masking) Batch(t *Tokenizer, seqs [][]int32, epoch int) models.Batch {
 	return b
 }
 
-// Turns returns one sample for each word piece of a sequence that stands for
+// Turns returns one sample for each word piece of the sequences that stands for
 // text, with that one masked: exp of their mean loss is the pseudo-perplexity of
-// the sequence (Salazar et al., "Masked Language Model Scoring", 2020).
-func Turns(t *Tokenizer, seq []int32) models.Batch {
+// the sequences (Salazar et al., "Masked Language Model Scoring", 2020).
+func Turns(t *Tokenizer, seqs ...[]int32) models.Batch {
+	var all [][]int32
 	var places []int
-	for i, id := range seq {
-		if !t.Special.has(id) {
-			places = append(places, i)
+	for _, seq := range seqs {
+		for i, id := range seq {
+			if !t.Special.has(id) {
+				all, places = append(all, seq), append(places, i)
+			}
 		}
 	}
-	seqs := make([][]int32, len(places))
-	for i := range places {
-		seqs[i] = seq
-	}
-	b := plain(t, seqs)
+	b := plain(t, all)
 	for i, place := range places {
-		at := i*len(seq) + place
+		at := i*len(all[i]) + place
 		b["input_ids"].Ints[at] = t.Special.Mask
-		b[models.Labels].Ints[at] = seq[place]
+		b[models.Labels].Ints[at] = all[i][place]
 	}
+	return b
+}
+
+// Classed returns sequences of one length with a label each.
+func Classed(t *Tokenizer, seqs [][]int32, labels []int32) models.Batch {
+	b := plain(t, seqs)
+	b[models.Labels] = models.Array{Shape: []int{len(seqs)}, Ints: labels}
 	return b
 }
 

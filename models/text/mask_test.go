@@ -81,4 +81,7 @@ func TestTurns(t *testing.T) {
 		"token_type_ids": {Shape: []int{2, 6}, Ints: make([]int32, 12)},
 		models.Labels:    {Shape: []int{2, 6}, Ints: []int32{-100, 7, -100, -100, -100, -100, -100, -100, -100, 9, -100, -100}},
 	}, b)
+	two := text.Turns(smallTokenizer(t), []int32{2, 7, 1, 9, 3, 0}, []int32{2, 8, 3, 0, 0, 0})
+	assert.Equal(t, b, two.Slice(0, 2))
+	assert.Equal(t, []int32{2, 4, 3, 0, 0, 0}, two["input_ids"].Ints[12:])
 }

@@ -32,22 +32,28 @@ type Tokenizer struct {
 	pieces  *hftokenizer.Tokenizer
 }
 
-// OpenTokenizer reads a tokenizer from a tokenizer.json, or from a vocab.txt of
-// one word piece a line, which is then that of an uncased model.
+// OpenTokenizer reads a tokenizer from a file as [ParseTokenizer] does from its
+// text.
 func OpenTokenizer(path string) (*Tokenizer, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("text: %w", err)
 	}
-	open := NewTokenizer
-	if strings.HasSuffix(path, ".json") {
-		open = func([]string) (*Tokenizer, error) { return fromJSON(raw) }
-	}
-	t, err := open(strings.Split(strings.TrimRight(string(raw), "\r\n"), "\n"))
+	t, err := ParseTokenizer(path, raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%s)", err, path)
 	}
 	return t, nil
+}
+
+// ParseTokenizer reads a tokenizer from the text of a file of that name: of a
+// tokenizer.json, or of a vocab.txt of one word piece a line, which is then that
+// of an uncased model.
+func ParseTokenizer(name string, raw []byte) (*Tokenizer, error) {
+	if strings.HasSuffix(name, ".json") {
+		return fromJSON(raw)
+	}
+	return NewTokenizer(strings.Split(strings.TrimRight(string(raw), "\r\n"), "\n"))
 }
 
 // NewTokenizer returns the uncased tokenizer of a vocabulary; the id of a word

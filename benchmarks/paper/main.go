@@ -1,0 +1,176 @@
+// Command paper runs the experiments of Imfeld et al., "Transformer Fusion with
+// Optimal Transport" (ICLR 2024), one table or figure at a time.
+//
+//	go run ./benchmarks/paper [flags] TABLE...
+//
+// Run it from the root of the repository, where the parents lie that come with
+// it. Parents that are missing are trained and kept.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/vision"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+type options struct {
+	scale   scale
+	data    string
+	dir     string
+	out     string
+	cache   string
+	parents []string
+	dry     bool
+	names   []string
+}
+
+func main() {
+	cli.Main(func(ctx context.Context) error {
+		o, err := parse(os.Args[1:])
+		if err != nil {
+			return err
+		}
+		return run(ctx, o, os.Stdout)
+	})
+}
+
+// landscape is the name of the figure that is no table.
+const landscape = "landscape"
+
+// names lists what can be run at a scale.
+func names(s scale) []string {
+	var out []string
+	for _, t := range tables(s) {
+		out = append(out, t.name)
+	}
+	return append(out, landscape)
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("paper", flag.ContinueOnError)
+	size := f.String("scale", "tiny", "`preset` of sizes and budgets: tiny, minutes on two cores, or paper, for a GPU")
+	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
+	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first")
+	f.StringVar(&o.out, "out", "paper-out", "`directory` for TABLE.json, TABLE.txt and plots")
+	f.StringVar(&o.cache, "cache", "", "`directory` that trained parents are kept in (default otfuse/parents in the user's cache)")
+	parents := f.String("parents", "", "checkpoint `directories` to use instead of a table's own parents, comma-separated, the anchor first")
+	f.BoolVar(&o.dry, "dry", false, "print the preset and the tables with their recipes as JSON, and do nothing")
+	images := f.Int("images", -1, "test `images`, 0 for all (default that of the scale)")
+	f.Usage = func() {
+		fmt.Fprintf(f.Output(), "usage: paper [flags] TABLE...\n\nRuns experiments of the paper. TABLE is all or some of %s.\n", strings.Join(names(tiny()), ", "))
+		f.PrintDefaults()
+	}
+	err := cli.Parse(f, args)
+	if err != nil {
+		return o, err
+	}
+	if o.scale, err = scaleOf(*size); err != nil {
+		return o, err
+	}
+	if *images >= 0 {
+		o.scale.Images = *images
+	}
+	if *parents != "" {
+		if o.parents = strings.Split(*parents, ","); len(o.parents) < 2 {
+			return o, errors.New("paper: -parents names one directory, want at least two")
+		}
+	}
+	known := names(o.scale)
+	o.names = f.Args()
+	if slices.Equal(o.names, []string{"all"}) {
+		o.names = known
+	}
+	for _, n := range o.names {
+		if !slices.Contains(known, n) {
+			return o, fmt.Errorf("paper: there is no table %q; there are %s", n, strings.Join(known, ", "))
+		}
+	}
+	if len(o.names) == 0 {
+		return o, fmt.Errorf("paper: no table is named; all, or some of %s", strings.Join(known, ", "))
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, o options, w io.Writer) (err error) {
+	if o.dry {
+		return plan(o, w)
+	}
+	if o.cache == "" {
+		if o.cache, err = os.UserCacheDir(); err != nil {
+			return fmt.Errorf("paper: -cache: %w", err)
+		}
+		o.cache = filepath.Join(o.cache, "otfuse", "parents")
+	}
+	for flag, dir := range map[string]string{"out": o.out, "cache": o.cache} {
+		if err := cli.Writable(dir); err != nil {
+			return fmt.Errorf("paper: -%s: %w", flag, err)
+		}
+	}
+	images, err := vision.Open(ctx, o.data, o.dir)
+	if err != nil {
+		return err
+	}
+	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+	if err != nil {
+		return err
+	}
+	defer backend.Finalize()
+	l := &lab{options: o, images: images, backend: backend, runner: mlx.NewRunner(backend)}
+	defer l.runner.Close()
+	for _, name := range o.names {
+		r, err := l.named(ctx, name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := r.publish(o.out, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan prints what a run would do.
+func plan(o options, w io.Writer) error {
+	type planned struct {
+		Table   string  `json:"table"`
+		Title   string  `json:"title"`
+		Parents []kind  `json:"parents"`
+		Trials  []trial `json:"trials"`
+		Tuned   int     `json:"parents_finetuned,omitempty"`
+	}
+	out := struct {
+		Scale  scale     `json:"scale"`
+		Tables []planned `json:"tables"`
+	}{Scale: o.scale}
+	for _, t := range append(tables(o.scale), table{name: landscape, title: planeTitle, parents: pair, trials: []trial{activations()}}) {
+		if !slices.Contains(o.names, t.name) {
+			continue
+		}
+		p := planned{t.name, t.title, t.parents(o.scale), slices.Clone(t.trials), t.tuned}
+		for i := range p.Trials {
+			var err error
+			if p.Trials[i].Recipe, err = p.Trials[i].resolved(); err != nil {
+				return err
+			}
+		}
+		out.Tables = append(out.Tables, p)
+	}
+	text, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}

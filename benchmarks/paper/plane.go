@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/palette/moreland"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+)
+
+const planeTitle = "Loss on the plane through the anchor, the other model and where transport carries it"
+
+// A plane is the loss around three models, at true distances: the anchor is the
+// origin, the first axis points to the other model as transport carries it, and
+// the other model as it is lies above the first axis.
+type plane struct {
+	X      []float64   `json:"x"`
+	Y      []float64   `json:"y"`
+	Loss   [][]float64 `json:"loss"`     // nats [y][x]
+	Right  [][]float64 `json:"accuracy"` // 0 to 1 [y][x]
+	Places []place     `json:"places"`
+}
+
+// A place is a model on the plane.
+type place struct {
+	Label string  `json:"label"`
+	X     float64 `json:"x"`
+	Y     float64 `json:"y"`
+}
+
+// corners are the three models that span a plane and its frame.
+type corners struct {
+	anchor               *models.Model
+	carried, other       models.Params
+	length, foot, height float64 // |carried|, and where other lies: along, above
+}
+
+func span(anchor *models.Model, carried, other models.Params) (corners, error) {
+	var tt, to, oo float64
+	for name, a := range anchor.Params {
+		for i, v := range a.Data {
+			t, o := float64(carried[name].Data[i]-v), float64(other[name].Data[i]-v)
+			tt, to, oo = tt+t*t, to+t*o, oo+o*o
+		}
+	}
+	c := corners{anchor, carried, other, math.Sqrt(tt), 0, 0}
+	c.foot = to / c.length
+	c.height = math.Sqrt(oo - c.foot*c.foot)
+	if !(c.length > 0 && c.height > 0) {
+		return c, errors.New("the three models lie on a line")
+	}
+	return c, nil
+}
+
+// at returns the model at a point of the plane.
+func (c corners) at(x, y float64) (*models.Model, error) {
+	o := y / c.height
+	t := (x - o*c.foot) / c.length
+	p, err := fuse.Average([]models.Params{c.anchor.Params, c.carried, c.other}, []float64{1 - t - o, t, o})
+	if err != nil {
+		return nil, err
+	}
+	return c.anchor.With(p), nil
+}
+
+// landscape scores models on a grid over the plane and at its marked places.
+func (l *lab) landscape(ctx context.Context, r *result) error {
+	r.Title = planeTitle
+	parents, err := l.open(ctx, pair(l.scale))
+	if err != nil {
+		return err
+	}
+	r.Images = l.test.Len()
+	started := time.Now()
+	rec, err := activations().resolved()
+	if err != nil {
+		return err
+	}
+	o, err := l.fuseOptions(ctx, rec, 0, parents[:2])
+	if err != nil {
+		return err
+	}
+	carried, _, err := fuse.Transport(ctx, parents[1], parents[0], o)
+	if err != nil {
+		return err
+	}
+	c, err := span(parents[0], carried, parents[1].Params)
+	if err != nil {
+		return err
+	}
+	spent := time.Since(started).Seconds()
+	p := &plane{Places: []place{{"anchor", 0, 0}, {"other", c.foot, c.height}, {"transported", c.length, 0},
+		{"vanilla fusion", c.foot / 2, c.height / 2}, {"transport fusion", c.length / 2, 0}}}
+	for _, at := range p.Places {
+		m, err := c.at(at.X, at.Y)
+		if err != nil {
+			return err
+		}
+		x := row{Row: cli.Row{Method: "point", Label: at.Label, Seconds: spent}}
+		if err := l.add(ctx, r, x, m); err != nil {
+			return err
+		}
+	}
+	r.Plane = p
+	return l.survey(ctx, p, c)
+}
+
+// survey fills in the grid, which reaches past the models by a fifth.
+func (l *lab) survey(ctx context.Context, p *plane, c corners) error {
+	low, high := min(0, c.foot), max(c.length, c.foot)
+	p.X, p.Y = ticks(low, high, l.scale.Side), ticks(0, c.height, l.scale.Side)
+	bar := cli.NewProgress(landscape, len(p.X)*len(p.Y), 0)
+	for _, y := range p.Y {
+		var loss, right []float64
+		for _, x := range p.X {
+			m, err := c.at(x, y)
+			if err != nil {
+				return err
+			}
+			s, err := l.runner.Evaluate(ctx, l.test, scoreBatch, m)
+			if err != nil {
+				return err
+			}
+			loss, right = append(loss, s.Loss), append(right, s.Accuracy)
+			bar.Step(fmt.Sprintf("loss %.3f", s.Loss))
+		}
+		p.Loss, p.Right = append(p.Loss, loss), append(p.Right, right)
+	}
+	bar.Done()
+	return nil
+}
+
+// ticks are n points from low to high and a fifth past both.
+func ticks(low, high float64, n int) []float64 {
+	past := (high - low) / 5
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = low - past + (high-low+2*past)*float64(i)/float64(n-1)
+	}
+	return out
+}
+
+// draw writes the plane as PNG.
+func (p *plane) draw(path string) error {
+	d := plot.New()
+	d.Title.Text = "Test loss, nats"
+	d.X.Label.Text, d.Y.Label.Text = "distance from the anchor", "distance from that line"
+	heat := plotter.NewHeatMap(heights{p}, nil)
+	colors := moreland.SmoothBlueRed()
+	colors.SetMin(heat.Min)
+	colors.SetMax(heat.Max)
+	heat.Palette = colors.Palette(128)
+	marks := plotter.XYLabels{}
+	for _, at := range p.Places {
+		marks.XYs, marks.Labels = append(marks.XYs, plotter.XY{X: at.X, Y: at.Y}), append(marks.Labels, " "+at.Label)
+	}
+	dots, err := plotter.NewScatter(marks.XYs)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	labels, err := plotter.NewLabels(marks)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	d.Add(heat, plotter.NewContour(heights{p}, nil, nil), dots, labels)
+	to, err := d.WriterTo(7*vg.Inch, 6*vg.Inch, "png")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, func(w io.Writer) error {
+		_, err := to.WriteTo(w)
+		return err
+	})
+}
+
+// heights shows the losses to the plotter.
+type heights struct{ *plane }
+
+func (h heights) Dims() (c, r int)   { return len(h.plane.X), len(h.plane.Y) }
+func (h heights) Z(c, r int) float64 { return h.Loss[r][c] }
+func (h heights) X(c int) float64    { return h.plane.X[c] }
+func (h heights) Y(r int) float64    { return h.plane.Y[r] }

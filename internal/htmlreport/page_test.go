@@ -1,0 +1,241 @@
+package htmlreport
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"html"
+	"image/png"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+)
+
+func ptr(v float64) *float64 { return &v }
+
+// vit is a ViT of two layers drawn from a seed.
+func vit(t *testing.T, seed uint64) *models.Model {
+	c := models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit", Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: "gelu",
+		Eps: 1e-12, Image: 8, Patch: 4, Channels: 3, Labels: map[string]string{"0": "a", "1": "b"}}
+	g, err := models.ViT().Graph(c)
+	require.NoError(t, err)
+	m, err := models.New(models.ViT(), c, models.Init(g, seed, 0.02))
+	require.NoError(t, err)
+	return m
+}
+
+// full is a page with every part.
+func full(t *testing.T) Page {
+	anchor, other := vit(t, 0), vit(t, 1)
+	_, rep, err := fuse.Transport(context.Background(), other, anchor, nil)
+	require.NoError(t, err)
+	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}, Maps: Spread(rep, 3, "weights")}
+	p.Report = cli.Report{Data: "a & b", Backend: "none", Rows: []cli.Row{
+		{Method: "parent", Label: "parent 0", Accuracy: ptr(0.7123), Loss: ptr(0.811)},
+		{Method: "parent", Label: "parent 1", Accuracy: ptr(0.6912), Loss: ptr(0.842), Options: struct{}{}},
+		{Method: "ensemble", Accuracy: ptr(0.7345), Loss: ptr(0.799)},
+		{Method: "vanilla", Accuracy: ptr(0.1234), Loss: ptr(2.305)},
+		{Method: "flow", Label: "transport", Accuracy: ptr(0.6543), Loss: ptr(1.017), Seconds: 1.5, Options: map[string]any{"solver": "sinkhorn", "reg": 0.08}},
+		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: ptr(0.7001), Loss: ptr(0.9), Seconds: 20},
+	}}
+	p.Report.AddNodes(rep)
+	curve := func(ys ...float64) []Curve {
+		c := Curve{Method: "flow", Label: "transport"}
+		for i, y := range ys {
+			c.Points = append(c.Points, Point{float64(i) / float64(len(ys)-1), y})
+		}
+		return []Curve{c}
+	}
+	p.Lines = []Plot{{Accuracy, "Accuracy", "share", curve(0.7, 0.35, 0.6)}, {Loss, "Loss", "share", curve(1, 2.25, 1.5)}}
+	p.Tuning = []Plot{{Accuracy, "Accuracy", "updates", curve(0.65, 0.7)}}
+	return p
+}
+
+func render(t *testing.T, p Page) string {
+	var b bytes.Buffer
+	require.NoError(t, p.Render(&b))
+	return b.String()
+}
+
+// wellFormed reads a page as XML and returns the text of its elements.
+func wellFormed(t *testing.T, page string) (elements map[string]int, text string) {
+	elements = map[string]int{}
+	var all strings.Builder
+	for d := xml.NewDecoder(strings.NewReader(page)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return elements, all.String()
+		}
+		require.NoError(t, err)
+		switch x := token.(type) {
+		case xml.StartElement:
+			elements[x.Name.Local]++
+			for _, a := range x.Attr {
+				refers := a.Name.Local == "src" || a.Name.Local == "href"
+				require.True(t, !refers || strings.HasPrefix(a.Value, "data:image/png;base64,"), "%s=%.40s", a.Name.Local, a.Value)
+			}
+		case xml.CharData:
+			all.Write(x)
+		}
+	}
+}
+
+func TestPageIsWellFormedAndSelfContained(t *testing.T) {
+	page := render(t, full(t))
+	elements, text := wellFormed(t, page)
+	for _, foreign := range []string{"http:", "https:", "url(", "@import", "<script", "<link", "ZgotmplZ"} {
+		require.False(t, strings.Contains(page, foreign), foreign)
+	}
+	require.Equal(t, 2*3, elements["img"], "each map stored and sorted")
+	require.Contains(t, text, `Two <models> & "more"`)
+}
+
+func TestPageShowsTheNumbersOfTheReport(t *testing.T) {
+	p := full(t)
+	_, text := wellFormed(t, render(t, p))
+	for _, r := range p.Report.Rows {
+		require.Contains(t, text, Accuracy.text(*r.Accuracy))
+		require.Contains(t, text, Loss.text(*r.Loss))
+	}
+	for _, n := range p.Report.Nodes {
+		require.Contains(t, text, n.Name)
+		require.Contains(t, text, fmt.Sprintf("%.4f", n.Cost))
+	}
+	for _, want := range []string{"12.34 %", "71.23 %", "65.43 %", "parents 69.12 % to 71.23 %", "ensemble 73.45 %", "sinkhorn", "0.08", "195",
+		"reach an accuracy of 12.34 %", "reach an accuracy of 65.43 %"} {
+		require.Contains(t, text, want)
+	}
+}
+
+func TestBarsAndBarriers(t *testing.T) {
+	p := full(t)
+	v, err := p.view()
+	require.NoError(t, err)
+	require.Len(t, v.Headline.Groups, 2)
+	var order []string
+	for _, b := range v.Headline.Groups[0].Bars {
+		order = append(order, b.Label)
+	}
+	require.Equal(t, []string{"ensemble", "parent 0", "parent 1", "transport", "vanilla"}, order, "the best first")
+	require.Equal(t, "100.00", v.Headline.Groups[0].Bars[0].Width)
+	require.Equal(t, fmt.Sprintf("%.2f", 100*0.1234/0.7345), v.Headline.Groups[0].Bars[4].Width)
+	require.Equal(t, "30.00", v.Barriers[0].Groups[0].Bars[0].Value, "65 % half way between the ends, 35 % on the curve")
+	require.Equal(t, "1.000", v.Barriers[1].Groups[0].Bars[0].Value, "1.25 nats half way between the ends, 2.25 on the curve")
+}
+
+// Without an accuracy the page goes by the loss, where less is better.
+func TestLossAlone(t *testing.T) {
+	p := Page{Title: "loss", Report: cli.Report{Rows: []cli.Row{{Method: "vanilla", Loss: ptr(7.5)}, {Method: "flow", Loss: ptr(2.25)}, {Method: "flow", Loss: ptr(4)}}}}
+	_, text := wellFormed(t, render(t, p))
+	require.Contains(t, text, "reach a loss of 7.500. Aligned first, they reach a loss of 2.250")
+}
+
+func TestGraphIsCutIntoBlocks(t *testing.T) {
+	p := full(t)
+	f := layout(p.Graph, p.Report.Nodes)
+	var titles []string
+	boxes := 0
+	for _, s := range f.Sections {
+		titles = append(titles, s.Title)
+		at := map[string]bool{}
+		for _, b := range s.Boxes {
+			require.False(t, at[b.X+" "+b.Y], "%s covers another node", b.Name)
+			at[b.X+" "+b.Y] = true
+			if b.Class != "outside" {
+				boxes++
+			}
+		}
+	}
+	require.Equal(t, []string{"from the input", "vit.encoder.layer.0", "vit.encoder.layer.1", "to the output"}, titles)
+	require.Equal(t, len(p.Graph.Nodes), boxes, "every node once")
+}
+
+// Every architecture can be drawn.
+func TestEveryArchitecture(t *testing.T) {
+	c := models.Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: "gelu", Image: 8, Patch: 4, Channels: 3, Vocab: 11, Positions: 5, TypeVocab: 2,
+		Labels: map[string]string{"0": "a", "1": "b"}}
+	for _, a := range []models.Architecture{models.ViT(), models.SimpleViT(), models.BERTForMaskedLM(), models.BERTForClassification()} {
+		g, err := a.Graph(c)
+		require.NoError(t, err)
+		wellFormed(t, render(t, Page{Title: a.Class, Report: cli.Report{Rows: []cli.Row{{Method: "flow"}}}, Graph: g}))
+	}
+}
+
+func TestPicture(t *testing.T) {
+	m := mat.NewDense(3, 3, []float64{0, -2, 0, 0, 0, 1, 1, 0, 0})
+	p, err := paint(Map{Values: m})
+	require.NoError(t, err)
+	signs := func(url string) (out []string) {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(url, "data:image/png;base64,"))
+		require.NoError(t, err)
+		img, err := png.Decode(bytes.NewReader(raw))
+		require.NoError(t, err)
+		for y := range 3 {
+			row := ""
+			for x := range 3 {
+				switch r, _, b, a := img.At(x, y).RGBA(); {
+				case a == 0:
+					row += "0"
+				case r > b:
+					row += "-"
+				default:
+					row += "+"
+				}
+			}
+			out = append(out, row)
+		}
+		return out
+	}
+	require.Equal(t, []string{"0-0", "00+", "+00"}, signs(string(p.Stored)))
+	require.Equal(t, []string{"+00", "0-0", "00+"}, signs(string(p.Sorted)))
+}
+
+// What is odd is left out or is an error; nothing panics.
+func TestOddPages(t *testing.T) {
+	require.ErrorIs(t, Page{}.Render(io.Discard), ErrEmpty)
+	one := cli.Report{Rows: []cli.Row{{Method: "flow"}}}
+	for _, m := range []mat.Matrix{nil, &mat.Dense{}, mat.NewDense(1, 1, []float64{math.NaN()})} {
+		require.ErrorIs(t, Page{Report: one, Maps: []Map{{Title: "m", Values: m}}}.Render(io.Discard), ErrMap)
+	}
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, p := range []Page{
+		{Report: one}, {Report: one, Graph: &graph.Graph{}},
+		{Report: cli.Report{Rows: []cli.Row{{Method: "x", Accuracy: &nan, Loss: &inf, Options: func() {}}}}},
+		{Report: cli.Report{Rows: []cli.Row{{Method: "flow", Accuracy: ptr(0), Loss: ptr(0)}}}},
+		{Report: cli.Report{Rows: one.Rows, Nodes: []cli.Node{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
+		{Report: one, Lines: []Plot{{}, {Curves: []Curve{{}, {Points: []Point{{nan, inf}}}, {Points: []Point{{1, 1}}}}}}, Tuning: []Plot{{Measure: Loss, Curves: []Curve{{Points: []Point{{0, 1}, {0, 1}}}}}}},
+		{Report: one, Maps: []Map{{Values: mat.NewDense(1, 300, nil)}, {Values: mat.NewDense(300, 1, nil)}}},
+	} {
+		page := render(t, p)
+		wellFormed(t, page)
+		require.NotContains(t, html.UnescapeString(page), "NaN%")
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report.html")
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
+	require.ErrorIs(t, Page{}.WriteFile(path), ErrEmpty)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "old", string(text), "a page that fails leaves the old one")
+	p := full(t)
+	require.NoError(t, p.WriteFile(path))
+	text, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, render(t, p), string(text), "the same page is the same bytes")
+}

@@ -1,0 +1,26 @@
+package recipe
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// Calibration returns what a resolved recipe collects activations on: the first
+// Samples of data, of these the ones with a loss below MaxLoss in every one of
+// the models.
+func (r Recipe) Calibration(ctx context.Context, runner *mlx.Runner, data models.Batch, ms ...*models.Model) (*mlx.Calibration, error) {
+	tokens, err := r.Keep()
+	if err != nil {
+		return nil, err
+	}
+	data = data.Slice(0, min(r.Samples, data.Len()))
+	if r.MaxLoss != nil {
+		if data, err = runner.Below(ctx, data, *r.MaxLoss, ms...); err != nil {
+			return nil, fmt.Errorf("max_loss: %w", err)
+		}
+	}
+	return &mlx.Calibration{Runner: runner, Data: data, Tokens: tokens, Narrow: *r.Narrow}, nil
+}

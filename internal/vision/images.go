@@ -1,0 +1,155 @@
+// Package vision is what the programs about images share: a data set made
+// ready, its batches, and vision transformers trained on it from scratch.
+package vision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/data"
+)
+
+// Images are a data set ready for use.
+type Images struct {
+	Train, Test *data.Set
+	Name        string // as [data.Open] knows it
+	Label       string // what results on it must be called
+	Norm        data.Norm
+}
+
+// Open opens a set of [data.Names], looked for in dir first. "auto" is CIFAR-10
+// where it can be had and shapes where it cannot.
+func Open(ctx context.Context, set, dir string) (Images, error) {
+	name := set
+	if name == "auto" {
+		name = "cifar10"
+	}
+	var last string
+	observe := func(p data.Progress) {
+		if line := fmt.Sprintf("%s: %s", name, p.What); line != last {
+			cli.Notice("%s", line)
+			last = line
+		}
+	}
+	size := data.Size{H: 32, W: 32}
+	train, test, label, err := data.Open(ctx, name, data.Options{Dir: dir, Observe: observe, Size: size})
+	if errors.Is(err, data.ErrUnavailable) && set == "auto" && ctx.Err() == nil {
+		cli.Notice("CIFAR-10 is neither on this machine nor to be had from the network (%s); going on with shapes, a set drawn here", cli.OneLine(err))
+		name = "shapes"
+		train, test, label, err = data.Open(ctx, name, data.Options{})
+	}
+	if err != nil {
+		return Images{}, err
+	}
+	if train.Len() == 0 || test.Len() == 0 {
+		return Images{}, fmt.Errorf("%s has %d training and %d test images, want at least 1 of each", label, train.Len(), test.Len())
+	}
+	return Images{Train: train, Test: test, Name: name, Label: label, Norm: train.Norm()}, nil
+}
+
+// batchOf normalises images into a batch with labels.
+func (f Feeder) batchOf(idx []int, rng *rand.Rand) (models.Batch, error) {
+	set := f.Set
+	x := make([]float32, len(idx)*set.C*set.H*set.W)
+	y := make([]int32, len(idx))
+	if err := set.Fill(x, y, idx, f.Norm, f.Augment, rng); err != nil {
+		return nil, err
+	}
+	return models.Batch{
+		"pixel_values": {Shape: []int{len(idx), set.C, set.H, set.W}, Floats: x},
+		models.Labels:  {Shape: []int{len(idx)}, Ints: y},
+	}, nil
+}
+
+// First returns the first n images of a set as one batch, or all where there
+// are fewer.
+func (i Images) First(set *data.Set, n int) (models.Batch, error) {
+	idx := make([]int, min(n, set.Len()))
+	for k := range idx {
+		idx[k] = k
+	}
+	return i.Pick(set, idx)
+}
+
+// Pick returns the images idx of a set as one batch.
+func (i Images) Pick(set *data.Set, idx []int) (models.Batch, error) {
+	return Feeder{Set: set, Norm: i.Norm}.batchOf(idx, nil)
+}
+
+// A Feeder makes the batches of a training from its step alone, so that a run
+// resumes exactly.
+type Feeder struct {
+	Set     *data.Set
+	Norm    data.Norm
+	Augment data.Augment
+	data.Order
+}
+
+// Feed returns training batches, cropped and mirrored at random.
+func (i Images) Feed(batch int, seed uint64) Feeder {
+	return Feeder{i.Train, i.Norm, data.Augment{Pad: 4, Flip: 0.5}, data.Order{N: i.Train.Len(), Batch: batch, Seed: seed}}
+}
+
+// Batch returns the batch of a step.
+func (f Feeder) Batch(step int) (models.Batch, error) {
+	if f.PerEpoch() == 0 {
+		return nil, fmt.Errorf("%d images are less than a batch of %d", f.N, f.Order.Batch)
+	}
+	return f.batchOf(f.Indices(step), rand.New(rand.NewPCG(f.Seed, uint64(step))))
+}
+
+// processor is the part of preprocessor_config.json that says how images are
+// normalised.
+type processor struct {
+	Type      string         `json:"image_processor_type"`
+	Normalise bool           `json:"do_normalize"`
+	Rescale   bool           `json:"do_rescale"`
+	Factor    float64        `json:"rescale_factor"`
+	Resize    bool           `json:"do_resize"`
+	Size      map[string]int `json:"size"`
+	Mean      [3]float32     `json:"image_mean"`
+	Std       [3]float32     `json:"image_std"`
+}
+
+// processorName is the file that says how images are prepared.
+const processorName = "preprocessor_config.json"
+
+func (i Images) processor() ([]byte, error) {
+	return json.MarshalIndent(processor{"ViTImageProcessor", true, true, 1. / 255, true,
+		map[string]int{"height": i.Train.H, "width": i.Train.W}, i.Norm.Mean, i.Norm.Std}, "", "  ")
+}
+
+// Normalise takes over how the parents' images were normalised, and checks that
+// the parents fit the images.
+func (i *Images) Normalise(parents []*models.Model) error {
+	for k, m := range parents {
+		c := m.Config
+		if c.Image != i.Train.H || c.Image != i.Train.W || c.Channels != i.Train.C || c.Classes() != len(i.Train.Classes) {
+			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, c.Image, c.Image, c.Classes(),
+				i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))
+		}
+		text, ok := m.Files[processorName]
+		if !ok {
+			continue
+		}
+		var p processor
+		if err := json.Unmarshal(text, &p); err != nil {
+			return fmt.Errorf("parent %d: %s: %w", k, processorName, err)
+		}
+		norm := data.Norm{Mean: p.Mean, Std: p.Std}
+		if slices.Contains(p.Std[:], 0) {
+			return fmt.Errorf("parent %d: %s: image_std is %v", k, processorName, p.Std)
+		}
+		if k > 0 && norm != i.Norm {
+			return fmt.Errorf("parents 0 and %d were trained on differently normalised images", k)
+		}
+		i.Norm = norm
+	}
+	return nil
+}

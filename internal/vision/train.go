@@ -1,0 +1,126 @@
+package vision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/training"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// A Net is a vision transformer to be trained; its MLPs are four times as wide
+// as its stream.
+type Net struct {
+	Width int    `json:"width"`
+	Depth int    `json:"depth"`
+	Heads int    `json:"heads"`
+	Patch int    `json:"patch"` // pixels
+	Seed  uint64 `json:"seed"`
+}
+
+// config is the network on these images.
+func (i Images) config(n Net) models.Config {
+	labels, ids := map[string]string{}, map[string]int{}
+	for k, name := range i.Train.Classes {
+		labels[fmt.Sprint(k)] = name
+		ids[name] = k
+	}
+	return models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit",
+		Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: 0.02,
+		Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
+}
+
+// Fresh draws the parameters of a network to be trained.
+func (i Images) Fresh(n Net) (*models.Model, error) {
+	arch, config := models.ViT(), i.config(n)
+	g, err := arch.Graph(config)
+	if err != nil {
+		return nil, err
+	}
+	m, err := models.New(arch, config, models.Init(g, n.Seed, config.InitStd))
+	if err != nil {
+		return nil, err
+	}
+	text, err := i.processor()
+	m.Files = map[string][]byte{processorName: text}
+	return m, err
+}
+
+// A Schedule says how long, how fast and in what portions a network learns, by
+// AdamW on a cosine.
+type Schedule struct {
+	Epochs      float64 `json:"epochs"`
+	Warmup      float64 `json:"warmup_epochs"`
+	Batch       int     `json:"batch"`      // images at a time
+	Accumulate  int     `json:"accumulate"` // batches of an update
+	LR          float64 `json:"lr"`         // peak
+	MinLR       float64 `json:"min_lr"`     // at the end
+	WeightDecay float64 `json:"weight_decay"`
+	Clip        float64 `json:"clip"` // norm of the gradient; 0 means no clipping
+}
+
+// Recipe is the schedule over a set of which an epoch has so many batches.
+func (s Schedule) Recipe(batches int) mlx.Recipe {
+	per := float64(batches) / float64(max(s.Accumulate, 1))
+	return mlx.Recipe{Steps: max(int(s.Epochs*per), 1), Warmup: int(s.Warmup * per), Accumulate: s.Accumulate,
+		LR: s.LR, MinLR: s.MinLR, WeightDecay: s.WeightDecay, Clip: s.Clip}
+}
+
+// A Parent is a network to train from scratch into a directory.
+type Parent struct {
+	Images   Images
+	Net      Net
+	Schedule Schedule
+	Out      string
+}
+
+// scoreBatch is the number of images scored at a time.
+const scoreBatch = 500
+
+// Start returns the parent before its training and the recipe of that, for a
+// trainer.
+func (p Parent) Start() (*models.Model, mlx.Recipe, error) {
+	m, err := p.Images.Fresh(p.Net)
+	return m, p.Schedule.Recipe(p.feed().PerEpoch()), err
+}
+
+func (p Parent) feed() Feeder { return p.Images.Feed(p.Schedule.Batch, p.Net.Seed) }
+
+// Train trains the parent by a trainer made for its [Parent.Start], looks at it
+// now and then, and saves it. What is interrupted goes on at the next call.
+func (p Parent) Train(ctx context.Context, trainer *mlx.Trainer, runner *mlx.Runner) error {
+	feed := p.feed()
+	recipe := p.Schedule.Recipe(feed.PerEpoch())
+	epoch := max(feed.PerEpoch()/max(recipe.Accumulate, 1), 1) // updates
+	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
+		Save: p.Out + ".training.safetensors", Every: 5 * epoch}
+	judge, err := p.Images.First(p.Images.Test, p.Images.Test.Len())
+	if err != nil {
+		return err
+	}
+	r.Look = func(step int, m *models.Model) error {
+		s, err := runner.Evaluate(ctx, judge, scoreBatch, m)
+		if err == nil {
+			cli.Notice("epoch %.1f: test accuracy %.2f %%, loss %.3f", float64(step)/float64(epoch), 100*s.Accuracy, s.Loss)
+		}
+		return err
+	}
+	cli.Notice("training on %s, seed %d, %g epochs; Ctrl-C stops, the same command goes on", p.Images.Label, p.Net.Seed, p.Schedule.Epochs)
+	trained, err := r.Do(ctx, "training")
+	if err != nil {
+		return err
+	}
+	if err := trained.Save(p.Out); err != nil {
+		return errors.Join(err, r.Keep())
+	}
+	if err := os.Remove(r.Save); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	cli.Notice("saved %s", p.Out)
+	return nil
+}

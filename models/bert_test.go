@@ -1,0 +1,52 @@
+package models_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models"
+)
+
+// TestClassify: a classifier keeps the encoder of a masked language model, and
+// its directory says what it is.
+func TestClassify(t *testing.T) {
+	arch := models.BERTForMaskedLM()
+	c := models.Config{Architectures: []string{arch.Class}, ModelType: "bert", Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-12,
+		InitStd: 0.02, Vocab: 11, Positions: 6, TypeVocab: 2}
+	g, err := arch.Graph(c)
+	require.NoError(t, err)
+	m, err := models.New(arch, c, models.Init(g, 1, 0.2))
+	require.NoError(t, err)
+	m.Files = map[string][]byte{"vocab.txt": []byte("[PAD]\n")}
+	dir := filepath.Join(t.TempDir(), "m")
+	require.NoError(t, m.Save(dir))
+	m, err = models.Open(dir)
+	require.NoError(t, err)
+
+	made, err := models.Classify(m, []string{"bad", "fair", "good"}, 7)
+	require.NoError(t, err)
+	for name, p := range m.Params {
+		if got, ok := made.Params[name]; ok {
+			assert.Equal(t, p.Data, got.Data, name)
+		}
+	}
+	assert.Len(t, made.Params, len(m.Params)-5+4, "the head of words went, pooler and classifier came")
+	assert.Equal(t, []int{3, 8}, made.Params["classifier.weight"].Shape)
+	require.NoError(t, made.Save(dir))
+	again, err := models.Open(dir)
+	require.NoError(t, err)
+	assert.Equal(t, "BertForSequenceClassification", again.Arch.Class)
+	assert.Equal(t, map[string]string{"0": "bad", "1": "fair", "2": "good"}, again.Config.Labels)
+	assert.Equal(t, m.Files, again.Files)
+
+	// A classifier made again keeps its pooler; the classifier is new.
+	twice, err := models.Classify(again, []string{"0", "1"}, 8)
+	require.NoError(t, err)
+	assert.Equal(t, made.Params["bert.pooler.dense.weight"].Data, twice.Params["bert.pooler.dense.weight"].Data)
+	assert.Equal(t, []int{2, 8}, twice.Params["classifier.weight"].Shape)
+	_, err = models.Classify(&models.Model{}, []string{"0"}, 0)
+	assert.Error(t, err)
+}

@@ -1,0 +1,117 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// A stream decodes the images of a folder or a .zip when they are asked for. It
+// keeps none of them, so that a set may be larger than memory.
+type stream struct {
+	tree tree
+	file func(name string) (file, error)
+	norm Norm // of images spread over the set
+}
+
+// errNoReach is why a set is not streamed from a .tar.gz.
+var errNoReach = errors.New("a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
+
+// streamed turns a set that has names into one that decodes on demand.
+func (t tree) streamed(ctx context.Context, s *Set, observe func(Progress)) error {
+	if t.reach == nil {
+		return t.fail("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
+			s.Len(), s.W, s.H, float64(s.bytes())/(1<<30), errNoReach))
+	}
+	open, err := t.reach(t.path)
+	if err != nil {
+		return t.fail("", -1, err)
+	}
+	s.Pixels, s.stream = nil, &stream{tree: t, file: open}
+	s.stream.norm, err = s.sampledNorm(ctx, observe)
+	return err
+}
+
+// The images that the norm of a streamed set is measured on, and how many of
+// them are held at a time.
+const (
+	normSample = 1024
+	normBatch  = 64
+)
+
+// sampledNorm measures the norm on images evenly spaced over the set.
+func (s *Set) sampledNorm(ctx context.Context, observe func(Progress)) (Norm, error) {
+	n := min(s.Len(), normSample)
+	var sums moments
+	for from := 0; from < n; from += normBatch {
+		if err := ctx.Err(); err != nil {
+			return Norm{}, err
+		}
+		var idx []int
+		for k := from; k < min(from+normBatch, n); k++ {
+			idx = append(idx, k*s.Len()/n)
+		}
+		images, err := s.images(idx)
+		if err != nil {
+			return Norm{}, err
+		}
+		for _, pix := range images {
+			sums.add(pix, s.C)
+		}
+		if observe != nil {
+			observe(Progress{What: "measuring colours", Unit: "images", Done: int64(from + len(idx)), Total: int64(n)})
+		}
+	}
+	return sums.norm(), nil
+}
+
+// images returns the pixels [C, H, W] of the images idx. Those of a streamed
+// set are decoded on all cores, and of several errors the first in idx is
+// returned: nothing depends on the number of cores.
+func (s *Set) images(idx []int) ([][]byte, error) {
+	out := make([][]byte, len(idx))
+	if s.stream == nil {
+		d := s.dim()
+		for k, i := range idx {
+			out[k] = s.Pixels[i*d : (i+1)*d]
+		}
+		return out, nil
+	}
+	errs := make([]error, len(idx))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(idx)) {
+		workers.Go(func() {
+			for k := int(next.Add(1)) - 1; k < len(idx); k = int(next.Add(1)) - 1 {
+				out[k], errs[k] = s.stream.image(s.names[idx[k]], Size{s.H, s.W})
+			}
+		})
+	}
+	workers.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// image reads, decodes and fits one image.
+func (s *stream) image(name string, size Size) ([]byte, error) {
+	f, err := s.file(name)
+	if err != nil {
+		return nil, s.tree.fail(name, -1, err)
+	}
+	raw, err := s.tree.bytes(f, maxImage)
+	if err != nil {
+		return nil, err
+	}
+	img, err := decode(raw)
+	if err != nil {
+		return nil, s.tree.fail(name, -1, err)
+	}
+	return img.sized(size).pix, nil
+}

@@ -1,0 +1,145 @@
+package ot
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// start makes the first tree for masses a, b: flow on the arcs of least cost
+// above the column potentials v, cheapest first, and what falls apart is tied
+// together by arcs without flow that point to the root.
+func (s *simplex) start(a, b []int64, v []float64) error {
+	s.tree = newTree(s.n, s.m)
+	arcs, err := s.cheapest(v)
+	if err != nil {
+		return err
+	}
+	flows := make([]flowArc, 0, s.n+s.m)
+	give := func(i, j int) {
+		f := min(a[i], b[j])
+		flows = append(flows, flowArc{int32(i), int32(s.n + j), f})
+		a[i] -= f
+		b[j] -= f
+	}
+	for _, e := range arcs {
+		if a[e.i] > 0 && b[e.j] > 0 {
+			give(int(e.i), int(e.j))
+		}
+	}
+	var open []int
+	for j, w := range b {
+		if w > 0 {
+			open = append(open, j)
+		}
+	}
+	for i := range s.n {
+		for a[i] > 0 {
+			if err := s.tick(len(open)); err != nil {
+				return err
+			}
+			row, at := s.row(i), 0
+			for k, j := range open {
+				if row[j]-v[j] < row[open[at]]-v[open[at]] {
+					at = k
+				}
+			}
+			j := open[at]
+			give(i, j)
+			if b[j] == 0 {
+				open = append(open[:at], open[at+1:]...)
+			}
+		}
+	}
+	s.connect(flows)
+	return nil
+}
+
+// nearby is the number of arcs of a row that the first tree is chosen from.
+const nearby = 6
+
+// pricedArc is an arc from row i to column j at its cost above that of the
+// row's best.
+type pricedArc struct {
+	d    float64
+	i, j int32
+}
+
+// cheapest returns the arcs of every row that are least above the potentials
+// of the columns, in the order in which they are to be filled.
+func (s *simplex) cheapest(v []float64) ([]pricedArc, error) {
+	k := min(nearby, s.m)
+	arcs, near := make([]pricedArc, 0, k*s.n), make([]neighbour, 0, k)
+	for i := range s.n {
+		near = closest(near, s.row(i), v)
+		for _, e := range near {
+			arcs = append(arcs, pricedArc{e.d - near[0].d, int32(i), e.j})
+		}
+		if err := s.tick(s.m); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(arcs, func(x, y pricedArc) int {
+		return cmp.Or(cmp.Compare(x.d, y.d), cmp.Compare(x.i, y.i), cmp.Compare(x.j, y.j))
+	})
+	return arcs, nil
+}
+
+// lows returns the least cost of every column.
+func (s *simplex) lows() []float64 {
+	low := slices.Clone(s.row(0))
+	for i := 1; i < s.n; i++ {
+		for j, c := range s.row(i) {
+			if c < low[j] {
+				low[j] = c
+			}
+		}
+	}
+	return low
+}
+
+type flowArc struct {
+	i, j int32 // nodes: row, column
+	flow int64
+}
+
+// connect grows the tree from the forest of arcs.
+func (s *simplex) connect(arcs []flowArc) {
+	near := make([][]flowArc, s.n+s.m)
+	for _, e := range arcs {
+		near[e.i] = append(near[e.i], e)
+		near[e.j] = append(near[e.j], e)
+	}
+	in := make([]bool, s.n+s.m)
+	var stack, cols []int32
+	for r := range int32(s.n) {
+		if in[r] {
+			continue
+		}
+		in[r] = true
+		if r > 0 { // a row of a part that hangs loose
+			row, to, low := s.row(int(r)), cols[0], math.Inf(1)
+			for _, j := range cols {
+				if d := row[int(j)-s.n] - s.tree.pot[j]; d < low {
+					to, low = j, d
+				}
+			}
+			s.tree.link(r, to, 0, row[int(to)-s.n])
+		}
+		for stack = append(stack[:0], r); len(stack) > 0; {
+			x := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			s.tree.settle(x)
+			if int(x) >= s.n {
+				cols = append(cols, x)
+			}
+			for _, e := range near[x] {
+				if y := e.i + e.j - x; !in[y] {
+					in[y] = true
+					s.tree.link(y, x, e.flow, s.cost[int(e.i)*s.m+int(e.j)-s.n])
+					stack = append(stack, y)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,18 @@
+package ot
+
+import "golang.org/x/sys/cpu"
+
+// wide tells whether the processor has what the assembly needs.
+var wide = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+
+//go:noescape
+func expRowAVX(dst, cost, pot, sums *float64, n int, f, inv float64)
+
+//go:noescape
+func dotAVX(x, y *float64, n int) float64
+
+//go:noescape
+func axpyAVX(alpha float64, x, y *float64, n int)
+
+//go:noescape
+func leastAVX(cost, v *float64, n int, low *[8]float64, at *[8]int64)
