@@ -9,6 +9,7 @@ import (
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models"
 )
 
 // weightsAgree is what Matching maximises, up to the terms of the moments, from
@@ -73,4 +74,60 @@ func TestClimb(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSettle: matching each source with all others never lowers what every two
+// models agree.
+func TestSettle(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			u := universe{}
+			for seed := range uint64(4) {
+				m, err := net.Model(seed + 1)
+				require.NoError(t, err)
+				if m = Canonical(m); u.anchor == nil {
+					u.anchor = m
+					continue
+				}
+				w := newMatcher(Matching{}, m, u.anchor)
+				require.NoError(t, w.find(t.Context(), nil))
+				u.sources = append(u.sources, w)
+			}
+			pairs, err := u.pairs(t.Context(), nil)
+			require.NoError(t, err)
+			first := u.agreement()
+			last := first
+			for range 3 {
+				for i, m := range u.sources {
+					u.face(i, pairs)
+					before := m.objective
+					require.NoError(t, m.climb(t.Context()))
+					now := u.agreement()
+					require.GreaterOrEqual(t, now, last-1e-5)
+					require.InDelta(t, m.objective-before, now-last, 1e-4)
+					last = now
+				}
+			}
+			require.Greater(t, last, first+1e-3)
+		})
+	}
+}
+
+// agreement is Σ ⟨W, W'⟩ / ‖W‖‖W'‖ over the layers of every two models.
+func (u *universe) agreement() float64 {
+	all := []models.Params{directions(u.anchor)}
+	for _, m := range u.sources {
+		all = append(all, directions(u.anchor.With(m.moved())))
+	}
+	var sum float64
+	for i, p := range all {
+		for _, q := range all[:i] {
+			for name, t := range p {
+				for k, v := range t.Data {
+					sum += float64(v) * float64(q[name].Data[k])
+				}
+			}
+		}
+	}
+	return sum
 }

@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,27 +10,44 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// Into fuses others into the basis of anchor: all are aligned, then their
-// weighted mean is taken. A nil opt is the paper's recipe on weights. The result
-// is a model of the anchor's size; the inputs are left as they are.
+// Into fuses others into the basis of anchor: they are aligned, then the
+// weighted mean of all is taken. A nil opt is the paper's recipe on weights. The
+// result is a model of the anchor's size; the inputs are left as they are.
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) (*models.Model, *Report, error) {
+	sources := make([]Source, len(others))
+	for i, m := range others {
+		if err := Check(m, anchor); err != nil {
+			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
+		}
+		sources[i] = func() (*models.Model, error) { return m, nil }
+	}
+	return Stream(ctx, anchor, sources, opt)
+}
+
+// A Source opens a model when its turn has come.
+type Source func() (*models.Model, error)
+
+// Stream is [Into] for models that are not to be in memory together: each is
+// opened once the one before it is done with. A refit still keeps what all of
+// them became, and Options.Matching looks at all of them.
+func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Options) (*models.Model, *Report, error) {
 	o, started := opt.withDefaults(), time.Now()
 	w, err := shares(o.Weights, len(others)+1)
 	if err != nil {
 		return nil, nil, err
 	}
-	aligned, report, err := Align(ctx, anchor, others, opt)
-	if err != nil {
-		return nil, nil, err
+	if len(others) == 0 {
+		return nil, nil, errNothing
 	}
+	gather := o.transported
 	if o.Matching != nil {
-		anchor = Canonical(anchor)
+		gather = o.matched
 	}
-	mean, err := Average(aligned, w)
+	sum, aligned, report, err := gather(ctx, anchor, others, w)
 	if err != nil {
 		return nil, nil, err
 	}
-	fused := anchor.With(mean)
+	fused := anchor.With(sum)
 	if o.Ridge != 0 {
 		if fused, err = (Refit{o.Ridge, w, o.Calibration}).Fit(ctx, fused, aligned...); err != nil {
 			return nil, nil, err
@@ -39,54 +57,66 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt
 	return fused, report, nil
 }
 
-// A Source opens a model when its turn has come.
-type Source func() (*models.Model, error)
+// errNothing reports that there is no other model.
+var errNothing = errors.New("fuse: nothing to fuse into the anchor")
 
-// Stream is [Into] for models that are not to be in memory together: each is
-// opened once the one before it is done with. Matching and refits look at all
-// models at once, so under them Stream opens all.
-func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Options) (*models.Model, *Report, error) {
-	o, started, report := opt.withDefaults(), time.Now(), &Report{}
-	w, err := shares(o.Weights, len(others)+1)
-	if err != nil {
-		return nil, nil, err
-	}
-	if o.Matching != nil || o.Ridge != 0 || len(others) == 0 {
-		all := make([]*models.Model, len(others))
-		for i, open := range others {
-			if all[i], err = open(); err != nil {
-				return nil, nil, err
-			}
-		}
-		return Into(ctx, anchor, all, opt)
-	}
-	sum := scaled(anchor.Params, w[0])
+// transported carries models one by one and returns their weighted mean and,
+// where a refit needs them, what they became.
+func (o Options) transported(ctx context.Context, anchor *models.Model, others []Source, w []float64) (models.Params, []models.Params, *Report, error) {
+	report := &Report{}
+	sum, aligned := scaled(anchor.Params, w[0]), []models.Params{anchor.Params}
 	for i, open := range others {
-		m, err := open()
+		m, err := open.checked(anchor)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
-		p, r, err := Transport(ctx, m, anchor, opt)
+		p, nodes, err := run(ctx, i, m, anchor, o)
 		if err != nil {
-			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
+			return nil, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
-		for _, n := range r.Nodes {
-			n.Source = i
-			report.Nodes = append(report.Nodes, n)
-		}
+		report.Nodes = append(report.Nodes, nodes...)
 		accumulate(sum, p, w[i+1])
+		if o.Ridge != 0 {
+			aligned = append(aligned, p)
+		}
 	}
-	report.Seconds = time.Since(started).Seconds()
-	return anchor.With(sum), report, nil
+	return sum, aligned, report, nil
+}
+
+// matched is the same by symmetries, for all models at once.
+func (o Options) matched(ctx context.Context, anchor *models.Model, others []Source, w []float64) (models.Params, []models.Params, *Report, error) {
+	var all []*models.Model
+	for i, open := range others {
+		m, err := open.checked(anchor)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
+		}
+		all = append(all, m)
+	}
+	aligned, report, err := Align(ctx, anchor, all, &o)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	sum, err := Average(aligned, w)
+	return sum, aligned, report, err
+}
+
+// checked opens a model that is to go onto the anchor.
+func (open Source) checked(anchor *models.Model) (*models.Model, error) {
+	m, err := open()
+	if err != nil {
+		return nil, err
+	}
+	return m, Check(m, anchor)
 }
 
 // Align carries others into the basis of anchor and returns the parameters of
 // all, the anchor's first, with its shapes: each other by itself or, under
 // Options.Matching, all of them together and the anchor in [Canonical] form.
 func Align(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) ([]models.Params, *Report, error) {
-	o, started, report := opt.withDefaults(), time.Now(), &Report{}
+	o, started := opt.withDefaults(), time.Now()
 	if len(others) == 0 {
-		return nil, nil, fmt.Errorf("fuse: nothing to fuse into the anchor")
+		return nil, nil, errNothing
 	}
 	for i, m := range others {
 		if err := Check(m, anchor); err != nil {
@@ -99,10 +129,9 @@ func Align(ctx context.Context, anchor *models.Model, others []*models.Model, op
 		if err != nil {
 			return nil, nil, fmt.Errorf("fuse: %w", err)
 		}
-		report.Nodes, report.Seconds = nodes, time.Since(started).Seconds()
-		return append([]models.Params{anchor.Params}, moved...), report, nil
+		return append([]models.Params{anchor.Params}, moved...), &Report{nodes, time.Since(started).Seconds()}, nil
 	}
-	out := []models.Params{anchor.Params}
+	out, report := []models.Params{anchor.Params}, &Report{}
 	for i, m := range others {
 		p, nodes, err := run(ctx, i, m, anchor, o)
 		if err != nil {
@@ -117,6 +146,9 @@ func Align(ctx context.Context, anchor *models.Model, others []*models.Model, op
 // Transport returns the parameters of src in the basis of anchor, with the
 // shapes of the anchor; under Options.Matching in that of [Canonical] anchor.
 func Transport(ctx context.Context, src, anchor *models.Model, opt *Options) (models.Params, *Report, error) {
+	if err := Check(src, anchor); err != nil {
+		return nil, nil, err
+	}
 	aligned, report, err := Align(ctx, anchor, []*models.Model{src}, opt)
 	if err != nil {
 		return nil, nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/ot"
 )
 
 // turned is how far logits may move by weights that were rotated in float32.
@@ -90,6 +91,47 @@ func TestMatchUnequal(t *testing.T) {
 			require.LessOrEqual(t, apart(t, netest.Logits(narrow, batch), netest.Logits(wide.With(p), batch)), 5*turned)
 		})
 	}
+}
+
+// TestUniverse: copies of a model, relabelled, fuse into the model; different
+// ones, narrower than the anchor where they may be, keep what they compute.
+func TestUniverse(t *testing.T) {
+	for _, net := range netest.Nets() {
+		for _, mix := range []float64{0, 0.3} {
+			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
+				a := model(t, net, 1)
+				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: netest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)}, opt)
+				require.NoError(t, err)
+				for name, p := range fuse.Canonical(a).Params {
+					require.LessOrEqual(t, apart(t, p.Data, fused.Params[name].Data), turned, name)
+				}
+				others := []*models.Model{model(t, net, 2), model(t, net, 3)}
+				wide := a
+				if net.Arch.Class != netest.SimpleViT().Arch.Class { // where the stream is pinned, widths are equal
+					wide = model(t, widened(net), 1)
+				}
+				aligned, rep, err := fuse.Align(t.Context(), wide, others, opt)
+				require.NoError(t, err)
+				require.Len(t, rep.Nodes, 2*len(a.Graph.Nodes))
+				require.Equal(t, 1, rep.Nodes[len(rep.Nodes)-1].Source)
+				batch := net.Batch(3, 4)
+				for i, m := range others {
+					if wide == a || turns(m) {
+						require.LessOrEqual(t, apart(t, netest.Logits(m, batch), netest.Logits(wide.With(aligned[i+1]), batch)), 5*turned)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSoft: soft plans within the groups are no symmetries.
+func TestSoft(t *testing.T) {
+	a, b, batch := model(t, netest.ViT(), 1), model(t, netest.ViT(), 2), netest.ViT().Batch(3, 4)
+	p, _, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Matching: &fuse.Matching{Solver: ot.Sinkhorn{Reg: 0.1}}})
+	require.NoError(t, err)
+	require.Greater(t, apart(t, netest.Logits(b, batch), netest.Logits(a.With(p), batch)), 100*turned)
 }
 
 // widened is the same architecture, half as wide again.

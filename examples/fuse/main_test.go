@@ -156,11 +156,28 @@ func TestVanilla(t *testing.T) {
 	}
 }
 
+// TestSeveral: three models in a common basis, matched and learned together.
+func TestSeveral(t *testing.T) {
+	a, b, c, data := parent(t, 1, tiny()), parent(t, 2, tiny()), parent(t, 3, tiny()), samples(t, 7)
+	for _, text := range []string{`{"method":"match","restarts":1}`, `{"method":"learned","steps":3,"batch":4}`} {
+		out, rep := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "report.json")
+		require.NoError(t, program(t, "-out", out, "-config", config(t, text), "-calib", data, "-eval", data, "-report", rep, a, b, c))
+		anchor, err := models.Open(a)
+		require.NoError(t, err)
+		fused, err := models.Open(out)
+		require.NoError(t, err)
+		require.Equal(t, anchor.Params.Shapes(), fused.Params.Shapes())
+		report := readReport(t, rep)
+		require.Len(t, report.Rows, 5)
+		require.Len(t, report.Nodes, 2*len(anchor.Graph.Nodes))
+	}
+}
+
 // TestSymmetries: matching and learning report as transport does, and maps are
 // isometries.
 func TestSymmetries(t *testing.T) {
 	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
-	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`, `{"method":"learned","steps":3,"batch":4}`, `{"method":"match","refit":0.1}`} {
+	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`, `{"method":"learned","steps":3,"batch":4}`, `{"method":"match","refit":0.1}`, `{"method":"match","restarts":2}`} {
 		tmp := t.TempDir()
 		out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
 		require.NoError(t, program(t, "-out", out, "-config", config(t, c), "-calib", data, "-eval", data, "-maps", maps, "-report", rep, a, b))
@@ -216,6 +233,7 @@ func TestBadInput(t *testing.T) {
 		"allowed are center, standardize":           with(`{"prep":["magic"]}`),
 		"mix is 2":                                  with(`{"method":"match","mix":2}`),
 		"rounds is -1":                              with(`{"method":"match","rounds":-1}`),
+		"restarts is -1":                            with(`{"method":"match","restarts":-1}`),
 		"refit is -1":                               with(`{"refit":-1}`),
 		"fuse: refit: ":                             with(`{"refit":0.1}`),
 		"lr is -1":                                  with(`{"method":"learned","lr":-1}`),

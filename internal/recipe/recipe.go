@@ -36,6 +36,7 @@ type Recipe struct {
 	QK       string    `json:"qk,omitempty"`       // separate | shared | joint
 	Mix      *float64  `json:"mix,omitempty"`      // match: share of activations beside weights, 0 to 1
 	Rounds   int       `json:"rounds,omitempty"`   // match: most rounds over the spaces
+	Restarts int       `json:"restarts,omitempty"` // match: further starts, from random maps
 	Steps    int       `json:"steps,omitempty"`    // learned: updates of the rotations
 	Batch    int       `json:"batch,omitempty"`    // learned: samples of an update
 	LR       float64   `json:"lr,omitempty"`       // learned: peak learning rate
@@ -62,12 +63,13 @@ func Parse(text []byte) (Recipe, error) {
 
 func keys() []string {
 	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "aligner", "solver",
-		"reg", "residual", "qk", "mix", "rounds", "steps", "batch", "lr", "refit", "weights"}
+		"reg", "residual", "qk", "mix", "rounds", "restarts", "steps", "batch", "lr", "refit", "weights"}
 }
 
 // Resolve fills in what is absent: the paper's recipe on activations where
 // there is calibration data, on weights where there is none. Matching takes all
-// tokens and mixes a share of activations into the weights.
+// tokens, mixes a share of activations into the weights and keeps to hard plans:
+// soft ones are no symmetries.
 func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	def := func(s *string, v string) {
 		if *s == "" {
@@ -90,6 +92,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	}
 	if r.Matches() {
 		def(&r.Tokens, "all")
+		def(&r.Solver, "emd")
 	}
 	def(&r.Tokens, "window:6")
 	if r.Narrow == nil {
@@ -160,6 +163,9 @@ func (r Recipe) check() error {
 		if n < 0 {
 			return fmt.Errorf("recipe: %s is %d, want at least 1", key, n)
 		}
+	}
+	if r.Restarts < 0 {
+		return fmt.Errorf("recipe: restarts is %d, want at least 0", r.Restarts)
 	}
 	if !(r.Refit >= 0) {
 		return fmt.Errorf("recipe: refit is %g, want at least 0", r.Refit)
@@ -242,7 +248,10 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	exact.Solver = ot.EMD{}
 	o := &fuse.Options{Weights: r.Weights, Ridge: r.Refit}
 	if r.Matches() {
-		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds}
+		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts}
+		if r.Solver == "sinkhorn" {
+			o.Matching.Solver = sinkhorn
+		}
 	}
 	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},
 		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}); err != nil {

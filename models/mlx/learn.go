@@ -35,9 +35,9 @@ type Learner struct {
 	Observe func(step int, loss float64) // called after each update; may be nil
 }
 
-// shares is the input that holds the share of each model, the same for every
+// blend is the input that holds the share of each model, the same for every
 // sample.
-const shares = "shares"
+const blend = "blend"
 
 // learning is one run of a Learner.
 type learning struct {
@@ -67,7 +67,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 	if _, run.labelled = batch[models.Labels]; run.labelled {
 		run.inputs = append(run.inputs, models.Labels)
 	}
-	run.inputs = append(run.inputs, shares)
+	run.inputs = append(run.inputs, blend)
 	for i := range run.of {
 		run.of[i] = -1
 	}
@@ -105,7 +105,7 @@ func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error
 				return nil, err
 			}
 			batch = maps.Clone(batch)
-			batch[shares] = run.draw(batch.Len(), rng)
+			batch[blend] = run.draw(batch.Len(), rng)
 			batches = append(batches, batch)
 		}
 		loss, err := run.descend(ctx, run.inputs, batches)
@@ -221,7 +221,7 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 			}
 			own = run.moved(own, straight)
 		}
-		at := gx.Squeeze(gx.Slice(inputs[shares], gx.AxisElem(0), gx.AxisElem(i)))
+		at := gx.Squeeze(gx.Slice(inputs[blend], gx.AxisElem(0), gx.AxisElem(i)))
 		for _, name := range all {
 			w := own[name]
 			if mean[name] == nil {

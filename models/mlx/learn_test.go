@@ -47,6 +47,71 @@ func TestLearner(t *testing.T) {
 	}
 }
 
+// TestMatchedAlone: every map of matching, applied alone, leaves the logits as
+// they were, for every architecture with the group that it has: of one source,
+// of several that are matched together, and of a narrow one in a wide basis.
+func TestMatchedAlone(t *testing.T) {
+	runner := NewRunner(openBackend(t))
+	defer runner.Close()
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			var ms []*models.Model
+			for seed := range uint64(3) {
+				m, err := net.Model(seed + 1)
+				require.NoError(t, err)
+				ms = append(ms, m)
+			}
+			batch := net.Batch(4, 5)
+			o := &fuse.Options{Matching: &fuse.Matching{Mix: 0.4}, Calibration: &Calibration{Runner: runner, Data: net.Batch(8, 9)}}
+			for _, others := range [][]*models.Model{ms[1:2], ms[1:]} {
+				aligned, _, err := fuse.Align(t.Context(), ms[0], others, o)
+				require.NoError(t, err)
+				for i, m := range append(ms[:1:1], others...) {
+					want, err := runner.Logits(t.Context(), m, batch)
+					require.NoError(t, err)
+					got, err := runner.Logits(t.Context(), ms[0].With(aligned[i]), batch)
+					require.NoError(t, err)
+					for k, v := range want.Floats {
+						require.InDelta(t, v, got.Floats[k], 5e-5, "model %d", i)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestLearnerOfSeveral: three models are turned together.
+func TestLearnerOfSeveral(t *testing.T) {
+	net, ms := netest.ViT(), []*models.Model{}
+	for seed := range uint64(3) {
+		m, err := net.Model(seed + 1)
+		require.NoError(t, err)
+		ms = append(ms, m)
+	}
+	batch := net.Batch(16, 3)
+	delete(batch, models.Labels)
+	var losses []float64
+	learner := &Learner{Backend: openBackend(t), Recipe: Recipe{Steps: 40, LR: 2e-2},
+		Feed:    func(int) (models.Batch, error) { return batch, nil },
+		Observe: func(_ int, loss float64) { losses = append(losses, loss) }}
+	o := &fuse.Options{Matching: &fuse.Matching{}}
+	plain, _, err := fuse.Align(t.Context(), ms[0], ms[1:], o)
+	require.NoError(t, err)
+	o.Matching.Learner = learner
+	aligned, _, err := fuse.Align(t.Context(), ms[0], ms[1:], o)
+	require.NoError(t, err)
+	require.Less(t, mean(losses[30:]), mean(losses[:5]))
+	for i, m := range ms {
+		want, got := netest.Logits(m, batch), netest.Logits(ms[0].With(aligned[i]), batch)
+		for k := range want {
+			require.InDelta(t, want[k], got[k], 5e-5)
+		}
+	}
+	for i := range ms[1:] {
+		require.NotEqual(t, plain[i+1], aligned[i+1], "model %d was not turned", i+1)
+	}
+}
+
 // answers are the classes that m finds most likely.
 func answers(t *testing.T, r *Runner, m *models.Model, batch models.Batch) models.Array {
 	logits, err := r.Logits(context.Background(), m, batch)
