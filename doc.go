@@ -90,6 +90,6 @@
 // of progress through callbacks, and no panic crosses the API. The same seed gives
 // the same bytes at any GOMAXPROCS.
 //
-// The programs under examples show it at work: vit-cifar trains or loads parents,
-// fuses, finetunes and compares; fuse does it with any two checkpoints.
+// The programs under examples show it at work: vit-cifar and bert-wiki train or
+// load parents, fuse, finetune and compare; fuse does it with any two checkpoints.
 package otfuse

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/story"
+	"github.com/otfuse/otfuse/internal/training"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/safetensors"
+	"github.com/otfuse/otfuse/models/text"
+)
+
+// write writes files into a folder.
+func write(t *testing.T, dir string, files map[string]string) string {
+	for name, content := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	return dir
+}
+
+// texts is a folder with a small text.
+func smallText(t *testing.T) string {
+	return write(t, t.TempDir(), map[string]string{
+		"train.txt": strings.Join(text.Atlas(150, 1), "\n"), "valid.txt": strings.Join(text.Atlas(15, 2), "\n")})
+}
+
+// parse1 parses flags that must be good.
+func parse1(t *testing.T, args ...string) options {
+	o, err := parse(args)
+	require.NoError(t, err)
+	return o
+}
+
+// small are the flags of a tiny parent.
+func small(dir string, more ...string) []string {
+	return append([]string{"-data", "folder", "-dir", dir, "-train", "-epochs", "1", "-width", "16", "-depth", "1", "-heads", "2",
+		"-words", "200", "-length", "16"}, more...)
+}
+
+// trained trains a tiny parent by the program's own -train.
+func trained(t *testing.T, dir string, seed int, more ...string) string {
+	out := filepath.Join(t.TempDir(), "parent")
+	o := parse1(t, small(dir, append([]string{"-out", out, "-seed", fmt.Sprint(seed)}, more...)...)...)
+	require.NoError(t, trainParent(context.Background(), o))
+	return out
+}
+
+// untrained saves a tiny parent that has learned nothing.
+func untrained(t *testing.T, dir string, seed int, more ...string) string {
+	o := parse1(t, small(dir, append(more, "-seed", fmt.Sprint(seed))...)...)
+	c, err := openCorpus(context.Background(), o)
+	require.NoError(t, err)
+	tok, files, err := vocabulary(o, c)
+	require.NoError(t, err)
+	m, err := fresh(o, tok, files)
+	require.NoError(t, err)
+	out := filepath.Join(t.TempDir(), "parent")
+	require.NoError(t, m.Save(out))
+	return out
+}
+
+func readReport(t *testing.T, path string) (report cli.Report, rows []string) {
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(raw, &report))
+	for _, r := range report.Rows {
+		rows = append(rows, fmt.Sprint(r.Method, " ", r.Finetuned))
+		require.True(t, *r.Accuracy >= 0 && *r.Accuracy <= 1, r.Label)
+		require.Greater(t, *r.Loss, 0., r.Label)
+	}
+	return report, rows
+}
+
+func TestStory(t *testing.T) {
+	dir := smallText(t)
+	a, b := trained(t, dir, 0), trained(t, dir, 1, "-half")
+	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
+	require.FileExists(t, filepath.Join(a, "vocab.txt"))
+	out := filepath.Join(t.TempDir(), "out")
+	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-epochs", "0.1", "-samples", "20", "-learn", "3", "-texts", "20")
+	require.NoError(t, tell(context.Background(), o))
+
+	report, rows := readReport(t, filepath.Join(out, "report.json"))
+	steps := report.Rows[len(rows)-1].Finetuned
+	require.Positive(t, steps)
+	want := []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0",
+		"match 0", "match 0", "match 0", "learned 0", "learned 0"}
+	for _, method := range []string{"flow", "match", "learned", "vanilla", "parent", "parent"} {
+		want = append(want, fmt.Sprint(method, " ", steps))
+	}
+	require.Equal(t, want, rows)
+	for _, r := range report.Rows {
+		require.Greater(t, *r.Pseudo, 1., r.Label)
+	}
+	require.NotEmpty(t, report.Nodes)
+	require.Len(t, report.Curves, 4+6, "lines and trainings")
+	for _, c := range report.Curves {
+		require.Equal(t, 0., c.Points[0].X)
+		require.Greater(t, c.Points[0].Loss, 0.)
+	}
+	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
+		f, err := os.Open(filepath.Join(out, name))
+		require.NoError(t, err)
+		_, err = png.Decode(f)
+		require.NoError(t, err, name)
+		require.NoError(t, f.Close())
+	}
+	anchor, err := models.Open(a)
+	require.NoError(t, err)
+	for _, name := range []string{"fused", "finetuned"} {
+		m, err := models.Open(filepath.Join(out, name))
+		require.NoError(t, err)
+		require.Equal(t, anchor.Params.Shapes(), m.Params.Shapes())
+		require.Equal(t, anchor.Files, m.Files, "the vocabulary goes along")
+	}
+	other, err := models.Open(b)
+	require.NoError(t, err)
+	require.Equal(t, safetensors.F16, other.Params["cls.predictions.bias"].DType)
+}
+
+// TestGLUE finetunes parents and fusions to tell birds from towns.
+func TestGLUE(t *testing.T) {
+	dir := smallText(t)
+	a, b := untrained(t, dir, 0), untrained(t, dir, 1)
+	tables := map[string]string{}
+	for name, seed := range map[string]uint64{"train.tsv": 3, "dev.tsv": 4} {
+		lines := []string{"sentence\tlabel"}
+		for _, p := range text.Atlas(400, seed) {
+			for label, word := range []string{" bird ", " town "} {
+				if s, _, _ := strings.Cut(p, "."); strings.Contains(s, word) {
+					lines = append(lines, fmt.Sprintf("%s\t%d", s, label))
+				}
+			}
+		}
+		tables[name] = strings.Join(lines, "\n") + "\n"
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-glue", write(t, t.TempDir(), tables), "-method", "flow",
+		"-epochs", "20", "-lr", "1e-2")
+	j, err := prepare(context.Background(), o)
+	require.NoError(t, err)
+	g, err := openGlue(o.glue, j)
+	require.NoError(t, err)
+	require.NoError(t, j.tell(context.Background(), (*story.Story).Vanilla, g.finetune))
+	report, rows := readReport(t, filepath.Join(out, "report.json"))
+	steps := report.Rows[len(rows)-1].Finetuned
+	require.Equal(t, []string{"vanilla 0", "vanilla 0", fmt.Sprint("vanilla ", steps), fmt.Sprint("parent ", steps), fmt.Sprint("parent ", steps)}, rows)
+	for _, r := range report.Rows[2:] {
+		require.Greater(t, *r.Accuracy, 0.9, r.Label)
+	}
+}
+
+// TestResume interrupts a training and goes on: the result is the same, bit for
+// bit, as that of a training in one go.
+func TestResume(t *testing.T) {
+	ctx, dir := context.Background(), smallText(t)
+	o := parse1(t, small(dir)...)
+	c, err := openCorpus(ctx, o)
+	require.NoError(t, err)
+	tok, files, err := vocabulary(o, c)
+	require.NoError(t, err)
+	m, err := fresh(o, tok, files)
+	require.NoError(t, err)
+	tx, err := cut(tok, c, o.length, o.texts)
+	require.NoError(t, err)
+	backend, err := mlx.Open(ctx, func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	defer backend.Finalize()
+	trainer, err := mlx.NewTrainer(backend, m, mlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.01, Clip: 1})
+	require.NoError(t, err)
+	defer trainer.Close()
+	save := filepath.Join(t.TempDir(), "training.safetensors")
+	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
+		require.NoError(t, trainer.Reset(m))
+		r := training.Run{Trainer: trainer, Feed: tx.feeder(tx.train, 5).batch, Steps: 6, Save: path, Every: 1,
+			Look: func(step int, _ *models.Model) error { look(step); return nil }}
+		return r.Do(ctx, "training")
+	}
+	whole, err := run(ctx, "", func(int) {})
+	require.NoError(t, err)
+	stopped, cancel := context.WithCancel(ctx)
+	_, err = run(stopped, save, func(step int) {
+		if step == 3 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	var steps []int
+	resumed, err := run(ctx, save, func(step int) { steps = append(steps, step) })
+	require.NoError(t, err)
+	require.Equal(t, []int{4, 5, 6}, steps, "steps after the interrupt")
+	require.Equal(t, whole.Params, resumed.Params)
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-solver", "magic"}, {"-residual", "none"}, {"-samples", "0"}, {"-reg", "-1"},
+		{"-epochs", "-1"}, {"-lr", "-1"}, {"-texts", "-3"}, {"-learn", "0"}, {"-words", "5"}, {"-length", "2"}, {"-out", ""}, {"-train", "-glue", "x"}, {"stray"},
+	} {
+		_, err := parse(args)
+		require.Error(t, err, args)
+		require.NotContains(t, cli.OneLine(err), "\n", args)
+	}
+}
+
+// TestBadInput: what is wrong is said before any work, and nothing is written.
+func TestBadInput(t *testing.T) {
+	ctx, dir, tmp := context.Background(), smallText(t), t.TempDir()
+	empty := write(t, t.TempDir(), map[string]string{"train.txt": "\n = Title = \n", "valid.txt": "a"})
+	short := write(t, t.TempDir(), map[string]string{"train.txt": "a b", "valid.txt": "a"})
+	parent := func(seed int, more ...string) string { return untrained(t, dir, seed, more...) }
+	a, b := parent(0), parent(1)
+	strange := parent(1)
+	raw, err := os.ReadFile(filepath.Join(strange, "config.json"))
+	require.NoError(t, err)
+	write(t, strange, map[string]string{"config.json": strings.ReplaceAll(string(raw), "BertForMaskedLM", "GPT2LMHeadModel")})
+	m, err := models.Open(b)
+	require.NoError(t, err)
+	m, err = models.Classify(m, []string{"0", "1"}, 0)
+	require.NoError(t, err)
+	classifier := filepath.Join(t.TempDir(), "classifier")
+	require.NoError(t, m.Save(classifier))
+	bare := parent(1)
+	require.NoError(t, os.Remove(filepath.Join(bare, "vocab.txt")))
+	words := write(t, t.TempDir(), map[string]string{"vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"})
+	blocked := filepath.Join(write(t, tmp, map[string]string{"file": ""}), "file")
+	out := filepath.Join(tmp, "out")
+	base := []string{"-data", "folder", "-dir", dir, "-out", out}
+	fusing := func(more ...string) []string { return append(append([]string{}, base...), more...) }
+	for want, args := range map[string][]string{
+		"no parents are shipped":        base,
+		"want at least two":             fusing("-parents", a),
+		"no such file":                  fusing("-parents", a+",nowhere"),
+		"unknown architecture":          fusing("-parents", a+","+strange),
+		"want a BertForMaskedLM":        fusing("-parents", a+","+classifier),
+		"differs from that of parent 0": fusing("-parents", a+","+parent(1, "-words", "150")),
+		"vocab.txt of parent 1 differs": fusing("-parents", a+","+bare),
+		"have neither tokenizer.json":   fusing("-parents", bare+","+bare),
+		"the tokenizer has 6":           fusing("-parents", a+","+b, "-vocab", filepath.Join(words, "vocab.txt")),
+		"parent 0 of 16":                fusing("-parents", a+","+parent(1, "-length", "12")),
+		"text: empty text":              {"-data", "folder", "-dir", empty, "-out", out, "-parents", a + "," + b},
+		"do not fill a sequence":        {"-data", "folder", "-dir", short, "-out", out, "-parents", a + "," + b},
+		"-dir with train.txt":           {"-data", "folder", "-out", out},
+		"allowed are auto":              {"-data", "enwik8", "-out", out},
+		"-out":                          {"-data", "folder", "-dir", dir, "-out", filepath.Join(blocked, "x")},
+		"train.tsv":                     fusing("-parents", a+","+b, "-glue", tmp),
+		"letters of the text":           small(dir, "-out", out+"1", "-words", "20"),
+		"attend bert.encoder.laye":      small(dir, "-out", out+"2", "-heads", "3"),
+		"empty text: train.txt":         {"-train", "-data", "folder", "-dir", empty, "-out", out + "3"},
+		"is no checkpoint":              small(dir, "-out", dir),
+		"no [PAD]":                      small(dir, "-out", out+"4", "-vocab", filepath.Join(dir, "train.txt")),
+	} {
+		o := parse1(t, args...)
+		run := tell
+		if o.train {
+			run = trainParent
+		}
+		err := run(ctx, o)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, cli.OneLine(err), "\n", want)
+		left, err := filepath.Glob(out + "*/*")
+		require.NoError(t, err)
+		require.Empty(t, left, want)
+	}
+}
+
+// TestShipped: the pair that needs no data reads the vocabulary that the program
+// learns from its own text, and has learned from that text.
+func TestShipped(t *testing.T) {
+	ctx := context.Background()
+	j, err := prepare(ctx, parse1(t, "-data", "atlas", "-texts", "32"))
+	require.NoError(t, err)
+	c, err := openCorpus(ctx, j.options)
+	require.NoError(t, err)
+	_, files, err := learned(c, j.parents[0].Config.Vocab)
+	require.NoError(t, err)
+	backend, err := mlx.Open(ctx, func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	defer backend.Finalize()
+	runner := mlx.NewRunner(backend)
+	defer runner.Close()
+	for k, m := range j.parents {
+		require.Equal(t, string(files[vocabularyName]), string(m.Files[vocabularyName]), "parent %d", k)
+		s, err := runner.Evaluate(ctx, j.texts.masked(j.texts.test, 32, testMask), scoreBatch, m)
+		require.NoError(t, err)
+		require.Less(t, s.Loss, 1.5, "parent %d", k)
+	}
+}
