@@ -38,6 +38,7 @@ func (b Batch) Len() int {
 // Check reports an array whose size does not fit its shape or whose number of
 // samples differs from that of the others.
 func (b Batch) Check() error {
+	n := b.Len() // which array says so is left to chance: ask once
 	for _, name := range slices.Sorted(maps.Keys(b)) {
 		a := b[name]
 		size, ok := count(a.Shape)
@@ -50,8 +51,8 @@ func (b Batch) Check() error {
 		if len(a.Floats)+len(a.Ints) != size {
 			return fmt.Errorf("models: %s: shape %v holds %d values, got %d", name, a.Shape, size, len(a.Floats)+len(a.Ints))
 		}
-		if a.Shape[0] != b.Len() {
-			return fmt.Errorf("models: %s has %d samples, others have %d", name, a.Shape[0], b.Len())
+		if a.Shape[0] != n {
+			return fmt.Errorf("models: %s has %d samples, others have %d", name, a.Shape[0], n)
 		}
 	}
 	return nil
