@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/otfuse/otfuse/graph"
@@ -12,7 +13,15 @@ import (
 // the linear layers that read it, which leaves 1 and 0, and the mean over the
 // units taken out of everything that writes to the space or reads it, which no
 // norm lets through. What other spaces hold is left as it is.
-func Canonical(m *models.Model) *models.Model {
+func Canonical(m *models.Model) (*models.Model, error) {
+	m, err := m.Load()
+	if err != nil {
+		return nil, fmt.Errorf("fuse: %w", err)
+	}
+	return canonical(m), nil
+}
+
+func canonical(m *models.Model) *models.Model {
 	c := canon{m: m, params: models.Params{}}
 	spaces, _ := m.Graph.Spaces()
 	for _, s := range spaces {

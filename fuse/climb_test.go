@@ -38,7 +38,7 @@ func TestClimb(t *testing.T) {
 				require.NoError(t, err)
 				b, err := net.Model(2)
 				require.NoError(t, err)
-				m := newMatcher(Matching{Mix: mix}, Canonical(b), Canonical(a))
+				m := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
 				m.own, err = m.collect(t.Context(), netest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}, m.anchor)
 				require.NoError(t, err)
 				m.target, m.moments = directions(m.anchor), m.own
@@ -85,7 +85,7 @@ func TestSettle(t *testing.T) {
 			for seed := range uint64(4) {
 				m, err := net.Model(seed + 1)
 				require.NoError(t, err)
-				if m = Canonical(m); u.anchor == nil {
+				if m = canonical(m); u.anchor == nil {
 					u.anchor = m
 					continue
 				}

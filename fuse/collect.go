@@ -29,8 +29,11 @@ func (t *transport) collect() error {
 	if needs.Moments {
 		want.Sites = t.wanted()
 	}
+	var err error
 	if weighs {
-		want.Magnitudes = t.branches()
+		if want.Magnitudes, err = t.branches(); err != nil {
+			return err
+		}
 	}
 	stats, err := t.Calibration.Collect(t.ctx, t.src, t.anchor, want)
 	if err != nil {
@@ -70,7 +73,7 @@ func (t *transport) wanted() [][]*graph.Node {
 
 // branches lists the nodes whose magnitudes weigh branches; those of tables
 // and constants are taken from their rows at once.
-func (t *transport) branches() []*graph.Node {
+func (t *transport) branches() ([]*graph.Node, error) {
 	var out []*graph.Node
 	seen := map[int]bool{}
 	for _, n := range t.anchor.Graph.Nodes {
@@ -85,7 +88,11 @@ func (t *transport) branches() []*graph.Node {
 			seen[a.ID] = true
 			switch a.Op {
 			case graph.Table:
-				t.magnitudes[a.ID] = magnitudes(a.Units, fetch(t.anchor.Params, a.Params[0]).data)
+				rows, err := read(t.anchor, a.Params[0])
+				if err != nil {
+					return nil, err
+				}
+				t.magnitudes[a.ID] = magnitudes(a.Units, rows.data)
 			case graph.Const:
 				t.magnitudes[a.ID] = magnitudes(a.Units, slices.Concat(a.Rows...))
 			default:
@@ -93,7 +100,7 @@ func (t *transport) branches() []*graph.Node {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // magnitudes returns the mean |row| of a table [.., units].

@@ -45,7 +45,7 @@ func ExampleInto() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(len(report.Nodes), "nodes,", fused.Params.Size(), "parameters")
+	fmt.Println(len(report.Nodes), "nodes,", fused.Size(), "parameters")
 	// Output:
 	// vit.encoder.layer.0.intermediate.dense: solve, 16 units onto 16
 	// 22 nodes, 1074 parameters

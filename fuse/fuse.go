@@ -7,107 +7,106 @@ import (
 	"slices"
 	"time"
 
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
 // Into fuses others into the basis of anchor: they are aligned, then the
 // weighted mean of all is taken. A nil opt is the paper's recipe on weights. The
 // result is a model of the anchor's size; the inputs are left as they are.
+//
+// Transport looks at models tensor by tensor: where they come from
+// [models.Link], the result alone is held in memory. Options.Matching and
+// Options.Ridge look at all of all models and load them.
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) (*models.Model, *Report, error) {
-	sources := make([]Source, len(others))
-	for i, m := range others {
-		if err := Check(m, anchor); err != nil {
-			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
-		}
-		sources[i] = func() (*models.Model, error) { return m, nil }
-	}
-	return Stream(ctx, anchor, sources, opt)
-}
-
-// A Source opens a model when its turn has come.
-type Source func() (*models.Model, error)
-
-// Stream is [Into] for models that are not to be in memory together: each is
-// opened once the one before it is done with. A refit still keeps what all of
-// them became, and Options.Matching looks at all of them.
-func Stream(ctx context.Context, anchor *models.Model, others []Source, opt *Options) (*models.Model, *Report, error) {
 	o, started := opt.withDefaults(), time.Now()
 	w, err := shares(o.Weights, len(others)+1)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(others) == 0 {
-		return nil, nil, errNothing
-	}
-	gather := o.transported
-	if o.Matching != nil {
-		gather = o.matched
-	}
-	sum, aligned, report, err := gather(ctx, anchor, others, w)
-	if err != nil {
+	if err := checkAll(anchor, others); err != nil {
 		return nil, nil, err
 	}
-	fused := anchor.With(sum)
-	if o.Ridge != 0 {
-		if fused, err = (Refit{o.Ridge, w, o.Calibration}).Fit(ctx, fused, aligned...); err != nil {
-			return nil, nil, err
-		}
+	gather := o.streamed
+	if o.Matching != nil || o.Ridge != 0 {
+		gather = o.gathered
+	}
+	fused, report, err := gather(ctx, anchor, others, w)
+	if err != nil {
+		return nil, nil, err
 	}
 	report.Seconds = time.Since(started).Seconds()
 	return fused, report, nil
 }
 
+// checkAll reports what cannot be fused into anchor.
+func checkAll(anchor *models.Model, others []*models.Model) error {
+	if len(others) == 0 {
+		return errNothing
+	}
+	for i, m := range others {
+		if err := Check(m, anchor); err != nil {
+			return fmt.Errorf("model %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
 // errNothing reports that there is no other model.
 var errNothing = errors.New("fuse: nothing to fuse into the anchor")
 
-// transported carries models one by one and returns their weighted mean and,
-// where a refit needs them, what they became.
-func (o Options) transported(ctx context.Context, anchor *models.Model, others []Source, w []float64) (models.Params, []models.Params, *Report, error) {
-	report := &Report{}
-	sum, aligned := scaled(anchor.Params, w[0]), []models.Params{anchor.Params}
-	for i, open := range others {
-		m, err := open.checked(anchor)
+// streamed carries models one by one, each tensor straight into the mean.
+func (o Options) streamed(ctx context.Context, anchor *models.Model, others []*models.Model, w []float64) (*models.Model, *Report, error) {
+	report, mean := &Report{}, mean{anchor, w[0], models.Params{}}
+	for i, m := range others {
+		nodes, err := run(ctx, move{i, m, anchor, mean.adder(w[i+1])}, o)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
-		}
-		p, nodes, err := run(ctx, i, m, anchor, o)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
+			return nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
 		report.Nodes = append(report.Nodes, nodes...)
-		accumulate(sum, p, w[i+1])
-		if o.Ridge != 0 {
-			aligned = append(aligned, p)
-		}
 	}
-	return sum, aligned, report, nil
+	return anchor.With(mean.sum), report, nil
 }
 
-// matched is the same by symmetries, for all models at once.
-func (o Options) matched(ctx context.Context, anchor *models.Model, others []Source, w []float64) (models.Params, []models.Params, *Report, error) {
-	var all []*models.Model
-	for i, open := range others {
-		m, err := open.checked(anchor)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
-		}
-		all = append(all, m)
-	}
-	aligned, report, err := Align(ctx, anchor, all, &o)
+// gathered aligns all models before it takes the mean of them.
+func (o Options) gathered(ctx context.Context, anchor *models.Model, others []*models.Model, w []float64) (*models.Model, *Report, error) {
+	aligned, report, err := Align(ctx, anchor, others, &o)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	sum, err := Average(aligned, w)
-	return sum, aligned, report, err
+	if err != nil {
+		return nil, nil, err
+	}
+	fused := anchor.With(sum)
+	if o.Ridge != 0 {
+		fused, err = (Refit{o.Ridge, w, o.Calibration}).Fit(ctx, fused, aligned...)
+	}
+	return fused, report, err
 }
 
-// checked opens a model that is to go onto the anchor.
-func (open Source) checked(anchor *models.Model) (*models.Model, error) {
-	m, err := open()
-	if err != nil {
-		return nil, err
+// A mean grows tensor by tensor.
+type mean struct {
+	anchor *models.Model
+	share  float64 // of the anchor
+	sum    models.Params
+}
+
+// adder returns what adds tensors with weight w.
+func (m mean) adder(w float64) func(graph.Param, tensor) error {
+	return func(p graph.Param, t tensor) error {
+		to, ok := m.sum[p.Name]
+		if !ok {
+			a, err := m.anchor.Tensor(p.Name)
+			if err != nil {
+				return err
+			}
+			to = models.Tensor{DType: a.DType, Shape: a.Shape, Data: times(a.Data, m.share)}
+			m.sum[p.Name] = to
+		}
+		increase(to.Data[p.Part*len(t.data):(p.Part+1)*len(t.data)], t.data, w)
+		return nil
 	}
-	return m, Check(m, anchor)
 }
 
 // Align carries others into the basis of anchor and returns the parameters of
@@ -115,16 +114,16 @@ func (open Source) checked(anchor *models.Model) (*models.Model, error) {
 // Options.Matching, all of them together and the anchor in [Canonical] form.
 func Align(ctx context.Context, anchor *models.Model, others []*models.Model, opt *Options) ([]models.Params, *Report, error) {
 	o, started := opt.withDefaults(), time.Now()
-	if len(others) == 0 {
-		return nil, nil, errNothing
+	if err := checkAll(anchor, others); err != nil {
+		return nil, nil, err
 	}
-	for i, m := range others {
-		if err := Check(m, anchor); err != nil {
-			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
-		}
+	all, err := loaded(append([]*models.Model{anchor}, others...))
+	if err != nil {
+		return nil, nil, fmt.Errorf("fuse: %w", err)
 	}
+	anchor, others = all[0], all[1:]
 	if o.Matching != nil {
-		anchor = Canonical(anchor)
+		anchor = canonical(anchor)
 		moved, nodes, err := match(ctx, anchor, others, o)
 		if err != nil {
 			return nil, nil, fmt.Errorf("fuse: %w", err)
@@ -133,14 +132,30 @@ func Align(ctx context.Context, anchor *models.Model, others []*models.Model, op
 	}
 	out, report := []models.Params{anchor.Params}, &Report{}
 	for i, m := range others {
-		p, nodes, err := run(ctx, i, m, anchor, o)
+		moved := models.Params{}
+		put := func(p graph.Param, t tensor) error {
+			store(moved, p, t, anchor.Params[p.Name].DType)
+			return nil
+		}
+		nodes, err := run(ctx, move{i, m, anchor, put}, o)
 		if err != nil {
 			return nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
-		out, report.Nodes = append(out, p), append(report.Nodes, nodes...)
+		out, report.Nodes = append(out, moved), append(report.Nodes, nodes...)
 	}
 	report.Seconds = time.Since(started).Seconds()
 	return out, report, nil
+}
+
+// loaded returns models with all their parameters in memory.
+func loaded(ms []*models.Model) (_ []*models.Model, err error) {
+	out := make([]*models.Model, len(ms))
+	for i, m := range ms {
+		if out[i], err = m.Load(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // Transport returns the parameters of src in the basis of anchor, with the
@@ -183,23 +198,31 @@ func Average(params []models.Params, w []float64) (models.Params, error) {
 func scaled(p models.Params, w float64) models.Params {
 	out := make(models.Params, len(p))
 	for name, t := range p {
-		data := make([]float32, len(t.Data))
-		for i, v := range t.Data {
-			data[i] = float32(w * float64(v))
-		}
-		out[name] = models.Tensor{DType: t.DType, Shape: t.Shape, Data: data}
+		out[name] = models.Tensor{DType: t.DType, Shape: t.Shape, Data: times(t.Data, w)}
 	}
 	return out
 }
 
 func accumulate(sum, p models.Params, w float64) {
+	for name, t := range p {
+		increase(sum[name].Data, t.Data, w)
+	}
+}
+
+func times(x []float32, w float64) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(w * float64(v))
+	}
+	return out
+}
+
+// increase adds w times x; with weight 0 nothing, whatever x holds.
+func increase(sum, x []float32, w float64) {
 	if w == 0 {
 		return
 	}
-	for name, t := range p {
-		to := sum[name].Data
-		for i, v := range t.Data {
-			to[i] = float32(float64(to[i]) + w*float64(v))
-		}
+	for i, v := range x {
+		sum[i] = float32(float64(sum[i]) + w*float64(v))
 	}
 }

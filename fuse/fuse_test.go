@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
-	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -122,36 +122,50 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestStream: models that are opened in turn make the same, and when one is
-// opened the one before it is gone.
-func TestStream(t *testing.T) {
+// TestLinked: models that stay on disk make the same as models in memory.
+func TestLinked(t *testing.T) {
 	for _, net := range netest.Nets() {
-		anchor := model(t, net, 1)
-		var last weak.Pointer[models.Model]
-		var sources []fuse.Source
+		var held, linked []*models.Model
 		for seed := range uint64(3) {
-			sources = append(sources, func() (*models.Model, error) {
-				runtime.GC()
-				require.Nil(t, last.Value(), "of %s, model %d is still in memory", net.Arch.Class, seed)
-				m := model(t, net, 2+seed)
-				last = weak.Make(m)
-				return m, nil
-			})
+			dir := filepath.Join(t.TempDir(), "model")
+			require.NoError(t, model(t, net, 1+seed).Save(dir))
+			h, err := models.Open(dir, net.Arch)
+			require.NoError(t, err)
+			l, err := models.Link(dir, net.Arch)
+			require.NoError(t, err)
+			require.Nil(t, l.Params)
+			held, linked = append(held, h), append(linked, l)
 		}
-		w := []float64{0.4, 0.3, 0.2, 0.1}
-		got, report, err := fuse.Stream(t.Context(), anchor, sources, &fuse.Options{Weights: w})
-		require.NoError(t, err)
-		require.Len(t, report.Nodes, 3*len(anchor.Graph.Nodes))
-		want, _, err := fuse.Into(t.Context(), anchor, []*models.Model{model(t, net, 2), model(t, net, 3), model(t, net, 4)}, &fuse.Options{Weights: w})
-		require.NoError(t, err)
-		sameBits(t, want.Params, got.Params)
+		w := []float64{0.5, 0.3, 0.2}
+		for _, opt := range []fuse.Options{
+			{Weights: w},
+			{Weights: w, Residual: graph.WeightedMatrix{}, Calibration: calibration(net)},
+			{Weights: w, Ridge: 0.1, Calibration: calibration(net)},
+			{Weights: w, Matching: &fuse.Matching{}},
+		} {
+			want, _, err := fuse.Into(t.Context(), held[0], held[1:], &opt)
+			require.NoError(t, err)
+			got, _, err := fuse.Into(t.Context(), linked[0], linked[1:], &opt)
+			require.NoError(t, err)
+			sameBits(t, want.Params, got.Params)
+		}
 	}
-	gone := errors.New("gone")
-	_, _, err := fuse.Stream(t.Context(), model(t, netest.ViT(), 1), []fuse.Source{func() (*models.Model, error) { return nil, gone }}, nil)
-	require.ErrorIs(t, err, gone)
-	var mismatch *fuse.MismatchError
-	_, _, err = fuse.Stream(t.Context(), model(t, netest.ViT(), 1), []fuse.Source{func() (*models.Model, error) { return model(t, netest.SimpleViT(), 1), nil }}, nil)
-	require.ErrorAs(t, err, &mismatch)
+}
+
+// TestLinkedNaN: a weight that is no number is named when it is read.
+func TestLinkedNaN(t *testing.T) {
+	net := netest.ViT()
+	dir := filepath.Join(t.TempDir(), "model")
+	m := model(t, net, 2)
+	m.Params[firstLinear(m)].Data[3] = float32(math.NaN())
+	require.NoError(t, m.Save(dir))
+	linked, err := models.Link(dir)
+	require.NoError(t, err)
+	for _, opt := range []*fuse.Options{nil, {Matching: &fuse.Matching{}}} {
+		_, _, err = fuse.Into(t.Context(), model(t, net, 1), []*models.Model{linked}, opt)
+		require.ErrorContains(t, err, firstLinear(m))
+		require.ErrorContains(t, err, "NaN at position 3")
+	}
 }
 
 func firstLinear(m *models.Model) string {
@@ -261,7 +275,7 @@ func TestWidths(t *testing.T) {
 						cal := calibration(pair[0])
 						for _, f := range []align.Features{align.Weights{Prep: []align.Prep{align.UnitNorm{}}}, align.Activations{Prep: []align.Prep{align.Standardize{}}}} {
 							got, report, err := fuse.Into(t.Context(), anchor, []*models.Model{src},
-								&fuse.Options{Aligner: sinkhorn(f), Residual: policy, QK: qk, Calibration: cal})
+								&fuse.Options{Aligner: sinkhorn(f), Residual: policy, QK: qk, Calibration: cal, Maps: true})
 							require.NoError(t, err)
 							require.NoError(t, anchor.Graph.Check(got.Params.Shapes()))
 							for name, p := range got.Params {
@@ -350,7 +364,7 @@ func TestObserve(t *testing.T) {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			a, b := model(t, net, 1), model(t, net, 2)
 			var seen []string
-			_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{QK: qk, Observe: func(r fuse.NodeReport) { seen = append(seen, r.Name) }})
+			_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{QK: qk, Maps: true, Observe: func(r fuse.NodeReport) { seen = append(seen, r.Name) }})
 			require.NoError(t, err)
 			var want, told []string
 			for i, n := range a.Graph.Nodes {
@@ -380,7 +394,7 @@ func TestNotConverged(t *testing.T) {
 	a, b := model(t, net, 1), model(t, net, 2)
 	aligner := sinkhorn(align.Weights{}).(align.Units)
 	aligner.Solver = ot.Sinkhorn{Reg: 0.001, MaxIter: 1, Tol: 1e-15}
-	_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Aligner: aligner})
+	_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Aligner: aligner, Maps: true})
 	require.NoError(t, err)
 	warned := 0
 	for _, r := range report.Nodes {
@@ -445,7 +459,7 @@ func TestWeighted(t *testing.T) {
 			silent.Data = make([]float32, len(silent.Data))
 			a.Params[name] = silent
 		}
-		_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Residual: policy, Calibration: calibration(net)})
+		_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Residual: policy, Calibration: calibration(net), Maps: true})
 		require.NoError(t, err)
 		at := func(name string) fuse.NodeReport {
 			i := slices.IndexFunc(report.Nodes, func(r fuse.NodeReport) bool { return r.Name == name })

@@ -64,7 +64,7 @@ func match(ctx context.Context, anchor *models.Model, others []*models.Model, o 
 	started := time.Now()
 	u := universe{Matching: *o.Matching, anchor: anchor}
 	for i, src := range others {
-		m := newMatcher(u.Matching, Canonical(src), anchor)
+		m := newMatcher(u.Matching, canonical(src), anchor)
 		u.sources = append(u.sources, m)
 		if err := m.find(ctx, o.Calibration); err != nil {
 			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
@@ -84,8 +84,11 @@ func match(ctx context.Context, anchor *models.Model, others []*models.Model, o 
 		out = append(out, moved.Params)
 		for _, n := range m.report(moved) {
 			n.Source, n.Duration = i, took
-			nodes = append(nodes, n)
 			o.Observe(n)
+			if !o.Maps {
+				n.push = nil
+			}
+			nodes = append(nodes, n)
 		}
 	}
 	return out, nodes, nil

@@ -21,7 +21,8 @@ const turned = 2e-5
 func TestCanonical(t *testing.T) {
 	for _, net := range netest.Nets() {
 		m := model(t, net, 1)
-		c := fuse.Canonical(m)
+		c, err := fuse.Canonical(m)
+		require.NoError(t, err)
 		batch := net.Batch(3, 1)
 		require.LessOrEqual(t, apart(t, netest.Logits(m, batch), netest.Logits(c, batch)), turned, net.Arch.Class)
 	}
@@ -55,7 +56,9 @@ func TestMatchRecovers(t *testing.T) {
 				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: netest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
 				fused, rep, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
 				require.NoError(t, err)
-				for name, p := range fuse.Canonical(a).Params {
+				c, err := fuse.Canonical(a)
+				require.NoError(t, err)
+				for name, p := range c.Params {
 					require.LessOrEqual(t, apart(t, p.Data, fused.Params[name].Data), turned, name)
 				}
 				for _, n := range rep.Nodes {
@@ -103,7 +106,9 @@ func TestUniverse(t *testing.T) {
 				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: netest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
 				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)}, opt)
 				require.NoError(t, err)
-				for name, p := range fuse.Canonical(a).Params {
+				c, err := fuse.Canonical(a)
+				require.NoError(t, err)
+				for name, p := range c.Params {
 					require.LessOrEqual(t, apart(t, p.Data, fused.Params[name].Data), turned, name)
 				}
 				others := []*models.Model{model(t, net, 2), model(t, net, 3)}

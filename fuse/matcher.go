@@ -227,7 +227,7 @@ func (m *matcher) along(n *graph.Node, x, but int) (tensor, bool) {
 
 // move returns the source in the basis of the anchor.
 func (m *matcher) move() *models.Model {
-	return Canonical(m.anchor.With(m.moved())) // unequal widths put a factor into the norms
+	return canonical(m.anchor.With(m.moved())) // unequal widths put a factor into the norms
 }
 
 // moved returns the parameters of the source carried by all maps.

@@ -39,7 +39,8 @@ type Options struct {
 	Weights     []float64        // of the anchor, then of each other model; sum 1; nil means equal
 	Calibration Calibration      // for aligners and policies that need activations
 	Matching    *Matching        // by exact symmetries, instead of Aligner, Residual and QK; may be nil
-	Ridge       float64          // of a [Refit] after the mean, which keeps all models in memory; 0 for none
+	Ridge       float64          // of a [Refit] after the mean; 0 for none
+	Maps        bool             // the report keeps every [NodeReport.Push], units² each; else Observe alone sees them
 	Observe     func(NodeReport) // called after each node; may be nil
 }
 
@@ -89,11 +90,11 @@ type NodeReport struct {
 	Diagonal float64           // share of the plan's mass on its diagonal
 	Warning  *ot.NotConverged  // of a plan that was used as far as it got
 	Duration time.Duration     // of finding the map and moving the parameters
-	push     func() *mat.Dense // nil for the identity
+	push     func() *mat.Dense // nil for the identity, or where it was not kept
 }
 
 // Push returns the matrix [n × m] by which the node's outputs were carried, or
-// nil for the identity.
+// nil for the identity, and for one that was not kept: see Options.Maps.
 func (r NodeReport) Push() *mat.Dense {
 	if r.push == nil {
 		return nil

@@ -37,7 +37,10 @@ func (r Refit) Fit(ctx context.Context, fused *models.Model, aligned ...models.P
 	if r.Calibration == nil {
 		return nil, fmt.Errorf("fuse: refit: %w", ErrNoCalibration)
 	}
-	var err error
+	fused, err := fused.Load()
+	if err != nil {
+		return nil, fmt.Errorf("fuse: refit: %w", err)
+	}
 	if r.Weights, err = shares(r.Weights, len(aligned)); err != nil {
 		return nil, err
 	}

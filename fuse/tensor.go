@@ -30,8 +30,21 @@ func size(shape []int) int {
 
 // fetch returns the part of a checkpoint's tensor that p names.
 func fetch(params models.Params, p graph.Param) tensor {
+	return part(params[p.Name], p)
+}
+
+func part(t models.Tensor, p graph.Param) tensor {
 	n := size(p.Shape)
-	return tensor{p.Shape, params[p.Name].Data[p.Part*n : (p.Part+1)*n]}
+	return tensor{p.Shape, t.Data[p.Part*n : (p.Part+1)*n]}
+}
+
+// read is fetch for a model whose tensors may be on disk.
+func read(m *models.Model, p graph.Param) (tensor, error) {
+	t, err := m.Tensor(p.Name)
+	if err != nil {
+		return tensor{}, err
+	}
+	return part(t, p), nil
 }
 
 // store writes t as the part of a tensor that p names.

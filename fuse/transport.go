@@ -14,20 +14,26 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
+// A move is of one model onto the anchor.
+type move struct {
+	source      int
+	src, anchor *models.Model
+	put         func(graph.Param, tensor) error // takes what becomes of each tensor, for a parameter of the anchor
+}
+
 // transport carries one model onto the anchor.
 type transport struct {
 	Options
-	ctx         context.Context
-	source      int
-	src, anchor *models.Model
-	plans       []ot.Plan         // by node: the map that leaves it
-	spreads     []spread          // by node: of that map
-	hats        [][]tensor        // by node: parameters with their In axes carried
-	sites       map[int][]int     // node → IDs of the nodes its plan is solved with, itself included
-	stats       map[int]siteStats // by first node of a site
-	magnitudes  map[int][]float64 // by node
-	out         models.Params
-	nodes       []NodeReport
+	move
+	ctx        context.Context
+	plans      []ot.Plan         // by node: the map that leaves it
+	spreads    []spread          // by node: of that map
+	hats       [][]tensor        // by node: parameters with their In axes carried
+	sites      map[int][]int     // node → IDs of the nodes its plan is solved with, itself included
+	stats      map[int]siteStats // by first node of a site
+	magnitudes map[int][]float64 // by node
+	last       []int             // by node: the last one that looks at its plan
+	nodes      []NodeReport
 }
 
 // spread says how a plan lies.
@@ -35,24 +41,49 @@ type spread struct{ diagonal, entropy float64 }
 
 type siteStats struct{ moments *align.Moments }
 
-// run transports src and reports on every node.
-func run(ctx context.Context, source int, src, anchor *models.Model, o Options) (models.Params, []NodeReport, error) {
-	n := len(src.Graph.Nodes)
-	t := &transport{Options: o, ctx: ctx, source: source, src: src, anchor: anchor, plans: make([]ot.Plan, n),
-		spreads: make([]spread, n), hats: make([][]tensor, n), out: models.Params{}}
-	t.sites = pairs(src.Graph, o.QK)
+// run makes a move and reports on every node.
+func run(ctx context.Context, m move, o Options) ([]NodeReport, error) {
+	n := len(m.src.Graph.Nodes)
+	t := &transport{Options: o, move: m, ctx: ctx, plans: make([]ot.Plan, n),
+		spreads: make([]spread, n), hats: make([][]tensor, n)}
+	t.sites = pairs(m.src.Graph, o.QK)
+	t.last = t.lasting()
 	if err := t.collect(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for _, n := range src.Graph.Nodes {
+	for _, n := range m.src.Graph.Nodes {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := t.visit(n); err != nil {
-			return nil, nil, fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
+			return nil, fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
+		}
+		for id, last := range t.last[:n.ID+1] {
+			if last <= n.ID {
+				t.plans[id] = ot.Plan{} // units² each
+			}
 		}
 	}
-	return t.out, t.nodes, nil
+	return t.nodes, nil
+}
+
+// lasting finds the last node that looks at the plan of each.
+func (t *transport) lasting() []int {
+	last := make([]int, len(t.src.Graph.Nodes))
+	for _, n := range t.src.Graph.Nodes {
+		done := n.ID // a node waits for the rest of its site
+		for _, m := range t.group(n) {
+			done = max(done, m.ID)
+		}
+		last[n.ID] = max(last[n.ID], done)
+		for _, a := range n.Args {
+			last[a.ID] = max(last[a.ID], done)
+		}
+		if n.Tie != nil {
+			last[n.Tie.ID] = max(last[n.Tie.ID], done)
+		}
+	}
+	return last
 }
 
 // pairs says which solved nodes are solved together: queries with keys unless
@@ -104,7 +135,7 @@ func (t *transport) visit(n *graph.Node) error {
 		return &MismatchError{"width of " + n.Name + ", which has no plan,", fmt.Sprint(n.Units), fmt.Sprint(a)}
 	}
 	for _, m := range group {
-		if err := t.move(m, group); err != nil {
+		if err := t.write(m, group); err != nil {
 			return err
 		}
 	}
@@ -115,8 +146,11 @@ func (t *transport) visit(n *graph.Node) error {
 			r.push = t.columns(m, i, len(group))
 		}
 		r.Duration = time.Since(started) / time.Duration(len(group))
-		t.nodes = append(t.nodes, r)
 		t.Observe(r)
+		if !t.Maps {
+			r.push = nil
+		}
+		t.nodes = append(t.nodes, r)
 	}
 	for _, m := range group {
 		t.hats[m.ID] = nil
@@ -221,7 +255,10 @@ func (t *transport) site(group ...*graph.Node) align.Site {
 			if err != nil {
 				return nil, nil, err
 			}
-			own := fetch(t.anchor.Params, a.Params[0])
+			own, err := read(t.anchor, a.Params[0])
+			if err != nil {
+				return nil, nil, err
+			}
 			rx, ry := hat[0].rows(n.Params[0].Axes), own.rows(a.Params[0].Axes)
 			if x.IsEmpty() {
 				x, y = *rx, *ry
@@ -259,7 +296,10 @@ func (t *transport) hat(n *graph.Node) ([]tensor, error) {
 	hats := make([]tensor, 0, len(n.Params))
 	var pull *mover
 	for _, p := range n.Params {
-		w := fetch(t.src.Params, p)
+		w, err := read(t.src, p)
+		if err != nil {
+			return nil, err
+		}
 		for k, axis := range p.Axes {
 			if axis != graph.In || in.IsIdentity() {
 				continue
@@ -276,8 +316,8 @@ func (t *transport) hat(n *graph.Node) ([]tensor, error) {
 	return hats, nil
 }
 
-// move writes the parameters of n in the basis of the anchor.
-func (t *transport) move(n *graph.Node, group []*graph.Node) error {
+// write puts the parameters of n in the basis of the anchor.
+func (t *transport) write(n *graph.Node, group []*graph.Node) error {
 	hats, err := t.hat(n)
 	if err != nil {
 		return err
@@ -299,7 +339,9 @@ func (t *transport) move(n *graph.Node, group []*graph.Node) error {
 				return err
 			}
 		}
-		store(t.out, a.Params[i], w, t.anchor.Params[p.Name].DType)
+		if err := t.put(a.Params[i], w); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func ExampleOpen() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(m.Arch.Class, len(m.Params), "tensors,", m.Params.Size(), "parameters")
+	fmt.Println(m.Arch.Class, len(m.Params), "tensors,", m.Size(), "parameters")
 	fmt.Println(m.Params["vit.embeddings.patch_embeddings.projection.weight"].Shape)
 	// Output:
 	// ViTForImageClassification 24 tensors, 1074 parameters

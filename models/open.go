@@ -29,30 +29,29 @@ var ErrArchitecture = errors.New("unknown architecture")
 // Tensors that are missing, left over or misshapen are all named in the error,
 // as [github.com/otfuse/otfuse/graph.TensorError]; a weight that is NaN or infinite is named too.
 func Open(dir string, archs ...Architecture) (*Model, error) {
+	m, err := Link(dir, archs...)
+	if err != nil {
+		return nil, err
+	}
+	defer m.link.files.Close() // only read
+	return m.Load()
+}
+
+// identify reads what the configuration says.
+func identify(dir string, archs []Architecture) (Config, Architecture, error) {
 	text, err := os.ReadFile(filepath.Join(dir, configName))
 	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
+		return Config{}, Architecture{}, fmt.Errorf("models: %w", err)
 	}
 	c, err := ParseConfig(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return c, Architecture{}, fmt.Errorf("%s: %w", dir, err)
 	}
 	arch, err := pick(c, archs)
 	if err != nil {
-		return nil, fmt.Errorf("models: %s: %w", dir, err)
+		return c, arch, fmt.Errorf("models: %s: %w", dir, err)
 	}
-	p, err := read(dir, arch)
-	if err != nil {
-		return nil, err
-	}
-	m, err := New(arch, c, p)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	if m.Files, err = readFiles(dir); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return c, arch, nil
 }
 
 // pick finds the architecture that the configuration names.
@@ -68,43 +67,6 @@ func pick(c Config, archs []Architecture) (Architecture, error) {
 		known = append(known, a.Class)
 	}
 	return Architecture{}, fmt.Errorf("%w: config.json names %q, known are %s", ErrArchitecture, c.Architectures, strings.Join(known, ", "))
-}
-
-// read reads the tensors of a directory under the names of the graph.
-func read(dir string, arch Architecture) (p Params, err error) {
-	f, err := safetensors.OpenDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	p = Params{}
-	stored := map[string]string{}
-	for _, name := range f.Names() {
-		if slices.ContainsFunc(arch.Ignored, func(s string) bool { return strings.HasSuffix(name, s) }) {
-			continue
-		}
-		raw, err := f.Tensor(name)
-		if err != nil {
-			return nil, fmt.Errorf("models: %w", err)
-		}
-		data, err := raw.Float32s()
-		if err != nil {
-			return nil, fmt.Errorf("models: %s: tensor %q: %w", dir, name, err)
-		}
-		if i := slices.IndexFunc(data, func(v float32) bool { return v-v != 0 }); i >= 0 {
-			return nil, fmt.Errorf("models: %s: tensor %q is %v at position %d", dir, name, data[i], i)
-		}
-		own := name
-		if alias, ok := arch.Aliases[name]; ok {
-			name = alias
-		}
-		if other, ok := stored[name]; ok {
-			return nil, fmt.Errorf("models: %s: tensors %q and %q are the same parameter", dir, other, own)
-		}
-		stored[name] = own
-		p[name] = Tensor{DType: raw.DType, Shape: raw.Shape, Data: data}
-	}
-	return p, nil
 }
 
 // readFiles reads the small files beside the weights, such as tokenizers.
@@ -136,6 +98,9 @@ func (m *Model) Save(dir string) error {
 	text, err := m.Config.JSON()
 	if err != nil {
 		return fmt.Errorf("models: %w", err)
+	}
+	if m, err = m.Load(); err != nil {
+		return err
 	}
 	ts := map[string]safetensors.Tensor{}
 	for name, t := range m.Params {

@@ -30,15 +30,6 @@ func (p Params) Shapes() map[string][]int {
 	return s
 }
 
-// Size returns the number of scalars in p.
-func (p Params) Size() int {
-	var n int
-	for _, t := range p {
-		n += len(t.Data)
-	}
-	return n
-}
-
 // Init draws fresh parameters for g from a seed: weights and tables from a
 // normal distribution of standard deviation std, gains 1, biases 0. The same
 // seed gives the same bytes on every machine.
@@ -75,27 +66,37 @@ type Model struct {
 	Arch   Architecture
 	Config Config
 	Graph  *graph.Graph
-	Params Params
+	Params Params            // nil where they stayed on disk: see [Link]
 	Files  map[string][]byte // further files of the directory, such as preprocessor_config.json
+	link   *link             // where they are; nil for none
 }
 
 // New binds parameters to an architecture. Every tensor that is missing,
 // misshapen or left over is named in the error.
 func New(arch Architecture, c Config, p Params) (*Model, error) {
+	m, err := bind(arch, c, p.Shapes())
+	if err != nil {
+		return nil, err
+	}
+	return m.With(p), nil
+}
+
+// bind makes a model of tensors of these shapes, without them.
+func bind(arch Architecture, c Config, shapes map[string][]int) (*Model, error) {
 	g, err := arch.Graph(c)
 	if err != nil {
 		return nil, fmt.Errorf("models: %s: %w", arch.Class, err)
 	}
-	if err := g.Check(p.Shapes()); err != nil {
+	if err := g.Check(shapes); err != nil {
 		return nil, fmt.Errorf("models: %s: %w", arch.Class, err)
 	}
-	return &Model{Arch: arch, Config: c, Graph: g, Params: p}, nil
+	return &Model{Arch: arch, Config: c, Graph: g}, nil
 }
 
 // With returns a copy of m that holds p instead of its own parameters, which
 // must have the same names and shapes.
 func (m *Model) With(p Params) *Model {
 	c := *m
-	c.Params = p
+	c.Params, c.link = p, nil
 	return &c
 }

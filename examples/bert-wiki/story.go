@@ -62,7 +62,7 @@ func (j *job) tell(ctx context.Context, chapters ...func(*story.Story) error) er
 	if err != nil {
 		return err
 	}
-	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters", j.texts.label, len(j.texts.test), len(j.parents)-1, j.parents[0].Params.Size())
+	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters", j.texts.label, len(j.texts.test), len(j.parents)-1, j.parents[0].Size())
 	return story.Tell(ctx, setup, chapters...)
 }
 

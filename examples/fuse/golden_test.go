@@ -136,18 +136,18 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
 // derived is what a case without stored weights must give: the mean of the
 // parents for vanilla fusion, the anchor for a permuted copy of it.
 func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
-	parents, err := j.all()
+	parents, err := j.params()
 	require.NoError(t, err)
 	if j.recipe.Method != "vanilla" {
 		parents = parents[:1]
 	}
 	want := map[string]models.Array{}
-	for name, p := range j.base.Params {
+	for name, p := range parents[0] {
 		a := models.Array{Shape: p.Shape, Floats: make([]float32, len(p.Data))}
 		for i := range a.Floats {
 			var sum float64
 			for _, m := range parents {
-				sum += float64(m.Params[name].Data[i])
+				sum += float64(m[name].Data[i])
 			}
 			a.Floats[i] = float32(sum / float64(len(parents)))
 		}
@@ -159,7 +159,7 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 // load makes the job that the flags of the case would make.
 func (c goldenCase) load(t *testing.T, dir string, runner *mlx.Runner) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
-	o := options{out: filepath.Join(t.TempDir(), "fused"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
+	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
 		calib: filepath.Join(dir, "parents", calib)}
 	for i, p := range c.Parents {
 		if i != 1 {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/htmlreport"
 	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
@@ -74,13 +73,11 @@ func parse(args []string) (options, error) {
 type job struct {
 	options
 	recipe recipe.Recipe
-	base   *models.Model     // the anchor
-	rest   []fuse.Source     // opened one at a time
-	facts  []htmlreport.Fact // of all of them
-	calib  models.Batch      // nil for none
-	eval   models.Batch      // nil for none
-	runner *mlx.Runner       // nil until it is needed
-	device compute.Backend   // the runner's
+	models []*models.Model // linked, the anchor first
+	calib  models.Batch    // nil for none
+	eval   models.Batch    // nil for none
+	runner *mlx.Runner     // nil until it is needed
+	device compute.Backend // the runner's
 	report cli.Report
 	fusion *fuse.Report // nil for vanilla
 }
@@ -142,19 +139,19 @@ func load(o options) (*job, error) {
 			return nil, fmt.Errorf("%s: %w", flag, err)
 		}
 	}
-	if err := j.open(); err != nil {
+	if err := j.link(); err != nil {
 		return nil, err
 	}
 	var err error
 	calibrated := recipe.Uncalibrated
 	if o.calib != "" {
 		calibrated = recipe.Calibrated
-		if j.calib, err = inputs.Read(o.calib, j.base); err != nil {
+		if j.calib, err = inputs.Read(o.calib, j.models[0]); err != nil {
 			return nil, fmt.Errorf("-calib: %w", err)
 		}
 	}
 	if o.eval != "" {
-		if j.eval, err = inputs.Read(o.eval, j.base); err != nil {
+		if j.eval, err = inputs.Read(o.eval, j.models[0]); err != nil {
 			return nil, fmt.Errorf("-eval: %w", err)
 		}
 		if _, ok := j.eval[models.Labels]; !ok {
@@ -179,40 +176,31 @@ func load(o options) (*job, error) {
 	return j, nil
 }
 
-// open opens the anchor and checks the others. Of several none is kept: two
-// models are held at a time.
-func (j *job) open() (err error) {
-	if j.base, err = models.Open(j.anchor); err != nil {
-		return err
-	}
-	j.facts = append(j.facts, htmlreport.Describe(j.anchor, j.base))
-	for _, dir := range j.others {
-		m, err := models.Open(dir)
+// link opens the models and checks that they go together. Their tensors stay
+// on disk until they are needed.
+func (j *job) link() error {
+	for _, dir := range append([]string{j.anchor}, j.others...) {
+		m, err := models.Link(dir)
 		if err != nil {
 			return err
 		}
-		if err := fuse.Check(m, j.base); err != nil {
+		j.models = append(j.models, m)
+		if err := fuse.Check(m, j.models[0]); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
-		j.facts = append(j.facts, htmlreport.Describe(dir, m))
-		source := func() (*models.Model, error) { return models.Open(dir) }
-		if len(j.others) == 1 {
-			source = func() (*models.Model, error) { return m, nil }
-		}
-		j.rest = append(j.rest, source)
 	}
 	return nil
 }
 
-// all opens every model, the anchor first.
-func (j *job) all() ([]*models.Model, error) {
-	out := []*models.Model{j.base}
-	for _, open := range j.rest {
-		m, err := open()
+// params reads the tensors of all models.
+func (j *job) params() ([]models.Params, error) {
+	var out []models.Params
+	for _, m := range j.models {
+		m, err := m.Load()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, m)
+		out = append(out, m.Params)
 	}
 	return out, nil
 }
@@ -224,26 +212,22 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 	maps := map[string]safetensors.Tensor{}
 	var fused *models.Model
 	if j.recipe.Method == "vanilla" {
-		parents, err := j.all()
+		all, err := j.params()
 		if err != nil {
 			return nil, nil, err
-		}
-		var all []models.Params
-		for _, m := range parents {
-			all = append(all, m.Params)
 		}
 		p, err := fuse.Average(all, j.recipe.Weights)
 		if err != nil {
 			return nil, nil, err
 		}
-		fused = j.base.With(p)
+		fused = j.models[0].With(p)
 	} else {
 		o, err := j.fuseOptions(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		var rep *fuse.Report
-		if fused, rep, err = fuse.Stream(ctx, j.base, j.rest, o); err != nil {
+		if fused, rep, err = fuse.Into(ctx, j.models[0], j.models[1:], o); err != nil {
 			return nil, nil, err
 		}
 		j.fusion = rep
@@ -265,16 +249,12 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 		return nil, err
 	case j.calib == nil && j.recipe.Method == "learned":
 		return nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
-	case j.calib == nil:
+	}
+	o.Maps = j.maps != "" || j.html != ""
+	if j.calib == nil {
 		return o, nil
 	}
-	var judges []*models.Model
-	if j.recipe.MaxLoss != nil {
-		if judges, err = j.all(); err != nil {
-			return nil, err
-		}
-	}
-	c, err := j.recipe.Calibration(ctx, j.runner, j.calib, judges...)
+	c, err := j.recipe.Calibration(ctx, j.runner, j.calib, j.models...)
 	if err != nil {
 		return nil, err
 	}
@@ -329,20 +309,13 @@ func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
 
 // scoreParents adds the rows of the parents and of their ensemble.
 func (j *job) scoreParents(ctx context.Context) error {
-	var all []*models.Model // where there is something to score on
-	if j.eval != nil {
-		var err error
-		if all, err = j.all(); err != nil {
-			return err
-		}
-	}
 	for i, dir := range append([]string{j.anchor}, j.others...) {
 		row := cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, dir)}
-		if err := j.score(ctx, row, all[min(i, len(all)):min(i+1, len(all))]...); err != nil {
+		if err := j.score(ctx, row, j.models[i]); err != nil {
 			return err
 		}
 	}
-	return j.score(ctx, cli.Row{Method: "ensemble"}, all...)
+	return j.score(ctx, cli.Row{Method: "ensemble"}, j.models...)
 }
 
 // score adds a row, with a score where there is something to score on.

@@ -11,8 +11,11 @@ const pageMaps = 8
 
 // page is the report to look at.
 func (j *job) page() htmlreport.Page {
-	p := htmlreport.Page{Title: fmt.Sprintf("%d models fused into one", len(j.facts)), Report: j.report, Graph: j.base.Graph,
-		Facts: append(j.facts, htmlreport.Fact{Name: "fused model", Text: j.out})}
+	p := htmlreport.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report, Graph: j.models[0].Graph}
+	for i, dir := range append([]string{j.anchor}, j.others...) {
+		p.Facts = append(p.Facts, htmlreport.Describe(dir, j.models[i]))
+	}
+	p.Facts = append(p.Facts, htmlreport.Fact{Name: "fused model", Text: j.out})
 	if j.fusion != nil {
 		p.Maps = htmlreport.Spread(j.fusion, pageMaps, "other model 1 onto the anchor")
 	}

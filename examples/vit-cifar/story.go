@@ -48,7 +48,7 @@ func tell(ctx context.Context, o options) error {
 	setup.Learner = func(f story.Fusion) *mlx.Learner {
 		return &mlx.Learner{Backend: backend, Seed: o.seed, Feed: o.lessons(img, f)}
 	}
-	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.Label, img.Test.Len(), len(parents)-1, parents[0].Params.Size())
+	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.Label, img.Test.Len(), len(parents)-1, parents[0].Size())
 	return story.Tell(ctx, setup, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, (*story.Story).Finetune)
 }
 

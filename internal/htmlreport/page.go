@@ -35,7 +35,7 @@ type Fact struct{ Name, Text string }
 func Describe(name string, m *models.Model) Fact {
 	c := m.Config
 	return Fact{name, fmt.Sprintf("%s, %d layers, %d wide, %d heads, MLP %d, %.3g million parameters", m.Arch.Class, c.Layers, c.Hidden, c.Heads, c.MLP,
-		float64(m.Params.Size())/1e6)}
+		float64(m.Size())/1e6)}
 }
 
 // A Plot is some curves of one measure.

@@ -22,6 +22,13 @@ type Calibration struct {
 
 // Collect implements the calibration of package fuse.
 func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error) {
+	src, err := src.Load()
+	if err != nil {
+		return nil, err
+	}
+	if anchor, err = anchor.Load(); err != nil {
+		return nil, err
+	}
 	xs, ys := Forward(src, c.Data), Forward(anchor, c.Data)
 	out := &align.Stats{Magnitudes: map[int][]float64{}}
 	for _, site := range want.Sites {

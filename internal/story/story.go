@@ -187,7 +187,9 @@ func (s *Story) transport(f Fusion) error {
 	}
 	started, anchor := time.Now(), s.Parents[0]
 	if o.Matching != nil {
-		anchor = fuse.Canonical(anchor)
+		if anchor, err = fuse.Canonical(anchor); err != nil {
+			return err
+		}
 	}
 	all, report := []models.Params{anchor.Params}, &fuse.Report{}
 	for k, other := range s.Parents[1:] {
@@ -222,6 +224,7 @@ func (s *Story) options(f Fusion) (*fuse.Options, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Maps = true // some are drawn
 	if o.Calibration, err = r.Calibration(s.ctx, s.Runner, s.Calib, s.Parents...); err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func values(t *testing.T, r *Runner, m *models.Model, batch models.Batch) map[st
 	})
 	require.NoError(t, err)
 	defer e.Finalize()
-	params, err := upload(m.Graph, m.Params)
+	params, err := upload(m)
 	require.NoError(t, err)
 	in, err := feed(batch, inputs)
 	require.NoError(t, err)

@@ -79,7 +79,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 	run.descent = descent{recipe: r, loss: run.lossGraph, retract: run.rotations}
 	defer func() { err = errors.Join(err, run.close()) }()
 	for _, m := range aligned {
-		ts, err := upload(m.Graph, m.Params)
+		ts, err := upload(m)
 		if err != nil {
 			return nil, err
 		}

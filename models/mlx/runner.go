@@ -95,7 +95,7 @@ func (r *Runner) Logits(ctx context.Context, m *models.Model, batch models.Batch
 }
 
 func (r *Runner) run(m *models.Model, batch models.Batch) (*tensors.Tensor, error) {
-	params, err := upload(m.Graph, m.Params)
+	params, err := upload(m)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*m
 		if data, err = fitting(m, data); err != nil {
 			return nil, nil, err
 		}
-		if params[i], err = upload(m.Graph, m.Params); err != nil {
+		if params[i], err = upload(m); err != nil {
 			return nil, nil, err
 		}
 	}

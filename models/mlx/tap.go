@@ -68,7 +68,7 @@ func (c *Calibration) pass(src, anchor *models.Model, want align.Want) (*pass, e
 	}
 	p := &pass{exec: exec, inputs: inputs}
 	for _, m := range []*models.Model{src, anchor} {
-		params, err := upload(m.Graph, m.Params)
+		params, err := upload(m)
 		if p.params = append(p.params, params...); err != nil {
 			return nil, errors.Join(err, p.close())
 		}

@@ -25,14 +25,18 @@ func names(g *graph.Graph) []string {
 	return out
 }
 
-// upload copies the parameters of g, in the order of names.
-func upload(g *graph.Graph, p models.Params) ([]*tensors.Tensor, error) {
-	if err := g.Check(p.Shapes()); err != nil {
+// upload copies the parameters of m, in the order of names.
+func upload(m *models.Model) ([]*tensors.Tensor, error) {
+	if err := m.Graph.Check(m.Shapes()); err != nil {
 		return nil, fmt.Errorf("mlx: %w", err)
 	}
 	var out []*tensors.Tensor
-	for _, name := range names(g) {
-		out = append(out, tensors.FromFlatDataAndDimensions(p[name].Data, p[name].Shape...))
+	for _, name := range names(m.Graph) {
+		t, err := m.Tensor(name)
+		if err != nil {
+			return nil, errors.Join(err, free(out...))
+		}
+		out = append(out, tensors.FromFlatDataAndDimensions(t.Data, t.Shape...))
 	}
 	return out, nil
 }

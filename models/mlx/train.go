@@ -64,7 +64,7 @@ type Trainer struct {
 // NewTrainer returns a trainer that starts from the parameters of m.
 func NewTrainer(b compute.Backend, m *models.Model, r Recipe) (*Trainer, error) {
 	t := &Trainer{model: m, inputs: append(m.Graph.Inputs(), models.Labels)}
-	params, err := upload(m.Graph, m.Params)
+	params, err := upload(m)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (t *Trainer) Reset(m *models.Model) error {
 	if signature(m.Graph) != signature(t.model.Graph) {
 		return errors.New("mlx: a trainer cannot be reset to a model of another size or architecture")
 	}
-	params, err := upload(m.Graph, m.Params)
+	params, err := upload(m)
 	if err != nil {
 		return err
 	}

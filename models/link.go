@@ -1,0 +1,150 @@
+package models
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// A stored tensor is one that stayed on disk.
+type stored struct {
+	name  string // in the files
+	dtype safetensors.DType
+	shape []int
+}
+
+// link reads tensors when they are asked for. The files close with the last
+// reference to it.
+type link struct {
+	dir     string
+	files   *safetensors.Checkpoint
+	tensors map[string]stored // by the names of the graph
+}
+
+// Link is [Open] without reading the tensors: names and shapes are checked,
+// Params stays nil and [Model.Tensor] reads one at a time, so that a model takes
+// next to no memory. A weight that is NaN or infinite is found when it is read.
+func Link(dir string, archs ...Architecture) (*Model, error) {
+	c, arch, err := identify(dir, archs)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLink(dir, arch)
+	if err != nil {
+		return nil, err
+	}
+	m, err := bind(arch, c, l.shapes())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	m.link = l
+	if m.Files, err = readFiles(dir); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// newLink lists the tensors of a directory under the names of the graph.
+func newLink(dir string, arch Architecture) (*link, error) {
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	l := &link{dir: dir, files: f, tensors: map[string]stored{}}
+	for _, own := range f.Names() {
+		if slices.ContainsFunc(arch.Ignored, func(s string) bool { return strings.HasSuffix(own, s) }) {
+			continue
+		}
+		name := own
+		if alias, ok := arch.Aliases[name]; ok {
+			name = alias
+		}
+		if other, ok := l.tensors[name]; ok {
+			return nil, fmt.Errorf("models: %s: tensors %q and %q are the same parameter", dir, other.name, own)
+		}
+		dtype, shape, err := f.Info(own)
+		if err != nil {
+			return nil, fmt.Errorf("models: %w", err)
+		}
+		l.tensors[name] = stored{own, dtype, shape}
+	}
+	return l, nil
+}
+
+func (l *link) shapes() map[string][]int {
+	out := make(map[string][]int, len(l.tensors))
+	for name, t := range l.tensors {
+		out[name] = t.shape
+	}
+	return out
+}
+
+// read reads the tensor that the graph calls so.
+func (l *link) read(name string) (Tensor, error) {
+	t, ok := l.tensors[name]
+	if !ok {
+		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, name, safetensors.ErrNoTensor)
+	}
+	raw, err := l.files.Tensor(t.name)
+	if err != nil {
+		return Tensor{}, fmt.Errorf("models: %w", err)
+	}
+	data, err := raw.Float32s()
+	if err != nil {
+		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, t.name, err)
+	}
+	if i := slices.IndexFunc(data, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return Tensor{}, fmt.Errorf("models: %s: tensor %q is %v at position %d", l.dir, t.name, data[i], i)
+	}
+	return Tensor{DType: raw.DType, Shape: raw.Shape, Data: data}, nil
+}
+
+// Tensor returns a parameter, read anew each time where m was linked.
+func (m *Model) Tensor(name string) (Tensor, error) {
+	if m.Params == nil && m.link != nil {
+		return m.link.read(name)
+	}
+	t, ok := m.Params[name]
+	if !ok {
+		return t, fmt.Errorf("models: tensor %q: %w", name, safetensors.ErrNoTensor)
+	}
+	return t, nil
+}
+
+// Shapes returns the shape of every parameter, read or not.
+func (m *Model) Shapes() map[string][]int {
+	if m.Params == nil && m.link != nil {
+		return m.link.shapes()
+	}
+	return m.Params.Shapes()
+}
+
+// Load returns m with all parameters in memory.
+func (m *Model) Load() (*Model, error) {
+	if m.Params != nil || m.link == nil {
+		return m, nil
+	}
+	p := make(Params, len(m.link.tensors))
+	for name := range m.link.tensors {
+		var err error
+		if p[name], err = m.link.read(name); err != nil {
+			return nil, err
+		}
+	}
+	return m.With(p), nil
+}
+
+// Size returns the number of scalars of all parameters.
+func (m *Model) Size() int {
+	var n int
+	for _, shape := range m.Shapes() {
+		size := 1
+		for _, d := range shape {
+			size *= d
+		}
+		n += size
+	}
+	return n
+}
