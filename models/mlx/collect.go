@@ -177,7 +177,8 @@ func (s *sums) stats() (*align.Stats, error) {
 		if s.sites[i].N == 0 {
 			return nil, fmt.Errorf("mlx: calibration: the data holds padding alone at %s", s.want.Sites[i][0].Name)
 		}
-		out.Moments = append(out.Moments, &s.sites[i])
+		m := s.sites[i] // so that each can be let go by itself
+		out.Moments = append(out.Moments, &m)
 	}
 	for k, n := range s.want.Magnitudes {
 		for i := range s.mags[k].sum {
