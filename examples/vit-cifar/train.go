@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models/mlx"
 )
@@ -25,7 +26,7 @@ func openImages(ctx context.Context, o options) (vision.Images, error) {
 func (o options) parent(img vision.Images) vision.Parent {
 	return vision.Parent{Images: img, Out: o.out,
 		Net:      vision.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Patch: o.patch, Seed: o.seed},
-		Schedule: vision.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1}}
+		Schedule: training.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1}}
 }
 
 // trainParent is the -train mode: one parent from scratch into -out.

@@ -89,11 +89,21 @@ type Feeder struct {
 	Norm    data.Norm
 	Augment data.Augment
 	data.Order
+	among []int // images that Order is an order of; nil means all
 }
 
 // Feed returns training batches, cropped and mirrored at random.
 func (i Images) Feed(batch int, seed uint64) Feeder {
-	return Feeder{i.Train, i.Norm, data.Augment{Pad: 4, Flip: 0.5}, data.Order{N: i.Train.Len(), Batch: batch, Seed: seed}}
+	return Feeder{Set: i.Train, Norm: i.Norm, Augment: data.Augment{Pad: 4, Flip: 0.5}, Order: data.Order{N: i.Train.Len(), Batch: batch, Seed: seed}}
+}
+
+// Among returns batches of the images idx alone, smaller ones where there are
+// few; nil means all images.
+func (f Feeder) Among(idx []int) Feeder {
+	if idx != nil {
+		f.among, f.N, f.Order.Batch = idx, len(idx), min(f.Order.Batch, len(idx))
+	}
+	return f
 }
 
 // Batch returns the batch of a step.
@@ -101,7 +111,13 @@ func (f Feeder) Batch(step int) (models.Batch, error) {
 	if f.PerEpoch() == 0 {
 		return nil, fmt.Errorf("%d images are less than a batch of %d", f.N, f.Order.Batch)
 	}
-	return f.batchOf(f.Indices(step), rand.New(rand.NewPCG(f.Seed, uint64(step))))
+	idx := f.Indices(step)
+	if f.among != nil {
+		for k, i := range idx {
+			idx[k] = f.among[i]
+		}
+	}
+	return f.batchOf(idx, rand.New(rand.NewPCG(f.Seed, uint64(step))))
 }
 
 // processor is the part of preprocessor_config.json that says how images are
