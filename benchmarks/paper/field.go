@@ -13,10 +13,10 @@ import (
 // A field is what networks are about: images or text.
 type field interface {
 	names() (name, label string)
-	size() int                                            // training samples
-	fit(parents []*models.Model) error                    // gets ready for parents
-	test(s scale) (models.Batch, error)                   // what is scored on
-	scored() int                                          // at a time
+	size() int                                  // training samples
+	fit(s scale, parents []*models.Model) error // gets ready for parents
+	tests() int                                 // samples that are scored on
+	score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error)
 	pick(idx []int) (models.Batch, error)                 // training samples, to align on
 	feed(idx []int, batch int, seed uint64) feed          // to train on; nil means all
 	parent(s scale, k kind, out string) (nursling, error) // to be trained
@@ -47,7 +47,7 @@ func (l *lab) field(ctx context.Context, k kind) (field, error) {
 		return l.prose, nil
 	}
 	if l.pictures == nil {
-		images, err := vision.Open(ctx, l.data, l.dir)
+		images, err := vision.Open(ctx, vision.Source{Set: l.data, Dir: l.dir})
 		if err != nil {
 			return nil, err
 		}
@@ -61,16 +61,17 @@ type pictures struct{ vision.Images }
 
 func (p *pictures) names() (name, label string) { return p.Name, p.Label }
 func (p *pictures) size() int                   { return p.Images.Train.Len() }
-func (p *pictures) scored() int                 { return 500 }
+func (p *pictures) tests() int                  { return p.Images.Test.Len() }
 
-func (p *pictures) fit(parents []*models.Model) error { return p.Normalise(parents) }
-
-func (p *pictures) test(s scale) (models.Batch, error) {
-	n := p.Images.Test.Len()
+func (p *pictures) fit(s scale, parents []*models.Model) error {
 	if s.Images > 0 {
-		n = min(n, s.Images)
+		p.Images.Test = p.Images.Test.Head(s.Images)
 	}
-	return p.First(p.Images.Test, n)
+	return p.Normalise(parents)
+}
+
+func (p *pictures) score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error) {
+	return p.Score(ctx, r, ms...)
 }
 
 func (p *pictures) pick(idx []int) (models.Batch, error) { return p.Pick(p.Images.Train, idx) }
@@ -88,14 +89,13 @@ func (p *pictures) parent(_ scale, k kind, out string) (nursling, error) {
 type prose struct {
 	language.Corpus
 	texts language.Texts
-	most  int // test sequences
 }
 
 func (p *prose) names() (name, label string) { return p.Name, p.Label }
 func (p *prose) size() int                   { return len(p.texts.Train) }
-func (p *prose) scored() int                 { return language.ScoreBatch }
+func (p *prose) tests() int                  { return len(p.texts.Test) }
 
-func (p *prose) fit(parents []*models.Model) error {
+func (p *prose) fit(s scale, parents []*models.Model) error {
 	length, err := language.Length(parents)
 	if err != nil {
 		return err
@@ -104,12 +104,12 @@ func (p *prose) fit(parents []*models.Model) error {
 	if err != nil {
 		return err
 	}
-	p.texts, err = p.Cut(tok, length, len(p.Corpus.Test))
+	p.texts, err = p.Cut(tok, length, s.Texts)
 	return err
 }
 
-func (p *prose) test(s scale) (models.Batch, error) {
-	return p.texts.Masked(p.texts.Test[:min(s.Texts, len(p.texts.Test))], language.TestMask), nil
+func (p *prose) score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error) {
+	return r.Evaluate(ctx, p.texts.Masked(p.texts.Test, language.TestMask), language.ScoreBatch, ms...)
 }
 
 func (p *prose) pick(idx []int) (models.Batch, error) {

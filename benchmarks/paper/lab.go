@@ -50,52 +50,55 @@ type study struct {
 	*lab
 	table  table
 	field  field
-	test   models.Batch
 	groups [][]*models.Model // parents, the anchor first; rows are means over groups
 	ends   [][]mlx.Score     // of the parents, by place in a group and by group
 	result *result
 }
 
 // open opens the parents of -parents, or those of the table, trained where they
-// are missing, and readies the test samples for them.
+// are missing, and readies the samples for them.
 func (s *study) open(ctx context.Context) (err error) {
 	kinds := s.table.parents(s.scale)
 	if s.field, err = s.lab.field(ctx, kinds[0][0]); err != nil {
 		return err
 	}
-	var dirs [][]string
-	if len(s.parents) > 0 {
-		dirs, kinds = [][]string{s.parents}, nil
-	}
-	for _, group := range kinds {
-		var found []string
-		for _, k := range group {
-			dir, err := s.find(ctx, k)
-			if err != nil {
-				return err
-			}
-			found = append(found, dir)
-		}
-		dirs = append(dirs, found)
-	}
 	var all []*models.Model
-	for _, group := range dirs {
-		var ms []*models.Model
-		for _, dir := range group {
-			m, err := models.Open(dir)
-			if err != nil {
-				return err
-			}
-			ms = append(ms, m)
+	for _, group := range kinds {
+		ms, err := s.group(ctx, group)
+		if err != nil {
+			return err
 		}
 		s.groups, all = append(s.groups, ms), append(all, ms...)
+		if len(s.parents) > 0 {
+			break
+		}
 	}
-	if err = s.field.fit(all); err == nil {
-		s.test, err = s.field.test(s.scale)
-	}
+	err = s.field.fit(s.scale, all)
 	_, s.result.Data = s.field.names()
-	s.result.Samples = s.test.Len()
+	s.result.Samples = s.field.tests()
 	return err
+}
+
+// group opens the parents of -parents, or those of some kinds.
+func (s *study) group(ctx context.Context, kinds []kind) (out []*models.Model, err error) {
+	dirs := s.parents
+	if len(dirs) == 0 {
+		for _, k := range kinds {
+			dir, err := s.find(ctx, k)
+			if err != nil {
+				return nil, err
+			}
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, dir := range dirs {
+		m, err := models.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }
 
 // find returns the directory of a parent, which is trained where there is none.
@@ -134,7 +137,7 @@ func (s *study) find(ctx context.Context, k kind) (string, error) {
 
 // score scores a model, or an ensemble.
 func (s *study) score(ctx context.Context, ms ...*models.Model) (mlx.Score, error) {
-	return s.runner.Evaluate(ctx, s.test, s.field.scored(), ms...)
+	return s.field.score(ctx, s.runner, ms...)
 }
 
 // fingerprint tells models apart by their values.

@@ -243,6 +243,7 @@ func TestBadInput(t *testing.T) {
 		"vocab.txt of parent 1 differs": fusing("-parents", a+","+bare),
 		"have neither tokenizer.json":   fusing("-parents", bare+","+bare),
 		"the tokenizer has 6":           fusing("-parents", a+","+b, "-vocab", filepath.Join(words, "vocab.txt")),
+		"depth differs":                 fusing("-parents", a+","+parent(1, "-depth", "2")),
 		"parent 0 of 16":                fusing("-parents", a+","+parent(1, "-length", "12")),
 		"text: empty text":              {"-data", "folder", "-dir", empty, "-out", out, "-parents", a + "," + b},
 		"do not fill a sequence":        {"-data", "folder", "-dir", short, "-out", out, "-parents", a + "," + b},

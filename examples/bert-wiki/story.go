@@ -91,6 +91,9 @@ func prepare(ctx context.Context, o options) (*job, error) {
 	if tok, err = language.Vocabulary(tok, j.parents); err != nil {
 		return nil, fmt.Errorf("bert-wiki: %w", err)
 	}
+	if err := story.Alike(j.parents); err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
+	}
 	if j.texts, err = c.Cut(tok, length, o.texts); err != nil {
 		return nil, fmt.Errorf("bert-wiki: %w", err)
 	}
@@ -110,9 +113,12 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 	return story.Setup{
 		Title: fmt.Sprintf("Fusing %d BERTs", len(j.parents)), Samples: "sequences",
 		Data: t.Label, Backend: j.backend.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Runner: j.runner,
-		Calib: t.Masked(t.Train[:min(j.choice.Samples, len(t.Train))], language.CalibMask), Test: test, Quick: test.Slice(0, min(quickTest, test.Len())), Batch: language.ScoreBatch,
+		Calib: t.Masked(t.Train[:min(j.choice.Samples, len(t.Train))], language.CalibMask), Tests: test.Len(), Quick: test.Slice(0, min(quickTest, test.Len())), Batch: language.ScoreBatch,
 		Measure: story.Loss(),
-		Score:   j.pseudo(ctx),
+		Judge: func(ms ...*models.Model) (mlx.Score, error) {
+			return j.runner.Evaluate(ctx, test, language.ScoreBatch, ms...)
+		},
+		Score: j.pseudo(ctx),
 		Learner: func(f story.Fusion) *mlx.Learner {
 			return &mlx.Learner{Backend: j.backend, Seed: j.seed, Feed: j.lessons(f)}
 		},

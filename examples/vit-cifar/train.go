@@ -15,7 +15,7 @@ const batchSize = 128
 
 // openImages opens the set of -data, as many test images as were asked for.
 func openImages(ctx context.Context, o options) (vision.Images, error) {
-	img, err := vision.Open(ctx, o.data, o.dir)
+	img, err := vision.Open(ctx, vision.Source{Set: o.data, Dir: o.dir, Side: o.side})
 	if err == nil && o.images > 0 {
 		img.Test = img.Test.Head(o.images)
 	}

@@ -23,10 +23,16 @@ type Images struct {
 	Norm        data.Norm
 }
 
-// Open opens a set of [data.Names], looked for in dir first. "auto" is CIFAR-10
-// where it can be had and shapes where it cannot.
-func Open(ctx context.Context, set, dir string) (Images, error) {
-	name := set
+// A Source says where images are from.
+type Source struct {
+	Set  string // of [data.Names], or "auto": CIFAR-10 where it can be had and shapes where it cannot
+	Dir  string // looked in first
+	Side int    // pixels that images of a folder are scaled to; 0 means 64
+}
+
+// Open opens a set of images.
+func Open(ctx context.Context, from Source) (Images, error) {
+	name := from.Set
 	if name == "auto" {
 		name = "cifar10"
 	}
@@ -37,9 +43,8 @@ func Open(ctx context.Context, set, dir string) (Images, error) {
 			last = line
 		}
 	}
-	size := data.Size{H: 32, W: 32}
-	train, test, label, err := data.Open(ctx, name, data.Options{Dir: dir, Observe: observe, Size: size})
-	if errors.Is(err, data.ErrUnavailable) && set == "auto" && ctx.Err() == nil {
+	train, test, label, err := data.Open(ctx, name, data.Options{Dir: from.Dir, Observe: observe, Size: data.Size{H: from.Side, W: from.Side}})
+	if errors.Is(err, data.ErrUnavailable) && from.Set == "auto" && ctx.Err() == nil {
 		cli.Notice("CIFAR-10 is neither on this machine nor to be had from the network (%s); going on with shapes, a set drawn here", cli.OneLine(err))
 		name = "shapes"
 		train, test, label, err = data.Open(ctx, name, data.Options{})
@@ -146,6 +151,9 @@ func (i Images) processor() ([]byte, error) {
 func (i *Images) Normalise(parents []*models.Model) error {
 	for k, m := range parents {
 		c := m.Config
+		if !slices.Contains(m.Graph.Inputs(), "pixel_values") {
+			return fmt.Errorf("parent %d is a %s, which reads no images", k, m.Arch.Class)
+		}
 		if c.Image != i.Train.H || c.Image != i.Train.W || c.Channels != i.Train.C || c.Classes() != len(i.Train.Classes) {
 			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, c.Image, c.Image, c.Classes(),
 				i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))

@@ -56,9 +56,6 @@ type Parent struct {
 	Out      string
 }
 
-// scoreBatch is the number of images scored at a time.
-const scoreBatch = 500
-
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
 func (p Parent) Start() (*models.Model, mlx.Recipe, error) {
@@ -76,12 +73,8 @@ func (p Parent) Train(ctx context.Context, trainer *mlx.Trainer, runner *mlx.Run
 	epoch := max(feed.PerEpoch()/max(recipe.Accumulate, 1), 1) // updates
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
 		Save: p.Out + ".training.safetensors", Every: 5 * epoch}
-	judge, err := p.Images.First(p.Images.Test, p.Images.Test.Len())
-	if err != nil {
-		return err
-	}
 	r.Look = func(step int, m *models.Model) error {
-		s, err := runner.Evaluate(ctx, judge, scoreBatch, m)
+		s, err := p.Images.Score(ctx, runner, m)
 		if err == nil {
 			cli.Notice("epoch %.1f: test accuracy %.2f %%, loss %.3f", float64(step)/float64(epoch), 100*s.Accuracy, s.Loss)
 		}
