@@ -65,7 +65,7 @@ func (p *pictures) tests() int                  { return p.Images.Test.Len() }
 
 func (p *pictures) fit(s scale, parents []*models.Model) error {
 	if s.Images > 0 {
-		p.Images.Test = p.Images.Test.Head(s.Images)
+		p.Images.Test = vision.Some(p.Images.Test, s.Images)
 	}
 	return p.Normalise(parents)
 }

@@ -88,7 +88,7 @@ func (o options) lessons(img vision.Images, f story.Fusion) func(step int) (mode
 	if f.Labelled() {
 		return feed.Batch
 	}
-	feed.Set = img.Train.Head(o.choice.Samples)
+	feed.Set = vision.Some(img.Train, o.choice.Samples)
 	feed.Order.N, feed.Order.Batch = feed.Set.Len(), min(batchSize, feed.Set.Len())
 	return func(step int) (models.Batch, error) {
 		b, err := feed.Batch(step)

@@ -17,7 +17,7 @@ const batchSize = 128
 func openImages(ctx context.Context, o options) (vision.Images, error) {
 	img, err := vision.Open(ctx, vision.Source{Set: o.data, Dir: o.dir, Side: o.side})
 	if err == nil && o.images > 0 {
-		img.Test = img.Test.Head(o.images)
+		img.Test = vision.Some(img.Test, o.images)
 	}
 	return img, err
 }

@@ -72,14 +72,27 @@ func (f Feeder) batchOf(idx []int, rng *rand.Rand) (models.Batch, error) {
 	}, nil
 }
 
-// First returns the first n images of a set as one batch, or all where there
-// are fewer.
+// Some returns n images of a set, or all where there are fewer: the first, or,
+// where a set comes class by class as folders do, ones spread evenly over it.
+func Some(set *data.Set, n int) *data.Set {
+	if n >= set.Len() || !slices.IsSorted(set.Labels) {
+		return set.Head(n)
+	}
+	idx := make([]int, n)
+	for k := range idx {
+		idx[k] = k * set.Len() / n
+	}
+	return set.Pick(idx)
+}
+
+// First returns [Some] n images of a set as one batch.
 func (i Images) First(set *data.Set, n int) (models.Batch, error) {
-	idx := make([]int, min(n, set.Len()))
+	some := Some(set, n)
+	idx := make([]int, some.Len())
 	for k := range idx {
 		idx[k] = k
 	}
-	return i.Pick(set, idx)
+	return i.Pick(some, idx)
 }
 
 // Pick returns the images idx of a set as one batch.

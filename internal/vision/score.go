@@ -21,8 +21,13 @@ func (i Images) ScoreBatch() int { return max(scorePixels/(i.Test.H*i.Test.W), 1
 // Score scores a network, or several as their ensemble, on all test images. They
 // are decoded portion by portion, the next one while one is scored.
 func (i Images) Score(ctx context.Context, runner *mlx.Runner, ms ...*models.Model) (mlx.Score, error) {
-	batch, n := i.ScoreBatch(), i.Test.Len()
-	portion := max(decodePixels/(i.Test.H*i.Test.W)/batch, 1) * batch
+	portion := max(decodePixels/(i.Test.H*i.Test.W)/i.ScoreBatch(), 1) * i.ScoreBatch()
+	return i.scoreBy(ctx, runner, portion, ms...)
+}
+
+// scoreBy is Score with so many images in a portion.
+func (i Images) scoreBy(ctx context.Context, runner *mlx.Runner, portion int, ms ...*models.Model) (mlx.Score, error) {
+	n := i.Test.Len()
 	decode := data.Ahead(1, func(step int) (models.Batch, error) {
 		var idx []int
 		for k := step * portion; k < min((step+1)*portion, n); k++ {
@@ -36,7 +41,7 @@ func (i Images) Score(ctx context.Context, runner *mlx.Runner, ms ...*models.Mod
 		if err != nil {
 			return mlx.Score{}, err
 		}
-		s, err := runner.Evaluate(ctx, b, batch, ms...)
+		s, err := runner.Evaluate(ctx, b, i.ScoreBatch(), ms...)
 		if err != nil {
 			return mlx.Score{}, err
 		}
