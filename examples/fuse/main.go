@@ -21,6 +21,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/htmlreport"
 	"github.com/otfuse/otfuse/internal/inputs"
+	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -191,7 +192,7 @@ func (j *job) open() (err error) {
 		if err != nil {
 			return err
 		}
-		if err := fuse.Check(m, j.base); err != nil {
+		if err := errors.Join(fuse.Check(m, j.base), language.Same(j.base, m)); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 		j.facts = append(j.facts, htmlreport.Describe(dir, m))

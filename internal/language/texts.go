@@ -63,6 +63,19 @@ func (t Texts) Masked(seqs [][]int32, seed uint64) models.Batch {
 	return text.Masking{Seed: seed}.Batch(t.Tok, seqs, 0)
 }
 
+// Same reports two models that bring different vocabularies along: of the same
+// size they would fuse, and the result would read nonsense.
+func Same(a, b *models.Model) error {
+	for _, name := range []string{TokenizerFile, VocabularyFile} {
+		x, inA := a.Files[name]
+		y, inB := b.Files[name]
+		if inA && inB && !bytes.Equal(x, y) {
+			return fmt.Errorf("%s differs from that of the anchor: they have different vocabularies", name)
+		}
+	}
+	return nil
+}
+
 // Vocabulary returns the tokenizer that parents were trained with, which must be
 // the same: given, or where that is nil their own.
 func Vocabulary(given *text.Tokenizer, parents []*models.Model) (*text.Tokenizer, error) {
