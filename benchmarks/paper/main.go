@@ -122,7 +122,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	for _, name := range o.names {
 		if r := l.kept(name); r != nil {
 			cli.Notice("%s is there already; without %s it is made again", name, r.path(o.out))
-			if err := r.print(w); err != nil {
+			if err := errors.Join(publishAll(o.out), r.print(w)); err != nil {
 				return err
 			}
 			continue
