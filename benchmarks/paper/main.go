@@ -20,17 +20,19 @@ import (
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/vision"
+	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/models/mlx"
 )
 
 type options struct {
 	scale   scale
 	data    string
+	text    string
 	dir     string
 	out     string
 	cache   string
 	parents []string
+	images  string // as it was given
 	dry     bool
 	names   []string
 }
@@ -44,9 +46,6 @@ func main() {
 		return run(ctx, o, os.Stdout)
 	})
 }
-
-// landscape is the name of the figure that is no table.
-const landscape = "landscape"
 
 // names lists what can be run at a scale.
 func names(s scale) []string {
@@ -62,9 +61,10 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("paper", flag.ContinueOnError)
 	size := f.String("scale", "tiny", "`preset` of sizes and budgets: tiny, minutes on two cores, or paper, for a GPU")
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
-	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first")
-	f.StringVar(&o.out, "out", "paper-out", "`directory` for TABLE.json, TABLE.txt and plots")
-	f.StringVar(&o.cache, "cache", "", "`directory` that trained parents are kept in (default otfuse/parents in the user's cache)")
+	f.StringVar(&o.text, "text", language.Own, "`text` of the tables about BERT: "+strings.Join(language.Names(), ", "))
+	f.StringVar(&o.dir, "dir", "", "`folder` that data sets are looked for in first")
+	f.StringVar(&o.out, "out", "paper-out", "`directory` for TABLE.json, plots and README.md, which shows all tables there; what is there already is kept")
+	f.StringVar(&o.cache, "cache", "", "`directory` for trained parents and for what is half finetuned (default otfuse/parents in the user's cache)")
 	parents := f.String("parents", "", "checkpoint `directories` to use instead of a table's own parents, comma-separated, the anchor first")
 	f.BoolVar(&o.dry, "dry", false, "print the preset and the tables with their recipes as JSON, and do nothing")
 	images := f.Int("images", -1, "test `images`, 0 for all (default that of the scale)")
@@ -80,7 +80,7 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	if *images >= 0 {
-		o.scale.Images = *images
+		o.scale.Images, o.images = *images, fmt.Sprint(*images)
 	}
 	if *parents != "" {
 		if o.parents = strings.Split(*parents, ","); len(o.parents) < 2 {
@@ -118,43 +118,64 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			return fmt.Errorf("paper: -%s: %w", flag, err)
 		}
 	}
-	images, err := vision.Open(ctx, o.data, o.dir)
-	if err != nil {
-		return err
-	}
-	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
-	if err != nil {
-		return err
-	}
-	defer backend.Finalize()
-	l := &lab{options: o, images: images, backend: backend, runner: mlx.NewRunner(backend)}
-	defer l.runner.Close()
+	l := &lab{options: o}
 	for _, name := range o.names {
+		if r := l.kept(name); r != nil {
+			cli.Notice("%s is there already; without %s it is made again", name, r.path(o.out))
+			if err := errors.Join(publishAll(o.out), r.print(w)); err != nil {
+				return err
+			}
+			continue
+		}
+		if l.backend == nil {
+			if l.backend, err = mlx.Open(ctx, func(line string) { cli.Notice("%s", line) }); err != nil {
+				return err
+			}
+			defer l.backend.Finalize()
+			l.runner = mlx.NewRunner(l.backend)
+			defer l.runner.Close()
+		}
 		r, err := l.named(ctx, name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := r.publish(o.out, w); err != nil {
+		if err := errors.Join(r.publish(o.out), publishAll(o.out), r.print(w)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// command is how a table is made on any machine.
+func (o options) command(name string) string {
+	words := []string{"go run ./benchmarks/paper"}
+	flag := func(name, value, usual string) {
+		if value != usual {
+			words = append(words, "-"+name, value)
+		}
+	}
+	flag("scale", o.scale.Name, "tiny")
+	flag("data", o.data, "auto")
+	flag("text", o.text, language.Own)
+	flag("images", o.images, "")
+	flag("parents", strings.Join(o.parents, ","), "")
+	return strings.Join(append(words, name), " ")
+}
+
 // plan prints what a run would do.
 func plan(o options, w io.Writer) error {
 	type planned struct {
-		Table   string  `json:"table"`
-		Title   string  `json:"title"`
-		Parents []kind  `json:"parents"`
-		Trials  []trial `json:"trials"`
-		Tuned   int     `json:"parents_finetuned,omitempty"`
+		Table   string   `json:"table"`
+		Title   string   `json:"title"`
+		Parents [][]kind `json:"parents"`
+		Trials  []trial  `json:"trials"`
+		Tuned   int      `json:"parents_finetuned,omitempty"`
 	}
 	out := struct {
 		Scale  scale     `json:"scale"`
 		Tables []planned `json:"tables"`
 	}{Scale: o.scale}
-	for _, t := range append(tables(o.scale), table{name: landscape, title: planeTitle, parents: pair, trials: []trial{activations()}}) {
+	for _, t := range append(tables(o.scale), theLandscape()) {
 		if !slices.Contains(o.names, t.name) {
 			continue
 		}

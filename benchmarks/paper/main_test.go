@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"image/png"
 	"math"
 	"os"
@@ -13,20 +14,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/text"
 )
 
 // shrunk is a scale over networks that are trained in no time.
 func shrunk(s scale) scale {
-	for _, k := range []*kind{&s.Main, &s.Narrow, &s.Crowd} {
-		k.Depth, k.Heads, k.Patch, k.Shipped = 2, 2, 8, ""
-		k.Train.Epochs, k.Train.Batch = 2, 16
+	for _, k := range []*kind{&s.Main, &s.Narrow, &s.Crowd, &s.Text} {
+		k.Width, k.Depth, k.Heads, k.Shipped = 8, 2, 2, ""
+		k.Train.Epochs, k.Train.Warmup, k.Train.Batch = 2, 0, 16
 	}
-	s.Main.Width, s.Narrow.Width, s.Crowd.Width = 16, 8, 8
-	s.Tune.Epochs, s.Tune.Batch = 2, 16
-	s.Models, s.Draws, s.Side, s.Images = 3, 2, 3, 30
+	s.Main.Width, s.Main.Patch, s.Narrow.Patch, s.Crowd.Patch = 16, 8, 8, 8
+	s.Text.Words, s.Text.Length, s.Text.Train.Epochs = 100, 8, 0.02
+	s.Tune.Epochs, s.Tune.Warmup, s.Tune.Batch = 2, 0, 16
+	s.TuneText.Epochs, s.TuneText.Batch = 0.02, 16
+	s.Models, s.Draws, s.Side, s.Images, s.Texts, s.Learn = 3, 2, 3, 30, 30, 2
 	return s
 }
 
@@ -36,26 +43,30 @@ func newLab(t *testing.T, s scale) *lab {
 	backend, err := mlx.Open(t.Context(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	t.Cleanup(backend.Finalize)
-	l := &lab{options: options{scale: s, cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: mlx.NewRunner(backend),
-		images: vision.Images{Train: data.Shapes(96, 1), Test: data.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}}
-	l.images.Norm = l.images.Train.Norm()
+	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: mlx.NewRunner(backend),
+		pictures: &pictures{vision.Images{Train: data.Shapes(96, 1), Test: data.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
+		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: text.Atlas(200, 1), Test: text.Atlas(10, 2)}}}}
+	l.pictures.Norm = l.pictures.Images.Train.Norm()
 	t.Cleanup(l.runner.Close)
 	return l
 }
 
-// made runs one table and reads back what was published.
-func made(t *testing.T, l *lab, name string) result {
+// remade runs one table and reads back what was published.
+func remade(t *testing.T, l *lab, name string) result {
 	r, err := l.named(t.Context(), name)
 	require.NoError(t, err, name)
 	dir := t.TempDir()
-	var text bytes.Buffer
-	require.NoError(t, r.publish(dir, &text))
+	require.NoError(t, r.publish(dir))
+	require.NoError(t, publishAll(dir))
+	page, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "`"+l.command(name)+"`")
 	file, err := os.ReadFile(filepath.Join(dir, name+".json"))
 	require.NoError(t, err)
 	var back result
 	require.NoError(t, json.Unmarshal(file, &back))
 	for _, x := range back.Rows {
-		require.Contains(t, text.String(), x.Label)
+		require.Contains(t, string(page), fmt.Sprintf("\n| %s |", x.Label))
 		require.True(t, *x.Accuracy >= 0 && *x.Accuracy <= 1, x.Label)
 		require.Greater(t, *x.Loss, 0., x.Label)
 	}
@@ -80,27 +91,60 @@ func labels(r result) (out []string) {
 // TestTables runs every table, shrunk.
 func TestTables(t *testing.T) {
 	l := newLab(t, shrunk(tiny()))
+	made := map[string]result{}
 	for _, tab := range tables(l.scale) {
-		r := made(t, l, tab.name)
+		r := remade(t, l, tab.name)
+		made[tab.name] = r
 		tuned := 0
 		if tab.tuned > 0 {
 			tuned = tab.tuned + len(tab.trials)
 		}
-		require.Len(t, r.Rows, len(tab.parents(l.scale))+1+len(tab.trials)+tuned, tab.name)
+		require.Len(t, r.Rows, len(tab.parents(l.scale)[0])+1+len(tab.trials)+tuned, tab.name)
 		for _, x := range r.Rows[len(r.Rows)-tuned:] {
-			require.Equal(t, 2*96/16, x.Finetuned, x.Label)
+			require.Positive(t, x.Finetuned, x.Label)
 		}
 	}
 	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "OT-WTS", "OT-ACTS", "OT-ACTS widening",
-		"parent 0, 8 wide, finetuned", "OT-WTS, finetuned", "OT-ACTS, finetuned", "OT-ACTS widening, finetuned"}, labels(made(t, l, "compress")))
-	one := made(t, l, "oneshot")
-	require.Equal(t, []int{1, 1, 1, 1, 1, 2, 2, 1}, draws(one), "runs over draws of images, where they count")
+		"parent 0, 8 wide, finetuned", "OT-WTS, finetuned", "OT-ACTS, finetuned", "OT-ACTS widening, finetuned"}, labels(made["compress"]))
+	one := made["oneshot"]
+	require.Equal(t, []int{1, 1, 1, 1, 1, 2, 2, 1}, runs(one), "draws of images, where they count")
 	require.NotNil(t, one.Rows[5].AccuracyStd)
+	require.Equal(t, 2*96/16, made["finetuned"].Rows[6].Finetuned)
+	for _, x := range made["profile"].Rows[3:] {
+		require.Positive(t, x.Stages.Seconds, x.Label)
+		require.InDelta(t, x.Stages.Seconds, x.Stages.Collect+x.Stages.Costs+x.Stages.Plans+x.Stages.Rest, 1e-6, x.Label)
+	}
+	left, err := filepath.Glob(filepath.Join(l.cache, "tuned-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
-func draws(r result) (out []int) {
+// TestBarriers: matching moves a model to where it computes what it did, so that
+// its line ends at the loss of the other parent, as that of vanilla fusion does.
+func TestBarriers(t *testing.T) {
+	l := newLab(t, shrunk(tiny()))
+	r := remade(t, l, "pairs")
+	require.Equal(t, []int{3, 3, 3, 3, 3, 3, 3, 3, 3}, runs(r), "pairs of parents")
+	for _, x := range r.Rows[3:] {
+		require.NotNil(t, x.Barrier, x.Label)
+		var middle, from, to float64
+		for _, line := range x.Lines {
+			require.Len(t, line, 21)
+			from, middle, to = from+line[0].Loss/3, middle+line[10].Loss/3, to+line[20].Loss/3
+		}
+		require.InDelta(t, *r.Rows[0].Loss, from, 1e-4, x.Label)
+		require.InDelta(t, *x.Loss, middle, 1e-4, x.Label)
+		if x.Method != "flow" {
+			require.InDelta(t, *r.Rows[1].Loss, to, 1e-3, x.Label)
+		}
+	}
+	require.InDelta(t, 0.25, barrier([]cli.Point{{X: 0, Loss: 1}, {X: 0.5, Loss: 1.75}, {X: 1, Loss: 2}}, 1, 2), 1e-12)
+	require.Zero(t, barrier([]cli.Point{{X: 0, Loss: 1}, {X: 0.5, Loss: 1.25}, {X: 1, Loss: 2}}, 1, 2))
+}
+
+func runs(r result) (out []int) {
 	for _, x := range r.Rows {
-		out = append(out, x.Draws)
+		out = append(out, x.Runs)
 	}
 	return out
 }
@@ -108,15 +152,16 @@ func draws(r result) (out []int) {
 // TestLandscape: the marked places are the models they are called after.
 func TestLandscape(t *testing.T) {
 	l := newLab(t, shrunk(tiny()))
-	one, flat := made(t, l, "oneshot"), made(t, l, landscape)
+	one, flat := remade(t, l, "oneshot"), remade(t, l, landscape)
 	for at, model := range map[int]int{0: 0, 1: 1, 3: 3} { // anchor, other, vanilla fusion
 		require.InDelta(t, *one.Rows[model].Loss, *flat.Rows[at].Loss, 1e-4, flat.Rows[at].Label)
 	}
 	require.NotEqual(t, *flat.Rows[3].Loss, *flat.Rows[4].Loss)
 	p := flat.Plane
 	require.Len(t, p.Loss, l.scale.Side)
-	parents, err := l.open(t.Context(), pair(l.scale))
-	require.NoError(t, err)
+	st := &study{lab: l, table: theLandscape(), result: &result{}}
+	require.NoError(t, st.open(t.Context()))
+	parents := st.groups[0]
 	var square float64
 	for name, a := range parents[0].Params {
 		for i, v := range a.Data {
@@ -134,46 +179,57 @@ func TestPaperScale(t *testing.T) {
 	require.Equal(t, mlx.Recipe{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
 	l := newLab(t, shrunk(s))
 	require.Equal(t, 2*6/2, l.scale.Tune.Recipe(96/16).Steps)
-	tuned := labels(made(t, l, "finetuned"))
+	tuned := labels(remade(t, l, "finetuned"))
 	require.Equal(t, "OT-ACTS, finetuned", tuned[len(tuned)-1])
 }
 
-// TestKept: a parent is trained once.
+// TestKept: a parent is trained once, and a table is made once.
 func TestKept(t *testing.T) {
 	l := newLab(t, shrunk(tiny()))
-	dir, err := l.find(t.Context(), l.scale.Narrow.seed(1))
+	st := &study{lab: l, field: l.pictures}
+	dir, err := st.find(t.Context(), l.scale.Narrow.seed(1))
 	require.NoError(t, err)
 	before, err := os.Stat(filepath.Join(dir, "model.safetensors"))
 	require.NoError(t, err)
-	again, err := l.find(t.Context(), l.scale.Narrow.seed(1))
+	again, err := st.find(t.Context(), l.scale.Narrow.seed(1))
 	require.NoError(t, err)
 	require.Equal(t, dir, again)
 	after, err := os.Stat(filepath.Join(dir, "model.safetensors"))
 	require.NoError(t, err)
 	require.Equal(t, before.ModTime(), after.ModTime())
-	other, err := l.find(t.Context(), l.scale.Narrow.seed(2))
+	other, err := st.find(t.Context(), l.scale.Narrow.seed(2))
 	require.NoError(t, err)
 	require.NotEqual(t, dir, other)
+
+	require.Nil(t, l.kept("qk"))
+	r, err := l.named(t.Context(), "qk")
+	require.NoError(t, err)
+	require.NoError(t, r.publish(l.out))
+	require.Equal(t, labels(*r), labels(*l.kept("qk")))
+	l.scale.Draws++
+	require.Nil(t, l.kept("qk"), "another scale")
 }
 
-// TestResume: an interrupted table goes on where it stopped.
+// TestResume: a table that was interrupted goes on where it stopped.
 func TestResume(t *testing.T) {
 	l := newLab(t, shrunk(tiny()))
-	parents, err := l.open(t.Context(), pair(l.scale))
-	require.NoError(t, err)
-	s := start{cli.Row{Label: "parent"}, parents[0]}
+	st := &study{lab: l, table: table{parents: pair}, result: &result{}}
+	require.NoError(t, st.open(t.Context()))
+	s := start{cli.Row{Label: "parent"}, st.groups[0][0]}
 	rec := l.scale.Tune.Recipe(96 / 16)
 	trainer, err := mlx.NewTrainer(l.backend, s.model, rec)
 	require.NoError(t, err)
-	defer trainer.Close()
-	once, err := l.tuned(t.Context(), trainer, rec, s)
+	run := training.Run{Trainer: trainer, Feed: l.pictures.feed(nil, 16, 3).batch, Steps: rec.Steps, Every: 1, Look: func(int, *models.Model) error { return nil }}
+	dir := st.tunedDir(s, rec)
+	once, err := tuned(t.Context(), run, s, dir)
 	require.NoError(t, err)
 	require.NoError(t, trainer.Close()) // is not needed again
-	twice, err := l.tuned(t.Context(), nil, rec, s)
+	twice, err := tuned(t.Context(), training.Run{}, s, dir)
 	require.NoError(t, err)
 	require.Equal(t, once.Params, twice.Params)
-	require.NotEqual(t, fingerprint(s.model), fingerprint(once))
-	require.NotEqual(t, fingerprint(s.model), fingerprint(parents[1]))
+	require.NotEqual(t, dir, st.tunedDir(start{s.row, once}, rec))
+	rec.Steps++
+	require.NotEqual(t, dir, st.tunedDir(s, rec))
 }
 
 func TestDry(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"time"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/palette/moreland"
@@ -19,7 +18,13 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-const planeTitle = "Loss on the plane through the anchor, the other model and where transport carries it"
+// landscape is the name of the figure that is no table of rows.
+const landscape = "landscape"
+
+func theLandscape() table {
+	return table{name: landscape, title: "Loss on the plane through the anchor, the other model and where transport carries it",
+		parents: pair, trials: []trial{activations()}}
+}
 
 // A plane is the loss around three models, at true distances: the anchor is the
 // origin, the first axis points to the other model as transport carries it, and
@@ -75,31 +80,20 @@ func (c corners) at(x, y float64) (*models.Model, error) {
 }
 
 // landscape scores models on a grid over the plane and at its marked places.
-func (l *lab) landscape(ctx context.Context, r *result) error {
-	r.Title = planeTitle
-	parents, err := l.open(ctx, pair(l.scale))
+func (s *study) landscape(ctx context.Context) error {
+	parents := s.groups[0]
+	rec, err := s.table.trials[0].resolved()
 	if err != nil {
 		return err
 	}
-	r.Images = l.test.Len()
-	started := time.Now()
-	rec, err := activations().resolved()
+	f, err := s.fuseOnce(ctx, way{recipe: rec}, parents[:2])
 	if err != nil {
 		return err
 	}
-	o, err := l.fuseOptions(ctx, rec, 0, parents[:2])
+	c, err := span(parents[0], f.aligned[1], parents[1].Params)
 	if err != nil {
 		return err
 	}
-	carried, _, err := fuse.Transport(ctx, parents[1], parents[0], o)
-	if err != nil {
-		return err
-	}
-	c, err := span(parents[0], carried, parents[1].Params)
-	if err != nil {
-		return err
-	}
-	spent := time.Since(started).Seconds()
 	p := &plane{Places: []place{{"anchor", 0, 0}, {"other", c.foot, c.height}, {"transported", c.length, 0},
 		{"vanilla fusion", c.foot / 2, c.height / 2}, {"transport fusion", c.length / 2, 0}}}
 	for _, at := range p.Places {
@@ -107,19 +101,19 @@ func (l *lab) landscape(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		x := row{Row: cli.Row{Method: "point", Label: at.Label, Seconds: spent}}
-		if err := l.add(ctx, r, x, m); err != nil {
+		x := row{Row: cli.Row{Method: "point", Label: at.Label}}
+		if _, err := s.add(ctx, x, func([]*models.Model) []*models.Model { return []*models.Model{m} }); err != nil {
 			return err
 		}
 	}
-	r.Plane = p
-	return l.survey(ctx, p, c)
+	s.result.Plane = p
+	return s.survey(ctx, p, c)
 }
 
 // survey fills in the grid, which reaches past the models by a fifth.
-func (l *lab) survey(ctx context.Context, p *plane, c corners) error {
+func (s *study) survey(ctx context.Context, p *plane, c corners) error {
 	low, high := min(0, c.foot), max(c.length, c.foot)
-	p.X, p.Y = ticks(low, high, l.scale.Side), ticks(0, c.height, l.scale.Side)
+	p.X, p.Y = ticks(low, high, s.scale.Side), ticks(0, c.height, s.scale.Side)
 	bar := cli.NewProgress(landscape, len(p.X)*len(p.Y), 0)
 	for _, y := range p.Y {
 		var loss, right []float64
@@ -128,12 +122,12 @@ func (l *lab) survey(ctx context.Context, p *plane, c corners) error {
 			if err != nil {
 				return err
 			}
-			s, err := l.runner.Evaluate(ctx, l.test, scoreBatch, m)
+			at, err := s.score(ctx, m)
 			if err != nil {
 				return err
 			}
-			loss, right = append(loss, s.Loss), append(right, s.Accuracy)
-			bar.Step(fmt.Sprintf("loss %.3f", s.Loss))
+			loss, right = append(loss, at.Loss), append(right, at.Accuracy)
+			bar.Step(fmt.Sprintf("loss %.3f", at.Loss))
 		}
 		p.Loss, p.Right = append(p.Loss, loss), append(p.Right, right)
 	}

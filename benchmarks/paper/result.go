@@ -1,22 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"text/tabwriter"
 
 	"gonum.org/v1/gonum/stat"
 
-	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/models/mlx"
 )
 
@@ -24,25 +22,47 @@ import (
 type result struct {
 	Name    string  `json:"name"`
 	Title   string  `json:"title"`
+	Command string  `json:"command"`
 	Data    string  `json:"data"`
-	Images  int     `json:"test_images"`
+	Samples int     `json:"test_samples"`
 	Rows    []row   `json:"rows"`
 	Plane   *plane  `json:"plane,omitempty"`
 	Scale   scale   `json:"scale"`
 	Backend string  `json:"backend"`
 	Machine machine `json:"machine"`
 	Commit  string  `json:"commit,omitempty"` // of the program; -dirty where it had been changed
-	Seconds float64 `json:"seconds"`
+	Seconds float64 `json:"seconds"`          // with the training of parents that were missing
 }
 
-// A row is a model; where it depends on the calibration images that were drawn,
-// the mean over draws.
+// A row is a model; where it depends on the calibration samples that were drawn
+// or stands for several groups of parents, the mean over these runs.
 type row struct {
 	cli.Row
-	Draws       int      `json:"draws"`
-	AccuracyStd *float64 `json:"accuracy_std,omitempty"`
-	LossStd     *float64 `json:"loss_std,omitempty"`
-	scores      []mlx.Score
+	Runs        int           `json:"runs"`
+	AccuracyStd *float64      `json:"accuracy_std,omitempty"`
+	LossStd     *float64      `json:"loss_std,omitempty"`
+	Barrier     *float64      `json:"barrier,omitempty"` // of the loss, nats
+	BarrierStd  *float64      `json:"barrier_std,omitempty"`
+	Lines       [][]cli.Point `json:"lines,omitempty"`  // of every run
+	Stages      *stages       `json:"stages,omitempty"` // of the last run
+
+	scores   []mlx.Score
+	barriers []float64
+}
+
+// stages is what a fusion took, in seconds.
+type stages struct {
+	Compile float64 `json:"compile"` // not counted below
+	Collect float64 `json:"calibration"`
+	Costs   float64 `json:"features_and_costs"`
+	Plans   float64 `json:"plans"`
+	Rest    float64 `json:"rest"` // under matching all but calibration
+	meter.Usage
+}
+
+func newStages(u meter.Usage, m meter.Stages) stages {
+	return stages{Collect: m.Collect.Seconds(), Costs: (m.Align - m.Solve).Seconds(), Plans: m.Solve.Seconds(),
+		Rest: u.Seconds - (m.Collect + m.Align).Seconds(), Usage: u}
 }
 
 // machine is what a result was made on.
@@ -93,66 +113,57 @@ func commit(ctx context.Context) string {
 	return strings.TrimSpace(string(out))
 }
 
+// summary is the mean of values and, where there are several, their standard
+// deviation.
+func summary(values []float64) (mean, std *float64) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	m := stat.Mean(values, nil)
+	if len(values) > 1 {
+		s := stat.StdDev(values, nil)
+		std = &s
+	}
+	return &m, std
+}
+
 // add keeps a row and tells of it.
 func (r *result) add(x row) {
 	var accuracy, loss []float64
 	for _, s := range x.scores {
 		accuracy, loss = append(accuracy, s.Accuracy), append(loss, s.Loss)
 	}
-	x.Draws = len(x.scores)
-	a, l := stat.Mean(accuracy, nil), stat.Mean(loss, nil)
-	x.Accuracy, x.Loss = &a, &l
-	if x.Draws > 1 {
-		a, l := stat.StdDev(accuracy, nil), stat.StdDev(loss, nil)
-		x.AccuracyStd, x.LossStd = &a, &l
+	if x.Options == nil {
+		x.Options = struct{}{}
 	}
+	x.Runs = len(x.scores)
+	x.Accuracy, x.AccuracyStd = summary(accuracy)
+	x.Loss, x.LossStd = summary(loss)
+	x.Barrier, x.BarrierStd = summary(x.barriers)
 	r.Rows = append(r.Rows, x)
-	cli.Notice("%-28s accuracy %6.2f %%  loss %.3f", x.Label, 100*a, l)
+	cli.Notice("%-28s accuracy %6.2f %%  loss %.3f", x.Label, 100**x.Accuracy, *x.Loss)
 }
 
-// publish prints a result and writes it into a directory.
-func (r *result) publish(dir string, w io.Writer) error {
-	var text bytes.Buffer
-	r.print(&text)
-	err := atomicfile.WriteFile(filepath.Join(dir, r.Name+".txt"), func(to io.Writer) error {
-		_, err := to.Write(text.Bytes())
-		return err
-	})
-	if err != nil {
-		return err
+// path is where a result is kept.
+func (r *result) path(dir string) string { return filepath.Join(dir, r.Name+".json") }
+
+// kept is what -out holds of a table if it was made by the same command at the
+// same scale; else nil.
+func (l *lab) kept(name string) *result {
+	r := result{Name: name}
+	text, err := os.ReadFile(r.path(l.out))
+	if err != nil || json.Unmarshal(text, &r) != nil || r.Command != l.command(name) || !reflect.DeepEqual(r.Scale, l.scale) {
+		return nil
 	}
-	if err := cli.WriteJSON(filepath.Join(dir, r.Name+".json"), r); err != nil {
-		return err
-	}
+	return &r
+}
+
+// publish writes a result into a directory.
+func (r *result) publish(dir string) error {
 	if r.Plane != nil {
 		if err := r.Plane.draw(filepath.Join(dir, r.Name+".png")); err != nil {
 			return err
 		}
 	}
-	_, err = w.Write(text.Bytes())
-	return err
-}
-
-func (r *result) print(w *bytes.Buffer) {
-	fmt.Fprintf(w, "%s (%s)\n%s, %d test images, scale %s, %s, commit %s\n\n", r.Title, r.Name, r.Data, r.Images, r.Scale.Name, r.Backend, r.Commit)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "model\tfinetuned\taccuracy, %\tloss, nats\tdraws\tseconds")
-	for _, x := range r.Rows {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%d\t%.1f\n", x.Label, x.Finetuned, spread(x.Accuracy, x.AccuracyStd, 100), spread(x.Loss, x.LossStd, 1), x.Draws, x.Seconds)
-	}
-	_ = t.Flush() // into memory
-	fmt.Fprintln(w)
-}
-
-// spread formats a mean and, where there is one, its standard deviation.
-func spread(mean, std *float64, scale float64) string {
-	digits := 2
-	if scale == 1 {
-		digits = 3
-	}
-	s := fmt.Sprintf("%.*f", digits, scale**mean)
-	if std != nil {
-		s += fmt.Sprintf(" ± %.*f", digits, scale**std)
-	}
-	return s
+	return cli.WriteJSON(r.path(dir), r)
 }

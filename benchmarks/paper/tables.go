@@ -6,24 +6,46 @@ import (
 	"github.com/otfuse/otfuse/internal/recipe"
 )
 
-// A table is one of the paper: what is fused, and in which ways.
+// A table is one of the paper: what is fused, in which ways, and what is
+// measured beside accuracy and loss.
 type table struct {
 	name, title string
-	parents     func(scale) []kind // anchor first
+	parents     func(scale) [][]kind // groups of them, the anchor first; rows are means over groups
 	trials      []trial
-	tuned       int // parents that are finetuned beside the fusions; 0 for no finetuning
+	tuned       int  // parents that are finetuned beside the fusions; 0 for no finetuning
+	line        int  // points on the way from the anchor to what the other model became, for barriers; 0 for none
+	profiled    bool // every fusion is made twice and its stages are timed
 }
 
 // A trial is one way to fuse.
 type trial struct {
 	Label  string        `json:"label"`
 	Recipe recipe.Recipe `json:"recipe"`
+	Labels bool          `json:"labels,omitempty"` // learned matching sees all training samples with labels, else the calibration samples without
 }
 
 // The paper's names for its recipes.
-func vanilla() trial     { return trial{"VF", recipe.Recipe{Method: "vanilla"}} }
-func weights() trial     { return trial{"OT-WTS", recipe.Recipe{Features: "weights"}} }
-func activations() trial { return trial{"OT-ACTS", recipe.Recipe{}} }
+func vanilla() trial     { return trial{Label: "VF", Recipe: recipe.Recipe{Method: "vanilla"}} }
+func weights() trial     { return trial{Label: "OT-WTS", Recipe: recipe.Recipe{Features: "weights"}} }
+func activations() trial { return trial{Label: "OT-ACTS"} }
+
+// hard are its recipes with exact plans.
+func hard() []trial {
+	return []trial{{Label: "OT-ACTS-EMD", Recipe: recipe.Recipe{Solver: "emd"}},
+		{Label: "OT-WTS-EMD", Recipe: recipe.Recipe{Features: "weights", Solver: "emd"}}}
+}
+
+// matching are the ways by exact symmetries, which the paper does not have.
+func matching() []trial {
+	return []trial{{Label: "matching, weights", Recipe: recipe.Recipe{Method: "match", Features: "weights"}},
+		{Label: "matching, activations", Recipe: recipe.Recipe{Method: "match"}}}
+}
+
+// learning refines them by gradient.
+func learning(s scale) []trial {
+	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, s.Tune.Batch)}
+	return []trial{{Label: "learned, no labels", Recipe: r}, {Label: "learned, labels", Recipe: r, Labels: true}}
+}
 
 // over makes a trial of each value of what an ablation varies.
 func over[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []trial) {
@@ -35,30 +57,43 @@ func over[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []tr
 	return out
 }
 
+// join strings lists of trials together.
+func join(lists ...[]trial) (out []trial) {
+	for _, l := range lists {
+		out = append(out, l...)
+	}
+	return out
+}
+
 // tables lists what can be run. To add one, say what is fused and how.
 func tables(s scale) []table {
 	usual := []trial{vanilla(), weights(), activations()}
+	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	out := []table{
-		{"oneshot", "One-shot fusion of two models", pair,
-			append(usual, trial{"OT-ACTS-EMD", recipe.Recipe{Solver: "emd"}}, trial{"OT-WTS-EMD", recipe.Recipe{Features: "weights", Solver: "emd"}}), 0},
-		{"finetuned", "Two models fused and finetuned", pair, usual, 2},
-		{"compress", "A wide model fused into a narrow one", compress,
-			[]trial{weights(), activations(), {"OT-ACTS widening", recipe.Recipe{Solver: "widening"}}}, 1},
-		{"widen", "A narrow model fused into a wide one", widen, []trial{weights(), activations()}, 0},
-		{"residual", "Residual policies", pair,
-			over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v }), 0},
-		{"qk", "Maps of queries and keys", pair,
-			over("qk", []string{"separate", "shared", "joint"}, func(r *recipe.Recipe, v string) { r.QK = v }), 0},
-		{"heads", "Units aligned across heads, or heads first", pair, heads(), 0},
-		{"tokens", "Which tokens units are aligned on", pair, tokens(s.Windows), 0},
-		{"reg", "Regularisation, from hard to soft", pair, append([]trial{{"emd", recipe.Recipe{Solver: "emd"}}},
-			over("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64}, func(r *recipe.Recipe, v float64) { r.Reg = v })...), 0},
-		{"samples", "Calibration images", pair,
-			over("samples", []int{12, 25, 50, 100, 200, 400, 800}, func(r *recipe.Recipe, v int) { r.Samples = v }), 0},
+		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
+		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: usual, tuned: 2},
+		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
+			trials: []trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}},
+		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []trial{weights(), activations()}},
+		{name: "residual", title: "Residual policies", parents: pair,
+			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v })},
+		{name: "qk", title: "Maps of queries and keys", parents: pair,
+			trials: over("qk", []string{"separate", "shared", "joint"}, func(r *recipe.Recipe, v string) { r.QK = v })},
+		{name: "heads", title: "Units aligned across heads, or heads first", parents: pair, trials: heads()},
+		{name: "tokens", title: "Which tokens units are aligned on", parents: pair, trials: tokens(s.Windows)},
+		{name: "reg", title: "Regularisation, from hard to soft", parents: pair, trials: join([]trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
+			over("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64}, func(r *recipe.Recipe, v float64) { r.Reg = v }))},
+		{name: "samples", title: "Calibration images", parents: pair, trials: over("samples", []int{12, 25, 50, 100, 200, 400, 800}, samples)},
+		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
+			trials: join([]trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
+		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
+		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: usual, tuned: 2},
+		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
+			trials: join([]trial{vanilla(), activations()}, matching(), learning(s)), line: 21},
 	}
 	for n := 2; n <= s.Models; n++ {
 		if n == 2 || n == s.Models {
-			out = append(out, table{fmt.Sprintf("many%d", n), fmt.Sprintf("%d models fused and finetuned", n), crowd(n), usual, 1})
+			out = append(out, table{name: fmt.Sprintf("many%d", n), title: fmt.Sprintf("%d models fused and finetuned", n), parents: crowd(n), trials: usual, tuned: 1})
 		}
 	}
 	return out
@@ -80,6 +115,6 @@ func tokens(windows []int) []trial {
 	for _, w := range windows {
 		filters = append(filters, fmt.Sprint("window:", w))
 	}
-	return append([]trial{{"no filter", recipe.Recipe{Tokens: "all", Narrow: &no}}},
-		over("tokens", filters, func(r *recipe.Recipe, v string) { r.Tokens = v })...)
+	return join([]trial{{Label: "no filter", Recipe: recipe.Recipe{Tokens: "all", Narrow: &no}}},
+		over("tokens", filters, func(r *recipe.Recipe, v string) { r.Tokens = v }))
 }

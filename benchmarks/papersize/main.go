@@ -18,6 +18,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
 )
 
 type options struct {
@@ -101,10 +102,8 @@ type results struct {
 
 // A row is one phase.
 type row struct {
-	Phase   string   `json:"phase"`
-	Seconds float64  `json:"seconds"`
-	CPU     *float64 `json:"cpu_seconds,omitempty"` // of all processors together
-	PeakMiB *float64 `json:"peak_mib,omitempty"`    // of resident memory, absent where the system does not tell
+	Phase string `json:"phase"`
+	meter.Usage
 }
 
 func (r *results) print(w io.Writer) error {

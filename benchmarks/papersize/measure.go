@@ -12,6 +12,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 	"github.com/otfuse/otfuse/ot"
@@ -50,9 +51,7 @@ func measure(ctx context.Context, o options) (*results, error) {
 	if b.want, err = wanted(ctx, b.src, b.anchor); err != nil {
 		return nil, err
 	}
-	var rest row
-	newMeter().read(&rest)
-	b.add(row{Phase: "at rest: both models and all images in memory", PeakMiB: rest.PeakMiB})
+	b.add(row{"at rest: both models and all images in memory", meter.Usage{PeakMiB: meter.Start().Read().PeakMiB}})
 	for _, phase := range []func(context.Context) error{b.compile, b.sinkhorn, b.emd, b.weights, b.memory} {
 		if err := phase(ctx); err != nil {
 			return nil, err
@@ -70,10 +69,9 @@ func (b *bench) add(r row) {
 // timed measures f as one row, after the garbage of what came before is gone.
 func timed(phase string, f func() error) (row, error) {
 	runtime.GC()
-	r, m := row{Phase: phase}, newMeter()
+	m := meter.Start()
 	err := f()
-	m.read(&r)
-	return r, err
+	return row{phase, m.Read()}, err
 }
 
 // network draws a vision transformer from a seed.
@@ -167,11 +165,9 @@ func (b *bench) weights(ctx context.Context) error {
 
 // fuse measures a whole fusion and its parts.
 func (b *bench) fuse(ctx context.Context, name string, a align.Aligner) error {
-	var spent struct{ collect, align, solve time.Duration }
-	u := a.(align.Units)
-	u.Solver = timedSolver{u.Solver, &spent.solve}
-	opt := &fuse.Options{Aligner: timedAligner{u, &spent.align},
-		Calibration: timedCalibration{b.calibration(b.o.images), &spent.collect}}
+	var spent meter.Stages
+	opt := &fuse.Options{Aligner: a, Calibration: b.calibration(b.o.images)}
+	spent.Watch(opt)
 	all, err := timed(name+": all of the following", func() error {
 		_, _, err := fuse.Into(ctx, b.anchor, []*models.Model{b.src}, opt)
 		return err
@@ -185,13 +181,13 @@ func (b *bench) fuse(ctx context.Context, name string, a align.Aligner) error {
 		phase string
 		took  time.Duration
 	}{
-		{"calibration", spent.collect},
-		{"features and costs", spent.align - spent.solve},
-		{"plans", spent.solve},
-		{"parameters", total - spent.collect - spent.align},
+		{"calibration", spent.Collect},
+		{"features and costs", spent.Align - spent.Solve},
+		{"plans", spent.Solve},
+		{"parameters", total - spent.Collect - spent.Align},
 	} {
 		if part.took > 0 {
-			b.add(row{Phase: "- " + part.phase, Seconds: part.took.Seconds()})
+			b.add(row{"- " + part.phase, meter.Usage{Seconds: part.took.Seconds()}})
 		}
 	}
 	return nil
@@ -211,37 +207,4 @@ func (b *bench) memory(ctx context.Context) error {
 		b.add(r)
 	}
 	return nil
-}
-
-// since adds the time from started to spent.
-func since(started time.Time, spent *time.Duration) { *spent += time.Since(started) }
-
-type timedAligner struct {
-	align.Aligner
-	spent *time.Duration
-}
-
-func (t timedAligner) Align(ctx context.Context, sites ...align.Site) (align.Match, error) {
-	defer since(time.Now(), t.spent)
-	return t.Aligner.Align(ctx, sites...)
-}
-
-type timedSolver struct {
-	ot.Solver
-	spent *time.Duration
-}
-
-func (t timedSolver) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
-	defer since(time.Now(), t.spent)
-	return t.Solver.Solve(ctx, p)
-}
-
-type timedCalibration struct {
-	fuse.Calibration
-	spent *time.Duration
-}
-
-func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error) {
-	defer since(time.Now(), t.spent)
-	return t.Calibration.Collect(ctx, src, anchor, want)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
@@ -35,11 +36,11 @@ func openGlue(dir string, j *job) (*glue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bert-wiki: -glue: %w", err)
 	}
-	g := &glue{job: j, name: filepath.Base(dir), classes: train.Classes(), tok: j.texts.tok}
+	g := &glue{job: j, name: filepath.Base(dir), classes: train.Classes(), tok: j.texts.Tok}
 	if len(g.classes) < 2 {
 		return nil, fmt.Errorf("bert-wiki: -glue: train.tsv has the label %q alone", g.classes[0])
 	}
-	length := len(j.texts.train[0])
+	length := len(j.texts.Train[0])
 	g.seqs = text.Sequences(g.tok, train.Sentences, length)
 	if g.labels, err = train.IDs(g.classes); err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (g *glue) finetune(s *story.Story) error {
 
 // add scores a classifier, adds its row and saves that of the main fusion.
 func (g *glue) add(s *story.Story, row cli.Row, m *models.Model) error {
-	score, err := g.runner.Evaluate(s.Context(), g.dev, scoreBatch, m)
+	score, err := g.runner.Evaluate(s.Context(), g.dev, language.ScoreBatch, m)
 	if err != nil {
 		return err
 	}

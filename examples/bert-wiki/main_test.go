@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
@@ -59,11 +60,9 @@ func trained(t *testing.T, dir string, seed int, more ...string) string {
 // untrained saves a tiny parent that has learned nothing.
 func untrained(t *testing.T, dir string, seed int, more ...string) string {
 	o := parse1(t, small(dir, append(more, "-seed", fmt.Sprint(seed))...)...)
-	c, err := openCorpus(context.Background(), o)
+	p, err := o.parent(context.Background())
 	require.NoError(t, err)
-	tok, files, err := vocabulary(o, c)
-	require.NoError(t, err)
-	m, err := fresh(o, tok, files)
+	m, _, err := p.Start()
 	require.NoError(t, err)
 	out := filepath.Join(t.TempDir(), "parent")
 	require.NoError(t, m.Save(out))
@@ -166,13 +165,9 @@ func TestGLUE(t *testing.T) {
 func TestResume(t *testing.T) {
 	ctx, dir := context.Background(), smallText(t)
 	o := parse1(t, small(dir)...)
-	c, err := openCorpus(ctx, o)
+	p, err := o.parent(ctx)
 	require.NoError(t, err)
-	tok, files, err := vocabulary(o, c)
-	require.NoError(t, err)
-	m, err := fresh(o, tok, files)
-	require.NoError(t, err)
-	tx, err := cut(tok, c, o.length, o.texts)
+	m, _, err := p.Start()
 	require.NoError(t, err)
 	backend, err := mlx.Open(ctx, func(line string) { t.Log(line) })
 	require.NoError(t, err)
@@ -183,7 +178,7 @@ func TestResume(t *testing.T) {
 	save := filepath.Join(t.TempDir(), "training.safetensors")
 	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
 		require.NoError(t, trainer.Reset(m))
-		r := training.Run{Trainer: trainer, Feed: tx.feeder(tx.train, 5).batch, Steps: 6, Save: path, Every: 1,
+		r := training.Run{Trainer: trainer, Feed: p.Texts.Feed(p.Texts.Train, batchSize, 5).Batch, Steps: 6, Save: path, Every: 1,
 			Look: func(step int, _ *models.Model) error { look(step); return nil }}
 		return r.Do(ctx, "training")
 	}
@@ -248,6 +243,7 @@ func TestBadInput(t *testing.T) {
 		"vocab.txt of parent 1 differs": fusing("-parents", a+","+bare),
 		"have neither tokenizer.json":   fusing("-parents", bare+","+bare),
 		"the tokenizer has 6":           fusing("-parents", a+","+b, "-vocab", filepath.Join(words, "vocab.txt")),
+		"depth differs":                 fusing("-parents", a+","+parent(1, "-depth", "2")),
 		"parent 0 of 16":                fusing("-parents", a+","+parent(1, "-length", "12")),
 		"text: empty text":              {"-data", "folder", "-dir", empty, "-out", out, "-parents", a + "," + b},
 		"do not fill a sequence":        {"-data", "folder", "-dir", short, "-out", out, "-parents", a + "," + b},
@@ -281,9 +277,9 @@ func TestShipped(t *testing.T) {
 	ctx := context.Background()
 	j, err := prepare(ctx, parse1(t, "-data", "atlas", "-texts", "32"))
 	require.NoError(t, err)
-	c, err := openCorpus(ctx, j.options)
+	c, err := language.Open(ctx, language.Own, "")
 	require.NoError(t, err)
-	_, files, err := learned(c, j.parents[0].Config.Vocab)
+	_, files, err := c.Learned(j.parents[0].Config.Vocab)
 	require.NoError(t, err)
 	backend, err := mlx.Open(ctx, func(line string) { t.Log(line) })
 	require.NoError(t, err)
@@ -291,8 +287,8 @@ func TestShipped(t *testing.T) {
 	runner := mlx.NewRunner(backend)
 	defer runner.Close()
 	for k, m := range j.parents {
-		require.Equal(t, string(files[vocabularyName]), string(m.Files[vocabularyName]), "parent %d", k)
-		s, err := runner.Evaluate(ctx, j.texts.masked(j.texts.test, 32, testMask), scoreBatch, m)
+		require.Equal(t, string(files[language.VocabularyFile]), string(m.Files[language.VocabularyFile]), "parent %d", k)
+		s, err := runner.Evaluate(ctx, j.texts.Masked(j.texts.Test, language.TestMask), language.ScoreBatch, m)
 		require.NoError(t, err)
 		require.Less(t, s.Loss, 1.5, "parent %d", k)
 	}

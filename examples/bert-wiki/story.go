@@ -8,6 +8,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -15,16 +16,15 @@ import (
 )
 
 const (
-	scoreBatch = 64  // sequences scored at a time
-	quickTest  = 128 // test sequences for the points of a curve
-	turns      = 16  // test sequences for the pseudo-perplexity
+	quickTest = 128 // test sequences for the points of a curve
+	turns     = 16  // test sequences for the pseudo-perplexity
 )
 
 // job is the main job before it is told: what is fused, and on which text.
 type job struct {
 	options
 	parents []*models.Model // anchor first
-	texts   texts
+	texts   language.Texts
 	backend compute.Backend
 	runner  *mlx.Runner
 }
@@ -62,34 +62,42 @@ func (j *job) tell(ctx context.Context, chapters ...func(*story.Story) error) er
 	if err != nil {
 		return err
 	}
-	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters", j.texts.label, len(j.texts.test), len(j.parents)-1, j.parents[0].Size())
+	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters", j.texts.Label, len(j.texts.Test), len(j.parents)-1, j.parents[0].Size())
 	return story.Tell(ctx, setup, chapters...)
 }
 
 // prepare opens the text and the parents and brings them together.
 func prepare(ctx context.Context, o options) (*job, error) {
 	if o.data == "auto" && o.parents == "" {
-		o.data = own
+		o.data = language.Own
 		cli.Notice("the shipped parents know the encyclopedia that the program writes; -parents takes some that -train made from Wikipedia")
 	}
-	c, err := openCorpus(ctx, o)
+	c, err := language.Open(ctx, o.data, o.dir)
 	if err != nil {
-		return nil, err
-	}
-	j := &job{options: o}
-	if j.parents, err = story.Parents(o.parents, shipped, c.name); err != nil {
 		return nil, fmt.Errorf("bert-wiki: %w", err)
 	}
-	length, err := fit(j.parents)
+	j := &job{options: o}
+	if j.parents, err = story.Parents(o.parents, shipped, c.Name); err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
+	}
+	length, err := language.Length(j.parents)
+	if err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
+	}
+	tok, _, err := given(o)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := tokenizerOf(o, j.parents)
-	if err != nil {
-		return nil, err
+	if tok, err = language.Vocabulary(tok, j.parents); err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
 	}
-	j.texts, err = cut(tok, c, length, o.texts)
-	return j, err
+	if err := story.Alike(j.parents); err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
+	}
+	if j.texts, err = c.Cut(tok, length, o.texts); err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
+	}
+	return j, nil
 }
 
 // setup is what the story is told about.
@@ -99,30 +107,33 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 	if err != nil {
 		return story.Setup{}, err
 	}
-	feed := t.feeder(t.train, 1_000_003+j.seed)
+	feed := t.Feed(t.Train, batchSize, 1_000_003+j.seed)
 	steps := max(int(j.epochs*float64(feed.PerEpoch())), 1)
-	test := t.masked(t.test, len(t.test), testMask)
+	test := t.Masked(t.Test, language.TestMask)
 	return story.Setup{
 		Title: fmt.Sprintf("Fusing %d BERTs", len(j.parents)), Samples: "sequences",
-		Data: t.label, Backend: j.backend.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Runner: j.runner,
-		Calib: t.masked(t.train, j.choice.Samples, calibMask), Test: test, Quick: test.Slice(0, min(quickTest, test.Len())), Batch: scoreBatch,
+		Data: t.Label, Backend: j.backend.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Runner: j.runner,
+		Calib: t.Masked(t.Train[:min(j.choice.Samples, len(t.Train))], language.CalibMask), Tests: test.Len(), Quick: test.Slice(0, min(quickTest, test.Len())), Batch: language.ScoreBatch,
 		Measure: story.Loss(),
-		Score:   j.pseudo(ctx),
+		Judge: func(ms ...*models.Model) (mlx.Score, error) {
+			return j.runner.Evaluate(ctx, test, language.ScoreBatch, ms...)
+		},
+		Score: j.pseudo(ctx),
 		Learner: func(f story.Fusion) *mlx.Learner {
 			return &mlx.Learner{Backend: j.backend, Seed: j.seed, Feed: j.lessons(f)}
 		},
 		Trainer: func(m *models.Model) (*mlx.Trainer, error) {
 			return mlx.NewTrainer(j.backend, m, mlx.Recipe{Steps: steps, LR: j.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
 		},
-		Feed: feed.batch, Steps: steps,
+		Feed: feed.Batch, Steps: steps,
 	}, nil
 }
 
 // pseudo adds pseudo-perplexities to rows.
 func (j *job) pseudo(ctx context.Context) func(*cli.Row, ...*models.Model) error {
-	each := text.Turns(j.texts.tok, j.texts.test[:min(turns, len(j.texts.test))]...)
+	each := text.Turns(j.texts.Tok, j.texts.Test[:min(turns, len(j.texts.Test))]...)
 	return func(row *cli.Row, ms ...*models.Model) error {
-		s, err := j.runner.Evaluate(ctx, each, scoreBatch, ms...)
+		s, err := j.runner.Evaluate(ctx, each, language.ScoreBatch, ms...)
 		if err != nil {
 			return fmt.Errorf("pseudo-perplexity: %w", err)
 		}
@@ -135,13 +146,13 @@ func (j *job) pseudo(ctx context.Context) func(*cli.Row, ...*models.Model) error
 // lessons are the batches of learned matching: of all the training text with the
 // masked words, or of the calibration sequences without.
 func (j *job) lessons(f story.Fusion) func(step int) (models.Batch, error) {
-	seqs := j.texts.train
+	seqs := j.texts.Train
 	if !f.Labelled() {
 		seqs = seqs[:min(j.choice.Samples, len(seqs))]
 	}
-	feed := j.texts.feeder(seqs, 2_000_003+j.seed)
+	feed := j.texts.Feed(seqs, batchSize, 2_000_003+j.seed)
 	return func(step int) (models.Batch, error) {
-		b, err := feed.batch(step)
+		b, err := feed.Batch(step)
 		if !f.Labelled() {
 			delete(b, models.Labels)
 		}

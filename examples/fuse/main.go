@@ -20,6 +20,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/inputs"
+	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -185,7 +186,7 @@ func (j *job) link() error {
 			return err
 		}
 		j.models = append(j.models, m)
-		if err := fuse.Check(m, j.models[0]); err != nil {
+		if err := errors.Join(fuse.Check(m, j.models[0]), language.Same(j.models[0], m)); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}

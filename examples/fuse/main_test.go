@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -214,6 +215,12 @@ func TestBadInput(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, text[:len(text)-5], 0o644))
 	blocked := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(blocked, nil, 0o644))
+	bert, garbled := "../bert-wiki/parents/atlas-seed0", filepath.Join(t.TempDir(), "garbled")
+	require.NoError(t, os.CopyFS(garbled, os.DirFS("../bert-wiki/parents/atlas-seed1")))
+	words, err := os.ReadFile(filepath.Join(garbled, "vocab.txt"))
+	require.NoError(t, err)
+	slices.Reverse(words)
+	require.NoError(t, os.WriteFile(filepath.Join(garbled, "vocab.txt"), words, 0o644))
 	out := filepath.Join(t.TempDir(), "out")
 	with := func(text string) []string { return []string{"-out", out, "-config", config(t, text), a, b} }
 	for want, args := range map[string][]string{
@@ -223,6 +230,7 @@ func TestBadInput(t *testing.T) {
 		"no such file":                              {"-out", out, a, "nowhere"},
 		"truncated":                                 {"-out", out, a, torn},
 		"depth differs":                             {"-out", out, a, parent(t, 2, deep)},
+		"they have different vocabularies":          {"-out", out, bert, garbled},
 		"axis 0 of tensor \"classifier.weight\"":    {"-out", out, a, parent(t, 2, labels)},
 		"not a directory":                           {"-out", filepath.Join(blocked, "x"), a, b},
 		"allowed are flow, vanilla, match, learned": with(`{"method":"magic"}`),

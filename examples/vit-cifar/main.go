@@ -34,6 +34,7 @@ type options struct {
 
 	train                      bool
 	width, depth, heads, patch int
+	side                       int // pixels; 0 means 64 where the set leaves the choice
 }
 
 func main() {
@@ -69,6 +70,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.depth, "depth", 4, "with -train: `layers`")
 	f.IntVar(&o.heads, "heads", 4, "with -train: attention `heads`")
 	f.IntVar(&o.patch, "patch", 8, "with -train: `pixels` along a patch")
+	f.IntVar(&o.side, "side", 0, "with -train: `pixels` along an image of tinyimagenet and imagefolder (default 64); otherwise the parents say")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: vit-cifar [flags]\n\nFuses vision transformers trained from different seeds. Without flags: a whole run in minutes.")
 		f.PrintDefaults()
@@ -102,6 +104,8 @@ func (o *options) check() error {
 		return fmt.Errorf("vit-cifar: -lr is %g, want more than 0", o.lr)
 	case o.images < 0:
 		return fmt.Errorf("vit-cifar: -images is %d, want at least 1", o.images)
+	case o.side < 0:
+		return fmt.Errorf("vit-cifar: -side is %d, want at least 1", o.side)
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
 	}

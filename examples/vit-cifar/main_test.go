@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,7 +53,7 @@ func parse1(t *testing.T, args ...string) options {
 func trained(t *testing.T, set string, seed int) string {
 	dir := filepath.Join(t.TempDir(), "parent")
 	o := parse1(t, "-train", "-data", "imagefolder", "-dir", set, "-out", dir, "-seed", fmt.Sprint(seed), "-epochs", "3",
-		"-width", "16", "-depth", "2", "-heads", "2")
+		"-width", "16", "-depth", "2", "-heads", "2", "-side", "24")
 	require.NoError(t, trainParent(context.Background(), o))
 	return dir
 }
@@ -105,6 +106,41 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// untrained saves a tiny parent that has learned nothing.
+func untrained(t *testing.T, set string, more ...string) string {
+	o := parse1(t, append([]string{"-train", "-data", "imagefolder", "-dir", set, "-width", "16", "-depth", "1", "-heads", "2", "-side", "16"}, more...)...)
+	img, err := openImages(context.Background(), o)
+	require.NoError(t, err)
+	m, err := img.Fresh(o.parent(img).Net)
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "parent")
+	require.NoError(t, m.Save(dir))
+	return dir
+}
+
+// TestMany fuses three, on images of the size that they read.
+func TestMany(t *testing.T) {
+	set, out := imageFolder(t), filepath.Join(t.TempDir(), "out")
+	var parents []string
+	for seed := range 3 {
+		parents = append(parents, untrained(t, set, "-seed", fmt.Sprint(seed)))
+	}
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(parents, ","), "-out", out, "-method", "match", "-epochs", "1", "-samples", "8")
+	require.NoError(t, tell(context.Background(), o))
+	text, err := os.ReadFile(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	var report cli.Report
+	require.NoError(t, json.Unmarshal(text, &report))
+	var rows []string
+	for _, r := range report.Rows {
+		rows = append(rows, r.Method)
+	}
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match", "match", "vanilla", "parent", "parent", "parent"}, rows)
+	m, err := models.Open(filepath.Join(out, "fused"))
+	require.NoError(t, err)
+	require.Equal(t, 16, m.Config.Image)
+}
+
 // TestResume interrupts a training and goes on: the result is the same, bit for
 // bit, as that of a training in one go.
 func TestResume(t *testing.T) {
@@ -145,7 +181,7 @@ func TestResume(t *testing.T) {
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
-		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"stray"}, {"-seed", "x"},
+		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"-side", "-1"}, {"stray"}, {"-seed", "x"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)
@@ -157,24 +193,36 @@ func TestBadInput(t *testing.T) {
 	ctx, set := context.Background(), imageFolder(t)
 	blocked := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(blocked, nil, 0o644))
+	a, torn, strange := untrained(t, set), imageFolder(t), untrained(t, set)
+	require.NoError(t, os.Truncate(filepath.Join(torn, "train", "class1", "0004.png"), 60))
+	raw, err := os.ReadFile(filepath.Join(strange, "config.json"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(strange, "config.json"), []byte(strings.ReplaceAll(string(raw), "ViTForImageClassification", "ResNetForImageClassification")), 0o600))
 	out := filepath.Join(t.TempDir(), "out")
 	base := []string{"-data", "imagefolder", "-dir", set, "-out", out}
 	for want, args := range map[string][]string{
-		"no parents are shipped":  base,
-		"want at least two":       append(base, "-parents", "a"),
-		"no such file":            append(base, "-parents", "a,b"),
-		"-out":                    {"-data", "imagefolder", "-dir", set, "-out", filepath.Join(blocked, "x")},
-		"there are cifar10":       {"-data", "mnist", "-out", out},
-		"needs the folder":        {"-data", "imagefolder", "-out", out},
-		"is not a multiple":       {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "2", "-patch", "7"},
-		"is no checkpoint":        {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
-		"attend vit.encoder.laye": {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "3", "-heads", "3"},
+		"no parents are shipped":       base,
+		"want at least two":            append(base, "-parents", "a"),
+		"no such file":                 append(base, "-parents", "a,b"),
+		"unknown architecture":         append(base, "-parents", a+","+strange),
+		"depth differs":                append(base, "-parents", a+","+untrained(t, set, "-depth", "2")),
+		"parent 1 reads 24×24":         append(base, "-parents", a+","+untrained(t, set, "-side", "24")),
+		"which reads no images":        append(base, "-parents", "../bert-wiki/parents/atlas-seed0,../bert-wiki/parents/atlas-seed1"),
+		"train/class1/0004.png: png: ": {"-data", "imagefolder", "-dir", torn, "-out", out, "-parents", a + "," + a},
+		"-out":                         {"-data", "imagefolder", "-dir", set, "-out", filepath.Join(blocked, "x")},
+		"there are cifar10":            {"-data", "mnist", "-out", out},
+		"needs the folder":             {"-data", "imagefolder", "-out", out},
+		"is not a multiple":            {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "2", "-patch", "7"},
+		"is no checkpoint":             {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
+		"attend vit.encoder.laye":      {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "3", "-heads", "3"},
 	} {
 		o := parse1(t, args...)
 		run := tell
 		if o.train {
 			run = trainParent
 		}
-		require.ErrorContains(t, run(ctx, o), want)
+		err := run(ctx, o)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, cli.OneLine(err), "\n", want)
 	}
 }

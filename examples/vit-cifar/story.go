@@ -11,25 +11,16 @@ import (
 	"github.com/otfuse/otfuse/models/mlx"
 )
 
-const (
-	scoreBatch = 500  // images scored at a time
-	quickTest  = 2000 // test images for the points of a plot
-)
+// quickTest is the number of test images for the points of a plot.
+const quickTest = 2000
 
 // tell runs the main job. Whatever stops it, what was found is reported.
 func tell(ctx context.Context, o options) error {
 	if err := cli.Writable(o.out); err != nil {
 		return fmt.Errorf("vit-cifar: -out: %w", err)
 	}
-	img, err := openImages(ctx, o)
+	img, parents, err := open(ctx, o)
 	if err != nil {
-		return err
-	}
-	parents, err := story.Parents(o.parents, shipped, img.Name)
-	if err != nil {
-		return fmt.Errorf("vit-cifar: %w", err)
-	}
-	if err := img.Normalise(parents); err != nil {
 		return fmt.Errorf("vit-cifar: %w", err)
 	}
 	setup, err := o.setup(img, parents)
@@ -43,6 +34,7 @@ func tell(ctx context.Context, o options) error {
 	defer backend.Finalize()
 	setup.Backend, setup.Runner = backend.Name(), mlx.NewRunner(backend)
 	defer setup.Runner.Close()
+	setup.Judge = func(ms ...*models.Model) (mlx.Score, error) { return img.Score(ctx, setup.Runner, ms...) }
 	recipe := mlx.Recipe{Steps: setup.Steps, LR: o.lr, Warmup: setup.Steps / 10, WeightDecay: 0.05, Clip: 1}
 	setup.Trainer = func(m *models.Model) (*mlx.Trainer, error) { return mlx.NewTrainer(backend, m, recipe) }
 	setup.Learner = func(f story.Fusion) *mlx.Learner {
@@ -52,22 +44,41 @@ func tell(ctx context.Context, o options) error {
 	return story.Tell(ctx, setup, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, (*story.Story).Finetune)
 }
 
+// open opens the parents and the images that they read.
+func open(ctx context.Context, o options) (img vision.Images, parents []*models.Model, err error) {
+	if o.parents != "" {
+		if parents, err = story.Parents(o.parents, nil, ""); err != nil {
+			return img, nil, err
+		}
+		o.side = parents[0].Config.Image
+	}
+	if img, err = openImages(ctx, o); err != nil {
+		return img, nil, err
+	}
+	if parents == nil {
+		if parents, err = story.Parents("", shipped, img.Name); err != nil {
+			return img, nil, err
+		}
+	}
+	if err = img.Normalise(parents); err == nil {
+		err = story.Alike(parents)
+	}
+	return img, parents, err
+}
+
 // setup is what the story is told about, but for what a backend does.
 func (o options) setup(img vision.Images, parents []*models.Model) (s story.Setup, err error) {
 	feed := img.Feed(batchSize, 1_000_003+o.seed)
 	s = story.Setup{Title: fmt.Sprintf("Fusing %d vision transformers", len(parents)), Samples: "images", Data: img.Label, Out: o.out, File: o.report,
-		Parents: parents, Batch: scoreBatch, Measure: story.Accuracy(), Feed: feed.Batch, Steps: max(int(o.epochs*float64(feed.PerEpoch())), 1)}
+		Parents: parents, Tests: img.Test.Len(), Batch: img.ScoreBatch(), Measure: story.Accuracy(), Feed: feed.Batch, Steps: max(int(o.epochs*float64(feed.PerEpoch())), 1)}
 	if s.Fusions, err = o.choice.Fusions(); err != nil {
 		return s, err
 	}
 	if s.Calib, err = img.First(img.Train, o.choice.Samples); err != nil {
 		return s, err
 	}
-	if s.Test, err = img.First(img.Test, img.Test.Len()); err != nil {
-		return s, err
-	}
-	s.Quick = s.Test.Slice(0, min(quickTest, s.Test.Len()))
-	return s, nil
+	s.Quick, err = img.First(img.Test, min(quickTest, 4*img.ScoreBatch()))
+	return s, err
 }
 
 // lessons are the batches of learned matching: of the training set with its
@@ -77,7 +88,7 @@ func (o options) lessons(img vision.Images, f story.Fusion) func(step int) (mode
 	if f.Labelled() {
 		return feed.Batch
 	}
-	feed.Set = img.Train.Head(o.choice.Samples)
+	feed.Set = vision.Some(img.Train, o.choice.Samples)
 	feed.Order.N, feed.Order.Batch = feed.Set.Len(), min(batchSize, feed.Set.Len())
 	return func(step int) (models.Batch, error) {
 		b, err := feed.Batch(step)

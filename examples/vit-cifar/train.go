@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models/mlx"
 )
@@ -14,9 +15,9 @@ const batchSize = 128
 
 // openImages opens the set of -data, as many test images as were asked for.
 func openImages(ctx context.Context, o options) (vision.Images, error) {
-	img, err := vision.Open(ctx, o.data, o.dir)
+	img, err := vision.Open(ctx, vision.Source{Set: o.data, Dir: o.dir, Side: o.side})
 	if err == nil && o.images > 0 {
-		img.Test = img.Test.Head(o.images)
+		img.Test = vision.Some(img.Test, o.images)
 	}
 	return img, err
 }
@@ -25,7 +26,7 @@ func openImages(ctx context.Context, o options) (vision.Images, error) {
 func (o options) parent(img vision.Images) vision.Parent {
 	return vision.Parent{Images: img, Out: o.out,
 		Net:      vision.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Patch: o.patch, Seed: o.seed},
-		Schedule: vision.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1}}
+		Schedule: training.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1}}
 }
 
 // trainParent is the -train mode: one parent from scratch into -out.

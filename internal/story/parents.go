@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -43,6 +44,17 @@ func Parents(dirs string, shipped fs.FS, set string) ([]*models.Model, error) {
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+// Alike reports, before any work is done, a parent that cannot be fused into the
+// first.
+func Alike(parents []*models.Model) error {
+	for k, m := range parents[1:] {
+		if err := fuse.Check(m, parents[0]); err != nil {
+			return fmt.Errorf("parent %d: %w", k+1, err)
+		}
+	}
+	return nil
 }
 
 // openShipped opens a checkpoint within a program by way of a temporary copy.

@@ -45,7 +45,7 @@ func (s *Story) page() htmlreport.Page {
 		p.Facts = append(p.Facts, htmlreport.Describe(parentLabel(k), m))
 	}
 	p.Facts = append(p.Facts, htmlreport.Fact{Name: "calibrated on", Text: fmt.Sprintf("%d training %s, without their labels", s.Calib.Len(), s.Samples)},
-		htmlreport.Fact{Name: "scored on", Text: fmt.Sprintf("%d test %s; curves on the first %d", s.Test.Len(), s.Samples, s.Quick.Len())})
+		htmlreport.Fact{Name: "scored on", Text: fmt.Sprintf("%d test %s; curves on the first %d", s.Tests, s.Samples, s.Quick.Len())})
 	if len(s.Report.Nodes) > 0 {
 		p.Facts = append(p.Facts, htmlreport.Fact{Name: "flow graph and nodes", Text: s.Main().Label})
 	}

@@ -29,10 +29,12 @@ type Setup struct {
 	Fusions []Fusion
 	Runner  *mlx.Runner
 
-	Calib, Test, Quick models.Batch // to align on, to score rows on, to score the points of curves on
-	Batch              int          // samples scored at a time
-	Measure            Measure      // of plots
+	Calib, Quick models.Batch // to align on, to score the points of curves on
+	Batch        int          // samples scored at a time
+	Measure      Measure      // of plots
+	Tests        int          // samples that rows are scored on
 
+	Judge   func(ms ...*models.Model) (mlx.Score, error)  // scores rows
 	Score   func(row *cli.Row, ms ...*models.Model) error // scores further; may be nil
 	Learner func(Fusion) *mlx.Learner                     // of learned matching, to be observed
 	Trainer func(*models.Model) (*mlx.Trainer, error)     // of finetuning
@@ -90,7 +92,7 @@ func (s *Story) Main() Fusion { return s.Best()[len(s.Best())-1] }
 
 // add scores a model, or an ensemble, and adds its row.
 func (s *Story) add(row cli.Row, ms ...*models.Model) error {
-	score, err := s.Runner.Evaluate(s.ctx, s.Test, s.Batch, ms...)
+	score, err := s.Judge(ms...)
 	if err != nil {
 		return err
 	}

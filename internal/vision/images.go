@@ -23,10 +23,16 @@ type Images struct {
 	Norm        data.Norm
 }
 
-// Open opens a set of [data.Names], looked for in dir first. "auto" is CIFAR-10
-// where it can be had and shapes where it cannot.
-func Open(ctx context.Context, set, dir string) (Images, error) {
-	name := set
+// A Source says where images are from.
+type Source struct {
+	Set  string // of [data.Names], or "auto": CIFAR-10 where it can be had and shapes where it cannot
+	Dir  string // looked in first
+	Side int    // pixels that images of a folder are scaled to; 0 means 64
+}
+
+// Open opens a set of images.
+func Open(ctx context.Context, from Source) (Images, error) {
+	name := from.Set
 	if name == "auto" {
 		name = "cifar10"
 	}
@@ -37,9 +43,8 @@ func Open(ctx context.Context, set, dir string) (Images, error) {
 			last = line
 		}
 	}
-	size := data.Size{H: 32, W: 32}
-	train, test, label, err := data.Open(ctx, name, data.Options{Dir: dir, Observe: observe, Size: size})
-	if errors.Is(err, data.ErrUnavailable) && set == "auto" && ctx.Err() == nil {
+	train, test, label, err := data.Open(ctx, name, data.Options{Dir: from.Dir, Observe: observe, Size: data.Size{H: from.Side, W: from.Side}})
+	if errors.Is(err, data.ErrUnavailable) && from.Set == "auto" && ctx.Err() == nil {
 		cli.Notice("CIFAR-10 is neither on this machine nor to be had from the network (%s); going on with shapes, a set drawn here", cli.OneLine(err))
 		name = "shapes"
 		train, test, label, err = data.Open(ctx, name, data.Options{})
@@ -67,14 +72,27 @@ func (f Feeder) batchOf(idx []int, rng *rand.Rand) (models.Batch, error) {
 	}, nil
 }
 
-// First returns the first n images of a set as one batch, or all where there
-// are fewer.
+// Some returns n images of a set, or all where there are fewer: the first, or,
+// where a set comes class by class as folders do, ones spread evenly over it.
+func Some(set *data.Set, n int) *data.Set {
+	if n >= set.Len() || !slices.IsSorted(set.Labels) {
+		return set.Head(n)
+	}
+	idx := make([]int, n)
+	for k := range idx {
+		idx[k] = k * set.Len() / n
+	}
+	return set.Pick(idx)
+}
+
+// First returns [Some] n images of a set as one batch.
 func (i Images) First(set *data.Set, n int) (models.Batch, error) {
-	idx := make([]int, min(n, set.Len()))
+	some := Some(set, n)
+	idx := make([]int, some.Len())
 	for k := range idx {
 		idx[k] = k
 	}
-	return i.Pick(set, idx)
+	return i.Pick(some, idx)
 }
 
 // Pick returns the images idx of a set as one batch.
@@ -89,11 +107,21 @@ type Feeder struct {
 	Norm    data.Norm
 	Augment data.Augment
 	data.Order
+	among []int // images that Order is an order of; nil means all
 }
 
 // Feed returns training batches, cropped and mirrored at random.
 func (i Images) Feed(batch int, seed uint64) Feeder {
-	return Feeder{i.Train, i.Norm, data.Augment{Pad: 4, Flip: 0.5}, data.Order{N: i.Train.Len(), Batch: batch, Seed: seed}}
+	return Feeder{Set: i.Train, Norm: i.Norm, Augment: data.Augment{Pad: 4, Flip: 0.5}, Order: data.Order{N: i.Train.Len(), Batch: batch, Seed: seed}}
+}
+
+// Among returns batches of the images idx alone, smaller ones where there are
+// few; nil means all images.
+func (f Feeder) Among(idx []int) Feeder {
+	if idx != nil {
+		f.among, f.N, f.Order.Batch = idx, len(idx), min(f.Order.Batch, len(idx))
+	}
+	return f
 }
 
 // Batch returns the batch of a step.
@@ -101,7 +129,13 @@ func (f Feeder) Batch(step int) (models.Batch, error) {
 	if f.PerEpoch() == 0 {
 		return nil, fmt.Errorf("%d images are less than a batch of %d", f.N, f.Order.Batch)
 	}
-	return f.batchOf(f.Indices(step), rand.New(rand.NewPCG(f.Seed, uint64(step))))
+	idx := f.Indices(step)
+	if f.among != nil {
+		for k, i := range idx {
+			idx[k] = f.among[i]
+		}
+	}
+	return f.batchOf(idx, rand.New(rand.NewPCG(f.Seed, uint64(step))))
 }
 
 // processor is the part of preprocessor_config.json that says how images are
@@ -130,6 +164,9 @@ func (i Images) processor() ([]byte, error) {
 func (i *Images) Normalise(parents []*models.Model) error {
 	for k, m := range parents {
 		c := m.Config
+		if !slices.Contains(m.Graph.Inputs(), "pixel_values") {
+			return fmt.Errorf("parent %d is a %s, which reads no images", k, m.Arch.Class)
+		}
 		if c.Image != i.Train.H || c.Image != i.Train.W || c.Channels != i.Train.C || c.Classes() != len(i.Train.Classes) {
 			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, c.Image, c.Image, c.Classes(),
 				i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))

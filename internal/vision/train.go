@@ -48,36 +48,13 @@ func (i Images) Fresh(n Net) (*models.Model, error) {
 	return m, err
 }
 
-// A Schedule says how long, how fast and in what portions a network learns, by
-// AdamW on a cosine.
-type Schedule struct {
-	Epochs      float64 `json:"epochs"`
-	Warmup      float64 `json:"warmup_epochs"`
-	Batch       int     `json:"batch"`      // images at a time
-	Accumulate  int     `json:"accumulate"` // batches of an update
-	LR          float64 `json:"lr"`         // peak
-	MinLR       float64 `json:"min_lr"`     // at the end
-	WeightDecay float64 `json:"weight_decay"`
-	Clip        float64 `json:"clip"` // norm of the gradient; 0 means no clipping
-}
-
-// Recipe is the schedule over a set of which an epoch has so many batches.
-func (s Schedule) Recipe(batches int) mlx.Recipe {
-	per := float64(batches) / float64(max(s.Accumulate, 1))
-	return mlx.Recipe{Steps: max(int(s.Epochs*per), 1), Warmup: int(s.Warmup * per), Accumulate: s.Accumulate,
-		LR: s.LR, MinLR: s.MinLR, WeightDecay: s.WeightDecay, Clip: s.Clip}
-}
-
 // A Parent is a network to train from scratch into a directory.
 type Parent struct {
 	Images   Images
 	Net      Net
-	Schedule Schedule
+	Schedule training.Schedule
 	Out      string
 }
-
-// scoreBatch is the number of images scored at a time.
-const scoreBatch = 500
 
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
@@ -96,12 +73,8 @@ func (p Parent) Train(ctx context.Context, trainer *mlx.Trainer, runner *mlx.Run
 	epoch := max(feed.PerEpoch()/max(recipe.Accumulate, 1), 1) // updates
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
 		Save: p.Out + ".training.safetensors", Every: 5 * epoch}
-	judge, err := p.Images.First(p.Images.Test, p.Images.Test.Len())
-	if err != nil {
-		return err
-	}
 	r.Look = func(step int, m *models.Model) error {
-		s, err := runner.Evaluate(ctx, judge, scoreBatch, m)
+		s, err := p.Images.Score(ctx, runner, m)
 		if err == nil {
 			cli.Notice("epoch %.1f: test accuracy %.2f %%, loss %.3f", float64(step)/float64(epoch), 100*s.Accuracy, s.Loss)
 		}

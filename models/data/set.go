@@ -57,6 +57,23 @@ func (s *Set) Slice(from, to int) *Set {
 	return &v
 }
 
+// Pick returns the images idx as a set of their own. An index outside the set
+// panics, as that of a slice does.
+func (s *Set) Pick(idx []int) *Set {
+	v := *s
+	v.Pixels, v.Labels, v.names = nil, make([]int32, len(idx)), nil
+	d := s.dim()
+	for k, i := range idx {
+		v.Labels[k] = s.Labels[i]
+		if s.stream != nil {
+			v.names = append(v.names, s.names[i])
+		} else {
+			v.Pixels = append(v.Pixels, s.Pixels[i*d:(i+1)*d]...)
+		}
+	}
+	return &v
+}
+
 // Norm measures the mean and the standard deviation over all pixels of every
 // channel. A channel that does not vary, and every channel of an empty set,
 // has Std 1. The sums are integers: the result is the same on every machine.

@@ -3,6 +3,7 @@ package data
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -193,6 +194,10 @@ func TestSliceIsAView(t *testing.T) {
 	_ = append(v.Pixels, 1, 2, 3) // must not reach into the set
 	assert.Equal(t, noise(10, 3, 2, 2).Pixels[72:], s.Pixels[72:])
 	assert.Equal(t, 10, s.Head(99).Len())
+	p := s.Pick([]int{7, 0, 7})
+	d := s.dim()
+	assert.Equal(t, []int32{s.Labels[7], s.Labels[0], s.Labels[7]}, p.Labels)
+	assert.Equal(t, slices.Concat(s.Pixels[7*d:8*d], s.Pixels[:d], s.Pixels[7*d:8*d]), p.Pixels)
 	assert.Equal(t, 0, s.Slice(7, 4).Len())
 	assert.Equal(t, 2, s.Slice(-5, 2).Len())
 	assert.Equal(t, 0, s.Slice(20, 30).Len())

@@ -19,6 +19,16 @@ type Score struct {
 	Count    int     // labels that counted
 }
 
+// Plus is the score on the labels of both.
+func (s Score) Plus(t Score) Score {
+	n := s.Count + t.Count
+	if n == 0 {
+		return Score{}
+	}
+	a, b := float64(s.Count)/float64(n), float64(t.Count)/float64(n)
+	return Score{a*s.Accuracy + b*t.Accuracy, a*s.Loss + b*t.Loss, n}
+}
+
 // ErrNoLabels reports data on which nothing can be scored.
 var ErrNoLabels = errors.New("mlx: no label counts")
 

@@ -1,4 +1,6 @@
-package main
+// Package meter measures what work takes: seconds, processor time, memory, and
+// the stages of a fusion.
+package meter
 
 import (
 	"os"
@@ -7,28 +9,35 @@ import (
 	"time"
 )
 
-// A meter tells what the process took since it was made. Resident memory and
+// Usage is what a piece of work took.
+type Usage struct {
+	Seconds float64  `json:"seconds"`
+	CPU     *float64 `json:"cpu_seconds,omitempty"` // of all processors together
+	PeakMiB *float64 `json:"peak_mib,omitempty"`    // of resident memory, absent where the system does not tell
+}
+
+// A Meter tells what the process took since it was started. Resident memory and
 // processor time are those of proc(5), and absent where there is none.
-type meter struct {
+type Meter struct {
 	started time.Time
 	cpu     *float64
 }
 
-// newMeter starts a meter. Where the system cannot forget an older peak of the
+// Start starts a meter. Where the system cannot forget an older peak of the
 // memory, that one counts too.
-func newMeter() meter {
+func Start() Meter {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // resets VmHWM
-	return meter{time.Now(), processorTime()}
+	return Meter{time.Now(), processorTime()}
 }
 
-// read fills in a row.
-func (m meter) read(r *row) {
-	r.Seconds = time.Since(m.started).Seconds()
+// Read returns what was taken so far.
+func (m Meter) Read() Usage {
+	u := Usage{Seconds: time.Since(m.started).Seconds(), PeakMiB: peakMemory()}
 	if now := processorTime(); now != nil && m.cpu != nil {
 		spent := *now - *m.cpu
-		r.CPU = &spent
+		u.CPU = &spent
 	}
-	r.PeakMiB = peakMemory()
+	return u
 }
 
 // ticks is the number of clock ticks a second in /proc/self/stat.

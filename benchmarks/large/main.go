@@ -1,0 +1,164 @@
+// Command large measures the memory that it takes to fuse two large checkpoints
+// with random weights, by weights, through examples/fuse.
+//
+//	go run ./benchmarks/large [flags]
+//
+// Run it from the root of the repository. The checkpoints are written to a
+// temporary directory and removed at the end: three times 1.3 GB.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+)
+
+type options struct {
+	names []string
+	json  string
+}
+
+func main() {
+	cli.Main(func(ctx context.Context) error {
+		o, err := parse(os.Args[1:])
+		if err != nil {
+			return err
+		}
+		return run(ctx, o, os.Stdout)
+	})
+}
+
+// networks are what can be fused.
+func networks() map[string]models.Config {
+	large := models.Config{Hidden: 1024, Layers: 24, Heads: 16, MLP: 4096, Act: graph.GELU, Eps: 1e-12, DType: "float32"}
+	vit, bert, small := large, large, large
+	vit.Architectures, vit.ModelType = []string{models.ViT().Class}, "vit"
+	vit.Image, vit.Patch, vit.Channels, vit.Labels = 224, 16, 3, map[string]string{}
+	for i := range 1000 {
+		vit.Labels[fmt.Sprint(i)] = fmt.Sprint("LABEL_", i)
+	}
+	bert.Architectures, bert.ModelType = []string{models.BERTForMaskedLM().Class}, "bert"
+	bert.Vocab, bert.Positions, bert.TypeVocab = 30_522, 512, 2
+	small = bert
+	small.Hidden, small.Layers, small.Heads, small.MLP, small.Vocab = 16, 2, 2, 64, 100
+	return map[string]models.Config{"vit-l": vit, "bert-large": bert, "bert-small": small}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	known := slices.Sorted(maps.Keys(networks()))
+	f := flag.NewFlagSet("large", flag.ContinueOnError)
+	names := f.String("models", "vit-l,bert-large", "`networks`, comma-separated: "+strings.Join(known, ", "))
+	f.StringVar(&o.json, "json", "", "JSON `file` to write the results to")
+	if err := cli.Parse(f, args); err != nil {
+		return o, err
+	}
+	o.names = strings.Split(*names, ",")
+	for _, n := range o.names {
+		if !slices.Contains(known, n) {
+			return o, fmt.Errorf("large: -models names %q, there are %s", n, strings.Join(known, ", "))
+		}
+	}
+	return o, nil
+}
+
+// A row is one fusion.
+type row struct {
+	Model      string   `json:"model"`
+	Parameters int      `json:"parameters"` // of each of the two
+	MiB        float64  `json:"two_checkpoints_mib"`
+	PeakMiB    *float64 `json:"peak_mib,omitempty"` // of resident memory, absent where the system does not tell
+	Seconds    float64  `json:"seconds"`            // from reading to writing
+}
+
+func run(ctx context.Context, o options, w io.Writer) (err error) {
+	tmp, err := os.MkdirTemp("", "large-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	program := filepath.Join(tmp, "fuse")
+	if _, err := command(ctx, "go", "build", "-o", program, "./examples/fuse"); err != nil {
+		return err
+	}
+	var rows []row
+	for _, name := range o.names {
+		r, err := measure(ctx, name, tmp, program)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		rows = append(rows, r)
+		fmt.Fprintf(w, "%s: two checkpoints of %d parameters, %.0f MiB; %.0f s", name, r.Parameters, r.MiB, r.Seconds)
+		if r.PeakMiB != nil {
+			fmt.Fprintf(w, "; peak %.0f MiB, %.2f times as much", *r.PeakMiB, *r.PeakMiB/r.MiB)
+		}
+		fmt.Fprintln(w)
+	}
+	if o.json == "" {
+		return nil
+	}
+	return cli.WriteJSON(o.json, rows)
+}
+
+// measure fuses two networks of one name.
+func measure(ctx context.Context, name, tmp, program string) (r row, err error) {
+	r.Model = name
+	var dirs []string
+	for seed := range 2 {
+		cli.Notice("%s: drawing checkpoint %d", name, seed)
+		dir := filepath.Join(tmp, fmt.Sprint(name, seed))
+		if r.Parameters, err = draw(networks()[name], uint64(seed), dir); err != nil {
+			return r, err
+		}
+		dirs = append(dirs, dir)
+	}
+	r.MiB = 2 * 4 * float64(r.Parameters) / (1 << 20)
+	out := filepath.Join(tmp, name)
+	cli.Notice("%s: fusing", name)
+	started := time.Now()
+	r.PeakMiB, err = command(ctx, program, append([]string{"-out", out}, dirs...)...)
+	r.Seconds = time.Since(started).Seconds()
+	return r, errors.Join(err, os.RemoveAll(out), os.RemoveAll(dirs[0]), os.RemoveAll(dirs[1]))
+}
+
+// draw saves a network with random weights and returns how many.
+func draw(c models.Config, seed uint64, dir string) (int, error) {
+	arch := models.ViT()
+	if c.Vocab > 0 {
+		arch = models.BERTForMaskedLM()
+	}
+	g, err := arch.Graph(c)
+	if err != nil {
+		return 0, err
+	}
+	m, err := models.New(arch, c, models.Init(g, seed, 0.02))
+	if err != nil {
+		return 0, err
+	}
+	return m.Size(), m.Save(dir)
+}
+
+// command runs a program and returns the most memory that it held.
+func command(ctx context.Context, name string, args ...string) (*float64, error) {
+	c := exec.CommandContext(ctx, name, args...)
+	var text bytes.Buffer
+	c.Stdout, c.Stderr = &text, &text
+	if err := c.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(name), err, text.String())
+	}
+	return peak(c.ProcessState), nil
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// rows scores the parents and every trial, then finetunes.
+func (s *study) rows(ctx context.Context) error {
+	var starts []start
+	for k, m := range s.groups[0] {
+		x := row{Row: cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d, %d wide", k, m.Config.Hidden)}}
+		scores, err := s.add(ctx, x, func(g []*models.Model) []*models.Model { return g[k : k+1] })
+		if err != nil {
+			return err
+		}
+		s.ends = append(s.ends, scores)
+		if k < s.table.tuned {
+			starts = append(starts, start{x.Row, m})
+		}
+	}
+	x := row{Row: cli.Row{Method: "ensemble", Label: "ensemble"}}
+	if _, err := s.add(ctx, x, func(g []*models.Model) []*models.Model { return g }); err != nil {
+		return err
+	}
+	for _, t := range s.table.trials {
+		st, err := s.trial(ctx, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.Label, err)
+		}
+		if s.table.tuned > 0 {
+			starts = append(starts, st)
+		}
+	}
+	return s.finetune(ctx, starts)
+}
+
+// add scores what pick takes from each group of parents.
+func (s *study) add(ctx context.Context, x row, pick func([]*models.Model) []*models.Model) ([]mlx.Score, error) {
+	for _, g := range s.groups {
+		score, err := s.score(ctx, pick(g)...)
+		if err != nil {
+			return nil, err
+		}
+		x.scores = append(x.scores, score)
+	}
+	s.result.add(x)
+	return x.scores, nil
+}
+
+// resolved is the recipe with all that the paper says where the trial is silent.
+func (t trial) resolved() (recipe.Recipe, error) { return t.Recipe.Resolve(recipe.Calibrated) }
+
+// trial fuses and scores: every group of parents, or, where there is one and the
+// recipe looks at calibration samples, once for each draw of them. The first
+// fusion is what is finetuned.
+func (s *study) trial(ctx context.Context, t trial) (first start, err error) {
+	rec, err := t.resolved()
+	if err != nil {
+		return start{}, err
+	}
+	draws := s.scale.Draws
+	if len(s.groups) > 1 || rec.Method == "vanilla" || rec.Features == "weights" {
+		draws = 1
+	}
+	x := row{Row: cli.Row{Method: rec.Method, Label: t.Label, Options: rec}}
+	for run := range len(s.groups) * draws {
+		group := run / draws
+		started := time.Now()
+		f, err := s.fuse(ctx, way{rec, t.Labels, run}, s.groups[group])
+		if err != nil {
+			return start{}, err
+		}
+		x.Row.Seconds += time.Since(started).Seconds() / float64(len(s.groups)*draws)
+		if s.table.profiled {
+			x.Row.Seconds, x.Stages = f.stages.Seconds, &f.stages
+		}
+		if err := s.measure(ctx, &x, f, group); err != nil {
+			return start{}, err
+		}
+		if run == 0 {
+			first.model = f.model
+		}
+	}
+	s.result.add(x)
+	first.row = x.Row
+	return first, nil
+}
+
+// measure scores a fusion of a group, and what lies on its line where the table
+// asks for that, and adds both to a row.
+func (s *study) measure(ctx context.Context, x *row, f fused, group int) error {
+	score, err := s.score(ctx, f.model)
+	if err != nil {
+		return err
+	}
+	x.scores = append(x.scores, score)
+	if s.table.line == 0 {
+		return nil
+	}
+	points, err := s.line(ctx, f.aligned[0], f.aligned[1], s.groups[group][0])
+	if err != nil {
+		return err
+	}
+	x.Lines = append(x.Lines, points)
+	x.barriers = append(x.barriers, barrier(points, s.ends[0][group].Loss, s.ends[1][group].Loss))
+	return nil
+}
+
+// line scores the models on the way between two.
+func (s *study) line(ctx context.Context, from, to models.Params, like *models.Model) (out []cli.Point, err error) {
+	for k := range s.table.line {
+		x := float64(k) / float64(s.table.line-1)
+		p, err := fuse.Average([]models.Params{from, to}, []float64{1 - x, x})
+		if err != nil {
+			return nil, err
+		}
+		score, err := s.score(ctx, like.With(p))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cli.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss})
+	}
+	return out, nil
+}
+
+// barrier is the most that the loss on a line rises above the straight way from
+// the loss of one parent to that of the other.
+func barrier(points []cli.Point, from, to float64) (most float64) {
+	for _, p := range points {
+		most = max(most, p.Loss-((1-p.X)*from+p.X*to))
+	}
+	return most
+}
+
+// A way is how to fuse on one draw of calibration samples.
+type way struct {
+	recipe recipe.Recipe
+	labels bool
+	draw   int
+}
+
+// fused is what came of it.
+type fused struct {
+	model   *models.Model
+	aligned []models.Params // the anchor's first
+	stages  stages
+}
+
+// fuse makes one fusion. Where stages are timed it is made twice, and the first
+// tells what compilation takes.
+func (s *study) fuse(ctx context.Context, w way, parents []*models.Model) (fused, error) {
+	if !s.table.profiled {
+		return s.fuseOnce(ctx, w, parents)
+	}
+	cold, err := s.fuseOnce(ctx, w, parents)
+	if err != nil {
+		return fused{}, err
+	}
+	warm, err := s.fuseOnce(ctx, w, parents)
+	warm.stages.Compile = max(cold.stages.Seconds-warm.stages.Seconds, 0)
+	return warm, err
+}
+
+func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (out fused, err error) {
+	o, err := s.fuseOptions(ctx, w, parents)
+	if err != nil {
+		return out, err
+	}
+	var spent meter.Stages
+	if s.table.profiled {
+		spent.Watch(o)
+	}
+	m := meter.Start()
+	if w.recipe.Method == "vanilla" {
+		for _, p := range parents {
+			out.aligned = append(out.aligned, p.Params)
+		}
+	} else if out.aligned, _, err = fuse.Align(ctx, parents[0], parents[1:], o); err != nil {
+		return out, err
+	}
+	p, err := fuse.Average(out.aligned, o.Weights)
+	if err != nil {
+		return out, err
+	}
+	out.model = parents[0].With(p)
+	if o.Ridge > 0 {
+		out.model, err = fuse.Refit{Ridge: o.Ridge, Weights: o.Weights, Calibration: o.Calibration}.Fit(ctx, out.model, out.aligned...)
+	}
+	out.stages = newStages(m.Read(), spent)
+	return out, err
+}
+
+// draw returns training samples, drawn at random.
+func (s *study) draw(n, seed int) []int {
+	order := rand.New(rand.NewPCG(uint64(seed), 5)).Perm(s.field.size())
+	return order[:min(n, len(order))]
+}
+
+// fuseOptions are the options of a fusion.
+func (s *study) fuseOptions(ctx context.Context, w way, parents []*models.Model) (*fuse.Options, error) {
+	rec := w.recipe
+	o, err := rec.Options()
+	if err != nil {
+		return nil, err
+	}
+	idx := s.draw(rec.Samples, w.draw)
+	calib, err := s.field.pick(idx)
+	if err != nil {
+		return nil, err
+	}
+	if o.Calibration, err = rec.Calibration(ctx, s.runner, calib, parents...); err != nil {
+		return nil, err
+	}
+	if rec.Method == "learned" {
+		o.Matching.Learner = s.learner(w, idx)
+	}
+	return o, nil
+}
+
+// learner refines matching on the calibration samples idx without labels, or on
+// all training samples with them.
+func (s *study) learner(w way, idx []int) fuse.Learner {
+	if w.labels {
+		idx = nil
+	}
+	f := s.field.feed(idx, w.recipe.Batch, uint64(2_000_003+w.draw))
+	bar := cli.NewProgress("learned matching", w.recipe.Steps, 0)
+	return &mlx.Learner{Backend: s.backend, Seed: uint64(w.draw), Recipe: mlx.Recipe{Steps: w.recipe.Steps, LR: w.recipe.LR},
+		Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) },
+		Feed: func(step int) (models.Batch, error) {
+			b, err := f.batch(step)
+			if !w.labels {
+				delete(b, models.Labels)
+			}
+			return b, err
+		}}
+}

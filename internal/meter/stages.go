@@ -1,0 +1,62 @@
+package meter
+
+import (
+	"context"
+	"time"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// Stages is the time that the parts of fusions took.
+type Stages struct {
+	Collect time.Duration // calibration
+	Align   time.Duration // features, costs and plans
+	Solve   time.Duration // plans
+}
+
+// Watch makes the calibration and the aligner of o tell s what they take. Plans
+// are told apart under [align.Units] only.
+func (s *Stages) Watch(o *fuse.Options) {
+	if u, ok := o.Aligner.(align.Units); ok {
+		u.Solver = timedSolver{u.Solver, &s.Solve}
+		o.Aligner = u
+	}
+	o.Aligner = timedAligner{o.Aligner, &s.Align}
+	o.Calibration = timedCalibration{o.Calibration, &s.Collect}
+}
+
+// since adds the time from started to spent.
+func since(started time.Time, spent *time.Duration) { *spent += time.Since(started) }
+
+type timedAligner struct {
+	align.Aligner
+	spent *time.Duration
+}
+
+func (t timedAligner) Align(ctx context.Context, sites ...align.Site) (align.Match, error) {
+	defer since(time.Now(), t.spent)
+	return t.Aligner.Align(ctx, sites...)
+}
+
+type timedSolver struct {
+	ot.Solver
+	spent *time.Duration
+}
+
+func (t timedSolver) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
+	defer since(time.Now(), t.spent)
+	return t.Solver.Solve(ctx, p)
+}
+
+type timedCalibration struct {
+	fuse.Calibration
+	spent *time.Duration
+}
+
+func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error) {
+	defer since(time.Now(), t.spent)
+	return t.Calibration.Collect(ctx, src, anchor, want)
+}

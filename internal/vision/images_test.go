@@ -1,0 +1,51 @@
+package vision
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models/data"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// TestSome: of a set that comes class by class, all classes are seen.
+func TestSome(t *testing.T) {
+	set := data.Shapes(40, 1)
+	require.Equal(t, set.Labels[:10], Some(set, 10).Labels, "in mixed order: the first")
+	for i := range set.Labels {
+		set.Labels[i] = int32(i / 4)
+	}
+	require.Equal(t, []int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, Some(set, 10).Labels)
+	require.Equal(t, set.Labels, Some(set, 99).Labels)
+	require.Equal(t, set.Labels[:0], Some(set, 0).Labels)
+}
+
+// TestScore: portion by portion is the same as all at once.
+func TestScore(t *testing.T) {
+	backend, err := mlx.Open(t.Context(), func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	defer backend.Finalize()
+	runner := mlx.NewRunner(backend)
+	defer runner.Close()
+	i := Images{Train: data.Shapes(8, 1), Test: data.Shapes(1100, 2)}
+	i.Norm = i.Train.Norm()
+	a, err := i.Fresh(Net{Width: 8, Depth: 1, Heads: 2, Patch: 16, Seed: 1})
+	require.NoError(t, err)
+	b, err := i.Fresh(Net{Width: 8, Depth: 1, Heads: 2, Patch: 16, Seed: 2})
+	require.NoError(t, err)
+	all, err := i.First(i.Test, 1100)
+	require.NoError(t, err)
+	want, err := runner.Evaluate(t.Context(), all, 1100, a, b)
+	require.NoError(t, err)
+	got, err := i.Score(t.Context(), runner, a, b)
+	require.NoError(t, err)
+	require.Equal(t, want.Count, got.Count)
+	require.InDelta(t, want.Accuracy, got.Accuracy, 1e-12)
+	require.InDelta(t, want.Loss, got.Loss, 1e-5)
+	got, err = i.scoreBy(t.Context(), runner, 300, a, b)
+	require.NoError(t, err)
+	require.Equal(t, want.Count, got.Count)
+	require.InDelta(t, want.Accuracy, got.Accuracy, 1e-12)
+	require.InDelta(t, want.Loss, got.Loss, 1e-5)
+}
