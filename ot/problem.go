@@ -11,7 +11,7 @@ import (
 // balance is the relative difference up to which two total masses are equal.
 const balance = 1e-9
 
-// vast bounds total masses, and their inverses, so that sums and shares of
+// vast bounds total masses and ε, and their inverses, so that sums and shares of
 // them stay numbers.
 const vast = 1e300
 
