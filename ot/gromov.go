@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
@@ -48,6 +49,9 @@ func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float6
 	if err != nil {
 		return Plan{}, 0, err
 	}
+	if err := w.begin(ctx); err != nil {
+		return Plan{}, 0, err
+	}
 	count, residual, err := w.descend(ctx, c)
 	if err != nil {
 		return Plan{}, 0, err
@@ -61,13 +65,13 @@ func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float6
 
 // inner is the state of the conditional gradients.
 type inner struct {
-	in    *instance
-	x, y  *mat.Dense // [n × n], [m × m]
-	alpha float64
-	fixed float64    // α (Σ X² a aᵀ + Σ Y² b bᵀ)
-	p     *mat.Dense // plan
-	s     *mat.Dense // X P Yᵀ
-	r     *mat.Dense // Xᵀ P Y, which is s where both sides are symmetric
+	in     *instance
+	x, y   *mat.Dense // [n × n], [m × m]
+	xt, yt *mat.Dense // transposed, nil where both sides are symmetric
+	alpha  float64
+	fixed  float64    // α (Σ X² a aᵀ + Σ Y² b bᵀ)
+	p      *mat.Dense // plan
+	s      *mat.Dense // X P Yᵀ + Xᵀ P Y
 }
 
 func (s GromovWasserstein) load(q Quadratic) (*inner, *instance, error) {
@@ -97,8 +101,6 @@ func (s GromovWasserstein) load(q Quadratic) (*inner, *instance, error) {
 		in: in, alpha: cmp.Or(alpha, 0.5),
 		x: among(x, n, in.rows), y: among(y, m, in.cols), p: mat.NewDense(in.n, in.m, nil),
 	}
-	share := floats.ScaleTo(make([]float64, in.n), 1/floats.Sum(in.a), in.a)
-	w.p.Outer(1, mat.NewVecDense(in.n, share), mat.NewVecDense(in.m, in.b))
 	w.fixed = w.alpha * (moment(w.x, in.a) + moment(w.y, in.b))
 	if math.IsInf(w.fixed, 0) {
 		return nil, nil, invalid("X", ErrNotFinite, "squares overflow")
@@ -116,7 +118,7 @@ func square(field string, x mat.Matrix) ([]float64, int, error) {
 		return nil, 0, invalid(field, ErrShape, "%d × %d", n, m)
 	}
 	for k, v := range data {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if v-v != 0 { // NaN or infinite
 			return nil, 0, badEntry(field, k/n, k%n, v, ErrNotFinite)
 		}
 	}
@@ -144,24 +146,87 @@ func moment(x *mat.Dense, a []float64) float64 {
 	return s
 }
 
-// products returns X P Yᵀ and Xᵀ P Y.
-func (w *inner) products(p *mat.Dense) (s, r *mat.Dense) {
-	product := func(x, y mat.Matrix) *mat.Dense {
-		var xp, out mat.Dense
-		xp.Mul(x, p)
-		out.Mul(&xp, y)
-		return &out
+// begin looks at the plan a bᵀ.
+func (w *inner) begin(ctx context.Context) error {
+	w.xt, w.yt = transposed(ctx, w.x), transposed(ctx, w.y)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	s = product(w.x, w.y.T())
-	if mat.Equal(w.x, w.x.T()) && mat.Equal(w.y, w.y.T()) {
-		return s, s
+	if slices.Equal(flat(w.x), flat(w.xt)) && slices.Equal(flat(w.y), flat(w.yt)) {
+		w.xt, w.yt = nil, nil
 	}
-	return s, product(w.x.T(), w.y)
+	share := floats.ScaleTo(make([]float64, w.in.n), 1/floats.Sum(w.in.a), w.in.a)
+	w.p.Outer(1, mat.NewVecDense(w.in.n, share), mat.NewVecDense(w.in.m, w.in.b))
+	s, err := w.products(ctx, w.p)
+	w.s = s
+	return err
+}
+
+// transposed returns the transpose of x [n × n], unfinished if ctx ends.
+func transposed(ctx context.Context, x *mat.Dense) *mat.Dense {
+	const some = 64 // columns at a time, for the caches
+	n, _ := x.Dims()
+	out := mat.NewDense(n, n, nil)
+	from, to := flat(x), flat(out)
+	_ = blocks(ctx, (n+some-1)/some, n*n, func(b int) {
+		for i := range n {
+			for j := b * some; j < min(n, (b+1)*some); j++ {
+				to[j*n+i] = from[i*n+j]
+			}
+		}
+	})
+	return out
+}
+
+// products returns X P Yᵀ + Xᵀ P Y.
+func (w *inner) products(ctx context.Context, p *mat.Dense) (*mat.Dense, error) {
+	if w.xt == nil {
+		s, err := product(ctx, w.x, p, w.y)
+		if err == nil {
+			floats.Scale(2, flat(s))
+		}
+		return s, err
+	}
+	s, err := product(ctx, w.x, p, w.yt)
+	if err != nil {
+		return nil, err
+	}
+	r, err := product(ctx, w.xt, p, w.y)
+	if err == nil {
+		floats.Add(flat(s), flat(r))
+	}
+	return s, err
+}
+
+// product returns X P Y.
+func product(ctx context.Context, x, p, y *mat.Dense) (*mat.Dense, error) {
+	py, err := times(ctx, p, y)
+	if err != nil {
+		return nil, err
+	}
+	return times(ctx, x, py)
+}
+
+// times returns X Y. Zeros of X, which an exact plan is full of, cost nothing.
+func times(ctx context.Context, x, y *mat.Dense) (*mat.Dense, error) {
+	const some = 4 // rows at a time share what is read of Y
+	n, k := x.Dims()
+	_, m := y.Dims()
+	out := mat.NewDense(n, m, nil)
+	return out, blocks(ctx, (n+some-1)/some, n*m, func(b int) {
+		for l := range k {
+			for i := b * some; i < min(n, (b+1)*some); i++ {
+				if v := x.At(i, l); v != 0 {
+					axpy(v, y.RawRowView(l), out.RawRowView(i))
+				}
+			}
+		}
+	})
 }
 
 // objective at p, from the expanded square.
 func (w *inner) objective() float64 {
-	return w.fixed + (1-w.alpha)*floats.Dot(w.in.cost, flat(w.p)) - 2*w.alpha*floats.Dot(flat(w.s), flat(w.p))
+	return w.fixed + (1-w.alpha)*floats.Dot(w.in.cost, flat(w.p)) - w.alpha*floats.Dot(flat(w.s), flat(w.p))
 }
 
 func flat(d *mat.Dense) []float64 { return d.RawMatrix().Data }
@@ -169,22 +234,21 @@ func flat(d *mat.Dense) []float64 { return d.RawMatrix().Data }
 // descend runs conditional gradients and returns their number and the last
 // gap.
 func (w *inner) descend(ctx context.Context, c control) (count int, gap float64, err error) {
-	w.s, w.r = w.products(w.p)
 	start := w.objective()
 	var v []float64 // potentials of the last plan
 	grad, d := make([]float64, len(w.in.cost)), make([]float64, len(w.in.cost))
 	for ; ; count++ {
+		low, high := math.Inf(1), math.Inf(-1)
+		for k, c := range w.in.cost {
+			g := (1-w.alpha)*c - 2*w.alpha*flat(w.s)[k]
+			grad[k], low, high = g, min(low, g), max(high, g)
+		}
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		low := math.Inf(1)
-		for k, c := range w.in.cost {
-			grad[k] = (1-w.alpha)*c - 2*w.alpha*(flat(w.s)[k]+flat(w.r)[k])
-			low = min(low, grad[k])
-		}
 		floats.AddConst(-low, grad) // the same for every plan
 		var mass []float64
-		linear := &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: floats.Max(grad)}
+		linear := &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: high - low}
 		if mass, _, v, err = exactly(ctx, linear, v); err != nil {
 			return 0, 0, err
 		}
@@ -196,32 +260,31 @@ func (w *inner) descend(ctx context.Context, c control) (count int, gap float64,
 		if gap <= c.tol || count == c.limit {
 			return count, gap, nil
 		}
-		w.step(mass, d, slope)
+		if err := w.step(ctx, mass, d, slope); err != nil {
+			return 0, 0, err
+		}
 	}
 }
 
 // step goes along d, which leads to the plan mass, as far as that is downhill.
-func (w *inner) step(mass, d []float64, slope float64) {
-	s, r := w.products(mat.NewDense(w.in.n, w.in.m, mass))
-	curve := -2 * w.alpha * (floats.Dot(flat(s), d) - floats.Dot(flat(w.s), d))
+func (w *inner) step(ctx context.Context, mass, d []float64, slope float64) error {
+	to := mat.NewDense(w.in.n, w.in.m, mass)
+	s, err := w.products(ctx, to)
+	if err != nil {
+		return err
+	}
+	curve := -w.alpha * (floats.Dot(flat(s), d) - floats.Dot(flat(w.s), d))
 	t := 1.0
 	if curve > 0 {
 		t = min(1, -slope/(2*curve))
 	}
-	blend := func(to, from *mat.Dense) {
-		if t == 1 { // exactly, so that zeros stay zeros
-			to.Copy(from)
-			return
-		}
-		floats.Scale(1-t, flat(to))
-		floats.AddScaled(flat(to), t, flat(from))
+	if t == 1 { // exactly, so that zeros stay zeros
+		w.p, w.s = to, s
+		return ctx.Err()
 	}
-	same := w.r == w.s
-	blend(w.p, mat.NewDense(w.in.n, w.in.m, mass))
-	blend(w.s, s)
-	if same {
-		w.r = w.s
-	} else {
-		blend(w.r, r)
+	for _, x := range []struct{ own, other *mat.Dense }{{w.p, to}, {w.s, s}} {
+		floats.Scale(1-t, flat(x.own))
+		floats.AddScaled(flat(x.own), t, flat(x.other))
 	}
+	return ctx.Err()
 }

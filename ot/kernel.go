@@ -74,23 +74,9 @@ func shares(out, w []float64, total float64) {
 
 // tighten starts from the largest potentials with f + g ≤ C: every row and
 // column then has an entry Cᵢⱼ = fᵢ + gⱼ, so that none is empty at any ε.
-func (k *kernel) tighten() {
-	copy(k.f, inf(k.n))
-	copy(k.g, inf(k.m))
-	for i := range k.n {
-		f := k.f[i]
-		for _, c := range k.cost(i) {
-			if c < f {
-				f = c
-			}
-		}
-		k.f[i] = f
-		for j, c := range k.cost(i) {
-			if c-f < k.g[j] {
-				k.g[j] = c - f
-			}
-		}
-	}
+func (k *kernel) tighten() (err error) {
+	k.f, err = tightened(k.ctx, k.in.cost, k.g)
+	return err
 }
 
 func (k *kernel) cost(i int) []float64 { return k.in.cost[i*k.m : (i+1)*k.m] }

@@ -33,8 +33,13 @@ func (k *kernel) logSum(i int) (log, top float64) {
 func (k *kernel) logRow(i int, sum, top float64) {
 	f := k.potential(k.a[i], sum, top)
 	k.tots[i] = math.Exp((k.f[i]+top)/k.reg + sum)
-	k.errs[i] = math.Exp((max(k.f[i], f)+top)/k.reg+sum) * -math.Expm1(-math.Abs(k.f[i]-f)/k.reg)
+	k.errs[i] = k.change(k.f[i], f, sum, top)
 	k.f[i] = f
+}
+
+// change is how far the mass of a row or column moves with its potential.
+func (k *kernel) change(from, to, sum, top float64) float64 {
+	return math.Exp((max(from, to)+top)/k.reg+sum) * -math.Expm1(-math.Abs(from-to)/k.reg)
 }
 
 // potential is the next one of a row or column of mass w.
@@ -46,7 +51,8 @@ func (k *kernel) potential(w, sum, top float64) float64 {
 }
 
 // logColumns sets gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), by strips of
-// columns so that it, too, runs along rows.
+// columns so that it, too, runs along rows, and leaves in sums how far the
+// columns move.
 func (k *kernel) logColumns() error {
 	const strip = 256
 	return blocks(k.ctx, (k.m+strip-1)/strip, k.n*k.m, func(b int) {
@@ -66,7 +72,9 @@ func (k *kernel) logColumns() error {
 			}
 		}
 		for j := range s {
-			k.g[lo+j] = k.potential(k.b[lo+j], math.Log(s[j]), top[j])
+			g := k.potential(k.b[lo+j], math.Log(s[j]), top[j])
+			k.sums[lo+j] = k.change(k.g[lo+j], g, math.Log(s[j]), top[j])
+			k.g[lo+j] = g
 		}
 	})
 }

@@ -99,7 +99,7 @@ func loadShare(p Problem, share float64) (*instance, float64, error) {
 //	Pᵢⱼ = exp((fᵢ + gⱼ + h − Cᵢⱼ) / ε),  f ≤ 0,  g ≤ 0
 //
 // It works in the log domain. The residual of [NotConverged] is the L1 change
-// of the row sums in the next iteration, relative to the mass moved.
+// of the row and column sums in the next iteration, relative to the mass moved.
 //
 // Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
 // regularized transportation problems" (2015).
@@ -157,18 +157,20 @@ func (k *kernel) cap(c control) error {
 		h -= total
 		floats.AddConst(-total*k.reg, k.f)
 		copy(k.oldF, k.f)
+		copy(k.oldV, k.g)
 		k.next = rows
 		if err := k.logRows(); err != nil {
 			return err
 		}
-		k.residual = floats.Sum(k.errs)
-		if k.residual <= c.tol || k.count == c.limit {
-			copy(k.f, k.oldF) // where the total holds
-			return nil
-		}
 		k.next = columns
 		if err := k.logColumns(); err != nil {
 			return err
+		}
+		k.residual = floats.Sum(k.errs) + floats.Sum(k.sums)
+		if k.residual <= c.tol || k.count == c.limit {
+			copy(k.f, k.oldF) // where the total holds
+			copy(k.g, k.oldV)
+			return nil
 		}
 	}
 }

@@ -107,7 +107,9 @@ func (c control) anneal(k *kernel) error {
 		return err
 	}
 	if k.in.top > mild*c.reg {
-		k.tighten()
+		if err := k.tighten(); err != nil {
+			return err
+		}
 	}
 	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
 		if err := k.set(reg); err != nil {
