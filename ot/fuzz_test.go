@@ -196,7 +196,13 @@ func FuzzGromov(f *testing.F) {
 		if s.byte()%2 == 1 {
 			q.Cost = p.Cost
 		}
-		plan, _, err := ot.GromovWasserstein{MaxIter: 20}.Solve(context.Background(), q)
+		soft, _, err := ot.EntropicGromovWasserstein{Reg: s.float(), MaxIter: 2}.Solve(context.Background(), q)
+		sound(t, soft, err)
+		exact := ot.GromovWasserstein{MaxIter: 20}
+		if !soft.IsIdentity() {
+			exact.Start = &soft
+		}
+		plan, _, err := exact.Solve(context.Background(), q)
 		sound(t, plan, err)
 	})
 }

@@ -24,8 +24,9 @@ type Quadratic struct {
 //	min (1 − α) ⟨P, C⟩ + α Σᵢⱼₖₗ (Xᵢₖ − Yⱼₗ)² Pᵢⱼ Pₖₗ   over P 1 = a,  Pᵀ 1 = b
 //
 // The problem is not convex: it returns the local optimum that conditional
-// gradients with exact line search reach from a bᵀ. Its residual is the gap of
-// the linearised problem, relative to the objective at a bᵀ.
+// gradients with exact line search reach from a bᵀ, or from another plan, such
+// as that of [EntropicGromovWasserstein]. Its residual is the gap of the
+// linearised problem, relative to the objective at a bᵀ.
 //
 // Mémoli, "Gromov-Wasserstein distances and the metric approach to object
 // matching" (2011); Vayer, Chapel, Flamary, Tavenard and Courty, "Optimal
@@ -34,6 +35,7 @@ type GromovWasserstein struct {
 	Alpha   float64 // weight α of the inner structure, in (0, 1]; 0 means 1/2 with a cost and 1 without
 	Tol     float64 // 0 means DefaultTol
 	MaxIter int     // conditional gradients, each a transport problem; 0 means 1000
+	Start   *Plan   // [n × m], brought to the masses of the problem; nil means a bᵀ
 }
 
 // Solve returns a plan [n × m] and its objective, in units of the cost times
@@ -45,67 +47,68 @@ func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float6
 	if err != nil {
 		return Plan{}, 0, err
 	}
-	w, in, err := s.load(q)
+	w, err := newInner(ctx, s.Alpha, q)
 	if err != nil {
 		return Plan{}, 0, err
 	}
-	if err := w.begin(ctx); err != nil {
-		return Plan{}, 0, err
+	if s.Start != nil {
+		if err := w.from(ctx, *s.Start); err != nil {
+			return Plan{}, 0, err
+		}
 	}
 	count, residual, err := w.descend(ctx, c)
 	if err != nil {
 		return Plan{}, 0, err
 	}
-	plan := in.plan(w.p.RawMatrix().Data)
+	plan := w.in.plan(flat(w.p))
 	if !(residual <= c.tol) {
 		err = &NotConverged{Iterations: count, Residual: residual}
 	}
 	return plan, w.objective(), err
 }
 
-// inner is the state of the conditional gradients.
+// inner is the state of an iteration.
 type inner struct {
 	in     *instance
 	x, y   *mat.Dense // [n × n], [m × m]
 	xt, yt *mat.Dense // transposed, nil where both sides are symmetric
 	alpha  float64
 	fixed  float64    // α (Σ X² a aᵀ + Σ Y² b bᵀ)
+	scale  float64    // objective at a bᵀ
 	p      *mat.Dense // plan
 	s      *mat.Dense // X P Yᵀ + Xᵀ P Y
 }
 
-func (s GromovWasserstein) load(q Quadratic) (*inner, *instance, error) {
-	if !(s.Alpha >= 0 && s.Alpha <= 1) {
-		return nil, nil, invalid("Alpha", ErrOption, "%g", s.Alpha)
+// newInner checks a problem and starts from a bᵀ.
+func newInner(ctx context.Context, alpha float64, q Quadratic) (*inner, error) {
+	if !(alpha >= 0 && alpha <= 1) {
+		return nil, invalid("Alpha", ErrOption, "%g", alpha)
 	}
 	x, n, err := square("X", q.X)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	y, m, err := square("Y", q.Y)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	alpha, cost := s.Alpha, q.Cost
+	cost := q.Cost
 	if cost == nil {
 		alpha, cost = 1, mat.NewDense(n, m, nil)
 	}
 	in, err := loadBalanced(Problem{Cost: cost, A: q.A, B: q.B})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if r, c := len(in.fullA), len(in.fullB); r != n || c != m {
-		return nil, nil, invalid("Cost", ErrShape, "%d × %d between %d and %d units", r, c, n, m)
+		return nil, invalid("Cost", ErrShape, "%d × %d between %d and %d units", r, c, n, m)
 	}
-	w := &inner{
-		in: in, alpha: cmp.Or(alpha, 0.5),
-		x: among(x, n, in.rows), y: among(y, m, in.cols), p: mat.NewDense(in.n, in.m, nil),
-	}
+	w := &inner{in: in, alpha: cmp.Or(alpha, 0.5), x: among(x, n, in.rows), y: among(y, m, in.cols)}
 	w.fixed = w.alpha * (moment(w.x, in.a) + moment(w.y, in.b))
 	if math.IsInf(w.fixed, 0) {
-		return nil, nil, invalid("X", ErrNotFinite, "squares overflow")
+		return nil, invalid("X", ErrNotFinite, "squares overflow")
 	}
-	return w, in, nil
+	return w, w.begin(ctx)
 }
 
 // square checks a square matrix with finite entries.
@@ -146,20 +149,73 @@ func moment(x *mat.Dense, a []float64) float64 {
 	return s
 }
 
-// begin looks at the plan a bᵀ.
+// begin looks at the plan a bᵀ, whose products are those of vectors.
 func (w *inner) begin(ctx context.Context) error {
 	w.xt, w.yt = transposed(ctx, w.x), transposed(ctx, w.y)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	n, m := w.in.n, w.in.m
+	a, b := mat.NewVecDense(n, slices.Clone(w.in.a)), mat.NewVecDense(m, w.in.b)
+	a.ScaleVec(1/floats.Sum(w.in.a), a)
+	var xa, xta, yb, ytb mat.VecDense
+	xa.MulVec(w.x, a)
+	xta.MulVec(w.xt, a)
+	yb.MulVec(w.y, b)
+	ytb.MulVec(w.yt, b)
 	if slices.Equal(flat(w.x), flat(w.xt)) && slices.Equal(flat(w.y), flat(w.yt)) {
 		w.xt, w.yt = nil, nil
 	}
-	share := floats.ScaleTo(make([]float64, w.in.n), 1/floats.Sum(w.in.a), w.in.a)
-	w.p.Outer(1, mat.NewVecDense(w.in.n, share), mat.NewVecDense(w.in.m, w.in.b))
-	s, err := w.products(ctx, w.p)
-	w.s = s
+	w.p, w.s = mat.NewDense(n, m, nil), mat.NewDense(n, m, nil)
+	w.p.Outer(1, a, b)
+	w.s.Outer(1, &xa, &yb)
+	w.s.RankOne(w.s, 1, &xta, &ytb)
+	w.scale = w.objective()
+	return ctx.Err()
+}
+
+// from looks at another plan, rounded to the masses: what rows and columns have
+// too much of is scaled away, and what is missing is spread evenly.
+//
+// Altschuler, Weed and Rigollet, "Near-linear time approximation algorithms for
+// optimal transport via Sinkhorn iteration" (2017).
+func (w *inner) from(ctx context.Context, start Plan) (err error) {
+	in := w.in
+	if n, m := start.Dims(); n != len(in.fullA) || m != len(in.fullB) {
+		return invalid("Start", ErrShape, "%d × %d between %d and %d units", n, m, len(in.fullA), len(in.fullB))
+	}
+	rows, cols := slices.Clone(in.a), slices.Clone(in.b) // what is missing
+	sums := make([]float64, in.m)
+	for i, a := range in.a {
+		row := w.p.RawRowView(i)
+		for j := range row {
+			row[j] = start.mass.At(in.row(i), in.col(j))
+		}
+		floats.Scale(min(1, a/max(floats.Sum(row), 1/vast)), row)
+		floats.Add(sums, row)
+	}
+	for i := range in.a {
+		row := w.p.RawRowView(i)
+		for j, b := range in.b {
+			row[j] *= min(1, b/max(sums[j], 1/vast))
+			rows[i] = rows[i] - row[j]
+			cols[j] = cols[j] - row[j]
+		}
+	}
+	if left := floats.Sum(rows); left > 0 {
+		clamped(rows)
+		clamped(cols)
+		w.p.RankOne(w.p, 1/left, mat.NewVecDense(in.n, rows), mat.NewVecDense(in.m, cols))
+	}
+	w.s, err = w.products(ctx, w.p)
 	return err
+}
+
+// clamped sets what is below zero, by rounding, to zero.
+func clamped(x []float64) {
+	for i, v := range x {
+		x[i] = max(0, v)
+	}
 }
 
 // transposed returns the transpose of x [n × n], unfinished if ctx ends.
@@ -234,27 +290,20 @@ func flat(d *mat.Dense) []float64 { return d.RawMatrix().Data }
 // descend runs conditional gradients and returns their number and the last
 // gap.
 func (w *inner) descend(ctx context.Context, c control) (count int, gap float64, err error) {
-	start := w.objective()
 	var v []float64 // potentials of the last plan
 	grad, d := make([]float64, len(w.in.cost)), make([]float64, len(w.in.cost))
 	for ; ; count++ {
-		low, high := math.Inf(1), math.Inf(-1)
-		for k, c := range w.in.cost {
-			g := (1-w.alpha)*c - 2*w.alpha*flat(w.s)[k]
-			grad[k], low, high = g, min(low, g), max(high, g)
-		}
+		linear := w.linear(grad)
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		floats.AddConst(-low, grad) // the same for every plan
 		var mass []float64
-		linear := &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: high - low}
 		if mass, _, v, err = exactly(ctx, linear, v); err != nil {
 			return 0, 0, err
 		}
 		floats.SubTo(d, mass, flat(w.p))
 		slope := floats.Dot(grad, d)
-		if gap = -slope / start; !(slope < 0) || start <= 0 {
+		if gap = -slope / w.scale; !(slope < 0) || w.scale <= 0 {
 			gap = 0
 		}
 		if gap <= c.tol || count == c.limit {
@@ -264,6 +313,18 @@ func (w *inner) descend(ctx context.Context, c control) (count int, gap float64,
 			return 0, 0, err
 		}
 	}
+}
+
+// linear is the transport problem at the gradient, written to grad, of the
+// objective at p: less a constant, which is the same for every plan.
+func (w *inner) linear(grad []float64) *instance {
+	low, high := math.Inf(1), math.Inf(-1)
+	for k, c := range w.in.cost {
+		g := (1-w.alpha)*c - 2*w.alpha*flat(w.s)[k]
+		grad[k], low, high = g, min(low, g), max(high, g)
+	}
+	floats.AddConst(-low, grad)
+	return &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: high - low}
 }
 
 // step goes along d, which leads to the plan mass, as far as that is downhill.

@@ -33,11 +33,16 @@ func TestConformanceRelaxed(t *testing.T) {
 	}
 }
 
-// inside is GromovWasserstein as a solver: nothing is known of what holds
-// within the sides, so that the cost across alone decides.
-type inside struct{}
+// quadratic is what solves problems between sides known from within.
+type quadratic interface {
+	Solve(ctx context.Context, q ot.Quadratic) (ot.Plan, float64, error)
+}
 
-func (inside) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
+// inside is such a one as a solver: nothing is known of what holds within the
+// sides, so that the cost across alone decides.
+type inside struct{ quadratic }
+
+func (s inside) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 	n, m := 2, 3 // of the problems that are none
 	switch {
 	case p.Cost == nil:
@@ -45,13 +50,16 @@ func (inside) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 	case p.Validate() == nil:
 		n, m = p.Cost.Dims()
 	}
-	plan, _, err := ot.GromovWasserstein{}.Solve(ctx, ot.Quadratic{
+	plan, _, err := s.quadratic.Solve(ctx, ot.Quadratic{
 		X: mat.NewDense(n, n, nil), Y: mat.NewDense(m, m, nil), Cost: p.Cost, A: p.A, B: p.B,
 	})
 	return plan, err
 }
 
-func TestConformanceGromov(t *testing.T) { ottest.TestSolver(t, inside{}, 1e-9) }
+func TestConformanceGromov(t *testing.T) {
+	t.Run("exact", func(t *testing.T) { ottest.TestSolver(t, inside{ot.GromovWasserstein{}}, 1e-9) })
+	t.Run("entropic", func(t *testing.T) { ottest.TestSolver(t, inside{ot.EntropicGromovWasserstein{}}, ot.DefaultTol) })
+}
 
 // What is no [ot.Solver] does not depend on the number of processors either.
 func TestProcessors(t *testing.T) {
@@ -60,7 +68,10 @@ func TestProcessors(t *testing.T) {
 	x, y, c := randomCost(rng, n, n), randomCost(rng, m, m), randomCost(rng, n, m)
 	a, b, other := randomMass(rng, n), randomMass(rng, m), randomMass(rng, m)
 	solve := func() (mat.Matrix, []float64) {
-		plan, _, err := ot.GromovWasserstein{Tol: 1e-3}.Solve(t.Context(), ot.Quadratic{X: x, Y: y, Cost: c, A: a, B: b})
+		q := ot.Quadratic{X: x, Y: y, Cost: c, A: a, B: b}
+		soft, _, err := ot.EntropicGromovWasserstein{Tol: 1e-3}.Solve(t.Context(), q)
+		require.NoError(t, err)
+		plan, _, err := ot.GromovWasserstein{Start: &soft, Tol: 1e-3}.Solve(t.Context(), q)
 		require.NoError(t, err)
 		bar, err := ot.Barycenter{Tol: 1e-3}.Solve(t.Context(), c, [][]float64{b, other}, nil)
 		require.NoError(t, err)
