@@ -59,7 +59,9 @@ func (s *assigner[T]) tick(k int) error {
 func (s *assigner[T]) solve(start []float64) error {
 	if start != nil {
 		copy(s.v, start)
-		tightened(s.cost, s.v)
+		if _, err := tightened(s.ctx, s.cost, s.v); err != nil {
+			return err
+		}
 	} else if err := s.reduceColumns(); err != nil {
 		return err
 	}

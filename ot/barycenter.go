@@ -82,7 +82,8 @@ func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 			if err := k.logColumns(); err != nil {
 				return nil, err
 			}
-			if err := k.logSums(sums[l]); err != nil {
+			err := k.logSums(func(i int, sum, top float64) { sums[l][i] = sum + top/k.reg })
+			if err != nil {
 				return nil, err
 			}
 			for i, s := range sums[l] {

@@ -18,8 +18,8 @@
 //
 // [EMD] is exact and can prove it, see [Certify]; [Sinkhorn] is entropic.
 // [Unbalanced], [Partial] and [PartialSinkhorn] leave mass behind,
-// [GromovWasserstein] compares sides from within, and [Barycenter] averages
-// masses.
+// [GromovWasserstein] and [EntropicGromovWasserstein] compare sides from
+// within, and [Barycenter] averages masses.
 //
 // Solvers are small struct values whose zero value is ready to use; their
 // results are the same, bit for bit, at any GOMAXPROCS. Problems that are no

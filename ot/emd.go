@@ -100,28 +100,34 @@ func (in *instance) start(d *Duals) ([]float64, error) {
 }
 
 // tightened makes the most of column potentials v, in place: the largest that
-// are feasible with uᵢ = minⱼ cᵢⱼ − vⱼ less what u₀ is, which keeps them within
-// the range of the costs.
-func tightened[T number](cost []T, v []float64) {
+// are feasible with u, uᵢ = minⱼ cᵢⱼ − vⱼ less what u₀ is, which keeps them
+// within the range of the costs.
+func tightened[T number](ctx context.Context, cost []T, v []float64) (u []float64, err error) {
 	m := len(v)
-	low := inf(m)
+	u, low := make([]float64, len(cost)/m), inf(m)
 	var first float64
-	for i := 0; i*m < len(cost); i++ {
-		row, u := cost[i*m:(i+1)*m], math.Inf(1)
+	for i := range u {
+		row, least := cost[i*m:(i+1)*m], math.Inf(1)
 		for j, c := range row {
-			u = min(u, float64(c)-v[j])
+			if d := float64(c) - v[j]; d < least {
+				least = d
+			}
 		}
 		if i == 0 {
-			first = u
+			first = least
 		}
-		u -= first
+		u[i] = least - first
 		for j, c := range row {
-			if d := float64(c) - u; d < low[j] {
+			if d := float64(c) - u[i]; d < low[j] {
 				low[j] = d
 			}
 		}
+		if i%64 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 	}
 	copy(v, low)
+	return u, nil
 }
 
 // equal reports whether all entries are the same up to rounding.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,12 +35,13 @@ func fused(q ot.Quadratic, alpha float64, p mat.Matrix) float64 {
 func TestGoldenGromov(t *testing.T) {
 	g := openGoldens(t, "gromov")
 	for _, c := range g.Cases {
-		if strings.Contains(c.ID, "entropic") {
-			continue // regularised: not solved here
-		}
 		t.Run(c.ID, func(t *testing.T) {
 			q := ot.Quadratic{
 				X: g.matrix(t, c, "C1"), Y: g.matrix(t, c, "C2"), A: g.input(t, c, "p"), B: g.input(t, c, "q"),
+			}
+			if c.Epsilon > 0 {
+				goldenEntropic(t, q, c, g.matrix(t, c, "G"))
+				return
 			}
 			alpha := 1.0
 			if c.Alpha > 0 {
@@ -55,6 +55,27 @@ func TestGoldenGromov(t *testing.T) {
 			require.LessOrEqual(t, got, want+1e-6*math.Abs(want)+1e-12)
 		})
 	}
+}
+
+// goldenEntropic compares with a reference that projects gradients (PGD), which
+// is our iteration, or takes proximal steps (PPA) to a plan without entropy,
+// which is where conditional gradients from a soft plan go, or below.
+func goldenEntropic(t *testing.T, q ot.Quadratic, c golden, want *mat.Dense) {
+	soft, got, err := ot.EntropicGromovWasserstein{Reg: c.Epsilon}.Solve(context.Background(), q)
+	require.NoError(t, err)
+	within(t, soft, 1, 1e-9)
+	least := fused(q, 1, want)
+	if c.Solver == "PGD" {
+		require.LessOrEqual(t, got, least*(1+1e-6))
+		if len(c.Warnings) == 0 {
+			near(t, want, soft.Mass(), 1e-8)
+		}
+		return
+	}
+	plan, got, err := ot.GromovWasserstein{Start: &soft}.Solve(context.Background(), q)
+	require.NoError(t, err)
+	within(t, plan, 1, 1e-12)
+	require.LessOrEqual(t, got, least*(1+1e-6)+1e-12)
 }
 
 func TestGromovFindsIsometry(t *testing.T) {
@@ -111,6 +132,75 @@ func TestGromovDescends(t *testing.T) {
 			}
 			require.GreaterOrEqual(t, fused(q, 0.7, p), got-1e-7)
 		}
+	}
+}
+
+// A start may be any plan of the shape; what comes of it has the masses of the
+// problem and is not worse.
+func TestGromovStart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(17, 2))
+	for range 5 {
+		q := ot.Quadratic{X: randomCost(rng, 8, 8), Y: randomCost(rng, 6, 6), Cost: randomCost(rng, 8, 6), A: randomMass(rng, 8), B: randomMass(rng, 6)}
+		q.A[2] = 0
+		scaledTo(q.B, q.A)
+		total := mat.Sum(mat.NewVecDense(8, q.A))
+		soft, v, err := ot.EntropicGromovWasserstein{Reg: 0.1}.Solve(context.Background(), q)
+		require.NoError(t, err)
+		require.InDelta(t, fused(q, 0.5, soft.Mass()), v, 1e-9)
+		within(t, soft, total, 1e-8)
+		plan, got, err := ot.GromovWasserstein{Start: &soft, Tol: 1e-6}.Solve(context.Background(), q)
+		require.NoError(t, err)
+		require.Less(t, got, v)
+		within(t, plan, total, 1e-12)
+
+		again, same, err := ot.GromovWasserstein{Start: &plan, Tol: 1e-6}.Solve(context.Background(), q)
+		require.NoError(t, err)
+		require.InDelta(t, got, same, 1e-12)
+		near(t, plan.Mass(), again.Mass(), 1e-12)
+
+		other := mat.NewDense(8, 6, nil)
+		other.Apply(func(int, int, float64) float64 { return rng.ExpFloat64() }, other)
+		start, err := ot.NewPlan(other, nil, nil)
+		require.NoError(t, err)
+		plan, got, err = ot.GromovWasserstein{Start: &start, MaxIter: 5000, Tol: 1e-4}.Solve(context.Background(), q)
+		require.NoError(t, err)
+		within(t, plan, total, 1e-12)
+		require.InDelta(t, fused(q, 0.5, plan.Mass()), got, 1e-12)
+		_, _, err = ot.GromovWasserstein{Start: &ot.Plan{}}.Solve(context.Background(), q)
+		require.ErrorIs(t, err, ot.ErrShape)
+	}
+}
+
+// The plan is a scaled kernel of the gradient at itself: every 2 × 2 minor of
+// log P + ∇/ε is balanced.
+func TestEntropicGromovOptimality(t *testing.T) {
+	rng := rand.New(rand.NewPCG(18, 2))
+	q := ot.Quadratic{X: randomCost(rng, 5, 5), Y: randomCost(rng, 7, 7), Cost: randomCost(rng, 5, 7), B: randomMass(rng, 7)}
+	const alpha, reg = 0.8, 0.1
+	plan, _, err := ot.EntropicGromovWasserstein{Alpha: alpha, Reg: reg, Tol: 1e-11}.Solve(context.Background(), q)
+	require.NoError(t, err)
+	within(t, plan, 1, 1e-10)
+	p := plan.Mass()
+	l := func(i, j int) float64 { // by the definition of the objective
+		v := (1-alpha)*q.Cost.At(i, j) + reg*math.Log(p.At(i, j))
+		for k := range 5 {
+			for l := range 7 {
+				d, e := q.X.At(i, k)-q.Y.At(j, l), q.X.At(k, i)-q.Y.At(l, j)
+				v += alpha * (d*d + e*e) * p.At(k, l)
+			}
+		}
+		return v
+	}
+	for i := 1; i < 5; i++ {
+		for j := 1; j < 7; j++ {
+			require.InDelta(t, 0, l(i, j)-l(0, j)-l(i, 0)+l(0, 0), 1e-8)
+		}
+	}
+	_, _, err = ot.EntropicGromovWasserstein{Reg: 0.01, MaxIter: 1}.Solve(context.Background(), q)
+	require.ErrorAs(t, err, new(*ot.NotConverged))
+	for _, s := range []ot.EntropicGromovWasserstein{{Reg: -1}, {Reg: 1e-20}, {Alpha: -1}, {MaxIter: -1}} {
+		_, _, err = s.Solve(context.Background(), q)
+		require.ErrorIs(t, err, ot.ErrOption)
 	}
 }
 

@@ -58,32 +58,25 @@ func newKernel(ctx context.Context, in *instance, suma, sumb float64) *kernel {
 		cuts: min(n, 1+n*m/(2*grain), 32),
 	}
 	k.part = vec(k.cuts * m)
-	floats.ScaleTo(k.a, 1/suma, in.a)
-	floats.ScaleTo(k.b, 1/sumb, in.b)
+	shares(k.a, in.a, suma)
+	shares(k.b, in.b, sumb)
 	fill(k.u, 1)
 	fill(k.v, 1)
 	return k
 }
 
+// shares writes masses relative to a total, none so small that it is lost.
+func shares(out, w []float64, total float64) {
+	for i, v := range w {
+		out[i] = max(v/total, 0x1p-1022)
+	}
+}
+
 // tighten starts from the largest potentials with f + g ≤ C: every row and
 // column then has an entry Cᵢⱼ = fᵢ + gⱼ, so that none is empty at any ε.
-func (k *kernel) tighten() {
-	copy(k.f, inf(k.n))
-	copy(k.g, inf(k.m))
-	for i := range k.n {
-		f := k.f[i]
-		for _, c := range k.cost(i) {
-			if c < f {
-				f = c
-			}
-		}
-		k.f[i] = f
-		for j, c := range k.cost(i) {
-			if c-f < k.g[j] {
-				k.g[j] = c - f
-			}
-		}
-	}
+func (k *kernel) tighten() (err error) {
+	k.f, err = tightened(k.ctx, k.in.cost, k.g)
+	return err
 }
 
 func (k *kernel) cost(i int) []float64 { return k.in.cost[i*k.m : (i+1)*k.m] }

@@ -23,7 +23,7 @@ type Euclidean struct{}
 
 // Cost implements [Metric].
 func (Euclidean) Cost(g Gram) (*mat.Dense, error) {
-	return costs(g, func(xx, yy, xy float64) float64 { return math.Sqrt(squared(xx, yy, xy)) })
+	return costs(g, func(i, j int, xy float64) float64 { return math.Sqrt(squared(g.XX[i], g.YY[j], xy)) })
 }
 
 // SqEuclidean is the squared distance ‖xᵢ − yⱼ‖² = max(0, XXᵢ + YYⱼ − 2 XYᵢⱼ),
@@ -31,7 +31,9 @@ func (Euclidean) Cost(g Gram) (*mat.Dense, error) {
 type SqEuclidean struct{}
 
 // Cost implements [Metric].
-func (SqEuclidean) Cost(g Gram) (*mat.Dense, error) { return costs(g, squared) }
+func (SqEuclidean) Cost(g Gram) (*mat.Dense, error) {
+	return costs(g, func(i, j int, xy float64) float64 { return squared(g.XX[i], g.YY[j], xy) })
+}
 
 // Cosine is the cosine distance max(0, 1 − XYᵢⱼ / √(XXᵢ YYⱼ)), without unit. A
 // vector without length is at distance 1 from every other.
@@ -39,7 +41,7 @@ type Cosine struct{}
 
 // Cost implements [Metric].
 func (Cosine) Cost(g Gram) (*mat.Dense, error) {
-	return costs(g, apartness)
+	return costs(g, func(i, j int, xy float64) float64 { return apartness(g.XX[i], g.YY[j], xy) })
 }
 
 func apartness(xx, yy, xy float64) float64 {
@@ -59,10 +61,13 @@ func (Correlation) Cost(g Gram) (*mat.Dense, error) {
 	if _, _, _, err := g.load(); err != nil {
 		return nil, err
 	}
-	if g.X == nil || g.Y == nil { // centred on one side at least, then the cross moment is, too
-		return costs(Gram{XX: g.varied(g.XX, g.X), YY: g.varied(g.YY, g.Y), XY: g.XY}, apartness)
-	}
-	return costs(Gram{XX: g.varied(g.XX, g.X), YY: g.varied(g.YY, g.Y), XY: covariance{g}}, apartness)
+	xx, yy, d := g.varied(g.XX, g.X), g.varied(g.YY, g.Y), float64(g.Features)
+	return costs(g, func(i, j int, xy float64) float64 {
+		if g.X != nil && g.Y != nil { // centred on one side, then the cross moment is, too
+			xy -= g.X[i] / d * g.Y[j]
+		}
+		return apartness(xx[i], yy[j], xy)
+	})
 }
 
 // varied are the squared norms less what the mean takes, Σ² / d; what is left
@@ -80,15 +85,6 @@ func (g Gram) varied(squares, sums []float64) []float64 {
 	return out
 }
 
-// covariance is XYᵢⱼ − Xᵢ Yⱼ / d.
-type covariance struct{ Gram }
-
-func (c covariance) Dims() (r, k int) { return len(c.Gram.XX), len(c.Gram.YY) }
-func (c covariance) T() mat.Matrix    { return mat.Transpose{Matrix: c} }
-func (c covariance) At(i, j int) float64 {
-	return c.XY.At(i, j) - c.X[i]/float64(c.Features)*c.Y[j]
-}
-
 func squared(xx, yy, xy float64) float64 {
 	d := xx + yy - 2*xy
 	if d <= 0x1p-49*xx+0x1p-49*yy { // cancellation leaves nothing
@@ -97,8 +93,8 @@ func squared(xx, yy, xy float64) float64 {
 	return d
 }
 
-// costs fills a cost by blocks of rows.
-func costs(g Gram, f func(xx, yy, xy float64) float64) (*mat.Dense, error) {
+// costs fills a cost by blocks of rows from the inner products.
+func costs(g Gram, f func(i, j int, xy float64) float64) (*mat.Dense, error) {
 	xy, n, m, err := g.load()
 	if err != nil {
 		return nil, err
@@ -108,8 +104,8 @@ func costs(g Gram, f func(xx, yy, xy float64) float64) (*mat.Dense, error) {
 	err = blocks(context.Background(), cuts, n*m, func(b int) {
 		lo, hi := span(n, cuts, b)
 		for i := lo; i < hi; i++ {
-			for j, yy := range g.YY {
-				v := f(g.XX[i], yy, xy[i*m+j])
+			for j := range m {
+				v := f(i, j, xy[i*m+j])
 				if bad[b] == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
 					bad[b] = badEntry("Cost", i, j, v, ErrNotFinite)
 				}

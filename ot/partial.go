@@ -3,6 +3,7 @@ package ot
 import (
 	"cmp"
 	"context"
+	"math"
 
 	"gonum.org/v1/gonum/floats"
 )
@@ -99,7 +100,7 @@ func loadShare(p Problem, share float64) (*instance, float64, error) {
 //	Pᵢⱼ = exp((fᵢ + gⱼ + h − Cᵢⱼ) / ε),  f ≤ 0,  g ≤ 0
 //
 // It works in the log domain. The residual of [NotConverged] is the L1 change
-// of the row sums in the next iteration, relative to the mass moved.
+// of the row and column sums in the next iteration, relative to the mass moved.
 //
 // Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
 // regularized transportation problems" (2015).
@@ -146,29 +147,35 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 // cap iterates on h, the rows and the columns; h is kept in the potentials of
 // the rows.
 func (k *kernel) cap(c control) error {
-	var h float64 // in units of ε
-	rows := func(logMass, logSum float64) float64 { return min(h, logMass-logSum) }
-	columns := func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
+	var h float64                 // in units of ε
+	sums := make([]float64, k.n)  // of the rows without their potentials, logs
+	total := make([]float64, k.n) // of the rows
+	k.next = func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
 	for ; ; k.count++ {
-		total, err := k.logTotal()
-		if err != nil {
+		if err := k.logSums(func(i int, sum, top float64) {
+			sums[i] = sum + top/k.reg
+			total[i] = k.f[i]/k.reg + sums[i]
+		}); err != nil {
 			return err
 		}
-		h -= total
-		floats.AddConst(-total*k.reg, k.f)
+		all := floats.LogSumExp(total)
+		h -= all
+		floats.AddConst(-all*k.reg, k.f)
 		copy(k.oldF, k.f)
-		k.next = rows
-		if err := k.logRows(); err != nil {
-			return err
+		copy(k.oldV, k.g)
+		for i, s := range sums {
+			f := k.reg * min(h, math.Log(k.a[i])-s)
+			k.errs[i] = k.change(k.f[i], f, s, 0)
+			k.f[i] = f
 		}
-		k.residual = floats.Sum(k.errs)
-		if k.residual <= c.tol || k.count == c.limit {
-			copy(k.f, k.oldF) // where the total holds
-			return nil
-		}
-		k.next = columns
 		if err := k.logColumns(); err != nil {
 			return err
+		}
+		k.residual = floats.Sum(k.errs) + floats.Sum(k.sums)
+		if k.residual <= c.tol || k.count == c.limit {
+			copy(k.f, k.oldF) // where the total holds
+			copy(k.g, k.oldV)
+			return nil
 		}
 	}
 }

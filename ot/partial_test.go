@@ -80,6 +80,14 @@ func TestPartial(t *testing.T) {
 	near(t, mustSolve(t, ot.Sinkhorn{Reg: 0.1}, p).Mass(), mustSolve(t, ot.PartialSinkhorn{Reg: 0.1}, p).Mass(), 1e-7)
 }
 
+// Rows that hold from the start say nothing about columns that do not.
+func TestPartialSinkhornCaps(t *testing.T) {
+	c := mat.NewDense(1, 4, []float64{0, 1, 1, 1})
+	plan := mustSolve(t, ot.PartialSinkhorn{Share: 0.6, Reg: 0.1}, ot.Problem{Cost: c})
+	within(t, plan, 0.6, 1e-9)
+	within(t, mustSolve(t, ot.PartialSinkhorn{Share: 0.6, Reg: 0.1}, ot.Problem{Cost: c.T()}), 0.6, 1e-9)
+}
+
 func TestPartialRejects(t *testing.T) {
 	p := ot.Problem{Cost: mat.NewDense(1, 2, []float64{1, 2})}
 	for _, s := range []ot.Solver{

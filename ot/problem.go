@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -11,7 +12,7 @@ import (
 // balance is the relative difference up to which two total masses are equal.
 const balance = 1e-9
 
-// vast bounds total masses, and their inverses, so that sums and shares of
+// vast bounds total masses and ε, and their inverses, so that sums and shares of
 // them stay numbers.
 const vast = 1e300
 
@@ -115,11 +116,17 @@ func (in *instance) widen() {
 // that is none. The order of non-negative numbers is that of their bits, and
 // all else but −0 lies above.
 func largest(c []float64, m int) (float64, error) {
-	var t0, t1 uint64
-	for k := 1; k < len(c); k += 2 {
-		t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
-	}
-	if t := max(t0, t1, math.Float64bits(c[len(c)-1])); t <= math.Float64bits(math.MaxFloat64) {
+	cuts := 1 + len(c)/(4*grain)
+	tops := make([]uint64, cuts)
+	_ = blocks(context.Background(), cuts, len(c), func(b int) {
+		lo, hi := span(len(c), cuts, b)
+		var t0, t1 uint64
+		for k := lo + 1; k < hi; k += 2 {
+			t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
+		}
+		tops[b] = max(t0, t1, math.Float64bits(c[hi-1]))
+	})
+	if t := slices.Max(tops); t <= math.Float64bits(math.MaxFloat64) {
 		return math.Float64frombits(t), nil
 	}
 	return greatest(c, m)

@@ -69,8 +69,8 @@ const (
 // of a rough entropic plan, and the zero plan.
 func (s *simplex) prices(in *instance, start []float64) (v, mass []float64, err error) {
 	if start != nil {
-		tightened(in.cost, start)
-		return start, make([]float64, in.n*in.m), nil
+		_, err := tightened(s.ctx, in.cost, start)
+		return start, make([]float64, in.n*in.m), err
 	}
 	if in.n*in.m <= small || in.top == 0 {
 		return s.lows(), make([]float64, in.n*in.m), nil

@@ -26,8 +26,8 @@ const (
 // large ones, and the scaling is over-relaxed by what its own convergence rate
 // suggests. Iterations count one update of both sides, over all ε.
 //
-// A reg, tolerance or number of iterations that is negative or not finite, and
-// a cost beyond 1e12 reg, give an [*InvalidError].
+// A reg, tolerance or number of iterations that is negative or not finite, a
+// reg beyond 1e±300 and a cost beyond 1e12 reg give an [*InvalidError].
 //
 // Cuturi, "Sinkhorn distances" (2013); Schmitzer, "Stabilized sparse scaling
 // algorithms for entropy regularized transport problems" (2019); Lehmann, von
@@ -75,7 +75,7 @@ type control struct {
 // filled checks the options and puts the defaults in.
 func (c control) filled() (control, error) {
 	switch {
-	case !(c.reg >= 0) || math.IsInf(c.reg, 0):
+	case !(c.reg == 0 || c.reg > 1/vast && c.reg < vast):
 		return c, invalid("Reg", ErrOption, "%g", c.reg)
 	case !(c.tol >= 0) || math.IsInf(c.tol, 0):
 		return c, invalid("Tol", ErrOption, "%g", c.tol)
@@ -107,7 +107,9 @@ func (c control) anneal(k *kernel) error {
 		return err
 	}
 	if k.in.top > mild*c.reg {
-		k.tighten()
+		if err := k.tighten(); err != nil {
+			return err
+		}
 	}
 	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
 		if err := k.set(reg); err != nil {
