@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -29,7 +30,8 @@ func Main(program func(context.Context) error) {
 	}
 }
 
-// OneLine is the text of an error on one line.
+// OneLine is the text of an error on one line, what it says several times once.
 func OneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(slices.Compact(lines), "; ")
 }
