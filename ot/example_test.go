@@ -89,3 +89,23 @@ func ExampleEMD_SolveDual() {
 	fmt.Println(cert.Primal, cert.Gap, cert.Infeasible, err)
 	// Output: 1.25 0 0 <nil>
 }
+
+// Sides without a common space are matched by the distances within each.
+func ExampleGromovWasserstein() {
+	x := mat.NewDense(3, 3, []float64{0, 1, 4, 1, 0, 3, 4, 3, 0}) // points 0, 1, 4
+	y := mat.NewDense(3, 3, []float64{0, 3, 1, 3, 0, 4, 1, 4, 0}) // points 8, 5, 9
+	q := ot.Quadratic{X: x, Y: y}
+	soft, _, err := ot.EntropicGromovWasserstein{Reg: 0.5}.Solve(context.Background(), q)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	plan, objective, err := ot.GromovWasserstein{Start: &soft}.Solve(context.Background(), q)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	perm, ok := plan.Permutation()
+	fmt.Printf("%v %v %.1f\n", perm, ok, objective)
+	// Output: [1 2 0] true 0.0
+}

@@ -80,6 +80,9 @@ func (w *inner) descend(ctx context.Context, c control) (count int, gap float64,
 			return 0, 0, err
 		}
 		floats.SubTo(d, mass, flat(w.p))
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
 		slope := floats.Dot(grad, d)
 		if gap = -slope / w.scale; !(slope < 0) || w.scale <= 0 {
 			gap = 0
@@ -105,13 +108,16 @@ func (w *inner) step(ctx context.Context, mass, d []float64, slope float64) erro
 	if curve > 0 {
 		t = min(1, -slope/(2*curve))
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if t == 1 { // exactly, so that zeros stay zeros
 		w.p, w.s = to, s
-		return ctx.Err()
+		return nil
 	}
 	for _, x := range []struct{ own, other *mat.Dense }{{w.p, to}, {w.s, s}} {
 		floats.Scale(1-t, flat(x.own))
 		floats.AddScaled(flat(x.own), t, flat(x.other))
 	}
-	return ctx.Err()
+	return nil
 }

@@ -46,6 +46,9 @@ func newInner(ctx context.Context, alpha float64, q Quadratic) (*inner, error) {
 	if r, c := len(in.fullA), len(in.fullB); r != n || c != m {
 		return nil, invalid("Cost", ErrShape, "%d × %d between %d and %d units", r, c, n, m)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	w := &inner{in: in, alpha: cmp.Or(alpha, 0.5), x: among(x, n, in.rows), y: among(y, m, in.cols)}
 	w.fixed = w.alpha * (moment(w.x, in.a) + moment(w.y, in.b))
 	if math.IsInf(w.fixed, 0) {

@@ -215,7 +215,30 @@ func TestStops(t *testing.T) {
 	ctx := &countdown{Context: context.Background(), left: 40}
 	_, err := ot.Sinkhorn{}.Solve(ctx, ot.Problem{Cost: square})
 	require.ErrorIs(t, err, context.Canceled)
+
+	few, w := c.Slice(0, 300, 0, 300), randomMass(rng, 300)
+	q := ot.Quadratic{X: few, Y: few, Cost: few}
+	for name, solve := range map[string]func(context.Context) error{
+		"unbalanced": func(ctx context.Context) error { return failure(ot.Unbalanced{}.Solve(ctx, ot.Problem{Cost: few})) },
+		"partial": func(ctx context.Context) error {
+			return failure(ot.Partial{Share: 0.5}.Solve(ctx, ot.Problem{Cost: few}))
+		},
+		"partial sinkhorn": func(ctx context.Context) error {
+			return failure(ot.PartialSinkhorn{Share: 0.5, Reg: 0.01}.Solve(ctx, ot.Problem{Cost: few}))
+		},
+		"barycenter": func(ctx context.Context) error {
+			return failure(ot.Barycenter{Reg: 0.01}.Solve(ctx, few, [][]float64{w, nil}, nil))
+		},
+		"gromov":          func(ctx context.Context) error { _, _, err := ot.GromovWasserstein{}.Solve(ctx, q); return err },
+		"entropic gromov": func(ctx context.Context) error { _, _, err := ot.EntropicGromovWasserstein{}.Solve(ctx, q); return err },
+	} {
+		for _, left := range []int{1, 3, 8, 15} { // wherever they look
+			require.ErrorIs(t, solve(&countdown{Context: context.Background(), left: left}), context.Canceled, "%s, %d", name, left)
+		}
+	}
 }
+
+func failure[T any](_ T, err error) error { return err }
 
 // countdown is a context that ends when it is asked for the left-th time.
 type countdown struct {
