@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/mat"
@@ -229,15 +228,11 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 	all := names(g)
 	k := len(in) - len(run.models)*len(all)
 	inputs := zip(run.inputs, in[:k])
-	mean, taught := nodes{}, (*gx.Node)(nil)
+	mean, answers := nodes{}, []*gx.Node(nil)
 	for i := range run.models {
 		own := zip(all, in[k+i*len(all):k+(i+1)*len(all)])
 		if !run.labelled {
-			answer := gx.Softmax(last(interpret(g, own, inputs)), -1)
-			if taught == nil {
-				taught = gx.ZerosLike(answer)
-			}
-			taught = gx.Add(taught, gx.StopGradient(gx.DivScalar(answer, float64(len(run.models)))))
+			answers = append(answers, last(interpret(g, own, inputs)))
 		}
 		if i > 0 {
 			to := make([]turn, len(run.spaces))
@@ -259,17 +254,8 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 	if run.labelled {
 		return crossEntropy(logits, inputs[models.Labels], 0)
 	}
-	return softEntropy(logits, taught)
+	return softEntropy(logits, answers)
 }
-
-// softEntropy is the mean cross-entropy in nats of logits [.., classes] with
-// probabilities of the same shape.
-func softEntropy(logits, target *gx.Node) *gx.Node {
-	each := gx.Neg(gx.ReduceSum(gx.Mul(target, gx.LogSoftmax(logits, -1)), -1))
-	return gx.ReduceAllMean(gx.ConvertDType(each, dtypes.Float32))
-}
-
-func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
 
 // moved turns the parameters of the other model.
 func (run *learning) moved(params nodes, to []turn) nodes {
