@@ -96,6 +96,25 @@ func TestMatchUnequal(t *testing.T) {
 	}
 }
 
+// TestMatchHidden: more hidden units, and wider heads where an architecture may
+// have them, take a narrow model in exactly, whatever holds the stream.
+func TestMatchHidden(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			wider := net
+			wider.Config.MLP += 5
+			if net.Config.HeadDim > 0 {
+				wider.Config.HeadDim++
+			}
+			narrow, wide, batch := model(t, net, 1), model(t, wider, 2), net.Batch(3, 4)
+			p, _, err := fuse.Transport(t.Context(), narrow, wide, &fuse.Options{Matching: &fuse.Matching{}})
+			require.NoError(t, err)
+			require.Equal(t, wide.Params.Shapes(), p.Shapes())
+			require.LessOrEqual(t, apart(t, netest.Logits(narrow, batch), netest.Logits(wide.With(p), batch)), 2*turned)
+		})
+	}
+}
+
 // TestUniverse: copies of a model, relabelled, fuse into the model; different
 // ones, narrower than the anchor where they may be, keep what they compute.
 func TestUniverse(t *testing.T) {
