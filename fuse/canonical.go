@@ -12,7 +12,9 @@ import (
 // [graph.Rotate] in its simplest form: gain and bias of each norm folded into
 // the linear layers that read it, which leaves 1 and 0, and the mean over the
 // units taken out of everything that writes to the space or reads it, which no
-// norm lets through. What other spaces hold is left as it is.
+// norm lets through; and of every attention, the bias of values folded into the
+// layers that read it, since shares sum to 1, and that of keys left out, which
+// no softmax sees. What other spaces hold is left as it is.
 func Canonical(m *models.Model) (*models.Model, error) {
 	m, err := m.Load()
 	if err != nil {
@@ -27,6 +29,11 @@ func canonical(m *models.Model) *models.Model {
 	for _, s := range spaces {
 		if s.Group == graph.Rotate {
 			c.space(s)
+		}
+	}
+	for _, n := range m.Graph.Nodes {
+		if n.Op == graph.Attend {
+			c.attend(n)
 		}
 	}
 	out := make(models.Params, len(m.Params))
@@ -75,21 +82,57 @@ func (c *canon) space(s graph.Space) {
 func (c *canon) fold(n *graph.Node) {
 	gain, bias := c.data(n.Params[0]).data, c.data(n.Params[1]).data
 	readers, _ := c.m.Graph.Readers(n)
+	c.absorb(readers, bias)
 	for _, r := range readers {
-		w, b := c.data(r.Params[0]), c.data(r.Params[1]).data
-		for i := range b {
-			row := w.data[i*len(gain) : (i+1)*len(gain)]
-			sum := float64(b[i])
-			for k := range row {
-				sum += float64(row[k]) * float64(bias[k])
-				row[k] *= gain[k]
-			}
-			b[i] = float32(sum)
+		w := c.data(r.Params[0])
+		for i := range w.data {
+			w.data[i] *= gain[i%len(gain)]
 		}
 		w.centre(1)
 	}
 	for k := range gain {
 		gain[k], bias[k] = 1, 0
+	}
+}
+
+// attend takes the biases of keys and values out of an attention.
+func (c *canon) attend(n *graph.Node) {
+	if k := n.Args[1]; c.biased(k) {
+		clear(c.data(k.Params[1]).data)
+	}
+	readers, foldable := c.m.Graph.Readers(n)
+	if v := n.Args[2]; foldable && c.biased(v) {
+		bias := c.data(v.Params[1]).data
+		c.absorb(readers, bias)
+		clear(bias)
+	}
+}
+
+// biased reports whether n is a linear layer with a bias that one node reads,
+// once.
+func (c *canon) biased(n *graph.Node) bool {
+	reads := 0
+	for _, u := range c.m.Graph.Nodes {
+		for _, a := range u.Args {
+			if a == n {
+				reads++
+			}
+		}
+	}
+	return reads == 1 && n.Op == graph.Linear && len(n.Params) > 1
+}
+
+// absorb adds what readers make of a constant input to their biases.
+func (c *canon) absorb(readers []*graph.Node, input []float32) {
+	for _, r := range readers {
+		w, b := c.data(r.Params[0]).data, c.data(r.Params[1]).data
+		for i := range b {
+			sum := float64(b[i])
+			for k, v := range input {
+				sum += float64(w[i*len(input)+k]) * float64(v)
+			}
+			b[i] = float32(sum)
+		}
 	}
 }
 

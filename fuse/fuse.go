@@ -101,7 +101,7 @@ func (m mean) adder(w float64) func(graph.Param, tensor) error {
 			if err != nil {
 				return err
 			}
-			to = models.Tensor{DType: a.DType, Shape: a.Shape, Data: times(a.Data, m.share)}
+			to = models.Tensor{DType: a.DType, Shape: a.Shape, Data: multiplied(a.Data, m.share)}
 			m.sum[p.Name] = to
 		}
 		increase(to.Data[p.Part*len(t.data):(p.Part+1)*len(t.data)], t.data, w)
@@ -198,7 +198,7 @@ func Average(params []models.Params, w []float64) (models.Params, error) {
 func scaled(p models.Params, w float64) models.Params {
 	out := make(models.Params, len(p))
 	for name, t := range p {
-		out[name] = models.Tensor{DType: t.DType, Shape: t.Shape, Data: times(t.Data, w)}
+		out[name] = models.Tensor{DType: t.DType, Shape: t.Shape, Data: multiplied(t.Data, w)}
 	}
 	return out
 }
@@ -209,7 +209,7 @@ func accumulate(sum, p models.Params, w float64) {
 	}
 }
 
-func times(x []float32, w float64) []float32 {
+func multiplied(x []float32, w float64) []float32 {
 	out := make([]float32, len(x))
 	for i, v := range x {
 		out[i] = float32(w * float64(v))

@@ -84,7 +84,7 @@ func (u update) best(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, err
 func (u update) random(rng *rand.Rand) {
 	gains := make([]*mat.Dense, len(u.spaces))
 	for i, k := range u.spaces {
-		gains[i] = mat.NewDense(u.matcher.spaces[k].Units, u.wide[k], nil)
+		gains[i] = mat.NewDense(u.matcher.spaces[k].Units, u.wide[k].Units, nil)
 		gains[i].Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, gains[i])
 	}
 	maps, err := u.best(context.Background(), gains)
@@ -185,24 +185,42 @@ func keepingOnes(g *mat.Dense) (*mat.Dense, error) {
 	return p, err
 }
 
-// nearest returns the rotation of a space, of Rotate or within each of its
-// heads, that is nearest to turn [n × n].
-func nearest(s graph.Space, turn *mat.Dense) (*mat.Dense, error) {
-	if n, m := turn.Dims(); n != s.Units || m != s.Units {
-		return nil, fmt.Errorf("a rotation of %s is %d × %d, want %d × %d", s.Nodes[0].Name, n, m, s.Units, s.Units)
+// turn carries the map of space k further: by the nearest rotation to t [m × m],
+// or by what t holds within each head, dual axes by the inverse transpose of it.
+func (m *matcher) turn(k int, t *mat.Dense) error {
+	s := m.wide[k]
+	if n, c := t.Dims(); n != s.Units || c != s.Units {
+		return fmt.Errorf("the map of %s is %d × %d, want %d × %d", s.Nodes[0].Name, n, c, s.Units, s.Units)
 	}
 	if s.Group == graph.Rotate {
-		return keepingOnes(turn)
-	}
-	out, d := mat.NewDense(s.Units, s.Units, nil), s.Units/s.Heads
-	for h := range s.Heads {
-		p, _, err := polar(turn.Slice(h*d, (h+1)*d, h*d, (h+1)*d))
+		o, err := keepingOnes(t)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out.Slice(h*d, (h+1)*d, h*d, (h+1)*d).(*mat.Dense).Copy(p)
+		m.maps[k] = times(m.maps[k], o)
+		return nil
 	}
-	return out, nil
+	within, dual, d := mat.NewDense(s.Units, s.Units, nil), mat.NewDense(s.Units, s.Units, nil), s.Units/s.Heads
+	for h := range s.Heads {
+		at := func(m *mat.Dense) *mat.Dense { return m.Slice(h*d, (h+1)*d, h*d, (h+1)*d).(*mat.Dense) }
+		var inverse mat.Dense
+		if err := inverse.Inverse(at(t)); err != nil {
+			return fmt.Errorf("the map of head %d of %s: %w", h, s.Nodes[0].Name, err)
+		}
+		at(within).Copy(at(t))
+		at(dual).Copy(inverse.T())
+	}
+	if m.duals[k] == nil {
+		m.duals[k] = m.maps[k]
+	}
+	m.maps[k], m.duals[k] = times(m.maps[k], within), times(m.duals[k], dual)
+	return nil
+}
+
+func times(a, b *mat.Dense) *mat.Dense {
+	var out mat.Dense
+	out.Mul(a, b)
+	return &out
 }
 
 // assign returns the matrix [n × m] that pairs rows with columns and maximises

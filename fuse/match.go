@@ -39,13 +39,14 @@ type Matching struct {
 	Learner  Learner   // refines the maps; may be nil
 }
 
-// A Learner refines rotations by what models between the aligned ones lose.
+// A Learner refines maps by what models between the aligned ones lose.
 // models/mlx has one.
 type Learner interface {
 	// Learn returns, for each of the aligned models but the first, which is the
-	// anchor, a matrix [units × units] for each of the spaces, of Rotate or
-	// Heads, by whose nearest rotation the model is turned further. All models
-	// have the anchor's shapes and are in canonical form.
+	// anchor, a matrix [units × units] for each of the spaces: one by whose
+	// nearest rotation a space of Rotate is turned further, and for one of Heads
+	// an invertible one within each head. All models have the anchor's shapes
+	// and are in canonical form.
 	Learn(ctx context.Context, aligned []*models.Model, spaces []graph.Space) ([][]*mat.Dense, error)
 }
 
@@ -187,20 +188,16 @@ func (u *universe) learn(ctx context.Context) error {
 		return err
 	}
 	if len(turns) != len(u.sources) {
-		return fmt.Errorf("the learner returned rotations of %d models for %d", len(turns), len(u.sources))
+		return fmt.Errorf("the learner returned maps of %d models for %d", len(turns), len(u.sources))
 	}
 	for i, m := range u.sources {
 		if len(turns[i]) != len(which) {
-			return fmt.Errorf("the learner returned %d rotations for %d spaces", len(turns[i]), len(which))
+			return fmt.Errorf("the learner returned %d maps for %d spaces", len(turns[i]), len(which))
 		}
 		for x, k := range which {
-			turn, err := nearest(spaces[x], turns[i][x])
-			if err != nil {
+			if err := m.turn(k, turns[i][x]); err != nil {
 				return err
 			}
-			s := &mat.Dense{}
-			s.Mul(m.maps[k], turn)
-			m.maps[k] = s
 		}
 	}
 	return nil

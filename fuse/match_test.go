@@ -1,10 +1,13 @@
 package fuse_test
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
@@ -96,6 +99,25 @@ func TestMatchUnequal(t *testing.T) {
 	}
 }
 
+// TestMatchHidden: more hidden units, and wider heads where an architecture may
+// have them, take a narrow model in exactly, whatever holds the stream.
+func TestMatchHidden(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			wider := net
+			wider.Config.MLP += 5
+			if net.Config.HeadDim > 0 {
+				wider.Config.HeadDim++
+			}
+			narrow, wide, batch := model(t, net, 1), model(t, wider, 2), net.Batch(3, 4)
+			p, _, err := fuse.Transport(t.Context(), narrow, wide, &fuse.Options{Matching: &fuse.Matching{}})
+			require.NoError(t, err)
+			require.Equal(t, wide.Params.Shapes(), p.Shapes())
+			require.LessOrEqual(t, apart(t, netest.Logits(narrow, batch), netest.Logits(wide.With(p), batch)), 2*turned)
+		})
+	}
+}
+
 // TestUniverse: copies of a model, relabelled, fuse into the model; different
 // ones, narrower than the anchor where they may be, keep what they compute.
 func TestUniverse(t *testing.T) {
@@ -128,6 +150,53 @@ func TestUniverse(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// invertible is a Learner that answers at random, all heads after the first
+// singular where broken.
+type invertible struct{ broken bool }
+
+func (l invertible) Learn(_ context.Context, aligned []*models.Model, spaces []graph.Space) ([][]*mat.Dense, error) {
+	rng, out := rand.New(rand.NewPCG(1, 2)), make([][]*mat.Dense, len(aligned)-1)
+	for i := range out {
+		for _, s := range spaces {
+			turn := mat.NewDense(s.Units, s.Units, nil)
+			turn.Apply(func(x, y int, _ float64) float64 {
+				switch d := s.Units / max(s.Heads, 1); {
+				case l.broken && x >= d || x/d != y/d:
+					return 0
+				case x == y:
+					return 1 + 0.3*rng.NormFloat64()
+				}
+				return 0.3 * rng.NormFloat64()
+			}, turn)
+			out[i] = append(out[i], turn)
+		}
+	}
+	return out, nil
+}
+
+// TestLearnedIsExact: whatever invertible maps a learner returns within heads,
+// the models compute what they did; keys take the inverse of what queries take.
+func TestLearnedIsExact(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			a, others, batch := model(t, net, 1), []*models.Model{model(t, net, 2), model(t, net, 3)}, net.Batch(3, 4)
+			opt := &fuse.Options{Matching: &fuse.Matching{}}
+			plain, _, err := fuse.Align(t.Context(), a, others, opt)
+			require.NoError(t, err)
+			opt.Matching.Learner = invertible{}
+			learned, _, err := fuse.Align(t.Context(), a, others, opt)
+			require.NoError(t, err)
+			for i, m := range others {
+				require.LessOrEqual(t, apart(t, netest.Logits(m, batch), netest.Logits(a.With(learned[i+1]), batch)), 5*turned)
+				require.NotEqual(t, plain[i+1], learned[i+1])
+			}
+			opt.Matching.Learner = invertible{broken: true}
+			_, _, err = fuse.Align(t.Context(), a, others, opt)
+			require.ErrorContains(t, err, "head 1")
+		})
 	}
 }
 

@@ -18,9 +18,10 @@ type matcher struct {
 	Matching
 	src, anchor *models.Model // canonical
 	spaces      []graph.Space // of the source
-	wide        []int         // units of each space in the anchor
+	wide        []graph.Space // the same of the anchor
 	of          []int         // space of each node, -1 where its basis is fixed
 	maps        []*mat.Dense  // of each space [n × m]; nil while unknown
+	duals       []*mat.Dense  // the same of dual axes, see [graph.Space.Dual]; nil where maps are rotations
 	target      models.Params // what the source is to agree with: a sum of models, every node of norm 1
 	own         []*mat.Dense  // of each space: what activations of source and anchor say [n × m]; nil without
 	moments     []*mat.Dense  // the same of source and target
@@ -60,10 +61,7 @@ func newMatcher(how Matching, src, anchor *models.Model) *matcher {
 		m.Solver = ot.EMD{}
 	}
 	m.spaces, m.of = src.Graph.Spaces()
-	wide, _ := anchor.Graph.Spaces()
-	for _, s := range wide {
-		m.wide = append(m.wide, s.Units)
-	}
+	m.wide, _ = anchor.Graph.Spaces()
 	for i, n := range src.Graph.Nodes {
 		m.scale[i] = inverse(n, src.Params)
 	}
@@ -125,7 +123,7 @@ func square(v []float32) float64 {
 
 // start forgets the maps or, for a further try, draws random ones.
 func (m *matcher) start(try int) {
-	m.maps, m.objective = make([]*mat.Dense, len(m.spaces)), 0
+	m.maps, m.duals, m.objective = make([]*mat.Dense, len(m.spaces)), make([]*mat.Dense, len(m.spaces)), 0
 	if try == 0 {
 		return
 	}
@@ -159,7 +157,7 @@ func (m *matcher) climb(ctx context.Context) error {
 // S⟩ is what S is worth while the other maps stay. What meets a map that is
 // not known yet does not count.
 func (m *matcher) gain(k int) *mat.Dense {
-	out := mat.NewDense(m.spaces[k].Units, m.wide[k], nil)
+	out := mat.NewDense(m.spaces[k].Units, m.wide[k].Units, nil)
 	touching := 0
 	for i, n := range m.src.Graph.Nodes {
 		for x, p := range n.Params {
@@ -220,7 +218,11 @@ func (m *matcher) along(n *graph.Node, x, but int) (tensor, bool) {
 		if m.maps[k] == nil {
 			return w, false
 		}
-		w = w.along(a, byColumns(m.maps[k]))
+		s := m.maps[k]
+		if m.duals[k] != nil && m.spaces[k].Dual(n, axis) {
+			s = m.duals[k]
+		}
+		w = w.along(a, byColumns(s))
 	}
 	return w, true
 }

@@ -18,11 +18,19 @@ type Group uint8
 const (
 	Permute Group = iota // any permutation
 	Rotate               // any rotation that keeps (1, …, 1), once the norms are folded into their readers
-	Heads                // any permutation of heads, then any rotation within each
+	Heads                // any permutation of heads, then any rotation or other invertible map within each, see [Space.Dual]
 )
 
 // String returns the lower-case name of the group.
 func (g Group) String() string { return [...]string{"permute", "rotate", "heads"}[g] }
+
+// Dual reports whether an axis of n in the space meets its units from the other
+// side: that of keys, which queries are contracted with, and that of layers that
+// read mixed values. Where the others take an invertible map M it takes M⁻ᵀ, the
+// same for a rotation.
+func (s Space) Dual(n *Node, a Axis) bool {
+	return s.Group == Heads && (a == In || n == s.Attend.Args[1])
+}
 
 // Spaces returns the spaces of g whose basis is free, in order of their first
 // node, and for each node the index of its space, -1 where its basis is fixed.

@@ -86,10 +86,10 @@ func (g *glue) finetune(s *story.Story) error {
 			return err
 		}
 		r := training.Run{Trainer: t, Feed: feed, Steps: steps, Every: steps, Look: func(int, *models.Model) error { return nil }}
-		if m, err = r.Do(s.Context(), st.Row.Label+" on "+g.name); err != nil {
+		st.Row.Label += story.Tuned + " on " + g.name
+		if m, err = r.Do(s.Context(), st.Row.Label); err != nil {
 			return err
 		}
-		st.Row.Label += " on " + g.name
 		st.Row.Finetuned, st.Row.Seconds = steps, time.Since(started).Seconds()
 		if err := g.add(s, st.Row, m); err != nil {
 			return err

@@ -125,7 +125,7 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 		Trainer: func(m *models.Model) (*mlx.Trainer, error) {
 			return mlx.NewTrainer(j.backend, m, mlx.Recipe{Steps: steps, LR: j.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
 		},
-		Feed: feed.Batch, Steps: steps,
+		Feed: feed.Batch, Lesson: batchSize, Steps: steps,
 	}, nil
 }
 

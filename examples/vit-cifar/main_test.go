@@ -78,7 +78,25 @@ func TestStory(t *testing.T) {
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0",
-		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2"}, rows)
+		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2"}, rows)
+	require.Empty(t, report.Rows[0].Seen)
+	require.Equal(t, "30 images; 5 updates of 128 with labels", report.Rows[13].Seen)
+	require.Equal(t, "30 images; 5 updates of 30 of them", report.Rows[14].Seen)
+	require.Equal(t, "30 images; 5 updates of 128 with labels; 2 updates of 128 without labels", report.Rows[21].Seen)
+	lines := map[string]int{}
+	for _, c := range report.Curves {
+		if c.Barrier == nil {
+			continue
+		}
+		lines[c.Method]++
+		require.Len(t, c.Points, 21, c.Label)
+		middle := c.Points[10].Loss - (*report.Rows[0].Loss+*report.Rows[1].Loss)/2 // all test images are scored
+		require.GreaterOrEqual(t, c.Barrier.Loss, middle-1e-6, c.Label)
+		if c.Method != "flow" {
+			require.InDelta(t, *report.Rows[1].Loss, c.Points[20].Loss, 1e-4, c.Label)
+		}
+	}
+	require.Equal(t, map[string]int{"vanilla": 1, "flow": 1, "match": 1, "learned": 1}, lines)
 	require.NotEmpty(t, report.Nodes)
 	require.NotEmpty(t, report.Backend)
 	page, err := os.ReadFile(filepath.Join(out, "report.html"))

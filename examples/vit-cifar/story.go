@@ -37,11 +37,12 @@ func tell(ctx context.Context, o options) error {
 	setup.Judge = func(ms ...*models.Model) (mlx.Score, error) { return img.Score(ctx, setup.Runner, ms...) }
 	recipe := mlx.Recipe{Steps: setup.Steps, LR: o.lr, Warmup: setup.Steps / 10, WeightDecay: 0.05, Clip: 1}
 	setup.Trainer = func(m *models.Model) (*mlx.Trainer, error) { return mlx.NewTrainer(backend, m, recipe) }
+	setup.Distiller = func(m *models.Model) (*mlx.Trainer, error) { return mlx.NewDistiller(backend, m, parents, recipe) }
 	setup.Learner = func(f story.Fusion) *mlx.Learner {
 		return &mlx.Learner{Backend: backend, Seed: o.seed, Feed: o.lessons(img, f)}
 	}
 	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.Label, img.Test.Len(), len(parents)-1, parents[0].Size())
-	return story.Tell(ctx, setup, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, (*story.Story).Finetune)
+	return story.Tell(ctx, setup, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, (*story.Story).Finetune, (*story.Story).Distill)
 }
 
 // open opens the parents and the images that they read.
@@ -70,7 +71,7 @@ func open(ctx context.Context, o options) (img vision.Images, parents []*models.
 func (o options) setup(img vision.Images, parents []*models.Model) (s story.Setup, err error) {
 	feed := img.Feed(batchSize, 1_000_003+o.seed)
 	s = story.Setup{Title: fmt.Sprintf("Fusing %d vision transformers", len(parents)), Samples: "images", Data: img.Label, Out: o.out, File: o.report,
-		Parents: parents, Tests: img.Test.Len(), Batch: img.ScoreBatch(), Measure: story.Accuracy(), Feed: feed.Batch, Steps: max(int(o.epochs*float64(feed.PerEpoch())), 1)}
+		Parents: parents, Tests: img.Test.Len(), Batch: img.ScoreBatch(), Measure: story.Accuracy(), Feed: feed.Batch, Lesson: batchSize, Steps: max(int(o.epochs*float64(feed.PerEpoch())), 1)}
 	if s.Fusions, err = o.choice.Fusions(); err != nil {
 		return s, err
 	}

@@ -29,6 +29,27 @@ type Curve struct {
 	Label  string  `json:"label"`
 	Along  string  `json:"along"` // what x is
 	Points []Point `json:"points"`
+
+	Barrier *Barrier `json:"barrier,omitempty"` // of a line between models
+}
+
+// A Barrier is how much worse the models of a curve are, at the worst of its
+// points, than straight interpolation between its ends would have them; 0 where
+// none is.
+type Barrier struct {
+	Accuracy float64 `json:"accuracy"` // 0 to 1
+	Loss     float64 `json:"loss"`     // nats
+}
+
+// Rise returns the barrier of a curve whose x goes from 0 to 1 between models
+// that score as the given ends.
+func (c Curve) Rise(from, to Point) *Barrier {
+	var b Barrier
+	for _, p := range c.Points {
+		b.Accuracy = max(b.Accuracy, (1-p.X)*from.Accuracy+p.X*to.Accuracy-p.Accuracy)
+		b.Loss = max(b.Loss, p.Loss-(1-p.X)*from.Loss-p.X*to.Loss)
+	}
+	return &b
 }
 
 // A Point of a curve.
@@ -47,7 +68,8 @@ type Row struct {
 	Accuracy  *float64 `json:"accuracy,omitempty"` // 0 to 1
 	Loss      *float64 `json:"loss,omitempty"`     // nats
 	Pseudo    *float64 `json:"pseudo_perplexity,omitempty"`
-	Seconds   float64  `json:"seconds"` // to make it
+	Seconds   float64  `json:"seconds"`        // to make it
+	Seen      string   `json:"seen,omitempty"` // samples, labels and updates that it took beside the parents
 }
 
 // A Node is the map at one node of the flow graph.
@@ -108,14 +130,14 @@ func (r *Report) Print(w io.Writer) error {
 		}
 		return ""
 	}
-	fmt.Fprintf(t, "model\tfinetuned\taccuracy\tloss%s\tseconds\n", further("pseudo-perplexity"))
+	fmt.Fprintf(t, "model\tfinetuned\taccuracy\tloss%s\tseconds\tseen\n", further("pseudo-perplexity"))
 	for _, row := range r.Rows {
 		name := row.Method
 		if row.Label != "" {
 			name = row.Label
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s%s\t%.1f\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"),
-			further(number(row.Pseudo, 1, "%.2f")), row.Seconds)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s%s\t%.1f\t%s\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"),
+			further(number(row.Pseudo, 1, "%.2f")), row.Seconds, row.Seen)
 	}
 	return t.Flush()
 }

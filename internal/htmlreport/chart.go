@@ -1,7 +1,6 @@
 package htmlreport
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -86,7 +85,7 @@ func draw(p Plot) (chart, bool) {
 func tidy(p Plot) []Curve {
 	var out []Curve
 	for _, c := range p.Curves {
-		k := Curve{Method: c.Method, Label: c.Label}
+		k := Curve{Method: c.Method, Label: c.Label, Barrier: c.Barrier * p.Measure.scale()}
 		for _, q := range c.Points {
 			if finite(q.X) && finite(q.Y) {
 				k.Points = append(k.Points, Point{q.X, q.Y * p.Measure.scale()})
@@ -125,36 +124,22 @@ func ticks(lo, hi float64) []plot.Tick {
 
 func at(v float64) string { return fmt.Sprintf("%.1f", v) }
 
-// barriers draws how far half way along each curve is from half way between the
-// parents: (y(0) + y(1))/2 − y(½) for an accuracy, its negative for a loss. The
-// ends are the best of all curves, since a method may spoil the model it moves.
+// barriers draws how high the barrier of each curve is.
 func barriers(p Plot) bars {
-	b := bars{Title: "barrier half way, loss in nats", Note: "How far the mean of both models lies above the mean loss of the parents."}
-	format, sign := "%.3f", -1.0
+	b := bars{Title: "barrier, loss in nats", Note: "How far the line rises at most above straight interpolation between the losses of the parents."}
+	format := "%.3f"
 	if p.Measure == Accuracy {
-		b = bars{Title: "barrier half way, accuracy in points", Note: "How far the mean of both models lies below the mean accuracy of the parents."}
-		format, sign = "%.2f", 1
+		b = bars{Title: "barrier, accuracy in points", Note: "How far the line falls at most below straight interpolation between the accuracies of the parents."}
+		format = "%.2f"
 	}
-	curves := tidy(p)
-	from, to := math.Inf(-1), math.Inf(-1)
+	curves, top := tidy(p), 0.0
 	for _, c := range curves {
-		from, to = max(from, sign*c.Points[0].Y), max(to, sign*c.Points[len(c.Points)-1].Y)
-	}
-	heights, top := make([]float64, len(curves)), 0.0
-	for i, c := range curves {
-		heights[i] = max((from+to)/2-sign*halfWay(c.Points), 0)
-		top = max(top, heights[i])
+		top = max(top, c.Barrier)
 	}
 	g := group{}
-	for i, c := range curves {
-		g.Bars = append(g.Bars, bar{c.Label, fmt.Sprintf(format, heights[i]), class(c.Method), percent(heights[i], top)})
+	for _, c := range curves {
+		g.Bars = append(g.Bars, bar{c.Label, fmt.Sprintf(format, c.Barrier), class(c.Method), percent(c.Barrier, top)})
 	}
 	b.Groups = []group{g}
 	return b
-}
-
-// halfWay is the height of a curve nearest to the middle of its x.
-func halfWay(ps []Point) float64 {
-	middle := (ps[0].X + ps[len(ps)-1].X) / 2
-	return slices.MinFunc(ps, func(a, b Point) int { return cmp.Compare(math.Abs(a.X-middle), math.Abs(b.X-middle)) }).Y
 }

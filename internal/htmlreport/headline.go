@@ -42,6 +42,7 @@ type ref struct {
 type row struct {
 	Label, Class                     string
 	Updates, Accuracy, Loss, Seconds string
+	Seen                             string
 	Options                          []Fact
 }
 
@@ -171,7 +172,7 @@ func rows(all []cli.Row) []row {
 	var out []row
 	for _, r := range all {
 		v := row{Label: name(r), Class: class(r.Method), Updates: fmt.Sprint(r.Finetuned), Accuracy: "–", Loss: "–",
-			Seconds: fmt.Sprintf("%.1f", r.Seconds), Options: options(r.Options)}
+			Seconds: fmt.Sprintf("%.1f", r.Seconds), Seen: r.Seen, Options: options(r.Options)}
 		if a := Accuracy.of(r); a != nil {
 			v.Accuracy = Accuracy.text(*a)
 		}

@@ -50,6 +50,7 @@ type Plot struct {
 type Curve struct {
 	Method, Label string
 	Points        []Point
+	Barrier       float64 // of a line between models, in the unit of the measure
 }
 
 // A Point of a curve; Y is in the unit of the measure.

@@ -50,7 +50,7 @@ func full(t *testing.T) Page {
 		{Method: "ensemble", Accuracy: ptr(0.7345), Loss: ptr(0.799)},
 		{Method: "vanilla", Accuracy: ptr(0.1234), Loss: ptr(2.305)},
 		{Method: "flow", Label: "transport", Accuracy: ptr(0.6543), Loss: ptr(1.017), Seconds: 1.5, Options: map[string]any{"solver": "sinkhorn", "reg": 0.08}},
-		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: ptr(0.7001), Loss: ptr(0.9), Seconds: 20},
+		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: ptr(0.7001), Loss: ptr(0.9), Seconds: 20, Seen: "195 updates of 128 images with labels"},
 	}}
 	p.Report.AddNodes(rep)
 	curve := func(ys ...float64) []Curve {
@@ -60,7 +60,11 @@ func full(t *testing.T) Page {
 		}
 		return []Curve{c}
 	}
-	p.Lines = []Plot{{Accuracy, "Accuracy", "share", curve(0.7, 0.35, 0.6)}, {Loss, "Loss", "share", curve(1, 2.25, 1.5)}}
+	barred := func(cs []Curve, b float64) []Curve {
+		cs[0].Barrier = b
+		return cs
+	}
+	p.Lines = []Plot{{Accuracy, "Accuracy", "share", barred(curve(0.7, 0.35, 0.6), 0.3)}, {Loss, "Loss", "share", barred(curve(1, 2.25, 1.5), 1)}}
 	p.Tuning = []Plot{{Accuracy, "Accuracy", "updates", curve(0.65, 0.7)}}
 	return p
 }
@@ -115,7 +119,7 @@ func TestPageShowsTheNumbersOfTheReport(t *testing.T) {
 		require.Contains(t, text, n.Name)
 		require.Contains(t, text, fmt.Sprintf("%.4f", n.Cost))
 	}
-	for _, want := range []string{"12.34 %", "71.23 %", "65.43 %", "parents 69.12 % to 71.23 %", "ensemble 73.45 %", "sinkhorn", "0.08", "195",
+	for _, want := range []string{"12.34 %", "71.23 %", "65.43 %", "parents 69.12 % to 71.23 %", "ensemble 73.45 %", "sinkhorn", "195 updates of 128 images with labels", "0.08", "195",
 		"reach an accuracy of 12.34 %", "reach an accuracy of 65.43 %"} {
 		require.Contains(t, text, want)
 	}
@@ -133,8 +137,8 @@ func TestBarsAndBarriers(t *testing.T) {
 	require.Equal(t, []string{"ensemble", "parent 0", "parent 1", "transport", "vanilla"}, order, "the best first")
 	require.Equal(t, "100.00", v.Headline.Groups[0].Bars[0].Width)
 	require.Equal(t, fmt.Sprintf("%.2f", 100*0.1234/0.7345), v.Headline.Groups[0].Bars[4].Width)
-	require.Equal(t, "30.00", v.Barriers[0].Groups[0].Bars[0].Value, "65 % half way between the ends, 35 % on the curve")
-	require.Equal(t, "1.000", v.Barriers[1].Groups[0].Bars[0].Value, "1.25 nats half way between the ends, 2.25 on the curve")
+	require.Equal(t, bar{"transport", "30.00", "flow", "100.00"}, v.Barriers[0].Groups[0].Bars[0])
+	require.Equal(t, bar{"transport", "1.000", "flow", "100.00"}, v.Barriers[1].Groups[0].Bars[0])
 }
 
 // Without an accuracy the page goes by the loss, where less is better.

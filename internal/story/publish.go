@@ -65,6 +65,9 @@ func (s *Story) plots(along string) []htmlreport.Plot {
 			continue
 		}
 		accuracy, loss := htmlreport.Curve{Method: c.Method, Label: c.Label}, htmlreport.Curve{Method: c.Method, Label: c.Label}
+		if c.Barrier != nil {
+			accuracy.Barrier, loss.Barrier = c.Barrier.Accuracy, c.Barrier.Loss
+		}
 		for _, p := range c.Points {
 			accuracy.Points = append(accuracy.Points, htmlreport.Point{X: p.X, Y: p.Accuracy})
 			loss.Points = append(loss.Points, htmlreport.Point{X: p.X, Y: p.Loss})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -34,12 +35,14 @@ type Setup struct {
 	Measure      Measure      // of plots
 	Tests        int          // samples that rows are scored on
 
-	Judge   func(ms ...*models.Model) (mlx.Score, error)  // scores rows
-	Score   func(row *cli.Row, ms ...*models.Model) error // scores further; may be nil
-	Learner func(Fusion) *mlx.Learner                     // of learned matching, to be observed
-	Trainer func(*models.Model) (*mlx.Trainer, error)     // of finetuning
-	Feed    func(step int) (models.Batch, error)          // of finetuning
-	Steps   int                                           // of finetuning
+	Judge     func(ms ...*models.Model) (mlx.Score, error)  // scores rows
+	Score     func(row *cli.Row, ms ...*models.Model) error // scores further; may be nil
+	Learner   func(Fusion) *mlx.Learner                     // of learned matching, to be observed
+	Trainer   func(*models.Model) (*mlx.Trainer, error)     // of finetuning
+	Distiller func(*models.Model) (*mlx.Trainer, error)     // the same without labels, from the parents; may be nil
+	Feed      func(step int) (models.Batch, error)          // of finetuning
+	Lesson    int                                           // samples of a batch of Feed
+	Steps     int                                           // of finetuning
 }
 
 // A Story is what was found so far.
@@ -165,7 +168,7 @@ func (s *Story) Vanilla() error {
 		return err
 	}
 	return s.add(cli.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: ridge, Samples: s.Calib.Len()},
-		Seconds: time.Since(started).Seconds()}, m)
+		Seen: fmt.Sprintf("%d %s", s.Calib.Len(), s.Samples), Seconds: time.Since(started).Seconds()}, m)
 }
 
 // Fuse makes every fusion and saves the main one.
@@ -217,7 +220,24 @@ func (s *Story) transport(f Fusion) error {
 	}
 	s.reports[f.Label], s.fused[f.Label] = report, m
 	s.ways[f.Label] = way{anchor, anchor.With(all[1])}
-	return s.add(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe, Seconds: time.Since(started).Seconds()}, m)
+	return s.add(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe, Seen: s.seen(f), Seconds: time.Since(started).Seconds()}, m)
+}
+
+// seen says what a fusion took beside the models.
+func (s *Story) seen(f Fusion) string {
+	r := f.Recipe
+	needs := r.Refit > 0 || r.Features == "activations" || strings.HasPrefix(r.Residual, "weighted")
+	if !needs && r.Method != "learned" {
+		return ""
+	}
+	text := fmt.Sprintf("%d %s", s.Calib.Len(), s.Samples)
+	switch {
+	case f.Labelled():
+		text += fmt.Sprintf("; %d updates of %d with labels", r.Steps, r.Batch)
+	case r.Method == "learned":
+		text += fmt.Sprintf("; %d updates of %d of them", r.Steps, min(r.Batch, s.Calib.Len()))
+	}
+	return text
 }
 
 func (s *Story) options(f Fusion) (*fuse.Options, error) {

@@ -1,6 +1,7 @@
 package story
 
 import (
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
 )
 
 // The axes that curves run along.
@@ -16,13 +18,18 @@ const (
 	updates = "updates"
 )
 
+// quick scores a model as a point of a curve.
+func (s *Story) quick(x float64, m *models.Model) (cli.Point, error) {
+	score, err := s.Runner.Evaluate(s.ctx, s.Quick, s.Batch, m)
+	return cli.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss}, err
+}
+
 // point adds a point to the curve of a row along an axis.
 func (s *Story) point(along string, row cli.Row, x float64, m *models.Model) error {
-	score, err := s.Runner.Evaluate(s.ctx, s.Quick, s.Batch, m)
+	at, err := s.quick(x, m)
 	if err != nil {
 		return err
 	}
-	at := cli.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss}
 	for i, c := range s.Report.Curves {
 		if c.Along == along && c.Label == row.Label {
 			s.Report.Curves[i].Points = append(c.Points, at)
@@ -37,11 +44,20 @@ func (s *Story) point(along string, row cli.Row, x float64, m *models.Model) err
 const asItIs = "as it is"
 
 // linePoints is the number of points along the line between two models.
-const linePoints = 11
+const linePoints = 21
 
 // Line scores the models on the way from the anchor to the first other model:
-// as it is, and as the best fusion of each method moves it.
+// as it is, and as the best fusion of each method moves it. How high the barrier
+// between them is counts from the models as they are.
 func (s *Story) Line() error {
+	from, err := s.quick(0, s.Parents[0])
+	if err != nil {
+		return err
+	}
+	to, err := s.quick(1, s.Parents[1])
+	if err != nil {
+		return err
+	}
 	var rows []cli.Row
 	if anchor, other := s.Parents[0], s.Parents[1]; equal(anchor, other) {
 		rows, s.ways[asItIs] = append(rows, cli.Row{Method: "vanilla", Label: asItIs}), way{anchor, other}
@@ -63,18 +79,35 @@ func (s *Story) Line() error {
 			}
 			bar.Step(row.Label)
 		}
+		c := &s.Report.Curves[len(s.Report.Curves)-1]
+		c.Barrier = c.Rise(from, to)
+		cli.Notice("%-34s barrier of the loss %.3f nats, of the accuracy %.2f points", row.Label, c.Barrier.Loss, 100*c.Barrier.Accuracy)
 	}
 	bar.Done()
 	return nil
 }
 
-// Tuned ends the labels of finetuned rows.
-const Tuned = ", finetuned"
+// Tuned ends the labels of finetuned rows, distilled those of rows that learned
+// from the parents in place of labels.
+const (
+	Tuned     = ", finetuned"
+	distilled = ", distilled"
+)
 
 // A Start is a model to finetune and the row that it makes.
 type Start struct {
 	Row   cli.Row
 	Model *models.Model
+}
+
+// start is how a model begins that a row is about.
+func (s *Story) start(row cli.Row, m *models.Model) Start {
+	for _, r := range s.Report.Rows {
+		if r.Label == row.Label {
+			row.Seen = r.Seen
+		}
+	}
+	return Start{row, m}
 }
 
 // Starts lists what is finetuned of what was made: the best fusion of each
@@ -83,15 +116,15 @@ func (s *Story) Starts() []Start {
 	var out []Start
 	for _, f := range s.Best() {
 		if m := s.fused[f.Label]; m != nil {
-			out = append(out, Start{cli.Row{Method: f.Recipe.Method, Label: f.Label + Tuned, Options: f.Recipe}, m})
+			out = append(out, s.start(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe}, m))
 		}
 	}
 	if m := s.fused[vanillaLabel]; m != nil {
-		out = append(out, Start{cli.Row{Method: "vanilla", Label: vanillaLabel + Tuned}, m})
+		out = append(out, s.start(cli.Row{Method: "vanilla", Label: vanillaLabel}, m))
 	}
 	for k, m := range s.Parents {
 		if equal(m, s.Parents[0]) {
-			out = append(out, Start{cli.Row{Method: "parent", Label: parentLabel(k) + Tuned}, m})
+			out = append(out, s.start(cli.Row{Method: "parent", Label: parentLabel(k)}, m))
 		}
 	}
 	return out
@@ -106,28 +139,59 @@ func (s *Story) Finetune() error {
 	}
 	defer t.Close()
 	for _, st := range s.Starts() {
-		started, label := time.Now(), st.Row.Label
-		if err := t.Reset(st.Model); err != nil {
+		if err := s.tune(t, st, Tuned); err != nil {
 			return err
 		}
-		r := training.Run{Trainer: t, Feed: s.Feed, Steps: s.Steps, Every: max(s.Steps/5, 1)}
-		r.Look = func(step int, m *models.Model) error { return s.point(updates, st.Row, float64(step), m) }
-		if err := r.Look(0, st.Model); err != nil {
+	}
+	return nil
+}
+
+// Distill trains the main fusion and the anchor on the same budget to answer as
+// the parents do in the mean, without labels.
+func (s *Story) Distill() error {
+	t, err := s.Distiller(s.Parents[0])
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	for _, st := range s.Starts() {
+		if label := st.Row.Label; label != s.Main().Label && label != parentLabel(0) {
+			continue
+		}
+		if err := s.tune(t, st, distilled); err != nil {
 			return err
 		}
-		m, err := r.Do(s.ctx, "finetuning "+label)
-		if err != nil {
-			return err
-		}
-		st.Row.Finetuned, st.Row.Seconds = s.Steps, time.Since(started).Seconds()
-		if err := s.add(st.Row, m); err != nil {
-			return err
-		}
-		if label == s.Main().Label+Tuned {
-			if err := m.Save(filepath.Join(s.Out, "finetuned")); err != nil {
-				return err
-			}
-		}
+	}
+	return nil
+}
+
+// tune trains a model to the end of the budget.
+func (s *Story) tune(t *mlx.Trainer, st Start, how string) error {
+	started := time.Now()
+	if err := t.Reset(st.Model); err != nil {
+		return err
+	}
+	taught := map[string]string{Tuned: "with labels", distilled: "without labels"}[how]
+	seen := fmt.Sprintf("%d updates of %d %s", s.Steps, s.Lesson, taught)
+	if st.Row.Seen != "" {
+		seen = st.Row.Seen + "; " + seen
+	}
+	st.Row.Label, st.Row.Seen = st.Row.Label+how, seen
+	r := training.Run{Trainer: t, Feed: s.Feed, Steps: s.Steps, Every: max(s.Steps/5, 1)}
+	r.Look = func(step int, m *models.Model) error { return s.point(updates, st.Row, float64(step), m) }
+	if err := r.Look(0, st.Model); err != nil {
+		return err
+	}
+	m, err := r.Do(s.ctx, st.Row.Label)
+	if err != nil {
+		return err
+	}
+	st.Row.Finetuned, st.Row.Seconds = s.Steps, time.Since(started).Seconds()
+	if err := s.add(st.Row, m); err != nil {
+		return err
+	}
+	if st.Row.Label == s.Main().Label+Tuned {
+		return m.Save(filepath.Join(s.Out, "finetuned"))
 	}
 	return nil
 }

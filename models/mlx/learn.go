@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/mat"
@@ -18,11 +17,12 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Learner refines the rotations of fuse.Matching by gradient descent on the
-// loss of weighted means of the aligned models: at shares drawn from 0.8 to 1.2,
-// over their sum, new ones for each update; of two models 0.4 to 0.6. Rotations
-// are all that it moves, so the models compute what they did. Theus et al.,
-// "Generalized linear mode connectivity for transformers" (NeurIPS 2025).
+// A Learner refines the maps of fuse.Matching by gradient descent on the loss of
+// weighted means of the aligned models: at shares drawn from 0.8 to 1.2, over
+// their sum, new ones for each update; of two models 0.4 to 0.6. It moves the
+// rotations of streams and what is invertible within heads and nothing else, so
+// the models compute what they did. Theus et al., "Generalized linear mode
+// connectivity for transformers" (NeurIPS 2025).
 type Learner struct {
 	Backend compute.Backend
 	Recipe  Recipe // Steps 0 means 250, LR 0 means 2e-3
@@ -91,7 +91,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 	return l.run(ctx, run)
 }
 
-// run makes the updates and reads the rotations back.
+// run makes the updates and reads the maps back.
 func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error) {
 	rng := rand.New(rand.NewPCG(l.Seed, 7))
 	for step := range run.recipe.Steps {
@@ -110,7 +110,7 @@ func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error
 		}
 		loss, err := run.descend(ctx, run.inputs, batches)
 		if err != nil {
-			return nil, fmt.Errorf("learning rotations: %w", err)
+			return nil, fmt.Errorf("learning maps: %w", err)
 		}
 		if l.Observe != nil {
 			l.Observe(step+1, loss)
@@ -132,7 +132,7 @@ func (run *learning) draw(n int, rng *rand.Rand) models.Array {
 	return models.Array{Shape: []int{n, len(row)}, Floats: slices.Repeat(row, n)}
 }
 
-// turns reads the rotations back.
+// turns reads the maps back.
 func (run *learning) turns() ([][]*mat.Dense, error) {
 	out := make([][]*mat.Dense, len(run.models)-1)
 	for i, t := range run.params() {
@@ -151,7 +151,7 @@ func (run *learning) turns() ([][]*mat.Dense, error) {
 	return out, nil
 }
 
-// identities are the rotations to start from, those of each model but the
+// identities are the maps to start from, those of each model but the
 // anchor in turn: [heads, d, d], and [1, n, n] outside attention.
 func (run *learning) identities() []*tensors.Tensor {
 	var out []*tensors.Tensor
@@ -168,12 +168,14 @@ func (run *learning) identities() []*tensors.Tensor {
 	return out
 }
 
-// rotations brings matrices [blocks, d, d] back to rotations.
+// rotations brings the maps of streams [1, n, n] back to rotations.
 func (run *learning) rotations(ws []*gx.Node) []*gx.Node {
 	out := make([]*gx.Node, len(ws))
 	for i, w := range ws {
-		for range 5 {
-			w = run.straighten(i, w)
+		if run.spaces[i%len(run.spaces)].Group == graph.Rotate {
+			for range 5 {
+				w = straighten(w)
+			}
 		}
 		out[i] = w
 	}
@@ -181,45 +183,63 @@ func (run *learning) rotations(ws []*gx.Node) []*gx.Node {
 }
 
 // straighten is a step of Newton and Schulz, w (3 − wᵀw)/2, towards the nearest
-// rotation, for the stream among those that keep (1, …, 1). Its derivative at a
-// rotation takes from a gradient what leads away from rotations.
-func (run *learning) straighten(i int, w *gx.Node) *gx.Node {
-	s := run.spaces[i%len(run.spaces)]
-	keeps := s.Group == graph.Rotate
-	if keeps {
-		w = gx.Sub(gx.Sub(w, gx.ReduceAndKeep(w, gx.ReduceMean, 1)), gx.ReduceAndKeep(w, gx.ReduceMean, 2))
-		w = gx.Add(w, gx.MulScalar(gx.ReduceAndKeep(gx.ReduceAndKeep(w, gx.ReduceMean, 1), gx.ReduceMean, 2), -1))
-	}
+// rotation [1, n, n] that keeps (1, …, 1). Its derivative at a rotation takes
+// from a gradient what leads away from rotations.
+func straighten(w *gx.Node) *gx.Node {
+	w = gx.Sub(gx.Sub(w, gx.ReduceAndKeep(w, gx.ReduceMean, 1)), gx.ReduceAndKeep(w, gx.ReduceMean, 2))
+	w = gx.Add(w, gx.MulScalar(gx.ReduceAndKeep(gx.ReduceAndKeep(w, gx.ReduceMean, 1), gx.ReduceMean, 2), -1))
 	gram := gx.Einsum("bki,bkj->bij", w, w)
 	w = gx.Sub(gx.MulScalar(w, 1.5), gx.MulScalar(gx.Einsum("bik,bkj->bij", w, gram), 0.5))
-	if keeps {
-		w = gx.AddScalar(w, 1/float64(s.Units))
-	}
-	return w
+	return gx.AddScalar(w, 1/float64(w.Shape().Dim(-1)))
 }
 
-// lossGraph: inputs.., labels, shares, anchor.., others.. and rotations → loss.
+// inverse is that of matrices [blocks, d, d], by Newton's iteration x (2 − wx).
+// Its derivative is that of the last step, which is that of the inverse.
+func inverse(w *gx.Node) *gx.Node {
+	size := func(axis int) *gx.Node { // largest sum of magnitudes along an axis
+		return gx.ReduceAndKeep(gx.ReduceAndKeep(gx.Abs(w), gx.ReduceSum, axis), gx.ReduceMax, 3-axis)
+	}
+	x := gx.Div(gx.Transpose(w, 1, 2), gx.Mul(size(1), size(2))) // from where it converges
+	next := func() *gx.Node {
+		return gx.Sub(gx.MulScalar(x, 2), gx.Einsum("bij,bjk->bik", x, gx.Einsum("bij,bjk->bik", w, x)))
+	}
+	for range 16 {
+		x = next()
+	}
+	x = gx.StopGradient(x)
+	return next()
+}
+
+// A turn is the map of a space and that of its dual axes.
+type turn struct{ own, dual *gx.Node }
+
+// turn makes both from the parameters of space k.
+func (run *learning) turn(k int, w *gx.Node) turn {
+	if run.spaces[k].Group == graph.Rotate {
+		w = straighten(w)
+		return turn{w, w}
+	}
+	return turn{w, gx.Transpose(inverse(w), 1, 2)}
+}
+
+// lossGraph: inputs.., labels, shares, anchor.., others.. and maps → loss.
 func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 	g := run.models[0].Graph
 	all := names(g)
 	k := len(in) - len(run.models)*len(all)
 	inputs := zip(run.inputs, in[:k])
-	mean, taught := nodes{}, (*gx.Node)(nil)
+	mean, answers := nodes{}, []*gx.Node(nil)
 	for i := range run.models {
 		own := zip(all, in[k+i*len(all):k+(i+1)*len(all)])
 		if !run.labelled {
-			answer := gx.Softmax(last(interpret(g, own, inputs)), -1)
-			if taught == nil {
-				taught = gx.ZerosLike(answer)
-			}
-			taught = gx.Add(taught, gx.StopGradient(gx.DivScalar(answer, float64(len(run.models)))))
+			answers = append(answers, last(interpret(g, own, inputs)))
 		}
 		if i > 0 {
-			straight := make([]*gx.Node, len(run.spaces))
-			for x := range straight {
-				straight[x] = run.straighten(x, turns[(i-1)*len(straight)+x])
+			to := make([]turn, len(run.spaces))
+			for x := range to {
+				to[x] = run.turn(x, turns[(i-1)*len(to)+x])
 			}
-			own = run.moved(own, straight)
+			own = run.moved(own, to)
 		}
 		at := gx.Squeeze(gx.Slice(inputs[blend], gx.AxisElem(0), gx.AxisElem(i)))
 		for _, name := range all {
@@ -234,27 +254,25 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 	if run.labelled {
 		return crossEntropy(logits, inputs[models.Labels], 0)
 	}
-	return softEntropy(logits, taught)
+	return softEntropy(logits, answers)
 }
-
-// softEntropy is the mean cross-entropy in nats of logits [.., classes] with
-// probabilities of the same shape.
-func softEntropy(logits, target *gx.Node) *gx.Node {
-	each := gx.Neg(gx.ReduceSum(gx.Mul(target, gx.LogSoftmax(logits, -1)), -1))
-	return gx.ReduceAllMean(gx.ConvertDType(each, dtypes.Float32))
-}
-
-func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
 
 // moved turns the parameters of the other model.
-func (run *learning) moved(params nodes, turns []*gx.Node) nodes {
+func (run *learning) moved(params nodes, to []turn) nodes {
 	parts := map[string][]*gx.Node{}
 	for n, p := range run.models[0].Graph.Params() {
 		w := part(params[p.Name], p)
 		for k, axis := range p.Axes {
-			if at := n.Along(axis); at != nil && run.of[at.ID] >= 0 {
-				w = turned(w, k, turns[run.of[at.ID]])
+			at := n.Along(axis)
+			if at == nil || run.of[at.ID] < 0 {
+				continue
 			}
+			by := to[run.of[at.ID]]
+			if run.spaces[run.of[at.ID]].Dual(n, axis) {
+				w = turned(w, k, by.dual)
+				continue
+			}
+			w = turned(w, k, by.own)
 		}
 		if p.Of == 0 {
 			parts[p.Name] = []*gx.Node{w}

@@ -49,7 +49,7 @@ func TestLearner(t *testing.T) {
 
 // TestMatchedAlone: every map of matching, applied alone, leaves the logits as
 // they were, for every architecture with the group that it has: of one source,
-// of several that are matched together, and of a narrow one in a wide basis.
+// and of several that are matched together.
 func TestMatchedAlone(t *testing.T) {
 	runner := NewRunner(openBackend(t))
 	defer runner.Close()
@@ -76,6 +76,48 @@ func TestMatchedAlone(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// TestNarrowIntoWide: a narrow model computes in the basis of a wide one what it
+// did, through GoMLX, matched and learned further; where the stream is pinned or
+// a norm stands behind the sum, hidden units and heads may be more and no more.
+func TestNarrowIntoWide(t *testing.T) {
+	b := openBackend(t)
+	runner := NewRunner(b)
+	defer runner.Close()
+	for _, net := range []netest.Net{netest.ViT(), netest.SimpleViT(), netest.MaskedLM()} {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			wide := net
+			wide.Config.MLP += 5
+			switch net.Arch.Class {
+			case netest.ViT().Arch.Class:
+				wide.Config.Hidden += 4
+			case netest.SimpleViT().Arch.Class:
+				wide.Config.HeadDim++
+			}
+			anchor, err := wide.Model(1)
+			require.NoError(t, err)
+			narrow, err := net.Model(2)
+			require.NoError(t, err)
+			batch := net.Batch(16, 3)
+			delete(batch, models.Labels)
+			want, err := runner.Logits(t.Context(), narrow, batch)
+			require.NoError(t, err)
+			learner := &Learner{Backend: b, Recipe: Recipe{Steps: 10, LR: 2e-2}, Feed: func(int) (models.Batch, error) { return batch, nil }}
+			var moved []models.Params
+			for _, l := range []fuse.Learner{nil, learner} {
+				p, _, err := fuse.Transport(t.Context(), narrow, anchor, &fuse.Options{Matching: &fuse.Matching{Learner: l}})
+				require.NoError(t, err)
+				got, err := runner.Logits(t.Context(), anchor.With(p), batch)
+				require.NoError(t, err)
+				for k, v := range want.Floats {
+					require.InDelta(t, v, got.Floats[k], 2e-4)
+				}
+				moved = append(moved, p)
+			}
+			require.NotEqual(t, moved[0], moved[1])
 		})
 	}
 }

@@ -57,8 +57,9 @@ func (r Recipe) rate(step int) float64 {
 // on the device between updates. It serves one goroutine at a time.
 type Trainer struct {
 	descent
-	model  *models.Model
-	inputs []string // of a batch, labels last
+	model    *models.Model
+	inputs   []string // of a batch, labels last where they are learned from
+	teachers []*models.Model
 }
 
 // NewTrainer returns a trainer that starts from the parameters of m.
@@ -69,6 +70,30 @@ func NewTrainer(b compute.Backend, m *models.Model, r Recipe) (*Trainer, error) 
 		return nil, err
 	}
 	t.descent = descent{recipe: r, loss: t.lossGraph, decayed: decays(m.Graph)}
+	return t, t.open(b, params)
+}
+
+// NewDistiller returns a trainer that starts from m and learns, in place of
+// labels, what teachers of the same inputs and classes answer in the mean
+// (Hinton, Vinyals and Dean, 2015, at temperature 1). Recipe.Smoothing has no
+// part in it.
+func NewDistiller(b compute.Backend, m *models.Model, teachers []*models.Model, r Recipe) (*Trainer, error) {
+	if len(teachers) == 0 {
+		return nil, errors.New("mlx: nobody to learn from")
+	}
+	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
+	t.descent = descent{recipe: r, loss: t.softGraph, decayed: decays(m.Graph)}
+	for _, m := range teachers {
+		ts, err := upload(m)
+		if err != nil {
+			return nil, errors.Join(err, t.close())
+		}
+		t.fixed = append(t.fixed, ts...)
+	}
+	params, err := upload(m)
+	if err != nil {
+		return nil, errors.Join(err, t.close())
+	}
 	return t, t.open(b, params)
 }
 
@@ -90,7 +115,7 @@ func (t *Trainer) Reset(m *models.Model) error {
 func (t *Trainer) Step() int { return t.step }
 
 // Update makes one update from Recipe.Accumulate batches of equal size, each
-// with its labels, and returns their mean loss in nats.
+// with its labels but for a distiller, and returns their mean loss in nats.
 func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64, error) {
 	var fit []models.Batch
 	for _, batch := range batches {
@@ -121,6 +146,37 @@ func (t *Trainer) lossGraph(batch, params []*gx.Node) *gx.Node {
 	values := interpret(t.model.Graph, zip(names(t.model.Graph), params), zip(t.inputs[:k], batch[:k]))
 	return crossEntropy(values[len(values)-1], batch[k], t.recipe.Smoothing)
 }
+
+// softGraph is the mean loss of a batch and the parameters of the teachers.
+func (t *Trainer) softGraph(batch, params []*gx.Node) *gx.Node {
+	k := len(t.inputs)
+	inputs := zip(t.inputs, batch[:k])
+	var answers []*gx.Node
+	for _, m := range t.teachers {
+		all := names(m.Graph)
+		answers = append(answers, last(interpret(m.Graph, zip(all, batch[k:k+len(all)]), inputs)))
+		k += len(all)
+	}
+	return softEntropy(last(interpret(t.model.Graph, zip(names(t.model.Graph), params), inputs)), answers)
+}
+
+// softEntropy is the mean cross-entropy in nats of logits [.., classes] with the
+// mean of what others answer, of the same shape, which counts as constant.
+func softEntropy(logits *gx.Node, others []*gx.Node) *gx.Node {
+	var target *gx.Node
+	for _, o := range others {
+		p := gx.DivScalar(gx.Softmax(o, -1), float64(len(others)))
+		if target == nil {
+			target = p
+			continue
+		}
+		target = gx.Add(target, p)
+	}
+	each := gx.Neg(gx.ReduceSum(gx.Mul(gx.StopGradient(target), gx.LogSoftmax(logits, -1)), -1))
+	return gx.ReduceAllMean(gx.ConvertDType(each, dtypes.Float32))
+}
+
+func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
 
 // decays says which tensors weight decay holds for: matrices, not biases,
 // norms and tables.
