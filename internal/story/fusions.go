@@ -1,7 +1,6 @@
 package story
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -79,14 +78,16 @@ func (c Choice) Fusions() ([]Fusion, error) {
 		return nil, err
 	}
 	var out []Fusion
-	var errs []error
+	var failed error
 	add := func(label string, r recipe.Recipe) {
 		if c.Method != "all" && c.Method != r.Method {
 			return
 		}
 		r.Samples, r.Tokens = c.Samples, c.Tokens
 		r, err := r.Resolve(recipe.Calibrated)
-		errs = append(errs, err)
+		if failed == nil {
+			failed = err // the others would say the same
+		}
 		out = append(out, Fusion{label, r})
 	}
 	solvers := []string{c.Solver}
@@ -108,5 +109,5 @@ func (c Choice) Fusions() ([]Fusion, error) {
 	for _, label := range []string{labelled, unlabelled} {
 		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch, Refit: ridge})
 	}
-	return out, errors.Join(errs...)
+	return out, failed
 }
