@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"gonum.org/v1/gonum/mat"
@@ -186,16 +185,6 @@ func solve(ctx context.Context, c pairing) (outcome, error) {
 	worked = processor() - worked
 	peak := memory("VmHWM:") - before
 	return outcome{Seconds: took, Processor: worked, Objective: plan.Cost(c.cost), Marginal: off(plan.Mass(), c.a, c.b), Peak: peak}, nil
-}
-
-// processor is the time in seconds that the process has had of all processors; 0
-// where that is not known.
-func processor() float64 {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano()).Seconds()
 }
 
 // memory reads a line of the process's memory in bytes; 0 where there is none.
