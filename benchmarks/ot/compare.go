@@ -52,6 +52,7 @@ func labels(all []solver) string {
 // outcome is what one run took and found.
 type outcome struct {
 	Seconds   float64 `json:"seconds"`
+	Processor float64 `json:"processor_seconds"` // of all processors together
 	Objective float64 `json:"objective"`
 	Marginal  float64 `json:"marginal_error"`
 	Peak      int64   `json:"peak_bytes"` // beyond what was held before, the cost excluded
@@ -129,26 +130,32 @@ func alternate(ctx context.Context, o options, c pairing) (row, error) {
 		}
 	}
 	last := ours[len(ours)-1]
-	r.Seconds, r.Objective, r.MarginalError, r.PeakBytes = seconds(ours), last.Objective, last.Marginal, last.Peak+held
+	r.Processor = median(each(ours, outcome.processor))
+	r.Seconds, r.Objective, r.MarginalError, r.PeakBytes = median(each(ours, outcome.seconds)), last.Objective, last.Marginal, last.Peak+held
 	if c.peer == "" {
 		return r, nil
 	}
 	peer := theirs[len(theirs)-1]
-	took, ratio := seconds(theirs), ratios(theirs, ours)
+	took, ratio := median(each(theirs, outcome.seconds)), ratios(theirs, ours)
 	r.PeerSeconds, r.Ratio = &took, &ratio
 	if !r.TimedOut {
+		work := median(each(theirs, outcome.processor))
+		r.PeerProcessor = &work
 		peak := peer.Peak + held
 		r.PeerObjective, r.PeerMarginal, r.PeerPeak = &peer.Objective, &peer.Marginal, &peak
 	}
 	return r, nil
 }
 
-func seconds(runs []outcome) float64 {
+func (o outcome) seconds() float64   { return o.Seconds }
+func (o outcome) processor() float64 { return o.Processor }
+
+func each(runs []outcome, f func(outcome) float64) []float64 {
 	var s []float64
 	for _, r := range runs {
-		s = append(s, r.Seconds)
+		s = append(s, f(r))
 	}
-	return median(s)
+	return s
 }
 
 // ratios is the median of what the peer took over what ours took, run by run.
@@ -169,14 +176,15 @@ func median(x []float64) float64 {
 func solve(ctx context.Context, c pairing) (outcome, error) {
 	debug.FreeOSMemory()
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // forgets the peak so far
-	before, started := memory("VmRSS:"), time.Now()
+	before, worked, started := memory("VmRSS:"), processor(), time.Now()
 	plan, err := c.method.Solve(ctx, ot.Problem{Cost: c.cost, A: c.a, B: c.b})
 	if err != nil {
 		return outcome{}, err
 	}
 	took := time.Since(started).Seconds()
+	worked = processor() - worked
 	peak := memory("VmHWM:") - before
-	return outcome{Seconds: took, Objective: plan.Cost(c.cost), Marginal: off(plan.Mass(), c.a, c.b), Peak: peak}, nil
+	return outcome{Seconds: took, Processor: worked, Objective: plan.Cost(c.cost), Marginal: off(plan.Mass(), c.a, c.b), Peak: peak}, nil
 }
 
 // memory reads a line of the process's memory in bytes; 0 where there is none.

@@ -103,6 +103,8 @@ type row struct {
 	Peer          string   `json:"peer,omitempty"`
 	Seconds       float64  `json:"seconds"`
 	PeerSeconds   *float64 `json:"peer_seconds,omitempty"`
+	Processor     float64  `json:"processor_seconds"` // of all processors, which other programs disturb less
+	PeerProcessor *float64 `json:"peer_processor_seconds,omitempty"`
 	Ratio         *float64 `json:"ratio,omitempty"`
 	TimedOut      bool     `json:"peer_timed_out,omitempty"` // then peer_seconds and ratio are at least what they say
 	Objective     float64  `json:"objective"`
@@ -146,23 +148,23 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 // table prints the rows.
 func table(out io.Writer, rows []row) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "problem\tn\tsolver\tpeer\tseconds\tpeer s\tratio\tobjective − peer's\tmarginal error\tpeer's\tpeak MiB\tpeer's")
+	fmt.Fprintln(t, "problem\tn\tsolver\tpeer\tseconds\tpeer s\tratio\tprocessor s\tpeer's\tobjective − peer's\tmarginal error\tpeer's\tpeak MiB\tpeer's")
 	for _, r := range rows {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.4f\t", r.Problem, r.N, r.Solver, r.Peer, r.Seconds)
 		if r.PeerSeconds == nil {
-			fmt.Fprintf(t, "\t\t\t%.1e\t\t%.1f\t\n", r.MarginalError, float64(r.PeakBytes)/(1<<20))
+			fmt.Fprintf(t, "\t\t%.4f\t\t\t%.1e\t\t%.1f\t\n", r.Processor, r.MarginalError, float64(r.PeakBytes)/(1<<20))
 			continue
 		}
 		least := ""
 		if r.TimedOut {
 			least = "≥ "
 		}
-		fmt.Fprintf(t, "%s%.4f\t%s%.2f\t", least, *r.PeerSeconds, least, *r.Ratio)
+		fmt.Fprintf(t, "%s%.4f\t%s%.2f\t%.4f\t", least, *r.PeerSeconds, least, *r.Ratio, r.Processor)
 		if r.TimedOut {
-			fmt.Fprintf(t, "\t%.1e\t\t%.1f\t\n", r.MarginalError, float64(r.PeakBytes)/(1<<20))
+			fmt.Fprintf(t, "\t\t%.1e\t\t%.1f\t\n", r.MarginalError, float64(r.PeakBytes)/(1<<20))
 			continue
 		}
-		fmt.Fprintf(t, "%+.1e\t%.1e\t%.1e\t%.1f\t%.1f\n", r.Objective-*r.PeerObjective, r.MarginalError, *r.PeerMarginal,
+		fmt.Fprintf(t, "%.4f\t%+.1e\t%.1e\t%.1e\t%.1f\t%.1f\n", *r.PeerProcessor, r.Objective-*r.PeerObjective, r.MarginalError, *r.PeerMarginal,
 			float64(r.PeakBytes)/(1<<20), float64(*r.PeerPeak)/(1<<20))
 	}
 	return t.Flush()
