@@ -261,7 +261,7 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 	}
 	o.Calibration = c
 	if j.recipe.Method == "learned" {
-		bar := cli.NewProgress("learning rotations", j.recipe.Steps, 0)
+		bar := cli.NewProgress("learning maps", j.recipe.Steps, 0)
 		o.Matching.Learner = &mlx.Learner{Backend: j.device, Recipe: mlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
 			Feed:    shuffled(c.Data, j.recipe.Batch),
 			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}

@@ -61,7 +61,7 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	o.choice = story.Choice{Learn: 250, Batch: batchSize}
+	o.choice = story.Choice{Learn: 500, Batch: 64}
 	o.choice.Flags(f)
 	f.StringVar(&o.choice.Tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")

@@ -80,9 +80,9 @@ func TestStory(t *testing.T) {
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0",
 		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
-	require.Equal(t, "30 images; 5 updates of 128 with labels", report.Rows[13].Seen)
+	require.Equal(t, "30 images; 5 updates of 64 with labels", report.Rows[13].Seen)
 	require.Equal(t, "30 images; 5 updates of 30 of them", report.Rows[14].Seen)
-	require.Equal(t, "30 images; 5 updates of 128 with labels; 2 updates of 128 without labels", report.Rows[21].Seen)
+	require.Equal(t, "30 images; 5 updates of 64 with labels; 2 updates of 128 without labels", report.Rows[21].Seen)
 	lines := map[string]int{}
 	for _, c := range report.Curves {
 		if c.Barrier == nil {

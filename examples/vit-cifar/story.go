@@ -83,17 +83,14 @@ func (o options) setup(img vision.Images, parents []*models.Model) (s story.Setu
 }
 
 // lessons are the batches of learned matching: of the training set with its
-// labels, or of the calibration images without.
+// labels, or of the calibration images without, mixed two by two so that a few
+// hundred do not run out.
 func (o options) lessons(img vision.Images, f story.Fusion) func(step int) (models.Batch, error) {
-	feed := img.Feed(batchSize, 2_000_003+o.seed)
+	feed := img.Feed(o.choice.Batch, 2_000_003+o.seed)
 	if f.Labelled() {
 		return feed.Batch
 	}
 	feed.Set = vision.Some(img.Train, o.choice.Samples)
-	feed.Order.N, feed.Order.Batch = feed.Set.Len(), min(batchSize, feed.Set.Len())
-	return func(step int) (models.Batch, error) {
-		b, err := feed.Batch(step)
-		delete(b, models.Labels)
-		return b, err
-	}
+	feed.Order.N, feed.Order.Batch = feed.Set.Len(), min(o.choice.Batch, feed.Set.Len())
+	return feed.Mixed
 }

@@ -37,7 +37,7 @@ type Recipe struct {
 	Mix      *float64  `json:"mix,omitempty"`      // match: share of activations beside weights, 0 to 1
 	Rounds   int       `json:"rounds,omitempty"`   // match: most rounds over the spaces
 	Restarts int       `json:"restarts,omitempty"` // match: further starts, from random maps
-	Steps    int       `json:"steps,omitempty"`    // learned: updates of the rotations
+	Steps    int       `json:"steps,omitempty"`    // learned: updates of the maps
 	Batch    int       `json:"batch,omitempty"`    // learned: samples of an update
 	LR       float64   `json:"lr,omitempty"`       // learned: peak learning rate
 	Refit    float64   `json:"refit,omitempty"`    // ridge of a refit of the linear layers; 0 for none
@@ -128,7 +128,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 		r.Batch = 256
 	}
 	if r.LR == 0 {
-		r.LR = 2e-3
+		r.LR = 1e-2
 	}
 	return r, r.check()
 }

@@ -138,6 +138,28 @@ func (f Feeder) Batch(step int) (models.Batch, error) {
 	return f.batchOf(idx, rand.New(rand.NewPCG(f.Seed, uint64(step))))
 }
 
+// Mixed returns the batch of a step without labels, each image laid over another
+// at a share of its own (Zhang et al., "mixup", ICLR 2018).
+func (f Feeder) Mixed(step int) (models.Batch, error) {
+	a, err := f.Batch(2 * step)
+	if err != nil {
+		return nil, err
+	}
+	b, err := f.Batch(2*step + 1)
+	if err != nil {
+		return nil, err
+	}
+	rng, x, y := rand.New(rand.NewPCG(f.Seed, ^uint64(step))), a["pixel_values"].Floats, b["pixel_values"].Floats
+	for from, size := 0, len(x)/a.Len(); from < len(x); from += size {
+		share := rng.Float32()
+		for i := from; i < from+size; i++ {
+			x[i] = share*x[i] + (1-share)*y[i]
+		}
+	}
+	delete(a, models.Labels)
+	return a, nil
+}
+
 // processor is the part of preprocessor_config.json that says how images are
 // normalised.
 type processor struct {

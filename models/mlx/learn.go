@@ -25,12 +25,12 @@ import (
 // connectivity for transformers" (NeurIPS 2025).
 type Learner struct {
 	Backend compute.Backend
-	Recipe  Recipe // Steps 0 means 250, LR 0 means 2e-3
+	Recipe  Recipe // Steps 0 means 250, LR 0 means 1e-2
 	Seed    uint64 // of the shares
 
-	// Feed returns the batch of an update. Where the first has labels, the loss
-	// is the cross-entropy with them; where it has none, that with the mean of
-	// what the models answer.
+	// Feed returns the batch of an update. The loss is the cross-entropy with
+	// what the models answer in the mean or, where the first batch has labels,
+	// half with that and half with them.
 	Feed    func(step int) (models.Batch, error)
 	Observe func(step int, loss float64) // called after each update; may be nil
 }
@@ -56,7 +56,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 		r.Steps = 250
 	}
 	if r.LR == 0 {
-		r.LR = 2e-3
+		r.LR = 1e-2
 	}
 	batch, err := l.Feed(0)
 	if err != nil {
@@ -231,9 +231,7 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 	mean, answers := nodes{}, []*gx.Node(nil)
 	for i := range run.models {
 		own := zip(all, in[k+i*len(all):k+(i+1)*len(all)])
-		if !run.labelled {
-			answers = append(answers, last(interpret(g, own, inputs)))
-		}
+		answers = append(answers, last(interpret(g, own, inputs)))
 		if i > 0 {
 			to := make([]turn, len(run.spaces))
 			for x := range to {
@@ -251,10 +249,13 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 		}
 	}
 	logits := last(interpret(g, mean, inputs))
-	if run.labelled {
-		return crossEntropy(logits, inputs[models.Labels], 0)
+	target := opinion(answers)
+	if !run.labelled {
+		return gx.ReduceAllMean(entropies(logits, target))
 	}
-	return softEntropy(logits, answers)
+	labels := inputs[models.Labels]
+	target = gx.DivScalar(gx.Add(target, classes(logits, labels)), 2)
+	return meanOver(labels, entropies(logits, target))
 }
 
 // moved turns the parameters of the other model.

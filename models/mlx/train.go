@@ -157,23 +157,23 @@ func (t *Trainer) softGraph(batch, params []*gx.Node) *gx.Node {
 		answers = append(answers, last(interpret(m.Graph, zip(all, batch[k:k+len(all)]), inputs)))
 		k += len(all)
 	}
-	return softEntropy(last(interpret(t.model.Graph, zip(names(t.model.Graph), params), inputs)), answers)
+	logits := last(interpret(t.model.Graph, zip(names(t.model.Graph), params), inputs))
+	return gx.ReduceAllMean(entropies(logits, opinion(answers)))
 }
 
-// softEntropy is the mean cross-entropy in nats of logits [.., classes] with the
-// mean of what others answer, of the same shape, which counts as constant.
-func softEntropy(logits *gx.Node, others []*gx.Node) *gx.Node {
-	var target *gx.Node
-	for _, o := range others {
-		p := gx.DivScalar(gx.Softmax(o, -1), float64(len(others)))
-		if target == nil {
-			target = p
-			continue
-		}
-		target = gx.Add(target, p)
+// opinion is the mean of the probabilities of logits, a constant.
+func opinion(logits []*gx.Node) *gx.Node {
+	p := gx.ZerosLike(logits[0])
+	for _, l := range logits {
+		p = gx.Add(p, gx.DivScalar(gx.Softmax(l, -1), float64(len(logits))))
 	}
-	each := gx.Neg(gx.ReduceSum(gx.Mul(gx.StopGradient(target), gx.LogSoftmax(logits, -1)), -1))
-	return gx.ReduceAllMean(gx.ConvertDType(each, dtypes.Float32))
+	return gx.StopGradient(p)
+}
+
+// entropies are the cross-entropies in nats [..] of logits [.., classes] with
+// probabilities of the same shape.
+func entropies(logits, target *gx.Node) *gx.Node {
+	return gx.ConvertDType(gx.Neg(gx.ReduceSum(gx.Mul(target, gx.LogSoftmax(logits, -1)), -1)), dtypes.Float32)
 }
 
 func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
@@ -195,13 +195,20 @@ func decays(g *graph.Graph) []bool {
 // crossEntropy is the mean loss in nats of logits [.., classes] over the labels
 // [..] that are not models.Ignore.
 func crossEntropy(logits, labels *gx.Node, smoothing float64) *gx.Node {
-	keep := gx.ConvertDType(gx.GreaterOrEqual(labels, gx.ScalarZero(labels.Graph(), labels.DType())), dtypes.Float32)
-	classes := logits.Shape().Dim(-1)
-	logp := gx.LogSoftmax(logits, -1)
-	target := gx.OneHot(gx.MaxScalar(labels, 0), classes, dtypes.Float32)
+	target := classes(logits, labels)
 	if smoothing > 0 {
-		target = gx.AddScalar(gx.MulScalar(target, 1-smoothing), smoothing/float64(classes))
+		target = gx.AddScalar(gx.MulScalar(target, 1-smoothing), smoothing/float64(logits.Shape().Dim(-1)))
 	}
-	each := gx.Neg(gx.ReduceSum(gx.Mul(target, logp), -1))
-	return gx.Div(gx.ReduceAllSum(gx.Mul(each, keep)), gx.MaxScalar(gx.ReduceAllSum(keep), 1))
+	return meanOver(labels, entropies(logits, target))
+}
+
+// classes says of every class whether it is the label: 1 or 0 [.., classes].
+func classes(logits, labels *gx.Node) *gx.Node {
+	return gx.OneHot(gx.MaxScalar(labels, 0), logits.Shape().Dim(-1), dtypes.Float32)
+}
+
+// meanOver is the mean of values [..] over the labels that are not models.Ignore.
+func meanOver(labels, values *gx.Node) *gx.Node {
+	keep := gx.ConvertDType(gx.GreaterOrEqual(labels, gx.ScalarZero(labels.Graph(), labels.DType())), dtypes.Float32)
+	return gx.Div(gx.ReduceAllSum(gx.Mul(values, keep)), gx.MaxScalar(gx.ReduceAllSum(keep), 1))
 }
