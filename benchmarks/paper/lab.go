@@ -35,6 +35,12 @@ func (l *lab) named(ctx context.Context, name string) (*result, error) {
 	s := &study{lab: l, table: all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]}
 	s.result = &result{Name: name, Title: s.table.title, Command: l.command(name), Scale: l.scale, Backend: l.backend.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}
+	if s.table.profiled { // by a runner that has compiled nothing yet
+		fresh := *l
+		fresh.runner = mlx.NewRunner(l.backend)
+		defer fresh.runner.Close()
+		s.lab = &fresh
+	}
 	err := s.open(ctx)
 	if err == nil && name == landscape {
 		err = s.landscape(ctx)

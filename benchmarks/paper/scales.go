@@ -16,7 +16,7 @@ type scale struct {
 	Narrow   kind              `json:"narrow"` // what Main is compressed to
 	Crowd    kind              `json:"crowd"`  // of many models and of fresh pairs
 	Text     kind              `json:"text"`
-	Models   int               `json:"models"`    // of the crowd at most
+	Models   int               `json:"models"`    // of the crowd
 	Tune     training.Schedule `json:"tune"`      // finetuning on images
 	TuneText training.Schedule `json:"tune_text"` // and on text
 	Learn    int               `json:"learn"`     // updates of learned matching
@@ -101,13 +101,11 @@ func pairs(s scale) (out [][]kind) {
 	return out
 }
 
-// crowd returns the first n of the crowd.
-func crowd(n int) func(scale) [][]kind {
-	return func(s scale) [][]kind {
-		var all []kind
-		for k := range min(n, s.Models) {
-			all = append(all, s.Crowd.seed(k))
-		}
-		return [][]kind{all}
+// crowd is many of them together.
+func crowd(s scale) [][]kind {
+	var all []kind
+	for k := range s.Models {
+		all = append(all, s.Crowd.seed(k))
 	}
+	return [][]kind{all}
 }

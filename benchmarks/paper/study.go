@@ -104,8 +104,8 @@ func (s *study) measure(ctx context.Context, x *row, f fused, group int) error {
 		return err
 	}
 	x.scores = append(x.scores, score)
-	if s.table.line == 0 {
-		return nil
+	if s.table.line == 0 || len(x.Lines) > group {
+		return nil // one line for each group, the first draw's
 	}
 	points, err := s.line(ctx, f.aligned[0], f.aligned[1], s.groups[group][0])
 	if err != nil {

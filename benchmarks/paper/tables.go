@@ -69,7 +69,7 @@ func join(lists ...[]trial) (out []trial) {
 func tables(s scale) []table {
 	usual := []trial{vanilla(), weights(), activations()}
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
-	out := []table{
+	return []table{
 		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
 		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: usual, tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
@@ -90,13 +90,8 @@ func tables(s scale) []table {
 		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: usual, tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
 			trials: join([]trial{vanilla(), activations()}, matching(), learning(s)), line: 21},
+		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: usual, tuned: 1},
 	}
-	for n := 2; n <= s.Models; n++ {
-		if n == 2 || n == s.Models {
-			out = append(out, table{name: fmt.Sprintf("many%d", n), title: fmt.Sprintf("%d models fused and finetuned", n), parents: crowd(n), trials: usual, tuned: 1})
-		}
-	}
-	return out
 }
 
 // heads compares both ways to align attention under both solvers.

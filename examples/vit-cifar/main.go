@@ -6,7 +6,13 @@
 //
 // needs no flag, no data and no GPU: it uses CIFAR-10 where it is on this
 // machine or can be downloaded, and a set that it draws by itself otherwise,
-// with a pair of small parents that it brings along.
+// with a pair of small parents that it brings along. Other sets need parents of
+// their own, two or more:
+//
+//	go run ./examples/vit-cifar -train -data tinyimagenet -seed 0 -out a
+//	go run ./examples/vit-cifar -train -data tinyimagenet -seed 1 -out b
+//	go run ./examples/vit-cifar -train -data tinyimagenet -seed 2 -out c
+//	go run ./examples/vit-cifar -data tinyimagenet -parents a,b,c
 package main
 
 import (
