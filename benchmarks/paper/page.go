@@ -129,7 +129,7 @@ func (r *result) markdown(w io.Writer) {
 // pageHead begins the page of all results.
 const pageHead = `# Results
 
-Written by benchmarks/paper from the JSON files beside this page, which hold the recipe of every row too. VF is vanilla fusion; OT-ACTS and OT-WTS are the paper's transport on activations and on weights with Sinkhorn, -EMD with exact plans. "±" is the standard deviation over runs: draws of calibration samples, or pairs of parents. Seconds are those of one run, without compilation where a column tells that apart; a barrier is the most that the loss on the line between the aligned models rises above the straight way between the losses of the parents. CIFAR-10 is looked for in the folder that OTFUSE_DATA names, which here held the images as JPEG of quality 75; BERTs know the encyclopedia that the program writes.
+Written by benchmarks/paper from the JSON files beside this page, which hold the recipe of every row too. VF is vanilla fusion; OT-ACTS and OT-WTS are the paper's transport on activations and on weights with Sinkhorn, -EMD with exact plans. "±" is the standard deviation over runs: draws of calibration samples, or pairs of parents. Seconds are those of one run, without compilation where a column tells that apart; a barrier is the most that the loss on the line between the aligned models rises above the straight way between the losses of the parents. Transport, other than matching, changes what a model computes, so that its line does not end at a parent. CIFAR-10 is looked for in the folder that OTFUSE_DATA names, which here held the images as JPEG of quality 75; BERTs know the encyclopedia that the program writes.
 `
 
 // publishAll writes the page of all results in a directory.
