@@ -3,6 +3,7 @@ package fuse
 import (
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -15,7 +16,7 @@ func (m *matcher) report(moved *models.Model) []NodeReport {
 			r.Cost = mismatch(moved, m.anchor, i)
 		}
 		if k := m.of[i]; k >= 0 && m.maps[k] != nil {
-			s := m.maps[k]
+			s := m.by(n, graph.Out)
 			r.Diagonal = diagonal(s)
 			r.push = func() *mat.Dense { return mat.DenseCopyOf(s) }
 		}

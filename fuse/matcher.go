@@ -205,6 +205,15 @@ func (m *matcher) space(n *graph.Node, axis graph.Axis) int {
 	return -1
 }
 
+// by returns the map that an axis of n in a space goes by; nil while unknown.
+func (m *matcher) by(n *graph.Node, axis graph.Axis) *mat.Dense {
+	k := m.space(n, axis)
+	if m.duals[k] != nil && m.spaces[k].Dual(n, axis) {
+		return m.duals[k]
+	}
+	return m.maps[k]
+}
+
 // along returns parameter x of n carried along all axes but one, and whether
 // their maps are known.
 func (m *matcher) along(n *graph.Node, x, but int) (tensor, bool) {
@@ -218,11 +227,7 @@ func (m *matcher) along(n *graph.Node, x, but int) (tensor, bool) {
 		if m.maps[k] == nil {
 			return w, false
 		}
-		s := m.maps[k]
-		if m.duals[k] != nil && m.spaces[k].Dual(n, axis) {
-			s = m.duals[k]
-		}
-		w = w.along(a, byColumns(s))
+		w = w.along(a, byColumns(m.by(n, axis)))
 	}
 	return w, true
 }

@@ -124,22 +124,25 @@ func WriteJSON(path string, v any) error {
 func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	pseudo := slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Pseudo != nil })
-	further := func(text string) string {
-		if pseudo {
-			return "\t" + text
-		}
-		return ""
-	}
-	fmt.Fprintf(t, "model\tfinetuned\taccuracy\tloss%s\tseconds\tseen\n", further("pseudo-perplexity"))
+	seen := slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Seen != "" })
+	fmt.Fprintf(t, "model\tfinetuned\taccuracy\tloss%s\tseconds%s\n", column(pseudo, "pseudo-perplexity"), column(seen, "seen"))
 	for _, row := range r.Rows {
 		name := row.Method
 		if row.Label != "" {
 			name = row.Label
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s%s\t%.1f\t%s\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"),
-			further(number(row.Pseudo, 1, "%.2f")), row.Seconds, row.Seen)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s%s\t%.1f%s\n", name, row.Finetuned, number(row.Accuracy, 100, "%.2f %%"), number(row.Loss, 1, "%.3f"),
+			column(pseudo, number(row.Pseudo, 1, "%.2f")), row.Seconds, column(seen, row.Seen))
 	}
 	return t.Flush()
+}
+
+// column is a cell of a column that not every table has.
+func column(there bool, text string) string {
+	if there {
+		return "\t" + text
+	}
+	return ""
 }
 
 func number(v *float64, scale float64, format string) string {
