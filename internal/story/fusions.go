@@ -25,8 +25,9 @@ type Choice struct {
 	Residual string
 	Tokens   string
 	Samples  int
-	Learn    int // updates of learned matching
-	Batch    int // samples of each
+	Learn    int     // updates of learned matching
+	Batch    int     // samples of each
+	Refit    float64 // ridge of a refit after learning; 0 for none
 }
 
 // Flags adds the flags that choose, but for that of the tokens. What Learn holds
@@ -56,19 +57,19 @@ func (c Choice) check() error {
 	return nil
 }
 
-// ridge is that of refits; from a tenth to ten times as much does about as well
+// Ridge is that of refits; from a tenth to ten times as much does about as well
 // on CIFAR-10.
-const ridge = 0.01
+const Ridge = 0.01
 
 // The rows of learned matching: on the training set with its labels, and on the
 // calibration samples without.
 const (
-	labelled   = "learned matching, labels, refit"
-	unlabelled = "learned matching, no labels, refit"
+	labelled   = "learned matching, labels"
+	unlabelled = "learned matching, no labels"
 )
 
 // Labelled reports whether a fusion learns from labels.
-func (f Fusion) Labelled() bool { return f.Label == labelled }
+func (f Fusion) Labelled() bool { return strings.HasPrefix(f.Label, labelled) }
 
 // Fusions lists what is tried: every method, transport with every solver that
 // was asked for, on activations and on weights, learning with and without
@@ -94,7 +95,7 @@ func (c Choice) Fusions() ([]Fusion, error) {
 	if c.Solver == "both" {
 		solvers = []string{"sinkhorn", "emd"}
 	}
-	transport := recipe.Recipe{Method: "flow", Aligner: c.Aligner, Reg: c.Reg, Residual: c.Residual, Solver: solvers[0], Refit: ridge}
+	transport := recipe.Recipe{Method: "flow", Aligner: c.Aligner, Reg: c.Reg, Residual: c.Residual, Solver: solvers[0], Refit: Ridge}
 	add(fmt.Sprintf("transport fusion, activations, %s, refit", solvers[0]), transport)
 	transport.Refit = 0
 	for _, transport.Features = range []string{"activations", "weights"} {
@@ -102,12 +103,15 @@ func (c Choice) Fusions() ([]Fusion, error) {
 			add(fmt.Sprintf("transport fusion, %s, %s", transport.Features, transport.Solver), transport)
 		}
 	}
-	add("matching, activations, refit", recipe.Recipe{Method: "match", Refit: ridge})
+	add("matching, activations, refit", recipe.Recipe{Method: "match", Refit: Ridge})
 	for _, features := range []string{"activations", "weights"} {
 		add("matching, "+features, recipe.Recipe{Method: "match", Features: features})
 	}
 	for _, label := range []string{labelled, unlabelled} {
-		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch, Refit: ridge})
+		if c.Refit > 0 {
+			label += ", refit"
+		}
+		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch, Refit: c.Refit})
 	}
 	return out, failed
 }

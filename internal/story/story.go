@@ -163,11 +163,11 @@ func (s *Story) Vanilla() error {
 	if err := s.add(cli.Row{Method: "vanilla", Label: vanillaLabel, Seconds: time.Since(started).Seconds()}, m); err != nil {
 		return err
 	}
-	refit := fuse.Refit{Ridge: ridge, Calibration: &mlx.Calibration{Runner: s.Runner, Data: s.Calib}}
+	refit := fuse.Refit{Ridge: Ridge, Calibration: &mlx.Calibration{Runner: s.Runner, Data: s.Calib}}
 	if m, err = refit.Fit(s.ctx, m, all...); err != nil {
 		return err
 	}
-	return s.add(cli.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: ridge, Samples: s.Calib.Len()},
+	return s.add(cli.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: Ridge, Samples: s.Calib.Len()},
 		Seen: fmt.Sprintf("%d %s", s.Calib.Len(), s.Samples), Seconds: time.Since(started).Seconds()}, m)
 }
 
