@@ -26,7 +26,7 @@ import (
 // shrunk is a scale over networks that are trained in no time.
 func shrunk(s scale) scale {
 	for _, k := range []*kind{&s.Main, &s.Narrow, &s.Crowd, &s.Text} {
-		k.Width, k.Depth, k.Heads, k.Shipped = 8, 2, 2, ""
+		k.Width, k.Depth, k.Heads, k.Shipped = 8, 1, 2, ""
 		k.Train.Epochs, k.Train.Warmup, k.Train.Batch = 2, 0, 16
 	}
 	s.Main.Width, s.Main.Patch, s.Narrow.Patch, s.Crowd.Patch = 16, 8, 8, 8
@@ -114,16 +114,16 @@ func TestTables(t *testing.T) {
 		require.Positive(t, x.Stages.Seconds, x.Label)
 		require.InDelta(t, x.Stages.Seconds, x.Stages.Collect+x.Stages.Costs+x.Stages.Plans+x.Stages.Rest, 1e-6, x.Label)
 	}
+	barriers(t, made["pairs"])
 	left, err := filepath.Glob(filepath.Join(l.cache, "tuned-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
 
-// TestBarriers: matching moves a model to where it computes what it did, so that
-// its line ends at the loss of the other parent, as that of vanilla fusion does.
-func TestBarriers(t *testing.T) {
-	l := newLab(t, shrunk(tiny()))
-	r := remade(t, l, "pairs")
+// barriers checks the fresh pairs: matching moves a model to where it computes
+// what it did, so that its line ends at the loss of the other parent, as that of
+// vanilla fusion does.
+func barriers(t *testing.T, r result) {
 	require.Equal(t, []int{3, 3, 3, 3, 3, 3, 3, 3, 3}, runs(r), "pairs of parents")
 	for _, x := range r.Rows[3:] {
 		require.NotNil(t, x.Barrier, x.Label)
@@ -138,6 +138,9 @@ func TestBarriers(t *testing.T) {
 			require.InDelta(t, *r.Rows[1].Loss, to, 1e-3, x.Label)
 		}
 	}
+}
+
+func TestBarrier(t *testing.T) {
 	require.InDelta(t, 0.25, barrier([]cli.Point{{X: 0, Loss: 1}, {X: 0.5, Loss: 1.75}, {X: 1, Loss: 2}}, 1, 2), 1e-12)
 	require.Zero(t, barrier([]cli.Point{{X: 0, Loss: 1}, {X: 0.5, Loss: 1.25}, {X: 1, Loss: 2}}, 1, 2))
 }

@@ -44,7 +44,7 @@ type row struct {
 	Barrier     *float64      `json:"barrier,omitempty"` // of the loss, nats
 	BarrierStd  *float64      `json:"barrier_std,omitempty"`
 	Lines       [][]cli.Point `json:"lines,omitempty"`  // of every run
-	Stages      *stages       `json:"stages,omitempty"` // of the last run
+	Stages      *stages       `json:"stages,omitempty"` // of the last run, but for compilation
 
 	scores   []mlx.Score
 	barriers []float64
@@ -52,7 +52,7 @@ type row struct {
 
 // stages is what a fusion took, in seconds.
 type stages struct {
-	Compile float64 `json:"compile"` // not counted below
+	Compile float64 `json:"compile"` // of all runs, not counted below
 	Collect float64 `json:"calibration"`
 	Costs   float64 `json:"features_and_costs"`
 	Plans   float64 `json:"plans"`

@@ -82,6 +82,9 @@ func (s *study) trial(ctx context.Context, t trial) (first start, err error) {
 		}
 		x.Row.Seconds += time.Since(started).Seconds() / float64(len(s.groups)*draws)
 		if s.table.profiled {
+			if x.Stages != nil {
+				f.stages.Compile += x.Stages.Compile
+			}
 			x.Row.Seconds, x.Stages = f.stages.Seconds, &f.stages
 		}
 		if err := s.measure(ctx, &x, f, group); err != nil {
