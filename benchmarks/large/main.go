@@ -19,11 +19,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -157,8 +159,26 @@ func command(ctx context.Context, name string, args ...string) (*float64, error)
 	c := exec.CommandContext(ctx, name, args...)
 	var text bytes.Buffer
 	c.Stdout, c.Stderr = &text, &text
-	if err := c.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(name), err, text.String())
+	if err := c.Start(); err != nil {
+		return nil, err
 	}
-	return peak(c.ProcessState), nil
+	done := make(chan error)
+	go func() { done <- c.Wait() }()
+	var peak *float64
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				err = fmt.Errorf("%s: %w: %s", filepath.Base(name), err, text.String())
+			}
+			return peak, err
+		case <-time.After(glance): // what the system keeps of an ended process counts its parent in
+			if p := meter.Peak(strconv.Itoa(c.Process.Pid)); p != nil {
+				peak = p
+			}
+		}
+	}
 }
+
+// glance is the time between two looks at a process.
+const glance = 10 * time.Millisecond

@@ -32,7 +32,7 @@ func Start() Meter {
 
 // Read returns what was taken so far.
 func (m Meter) Read() Usage {
-	u := Usage{Seconds: time.Since(m.started).Seconds(), PeakMiB: peakMemory()}
+	u := Usage{Seconds: time.Since(m.started).Seconds(), PeakMiB: Peak("self")}
 	if now := processorTime(); now != nil && m.cpu != nil {
 		spent := *now - *m.cpu
 		u.CPU = &spent
@@ -66,9 +66,10 @@ func processorTime() *float64 {
 	return &seconds
 }
 
-// peakMemory returns the largest resident memory in MiB.
-func peakMemory() *float64 {
-	text, err := os.ReadFile("/proc/self/status")
+// Peak returns the largest resident memory in MiB that a process has held, nil
+// where the system does not tell: by its number, or "self".
+func Peak(process string) *float64 {
+	text, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
 		return nil
 	}
