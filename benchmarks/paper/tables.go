@@ -90,6 +90,8 @@ func tables(s scale) []table {
 		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: usual, tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
 			trials: join([]trial{vanilla(), activations()}, matching(), learning(s)), line: 21},
+		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
+			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
 		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: usual, tuned: 1},
 	}
 }
