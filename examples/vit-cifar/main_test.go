@@ -153,7 +153,7 @@ func TestMany(t *testing.T) {
 	for _, r := range report.Rows {
 		rows = append(rows, r.Method)
 	}
-	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match", "match", "vanilla", "parent", "parent", "parent"}, rows)
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
 	require.Equal(t, 16, m.Config.Image)
