@@ -85,11 +85,7 @@ func match(ctx context.Context, anchor *models.Model, others []*models.Model, o 
 		out = append(out, moved.Params)
 		for _, n := range m.report(moved) {
 			n.Source, n.Duration = i, took
-			o.Observe(n)
-			if !o.Maps {
-				n.push = nil
-			}
-			nodes = append(nodes, n)
+			nodes = append(nodes, o.observed(n))
 		}
 	}
 	return out, nodes, nil

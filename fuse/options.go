@@ -73,6 +73,15 @@ func (o *Options) withDefaults() Options {
 	return c
 }
 
+// observed tells of a node and returns what the report keeps of it.
+func (o Options) observed(r NodeReport) NodeReport {
+	o.Observe(r)
+	if !o.Maps {
+		r.push = nil
+	}
+	return r
+}
+
 // A Report says what a fusion did.
 type Report struct {
 	Nodes   []NodeReport // of every source in turn, nodes in order

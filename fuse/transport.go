@@ -146,11 +146,7 @@ func (t *transport) visit(n *graph.Node) error {
 			r.push = t.columns(m, i, len(group))
 		}
 		r.Duration = time.Since(started) / time.Duration(len(group))
-		t.Observe(r)
-		if !t.Maps {
-			r.push = nil
-		}
-		t.nodes = append(t.nodes, r)
+		t.nodes = append(t.nodes, t.observed(r))
 	}
 	for _, m := range group {
 		t.hats[m.ID] = nil

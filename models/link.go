@@ -11,7 +11,6 @@ import (
 // A stored tensor is one that stayed on disk.
 type stored struct {
 	name  string // in the files
-	dtype safetensors.DType
 	shape []int
 }
 
@@ -64,11 +63,11 @@ func newLink(dir string, arch Architecture) (*link, error) {
 		if other, ok := l.tensors[name]; ok {
 			return nil, fmt.Errorf("models: %s: tensors %q and %q are the same parameter", dir, other.name, own)
 		}
-		dtype, shape, err := f.Info(own)
+		_, shape, err := f.Info(own)
 		if err != nil {
 			return nil, fmt.Errorf("models: %w", err)
 		}
-		l.tensors[name] = stored{own, dtype, shape}
+		l.tensors[name] = stored{own, shape}
 	}
 	return l, nil
 }
@@ -140,10 +139,7 @@ func (m *Model) Load() (*Model, error) {
 func (m *Model) Size() int {
 	var n int
 	for _, shape := range m.Shapes() {
-		size := 1
-		for _, d := range shape {
-			size *= d
-		}
+		size, _ := count(shape)
 		n += size
 	}
 	return n

@@ -41,11 +41,7 @@ func (s EntropicGromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan
 	if err != nil {
 		return Plan{}, 0, err
 	}
-	plan := w.in.plan(flat(w.p))
-	if !(residual <= c.tol) {
-		err = &NotConverged{Iterations: count, Residual: residual}
-	}
-	return plan, w.objective(), err
+	return w.result(count, residual, c.tol)
 }
 
 // settle iterates until the plan is its own successor.

@@ -58,11 +58,7 @@ func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float6
 	if err != nil {
 		return Plan{}, 0, err
 	}
-	plan := w.in.plan(flat(w.p))
-	if !(residual <= c.tol) {
-		err = &NotConverged{Iterations: count, Residual: residual}
-	}
-	return plan, w.objective(), err
+	return w.result(count, residual, c.tol)
 }
 
 // descend runs conditional gradients and returns their number and the last

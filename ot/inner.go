@@ -244,3 +244,13 @@ func (w *inner) linear(grad []float64) *instance {
 	floats.AddConst(-low, grad)
 	return &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: high - low}
 }
+
+// result is the plan as it is and its objective; what is not settled to tol
+// comes with a [*NotConverged].
+func (w *inner) result(count int, residual, tol float64) (Plan, float64, error) {
+	var err error
+	if !(residual <= tol) {
+		err = &NotConverged{Iterations: count, Residual: residual}
+	}
+	return w.in.plan(flat(w.p)), w.objective(), err
+}

@@ -58,6 +58,14 @@ func trained(t *testing.T, set string, seed int) string {
 	return dir
 }
 
+// reported reads the report that a run wrote.
+func reported(t *testing.T, out string) (report cli.Report) {
+	text, err := os.ReadFile(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &report))
+	return report
+}
+
 func TestStory(t *testing.T) {
 	set := imageFolder(t)
 	a, b := trained(t, set, 0), trained(t, set, 1)
@@ -66,10 +74,7 @@ func TestStory(t *testing.T) {
 	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30", "-learn", "5")
 	require.NoError(t, tell(context.Background(), o))
 
-	text, err := os.ReadFile(filepath.Join(out, "report.json"))
-	require.NoError(t, err)
-	var report cli.Report
-	require.NoError(t, json.Unmarshal(text, &report))
+	report := reported(t, out)
 	var rows []string
 	for _, r := range report.Rows {
 		rows = append(rows, fmt.Sprint(r.Method, " ", r.Finetuned))
@@ -145,10 +150,7 @@ func TestMany(t *testing.T) {
 	}
 	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(parents, ","), "-out", out, "-method", "match", "-epochs", "1", "-samples", "8")
 	require.NoError(t, tell(context.Background(), o))
-	text, err := os.ReadFile(filepath.Join(out, "report.json"))
-	require.NoError(t, err)
-	var report cli.Report
-	require.NoError(t, json.Unmarshal(text, &report))
+	report := reported(t, out)
 	var rows []string
 	for _, r := range report.Rows {
 		rows = append(rows, r.Method)

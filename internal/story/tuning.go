@@ -3,6 +3,7 @@ package story
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -132,33 +133,26 @@ func (s *Story) Starts() []Start {
 
 // Finetune trains the fused models and the parents on equal budgets, the same
 // batches in the same order.
-func (s *Story) Finetune() error {
-	t, err := s.Trainer(s.Parents[0])
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	for _, st := range s.Starts() {
-		if err := s.tune(t, st, Tuned); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (s *Story) Finetune() error { return s.school(s.Trainer, s.Starts(), Tuned) }
 
 // Distill trains the main fusion and the anchor on the same budget to answer as
 // the parents do in the mean, without labels.
 func (s *Story) Distill() error {
-	t, err := s.Distiller(s.Parents[0])
+	starts := slices.DeleteFunc(s.Starts(), func(st Start) bool {
+		return st.Row.Label != s.Main().Label && st.Row.Label != parentLabel(0)
+	})
+	return s.school(s.Distiller, starts, distilled)
+}
+
+// school trains from starts by one trainer.
+func (s *Story) school(open func(*models.Model) (*mlx.Trainer, error), starts []Start, way string) error {
+	t, err := open(s.Parents[0])
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	for _, st := range s.Starts() {
-		if label := st.Row.Label; label != s.Main().Label && label != parentLabel(0) {
-			continue
-		}
-		if err := s.tune(t, st, distilled); err != nil {
+	for _, st := range starts {
+		if err := s.tune(t, st, way); err != nil {
 			return err
 		}
 	}
