@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/story"
 )
 
 // A table is one of the paper: what is fused, in which ways, and what is
@@ -41,6 +42,11 @@ func matching() []trial {
 		{Label: "matching, activations", Recipe: recipe.Recipe{Method: "match"}}}
 }
 
+// refitted is matching and a refit after it.
+func refitted() []trial {
+	return []trial{{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: "match", Refit: story.Ridge}}}
+}
+
 // learning refines them by gradient.
 func learning(s scale) []trial {
 	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, s.Tune.Batch)}
@@ -73,7 +79,7 @@ func tables(s scale) []table {
 		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
 		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: usual, tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
-			trials: []trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}},
+			trials: join([]trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, refitted(), learning(s)[1:])},
 		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
 			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v })},

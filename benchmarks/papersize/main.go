@@ -52,7 +52,7 @@ func parse(args []string) (options, error) {
 		fmt.Fprintln(f.Output(), "usage: papersize [flags]\n\nMeasures the fusion of two random vision transformers of the paper's size.")
 		f.PrintDefaults()
 	}
-	if err := f.Parse(args); err != nil {
+	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
 	switch {

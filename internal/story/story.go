@@ -174,7 +174,7 @@ func (s *Story) Vanilla() error {
 // Fuse makes every fusion and saves the main one.
 func (s *Story) Fuse() error {
 	for _, f := range s.Fusions {
-		if err := s.transport(f); err != nil {
+		if err := s.align(f); err != nil {
 			return err
 		}
 	}
@@ -183,31 +183,19 @@ func (s *Story) Fuse() error {
 	return s.fused[main].Save(filepath.Join(s.Out, "fused"))
 }
 
-// transport moves every other parent into the basis of the anchor, one by one
-// since the plots show the first of them, and takes the mean.
-func (s *Story) transport(f Fusion) error {
+// align moves the other parents into the basis of the anchor, whose line to the
+// first of them the plots show, and takes the mean.
+func (s *Story) align(f Fusion) error {
 	o, err := s.options(f)
 	if err != nil {
 		return err
 	}
-	started, anchor := time.Now(), s.Parents[0]
-	if o.Matching != nil {
-		if anchor, err = fuse.Canonical(anchor); err != nil {
-			return err
-		}
+	started := time.Now()
+	all, report, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], o)
+	if err != nil {
+		return err
 	}
-	all, report := []models.Params{anchor.Params}, &fuse.Report{}
-	for k, other := range s.Parents[1:] {
-		p, rep, err := fuse.Transport(s.ctx, other, anchor, o)
-		if err != nil {
-			return err
-		}
-		for _, n := range rep.Nodes {
-			n.Source = k
-			report.Nodes = append(report.Nodes, n)
-		}
-		all = append(all, p)
-	}
+	anchor := s.Parents[0].With(all[0])
 	p, err := fuse.Average(all, nil)
 	if err != nil {
 		return err
@@ -251,7 +239,7 @@ func (s *Story) options(f Fusion) (*fuse.Options, error) {
 		return nil, err
 	}
 	if r.Method == "learned" {
-		learner, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps*(len(s.Parents)-1), 0)
+		learner, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps, 0)
 		learner.Recipe = mlx.Recipe{Steps: r.Steps, LR: r.LR}
 		learner.Observe = func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }
 		o.Matching.Learner = learner
