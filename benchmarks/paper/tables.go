@@ -74,12 +74,13 @@ func join(lists ...[]trial) (out []trial) {
 // tables lists what can be run. To add one, say what is fused and how.
 func tables(s scale) []table {
 	usual := []trial{vanilla(), weights(), activations()}
+	best := join(refitted(), learning(s)[1:])
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
 		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
-		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: usual, tuned: 2},
+		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best), tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
-			trials: join([]trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, refitted(), learning(s)[1:])},
+			trials: join([]trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, best)},
 		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
 			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v })},
@@ -93,12 +94,12 @@ func tables(s scale) []table {
 		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
 			trials: join([]trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
 		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
-		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: usual, tuned: 2},
+		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
 			trials: join([]trial{vanilla(), activations()}, matching(), learning(s)), line: 21},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
 			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
-		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: usual, tuned: 1},
+		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: join(usual, best), tuned: 1},
 	}
 }
 

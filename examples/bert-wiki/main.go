@@ -5,15 +5,15 @@
 //	go run ./examples/bert-wiki
 //
 // needs no flag, no data and no GPU: it fuses a pair of small parents that it
-// brings along, which know an encyclopedia that the program writes by itself.
-// Parents of Wikipedia take longer to train than a program should:
+// brings along. They know WikiText-2, which is used where it is on this machine
+// or can be downloaded; another pair knows an encyclopedia that the program
+// writes by itself where it cannot, or with -data atlas. Others are trained by
 //
-//	go run ./examples/bert-wiki -train -seed 0 -epochs 40 -out a
-//	go run ./examples/bert-wiki -train -seed 1 -epochs 40 -out b
+//	go run ./examples/bert-wiki -train -seed 0 -out a
+//	go run ./examples/bert-wiki -train -seed 1 -out b
 //	go run ./examples/bert-wiki -parents a,b
 //
-// uses WikiText-2 where it is on this machine or can be downloaded. -glue
-// finetunes what comes out to classify sentences instead.
+// -glue finetunes what comes out to classify sentences instead.
 package main
 
 import (
@@ -38,6 +38,7 @@ type options struct {
 	seed    uint64
 	epochs  float64
 	lr      float64
+	std     float64
 	choice  story.Choice
 	texts   int
 
@@ -61,9 +62,9 @@ func main() {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bert-wiki", flag.ContinueOnError)
-	f.StringVar(&o.data, "data", "auto", "`text`: auto (wikitext2 where it can be had, atlas for the shipped parents), wikitext2, wiki2016, atlas (an encyclopedia that the program writes) or folder")
+	f.StringVar(&o.data, "data", "auto", "`text`: auto (wikitext2 where it can be had, else atlas), wikitext2, wiki2016, atlas (an encyclopedia that the program writes) or folder")
 	f.StringVar(&o.dir, "dir", "", "`folder` that the text is looked for in first; for folder the one with train.txt and valid.txt, a paragraph a line")
-	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; default: the pair shipped for atlas")
+	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; default: the pair shipped for the text")
 	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces; default: that of -dir or of the parents; with -train one learned from the text")
 	f.StringVar(&o.out, "out", "bert-wiki-out", "`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
@@ -79,6 +80,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
 	f.IntVar(&o.depth, "depth", 2, "with -train: `layers`")
 	f.IntVar(&o.heads, "heads", 4, "with -train: attention `heads`")
+	f.Float64Var(&o.std, "std", 0.02, "with -train: standard `deviation` of the initial weights; narrow networks start faster from more")
 	f.IntVar(&o.words, "words", 2000, "with -train: most word `pieces` of a vocabulary that is learned")
 	f.IntVar(&o.length, "length", 64, "with -train: word `pieces` of a sequence")
 	f.Usage = func() {
@@ -119,6 +121,8 @@ func (o *options) check() error {
 	switch {
 	case !(o.epochs > 0):
 		return fmt.Errorf("bert-wiki: -epochs is %g, want more than 0", o.epochs)
+	case !(o.std > 0):
+		return fmt.Errorf("bert-wiki: -std is %g, want more than 0", o.std)
 	case !(o.lr > 0):
 		return fmt.Errorf("bert-wiki: -lr is %g, want more than 0", o.lr)
 	case o.out == "":

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"os"
@@ -15,6 +16,15 @@ import (
 //
 //go:embed parents
 var shipped embed.FS
+
+// corpus opens the text of a story: "auto" is one that parents can be shipped
+// for where none are given.
+func corpus(ctx context.Context, o options) (language.Corpus, error) {
+	if o.data == "auto" && o.parents == "" {
+		return language.First(ctx, o.dir, "wikitext2")
+	}
+	return language.Open(ctx, o.data, o.dir)
+}
 
 // given opens the tokenizer of -vocab, or of the folder of -dir; nil where there
 // is none.

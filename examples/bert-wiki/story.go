@@ -68,16 +68,15 @@ func (j *job) tell(ctx context.Context, chapters ...func(*story.Story) error) er
 
 // prepare opens the text and the parents and brings them together.
 func prepare(ctx context.Context, o options) (*job, error) {
-	if o.data == "auto" && o.parents == "" {
-		o.data = language.Own
-		cli.Notice("the shipped parents know the encyclopedia that the program writes; -parents takes some that -train made from Wikipedia")
-	}
-	c, err := language.Open(ctx, o.data, o.dir)
+	c, err := corpus(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("bert-wiki: %w", err)
 	}
 	j := &job{options: o}
 	if j.parents, err = story.Parents(o.parents, shipped, c.Name); err != nil {
+		return nil, fmt.Errorf("bert-wiki: %w", err)
+	}
+	if err := c.Lend(j.parents); err != nil {
 		return nil, fmt.Errorf("bert-wiki: %w", err)
 	}
 	length, err := language.Length(j.parents)

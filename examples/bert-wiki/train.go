@@ -10,7 +10,6 @@ import (
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 	"github.com/otfuse/otfuse/models/text"
 )
@@ -46,7 +45,7 @@ func (o options) parent(ctx context.Context) (p language.Parent, err error) {
 		return p, err
 	}
 	p = language.Parent{Files: files, Out: o.out,
-		Net:      language.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Length: o.length, Seed: o.seed},
+		Net:      language.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Length: o.length, Seed: o.seed, Std: o.std},
 		Schedule: training.Schedule{Epochs: o.epochs, Warmup: o.epochs / 20, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.01, Clip: 1}}
 	if o.half {
 		p.Finish = halved
@@ -64,23 +63,10 @@ func trainParent(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("bert-wiki: %w", err)
 	}
-	m, recipe, err := p.Start()
-	if err != nil {
+	if err := training.Raise(ctx, p); err != nil {
 		return fmt.Errorf("bert-wiki: %w", err)
 	}
-	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
-	if err != nil {
-		return err
-	}
-	defer backend.Finalize()
-	runner := mlx.NewRunner(backend)
-	defer runner.Close()
-	trainer, err := mlx.NewTrainer(backend, m, recipe)
-	if err != nil {
-		return err
-	}
-	defer trainer.Close()
-	return p.Train(ctx, trainer, runner)
+	return nil
 }
 
 // halved is m with its weights to be stored as float16.

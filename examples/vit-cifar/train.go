@@ -7,7 +7,6 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
-	"github.com/otfuse/otfuse/models/mlx"
 )
 
 // batchSize is the number of images in an update.
@@ -38,22 +37,8 @@ func trainParent(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	p := o.parent(img)
-	m, recipe, err := p.Start()
-	if err != nil {
+	if err := training.Raise(ctx, o.parent(img)); err != nil {
 		return fmt.Errorf("vit-cifar: %w", err)
 	}
-	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
-	if err != nil {
-		return err
-	}
-	defer backend.Finalize()
-	runner := mlx.NewRunner(backend)
-	defer runner.Close()
-	trainer, err := mlx.NewTrainer(backend, m, recipe)
-	if err != nil {
-		return err
-	}
-	defer trainer.Close()
-	return p.Train(ctx, trainer, runner)
+	return nil
 }

@@ -4,12 +4,14 @@ package language
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/text"
 )
@@ -36,11 +38,16 @@ func Names() []string { return []string{"auto", "wikitext2", "wiki2016", Own, "f
 // Open opens a text of [Names], looked for in dir first. "auto" is WikiText-2
 // where it can be had, else articles of 2016, else the encyclopedia.
 func Open(ctx context.Context, name, dir string) (Corpus, error) {
-	if name != "auto" {
-		return open(ctx, name, dir)
+	if name == "auto" {
+		return First(ctx, dir, "wikitext2", "wiki2016")
 	}
+	return open(ctx, name, dir)
+}
+
+// First opens the first of some texts that can be had, else the encyclopedia.
+func First(ctx context.Context, dir string, names ...string) (Corpus, error) {
 	var why error
-	for _, name := range []string{"wikitext2", "wiki2016"} {
+	for _, name := range names {
 		c, err := open(ctx, name, dir)
 		if err == nil || !errors.Is(err, data.ErrUnavailable) || ctx.Err() != nil {
 			return c, err
@@ -84,11 +91,39 @@ func open(ctx context.Context, name, dir string) (Corpus, error) {
 	return c, err
 }
 
-// The files that a tokenizer comes as, the better one first.
+// The files that a tokenizer comes as, the better one first; and what a
+// checkpoint brings whose words are not its own to bring: the SHA-256 of the
+// vocabulary that is learned from its text.
 const (
 	TokenizerFile  = "tokenizer.json"
 	VocabularyFile = "vocab.txt"
+	sumFile        = "vocab.sha256.txt"
 )
+
+// Lend gives the parents that bring only the sum of their vocabulary the one
+// learned from this text, which must be that.
+func (c Corpus) Lend(parents []*models.Model) error {
+	learned := map[int]map[string][]byte{} // by number of words
+	for k, m := range parents {
+		sum, ok := m.Files[sumFile]
+		if !ok {
+			continue
+		}
+		words := m.Config.Vocab
+		if learned[words] == nil {
+			_, files, err := c.Learned(words)
+			if err != nil {
+				return err
+			}
+			learned[words] = files
+		}
+		if got := sha256.Sum256(learned[words][VocabularyFile]); fmt.Sprintf("%x", got) != strings.TrimSpace(string(sum)) {
+			return fmt.Errorf("parent %d was not trained on this text: the vocabulary learned from it differs", k)
+		}
+		m.Files = learned[words]
+	}
+	return nil
+}
 
 // Learned makes a tokenizer of a vocabulary learned from the training text, and
 // the files that say so beside a checkpoint.

@@ -18,12 +18,16 @@ type Net struct {
 	Heads  int
 	Length int // word pieces of a sequence
 	Seed   uint64
+	Std    float64 // standard deviation of the initial weights; 0 means BERT's 0.02
 }
 
 // config is the network with a vocabulary.
 func (n Net) config(words int) models.Config {
+	if n.Std == 0 {
+		n.Std = 0.02
+	}
 	return models.Config{Architectures: []string{"BertForMaskedLM"}, ModelType: "bert",
-		Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: 0.02,
+		Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: n.Std,
 		Vocab: words, Positions: n.Length, TypeVocab: 2, DType: "float32"}
 }
 

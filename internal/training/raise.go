@@ -1,0 +1,39 @@
+package training
+
+import (
+	"context"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/mlx"
+)
+
+// A Nursling is a network to be trained from scratch.
+type Nursling interface {
+	// Start returns it before its training, and the recipe of that.
+	Start() (*models.Model, mlx.Recipe, error)
+	// Train trains it by a trainer made for both.
+	Train(context.Context, *mlx.Trainer, *mlx.Runner) error
+}
+
+// Raise trains a network on a backend of its own, which is opened once the
+// network is found sound.
+func Raise(ctx context.Context, n Nursling) error {
+	m, recipe, err := n.Start()
+	if err != nil {
+		return err
+	}
+	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+	if err != nil {
+		return err
+	}
+	defer backend.Finalize()
+	runner := mlx.NewRunner(backend)
+	defer runner.Close()
+	trainer, err := mlx.NewTrainer(backend, m, recipe)
+	if err != nil {
+		return err
+	}
+	defer trainer.Close()
+	return n.Train(ctx, trainer, runner)
+}
