@@ -31,8 +31,7 @@ type lab struct {
 // named makes a table or figure.
 func (l *lab) named(ctx context.Context, name string) (*result, error) {
 	started := time.Now()
-	all := append(tables(l.scale), theLandscape())
-	s := &study{lab: l, table: all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]}
+	s := &study{lab: l, table: tableOf(l.scale, name)}
 	s.result = &result{Name: name, Title: s.table.title, Command: l.command(name), Scale: l.scale, Backend: l.backend.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}
 	if s.table.profiled { // by a runner that has compiled nothing yet

@@ -204,13 +204,21 @@ func TestKept(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, dir, other)
 
-	require.Nil(t, l.kept("qk"))
+	kept := func() *result {
+		r, err := l.kept(t.Context(), "qk")
+		require.NoError(t, err)
+		return r
+	}
+	require.Nil(t, kept())
 	r, err := l.named(t.Context(), "qk")
 	require.NoError(t, err)
 	require.NoError(t, r.publish(l.out))
-	require.Equal(t, labels(*r), labels(*l.kept("qk")))
+	require.Equal(t, labels(*r), labels(*kept()))
+	l.pictures.Label = "other images"
+	_, err = l.kept(t.Context(), "qk")
+	require.ErrorContains(t, err, "about Shapes, few, and the data found now are other images")
 	l.scale.Draws++
-	require.Nil(t, l.kept("qk"), "another scale")
+	require.Nil(t, kept(), "another scale")
 }
 
 // TestResume: a table that was interrupted goes on where it stopped.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/otfuse/otfuse/internal/recipe"
 )
@@ -94,6 +95,12 @@ func tables(s scale) []table {
 			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
 		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: usual, tuned: 1},
 	}
+}
+
+// tableOf returns a table, or the landscape, by its name.
+func tableOf(s scale, name string) table {
+	all := append(tables(s), theLandscape())
+	return all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]
 }
 
 // heads compares both ways to align attention under both solvers.
