@@ -120,6 +120,9 @@ func (s *study) find(ctx context.Context, k kind) (string, error) {
 	if k.Words > 0 {
 		shape = fmt.Sprintf("w%d-t%d", k.Words, k.Length)
 	}
+	if k.Class != "" {
+		shape = strings.ToLower(k.Class) + "-" + shape
+	}
 	dir := filepath.Join(s.cache, fmt.Sprintf("%s-%dx%d-h%d-%s-e%g-s%d", slug, k.Width, k.Depth, k.Heads, shape, k.Train.Epochs, k.Seed))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil

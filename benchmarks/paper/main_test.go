@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -115,6 +116,10 @@ func TestTables(t *testing.T) {
 		require.InDelta(t, x.Stages.Seconds, x.Stages.Collect+x.Stages.Costs+x.Stages.Plans+x.Stages.Rest, 1e-6, x.Label)
 	}
 	barriers(t, made["pairs"])
+	require.Equal(t, []string{"VF", "VF, refit", "OT-ACTS", "OT-ACTS, refit"}, labels(made["symmetries-bert"])[3:7])
+	for _, x := range made["symmetries-simplevit"].Rows[3:] {
+		require.Equal(t, strings.HasSuffix(x.Label, "refit"), x.Barrier == nil, x.Label)
+	}
 	left, err := filepath.Glob(filepath.Join(l.cache, "tuned-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/story"
+	"github.com/otfuse/otfuse/internal/training"
 )
 
 // A table is one of the paper: what is fused, in which ways, and what is
@@ -14,7 +16,7 @@ type table struct {
 	parents     func(scale) [][]kind // groups of them, the anchor first; rows are means over groups
 	trials      []trial
 	tuned       int  // parents that are finetuned beside the fusions; 0 for no finetuning
-	line        int  // points on the way from the anchor to what the other model became, for barriers; 0 for none
+	line        int  // points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for none
 	profiled    bool // every fusion is made twice and its stages are timed
 }
 
@@ -42,10 +44,22 @@ func matching() []trial {
 		{Label: "matching, activations", Recipe: recipe.Recipe{Method: "match"}}}
 }
 
-// learning refines them by gradient.
-func learning(s scale) []trial {
-	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, s.Tune.Batch)}
+// learning refines them by gradient, in batches that finetuning could take.
+func learning(s scale, tune training.Schedule) []trial {
+	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, tune.Batch)}
 	return []trial{{Label: "learned, no labels", Recipe: r}, {Label: "learned, labels", Recipe: r, Labels: true}}
+}
+
+// symmetries are all these beside vanilla fusion and the paper's, each also
+// refitted.
+func symmetries(s scale, tune training.Schedule) (out []trial) {
+	for _, t := range join([]trial{vanilla(), activations()}, matching(), learning(s, tune)) {
+		out = append(out, t)
+		t.Label += ", refit"
+		t.Recipe.Refit = story.Ridge
+		out = append(out, t)
+	}
+	return out
 }
 
 // over makes a trial of each value of what an ablation varies.
@@ -90,7 +104,10 @@ func tables(s scale) []table {
 		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
 		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: usual, tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
-			trials: join([]trial{vanilla(), activations()}, matching(), learning(s)), line: 21},
+			trials: join([]trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
+		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
+		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: symmetries(s, s.Tune), line: 11},
+		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: symmetries(s, s.TuneText), line: 11},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
 			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
 		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: usual, tuned: 1},
