@@ -34,6 +34,9 @@ func (l *lab) named(ctx context.Context, name string) (*result, error) {
 	s := &study{lab: l, table: tableOf(l.scale, name)}
 	s.result = &result{Name: name, Title: s.table.title, Command: l.command(name), Scale: l.scale, Backend: l.backend.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}
+	if s.table.make == nil {
+		s.table.make = (*study).rows
+	}
 	if s.table.profiled { // by a runner that has compiled nothing yet
 		fresh := *l
 		fresh.runner = mlx.NewRunner(l.backend)
@@ -41,10 +44,8 @@ func (l *lab) named(ctx context.Context, name string) (*result, error) {
 		s.lab = &fresh
 	}
 	err := s.open(ctx)
-	if err == nil && name == landscape {
-		err = s.landscape(ctx)
-	} else if err == nil {
-		err = s.rows(ctx)
+	if err == nil {
+		err = s.table.make(s, ctx)
 	}
 	s.result.Seconds = time.Since(started).Seconds()
 	return s.result, err
@@ -86,24 +87,41 @@ func (s *study) open(ctx context.Context) (err error) {
 
 // group opens the parents of -parents, or those of some kinds.
 func (s *study) group(ctx context.Context, kinds []kind) (out []*models.Model, err error) {
-	dirs := s.parents
-	if len(dirs) == 0 {
-		for _, k := range kinds {
-			dir, err := s.find(ctx, k)
-			if err != nil {
-				return nil, err
-			}
-			dirs = append(dirs, dir)
-		}
-	}
-	for _, dir := range dirs {
+	for _, dir := range s.parents {
 		m, err := models.Open(dir)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, m)
 	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	for _, k := range kinds {
+		m, err := s.parent(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
 	return out, nil
+}
+
+// parent opens a parent; one that is never trained is drawn.
+func (s *study) parent(ctx context.Context, k kind) (*models.Model, error) {
+	if k.Train.Epochs == 0 {
+		p, err := s.field.parent(s.scale, k, "")
+		if err != nil {
+			return nil, err
+		}
+		m, _, err := p.Start()
+		return m, err
+	}
+	dir, err := s.find(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	return models.Open(dir)
 }
 
 // find returns the directory of a parent, which is trained where there is none.

@@ -50,10 +50,10 @@ func main() {
 // names lists what can be run at a scale.
 func names(s scale) []string {
 	var out []string
-	for _, t := range tables(s) {
+	for _, t := range everything(s) {
 		out = append(out, t.name)
 	}
-	return append(out, landscape)
+	return out
 }
 
 func parse(args []string) (options, error) {
@@ -178,7 +178,7 @@ func plan(o options, w io.Writer) error {
 		Scale  scale     `json:"scale"`
 		Tables []planned `json:"tables"`
 	}{Scale: o.scale}
-	for _, t := range append(tables(o.scale), theLandscape()) {
+	for _, t := range everything(o.scale) {
 		if !slices.Contains(o.names, t.name) {
 			continue
 		}

@@ -40,7 +40,12 @@ func columns() []column {
 		{"accuracy, %", func(x row) string { return spread(x.Accuracy, x.AccuracyStd, 2, 100) }},
 		{"loss, nats", func(x row) string { return spread(x.Loss, x.LossStd, 3, 1) }},
 		{"barrier, nats", func(x row) string { return spread(x.Barrier, x.BarrierStd, 3, 1) }},
-		{"runs", func(x row) string { return fmt.Sprint(x.Runs) }},
+		{"runs", func(x row) string {
+			if x.Runs == 0 {
+				return ""
+			}
+			return fmt.Sprint(x.Runs)
+		}},
 		{"seconds", func(x row) string {
 			if x.Seconds == 0 {
 				return ""
@@ -76,7 +81,7 @@ func spread(mean, std *float64, digits int, scale float64) string {
 // cells are the columns that have something to say, the heads first.
 func (r *result) cells() [][]string {
 	out := make([][]string, len(r.Rows)+1)
-	for _, c := range columns() {
+	for _, c := range append(columns(), r.sizeColumns()...) {
 		texts := []string{c.head}
 		for _, x := range r.Rows {
 			texts = append(texts, c.cell(x))

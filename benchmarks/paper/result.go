@@ -46,6 +46,9 @@ type row struct {
 	BarrierStd  *float64      `json:"barrier_std,omitempty"`
 	Lines       [][]cli.Point `json:"lines,omitempty"`  // of every run
 	Stages      *stages       `json:"stages,omitempty"` // of the last run, but for compilation
+	Sizes       []sized       `json:"sizes,omitempty"`  // what it took at each
+	Time        *exponents    `json:"seconds_grow_as,omitempty"`
+	Memory      *exponents    `json:"memory_grows_as,omitempty"` // beside what was held before
 
 	scores   []mlx.Score
 	barriers []float64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -183,6 +184,7 @@ func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (o
 	var spent meter.Stages
 	if s.table.profiled {
 		spent.Watch(o)
+		debug.FreeOSMemory() // what others left is not this fusion's
 	}
 	m := meter.Start()
 	if w.recipe.Method == "vanilla" {
@@ -233,7 +235,7 @@ func (s *study) fuseOptions(ctx context.Context, w way, parents []*models.Model)
 
 // learner refines matching on the calibration samples idx without labels, or on
 // all training samples with them.
-func (s *study) learner(w way, idx []int) fuse.Learner {
+func (s *study) learner(w way, idx []int) *mlx.Learner {
 	if w.labels {
 		idx = nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -15,9 +16,10 @@ type table struct {
 	name, title string
 	parents     func(scale) [][]kind // groups of them, the anchor first; rows are means over groups
 	trials      []trial
-	tuned       int  // parents that are finetuned beside the fusions; 0 for no finetuning
-	line        int  // points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for none
-	profiled    bool // every fusion is made twice and its stages are timed
+	tuned       int                                 // parents that are finetuned beside the fusions; 0 for no finetuning
+	line        int                                 // points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for none
+	profiled    bool                                // every fusion is made twice and its stages are timed
+	make        func(*study, context.Context) error // fills in the result; nil for parents, trials and finetuning as rows
 }
 
 // A trial is one way to fuse.
@@ -114,9 +116,12 @@ func tables(s scale) []table {
 	}
 }
 
-// tableOf returns a table, or the landscape, by its name.
+// everything is the tables and what is laid out otherwise.
+func everything(s scale) []table { return append(tables(s), theGrowth(), theLandscape()) }
+
+// tableOf returns one of everything by its name.
 func tableOf(s scale, name string) table {
-	all := append(tables(s), theLandscape())
+	all := everything(s)
 	return all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]
 }
 
