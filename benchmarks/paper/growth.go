@@ -87,7 +87,7 @@ func grown(sizes []sized, get func(sized) *float64) *exponents {
 // growth measures every trial at every size, then an update of learned matching
 // and one of finetuning on batches of the same size.
 func (s *study) growth(ctx context.Context) error {
-	learned := trial{Label: "an update of learned matching", Recipe: recipe.Recipe{Method: "learned", Steps: 1 + growthUpdates, Batch: min(128, s.scale.Tune.Batch)}}
+	learned := trial{Label: "an update of learned matching", Recipe: recipe.Recipe{Method: "learned", Rounds: 1, Steps: 1 + growthUpdates, Batch: min(128, s.scale.Tune.Batch)}}
 	for _, t := range append(s.table.trials, learned) {
 		rec, err := t.resolved()
 		if err != nil {
@@ -97,8 +97,7 @@ func (s *study) growth(ctx context.Context) error {
 			if rec.Method == "learned" {
 				return s.oneLearning(ctx, rec, g)
 			}
-			f, err := s.fuse(ctx, way{recipe: rec}, g) // the second one of two
-			return f.stages.Usage, err
+			return s.oneFusion(ctx, rec, g)
 		}
 		if err := s.everySize(cli.Row{Method: rec.Method, Label: t.Label, Options: rec}, measure); err != nil {
 			return err
@@ -129,6 +128,17 @@ func (s *study) everySize(r cli.Row, measure func(parents []*models.Model) (mete
 	x.Memory = grown(x.Sizes, sized.over)
 	s.result.Rows = append(s.result.Rows, x)
 	return nil
+}
+
+// oneFusion measures a fusion once all that it takes is compiled.
+func (s *study) oneFusion(ctx context.Context, rec recipe.Recipe, g []*models.Model) (meter.Usage, error) {
+	first := rec
+	first.Rounds = 1
+	if _, err := s.fuseOnce(ctx, way{recipe: first}, g); err != nil {
+		return meter.Usage{}, err
+	}
+	f, err := s.fuseOnce(ctx, way{recipe: rec}, g)
+	return f.stages.Usage, err
 }
 
 // A pace measures updates after the first one.
