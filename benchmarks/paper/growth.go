@@ -87,6 +87,7 @@ func grown(sizes []sized, get func(sized) *float64) *exponents {
 // growth measures every trial at every size, then an update of learned matching
 // and one of finetuning on batches of the same size.
 func (s *study) growth(ctx context.Context) error {
+	s.result.Samples = 0 // nothing is scored
 	learned := trial{Label: "an update of learned matching", Recipe: recipe.Recipe{Method: "learned", Rounds: 1, Steps: 1 + growthUpdates, Batch: min(128, s.scale.Tune.Batch)}}
 	for _, t := range append(s.table.trials, learned) {
 		rec, err := t.resolved()

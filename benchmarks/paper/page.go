@@ -98,7 +98,11 @@ func (r *result) cells() [][]string {
 
 // about says what a result was made from and on.
 func (r *result) about() string {
-	return fmt.Sprintf("%s, %d test samples; %s on %s, %d processors; commit %s; %.0f s", r.Data, r.Samples, r.Backend,
+	data := r.Data
+	if r.Samples > 0 {
+		data += fmt.Sprintf(", %d test samples", r.Samples)
+	}
+	return fmt.Sprintf("%s; %s on %s, %d processors; commit %s; %.0f s", data, r.Backend,
 		r.Machine.Processor, r.Machine.Processors, r.Commit, r.Seconds)
 }
 

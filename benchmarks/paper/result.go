@@ -25,7 +25,7 @@ type result struct {
 	Title   string  `json:"title"`
 	Command string  `json:"command"`
 	Data    string  `json:"data"`
-	Samples int     `json:"test_samples"`
+	Samples int     `json:"test_samples"` // 0 where nothing is scored
 	Rows    []row   `json:"rows"`
 	Plane   *plane  `json:"plane,omitempty"`
 	Scale   scale   `json:"scale"`
