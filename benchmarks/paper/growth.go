@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime/debug"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -19,7 +18,7 @@ import (
 
 // growthUpdates is the number of updates that are timed, after one that
 // compiles.
-const growthUpdates = 5
+const growthUpdates = 15
 
 // theGrowth is a table of times and memory, which do not need trained parents.
 func theGrowth() table {
@@ -150,7 +149,7 @@ type pace struct {
 }
 
 func newPace() *pace {
-	debug.FreeOSMemory()
+	meter.Settle()
 	return &pace{held: meter.Held()}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -184,7 +183,7 @@ func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (o
 	var spent meter.Stages
 	if s.table.profiled {
 		spent.Watch(o)
-		debug.FreeOSMemory() // what others left is not this fusion's
+		meter.Settle()
 	}
 	m := meter.Start()
 	if w.recipe.Method == "vanilla" {
