@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
@@ -17,21 +18,15 @@ type field interface {
 	fit(s scale, parents []*models.Model) error // gets ready for parents
 	tests() int                                 // samples that are scored on
 	score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error)
-	pick(idx []int) (models.Batch, error)                 // training samples, to align on
-	feed(idx []int, batch int, seed uint64) feed          // to train on; nil means all
-	parent(s scale, k kind, out string) (nursling, error) // to be trained
+	pick(idx []int) (models.Batch, error)                          // training samples, to align on
+	feed(idx []int, batch int, seed uint64) feed                   // to train on; nil means all
+	parent(s scale, k kind, out string) (training.Nursling, error) // to be trained
 }
 
 // A feed makes the batches of a training.
 type feed struct {
 	batch    func(step int) (models.Batch, error)
 	perEpoch int
-}
-
-// A nursling is a parent to be trained.
-type nursling interface {
-	Start() (*models.Model, mlx.Recipe, error)
-	Train(context.Context, *mlx.Trainer, *mlx.Runner) error
 }
 
 // field opens what a kind of network is about, once.
@@ -81,7 +76,7 @@ func (p *pictures) feed(idx []int, batch int, seed uint64) feed {
 	return feed{f.Batch, f.PerEpoch()}
 }
 
-func (p *pictures) parent(_ scale, k kind, out string) (nursling, error) {
+func (p *pictures) parent(_ scale, k kind, out string) (training.Nursling, error) {
 	return vision.Parent{Images: p.Images, Net: k.Net, Schedule: k.Train, Out: out}, nil
 }
 
@@ -98,6 +93,9 @@ func (p *prose) tests() int                  { return len(p.texts.Test) }
 func (p *prose) fit(s scale, parents []*models.Model) error {
 	length, err := language.Length(parents)
 	if err != nil {
+		return err
+	}
+	if err := p.Lend(parents); err != nil {
 		return err
 	}
 	tok, err := language.Vocabulary(nil, parents)
@@ -132,7 +130,7 @@ func (p *prose) feed(idx []int, batch int, seed uint64) feed {
 	return feed{f.Batch, f.PerEpoch()}
 }
 
-func (p *prose) parent(s scale, k kind, out string) (nursling, error) {
+func (p *prose) parent(s scale, k kind, out string) (training.Nursling, error) {
 	tok, files, err := p.Learned(k.Words)
 	if err != nil {
 		return nil, err

@@ -31,10 +31,12 @@ type lab struct {
 // named makes a table or figure.
 func (l *lab) named(ctx context.Context, name string) (*result, error) {
 	started := time.Now()
-	all := append(tables(l.scale), theLandscape())
-	s := &study{lab: l, table: all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]}
+	s := &study{lab: l, table: tableOf(l.scale, name)}
 	s.result = &result{Name: name, Title: s.table.title, Command: l.command(name), Scale: l.scale, Backend: l.backend.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}
+	if s.table.make == nil {
+		s.table.make = (*study).rows
+	}
 	if s.table.profiled { // by a runner that has compiled nothing yet
 		fresh := *l
 		fresh.runner = mlx.NewRunner(l.backend)
@@ -42,10 +44,8 @@ func (l *lab) named(ctx context.Context, name string) (*result, error) {
 		s.lab = &fresh
 	}
 	err := s.open(ctx)
-	if err == nil && name == landscape {
-		err = s.landscape(ctx)
-	} else if err == nil {
-		err = s.rows(ctx)
+	if err == nil {
+		err = s.table.make(s, ctx)
 	}
 	s.result.Seconds = time.Since(started).Seconds()
 	return s.result, err
@@ -87,24 +87,41 @@ func (s *study) open(ctx context.Context) (err error) {
 
 // group opens the parents of -parents, or those of some kinds.
 func (s *study) group(ctx context.Context, kinds []kind) (out []*models.Model, err error) {
-	dirs := s.parents
-	if len(dirs) == 0 {
-		for _, k := range kinds {
-			dir, err := s.find(ctx, k)
-			if err != nil {
-				return nil, err
-			}
-			dirs = append(dirs, dir)
-		}
-	}
-	for _, dir := range dirs {
+	for _, dir := range s.parents {
 		m, err := models.Open(dir)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, m)
 	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	for _, k := range kinds {
+		m, err := s.parent(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
 	return out, nil
+}
+
+// parent opens a parent; one that is never trained is drawn.
+func (s *study) parent(ctx context.Context, k kind) (*models.Model, error) {
+	if k.Train.Epochs == 0 {
+		p, err := s.field.parent(s.scale, k, "")
+		if err != nil {
+			return nil, err
+		}
+		m, _, err := p.Start()
+		return m, err
+	}
+	dir, err := s.find(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	return models.Open(dir)
 }
 
 // find returns the directory of a parent, which is trained where there is none.
@@ -120,6 +137,9 @@ func (s *study) find(ctx context.Context, k kind) (string, error) {
 	shape := fmt.Sprintf("p%d", k.Patch)
 	if k.Words > 0 {
 		shape = fmt.Sprintf("w%d-t%d", k.Words, k.Length)
+	}
+	if k.Class != "" {
+		shape = strings.ToLower(k.Class) + "-" + shape
 	}
 	dir := filepath.Join(s.cache, fmt.Sprintf("%s-%dx%d-h%d-%s-e%g-s%d", slug, k.Width, k.Depth, k.Heads, shape, k.Train.Epochs, k.Seed))
 	if _, err := os.Stat(dir); err == nil {

@@ -50,10 +50,10 @@ func main() {
 // names lists what can be run at a scale.
 func names(s scale) []string {
 	var out []string
-	for _, t := range tables(s) {
+	for _, t := range everything(s) {
 		out = append(out, t.name)
 	}
-	return append(out, landscape)
+	return out
 }
 
 func parse(args []string) (options, error) {
@@ -120,7 +120,11 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	}
 	l := &lab{options: o}
 	for _, name := range o.names {
-		if r := l.kept(name); r != nil {
+		r, err := l.kept(ctx, name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if r != nil {
 			cli.Notice("%s is there already; without %s it is made again", name, r.path(o.out))
 			if err := errors.Join(publishAll(o.out), r.print(w)); err != nil {
 				return err
@@ -135,8 +139,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			l.runner = mlx.NewRunner(l.backend)
 			defer l.runner.Close()
 		}
-		r, err := l.named(ctx, name)
-		if err != nil {
+		if r, err = l.named(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := errors.Join(r.publish(o.out), publishAll(o.out), r.print(w)); err != nil {
@@ -175,7 +178,7 @@ func plan(o options, w io.Writer) error {
 		Scale  scale     `json:"scale"`
 		Tables []planned `json:"tables"`
 	}{Scale: o.scale}
-	for _, t := range append(tables(o.scale), theLandscape()) {
+	for _, t := range everything(o.scale) {
 		if !slices.Contains(o.names, t.name) {
 			continue
 		}

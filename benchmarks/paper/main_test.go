@@ -9,12 +9,15 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
@@ -115,6 +118,10 @@ func TestTables(t *testing.T) {
 		require.InDelta(t, x.Stages.Seconds, x.Stages.Collect+x.Stages.Costs+x.Stages.Plans+x.Stages.Rest, 1e-6, x.Label)
 	}
 	barriers(t, made["pairs"])
+	require.Equal(t, []string{"VF", "VF, refit", "OT-ACTS", "OT-ACTS, refit"}, labels(made["symmetries-bert"])[3:7])
+	for _, x := range made["symmetries-simplevit"].Rows[3:] {
+		require.Equal(t, strings.HasSuffix(x.Label, "refit"), x.Barrier == nil, x.Label)
+	}
 	left, err := filepath.Glob(filepath.Join(l.cache, "tuned-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
@@ -174,6 +181,51 @@ func TestLandscape(t *testing.T) {
 	require.InEpsilon(t, math.Sqrt(square), math.Hypot(p.Places[1].X, p.Places[1].Y), 1e-4, "distances are true")
 }
 
+// TestGrowth: everything is measured at every size.
+func TestGrowth(t *testing.T) {
+	few := shrunk(tiny())
+	few.Main.Patch = 32
+	l := newLab(t, few)
+	r, err := l.named(t.Context(), "growth")
+	require.NoError(t, err)
+	require.Len(t, r.Rows, 8)
+	var heads []string
+	for _, z := range r.Rows[0].Sizes {
+		heads = append(heads, fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth))
+	}
+	require.Equal(t, []string{"12 wide, 2 deep", "24 wide, 2 deep", "48 wide, 2 deep", "24 wide, 1 deep", "24 wide, 4 deep"}, heads)
+	for i, line := range r.cells() {
+		require.Equal(t, 5, len(slices.DeleteFunc(line, func(s string) bool { return !strings.Contains(s, " s") && !slices.Contains(heads, s) })), i)
+	}
+	for _, x := range r.Rows {
+		for _, z := range x.Sizes {
+			require.Positive(t, z.Seconds, x.Label)
+		}
+		require.NotNil(t, x.Time, x.Label)
+	}
+	require.NoError(t, r.publish(l.out))
+	kept, err := l.kept(t.Context(), "growth")
+	require.NoError(t, err)
+	require.Equal(t, r.cells(), kept.cells())
+}
+
+func TestGrown(t *testing.T) {
+	var zs []sized
+	for _, size := range sizes(tiny()) {
+		k := size[0]
+		zs = append(zs, sized{k.Width, k.Depth, meter.Usage{Seconds: 3 * math.Pow(float64(k.Width), 2.5) * math.Pow(float64(k.Depth), 0.5)}})
+	}
+	get := func(z sized) *float64 { return &z.Seconds }
+	e := grown(zs, get)
+	require.InDelta(t, 2.5, e.Width, 1e-9)
+	require.InDelta(t, 0.5, e.Depth, 1e-9)
+	require.Nil(t, grown(zs[:3], get), "of one depth")
+	require.Nil(t, grown(zs[:2], get))
+	require.Nil(t, grown(nil, get))
+	zs[4].Seconds = 0
+	require.Nil(t, grown(zs, get))
+}
+
 // TestPaperScale: the preset of the paper trains, accumulates and fuses.
 func TestPaperScale(t *testing.T) {
 	s := paper()
@@ -204,13 +256,21 @@ func TestKept(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, dir, other)
 
-	require.Nil(t, l.kept("qk"))
+	kept := func() *result {
+		r, err := l.kept(t.Context(), "qk")
+		require.NoError(t, err)
+		return r
+	}
+	require.Nil(t, kept())
 	r, err := l.named(t.Context(), "qk")
 	require.NoError(t, err)
 	require.NoError(t, r.publish(l.out))
-	require.Equal(t, labels(*r), labels(*l.kept("qk")))
+	require.Equal(t, labels(*r), labels(*kept()))
+	l.pictures.Label = "other images"
+	_, err = l.kept(t.Context(), "qk")
+	require.ErrorContains(t, err, "about Shapes, few, and the data found now are other images")
 	l.scale.Draws++
-	require.Nil(t, l.kept("qk"), "another scale")
+	require.Nil(t, kept(), "another scale")
 }
 
 // TestResume: a table that was interrupted goes on where it stopped.

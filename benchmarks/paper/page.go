@@ -40,7 +40,12 @@ func columns() []column {
 		{"accuracy, %", func(x row) string { return spread(x.Accuracy, x.AccuracyStd, 2, 100) }},
 		{"loss, nats", func(x row) string { return spread(x.Loss, x.LossStd, 3, 1) }},
 		{"barrier, nats", func(x row) string { return spread(x.Barrier, x.BarrierStd, 3, 1) }},
-		{"runs", func(x row) string { return fmt.Sprint(x.Runs) }},
+		{"runs", func(x row) string {
+			if x.Runs == 0 {
+				return ""
+			}
+			return fmt.Sprint(x.Runs)
+		}},
 		{"seconds", func(x row) string {
 			if x.Seconds == 0 {
 				return ""
@@ -76,7 +81,7 @@ func spread(mean, std *float64, digits int, scale float64) string {
 // cells are the columns that have something to say, the heads first.
 func (r *result) cells() [][]string {
 	out := make([][]string, len(r.Rows)+1)
-	for _, c := range columns() {
+	for _, c := range append(columns(), r.sizeColumns()...) {
 		texts := []string{c.head}
 		for _, x := range r.Rows {
 			texts = append(texts, c.cell(x))
@@ -93,7 +98,11 @@ func (r *result) cells() [][]string {
 
 // about says what a result was made from and on.
 func (r *result) about() string {
-	return fmt.Sprintf("%s, %d test samples; %s on %s, %d processors; commit %s; %.0f s", r.Data, r.Samples, r.Backend,
+	data := r.Data
+	if r.Samples > 0 {
+		data += fmt.Sprintf(", %d test samples", r.Samples)
+	}
+	return fmt.Sprintf("%s; %s on %s, %d processors; commit %s; %.0f s", data, r.Backend,
 		r.Machine.Processor, r.Machine.Processors, r.Commit, r.Seconds)
 }
 
@@ -129,7 +138,7 @@ func (r *result) markdown(w io.Writer) {
 // pageHead begins the page of all results.
 const pageHead = `# Results
 
-Written by benchmarks/paper from the JSON files beside this page, which hold the recipe of every row too. VF is vanilla fusion; OT-ACTS and OT-WTS are the paper's transport on activations and on weights with Sinkhorn, -EMD with exact plans. "±" is the standard deviation over runs: draws of calibration samples, or pairs of parents. Seconds are those of one run, without compilation where a column tells that apart; a barrier is the most that the loss on the line between the aligned models rises above the straight way between the losses of the parents. Transport, other than matching, changes what a model computes, so that its line does not end at a parent. CIFAR-10 is looked for in the folder that OTFUSE_DATA names, which here held the images as JPEG of quality 75; BERTs know the encyclopedia that the program writes.
+Written by benchmarks/paper from the JSON files beside this page, which hold the recipe of every row too. VF is vanilla fusion; OT-ACTS and OT-WTS are the paper's transport on activations and on weights with Sinkhorn, -EMD with exact plans. "±" is the standard deviation over runs: draws of calibration samples, or pairs of parents. Seconds are those of one run, without compilation where a column tells that apart; a barrier is the most that the loss on the line between the aligned models rises above the straight way between the losses of the parents. Transport, other than matching, changes what a model computes, so that its line does not end at a parent. A refitted model lies on no line. Where there are sizes, a cell has the time of what is compiled already and the memory at the peak beside what was held before, and exponents are fitted to all sizes. CIFAR-10 is looked for in the folder that OTFUSE_DATA names, which here held the images as JPEG of quality 75; BERTs know the encyclopedia that the program writes.
 `
 
 // publishAll writes the page of all results in a directory.

@@ -23,7 +23,7 @@ const landscape = "landscape"
 
 func theLandscape() table {
 	return table{name: landscape, title: "Loss on the plane through the anchor, the other model and where transport carries it",
-		parents: pair, trials: []trial{activations()}}
+		parents: pair, trials: []trial{activations()}, make: (*study).landscape}
 }
 
 // A plane is the loss around three models, at true distances: the anchor is the

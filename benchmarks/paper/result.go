@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,7 @@ type result struct {
 	Title   string  `json:"title"`
 	Command string  `json:"command"`
 	Data    string  `json:"data"`
-	Samples int     `json:"test_samples"`
+	Samples int     `json:"test_samples"` // 0 where nothing is scored
 	Rows    []row   `json:"rows"`
 	Plane   *plane  `json:"plane,omitempty"`
 	Scale   scale   `json:"scale"`
@@ -45,6 +46,9 @@ type row struct {
 	BarrierStd  *float64      `json:"barrier_std,omitempty"`
 	Lines       [][]cli.Point `json:"lines,omitempty"`  // of every run
 	Stages      *stages       `json:"stages,omitempty"` // of the last run, but for compilation
+	Sizes       []sized       `json:"sizes,omitempty"`  // what it took at each
+	Time        *exponents    `json:"seconds_grow_as,omitempty"`
+	Memory      *exponents    `json:"memory_grows_as,omitempty"` // beside what was held before
 
 	scores   []mlx.Score
 	barriers []float64
@@ -148,14 +152,22 @@ func (r *result) add(x row) {
 func (r *result) path(dir string) string { return filepath.Join(dir, r.Name+".json") }
 
 // kept is what -out holds of a table if it was made by the same command at the
-// same scale; else nil.
-func (l *lab) kept(name string) *result {
+// same scale; else nil. One that was made from other data than are found now is
+// an error: it is not what was asked for, and may be dear to make again.
+func (l *lab) kept(ctx context.Context, name string) (*result, error) {
 	r := result{Name: name}
 	text, err := os.ReadFile(r.path(l.out))
 	if err != nil || json.Unmarshal(text, &r) != nil || r.Command != l.command(name) || !reflect.DeepEqual(r.Scale, l.scale) {
-		return nil
+		return nil, nil
 	}
-	return &r
+	f, err := l.field(ctx, tableOf(l.scale, name).parents(l.scale)[0][0])
+	if err != nil {
+		return nil, err
+	}
+	if _, found := f.names(); found != r.Data {
+		return nil, fmt.Errorf("%s is about %s, and the data found now are %s; name another -out", r.path(l.out), r.Data, found)
+	}
+	return &r, nil
 }
 
 // publish writes a result into a directory.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
+	"github.com/otfuse/otfuse/models"
 )
 
 // A scale is a preset of sizes and budgets: the same tables over smaller or
@@ -92,6 +93,13 @@ func pair(s scale) [][]kind     { return [][]kind{{s.Main.seed(0), s.Main.seed(1
 func texts(s scale) [][]kind    { return [][]kind{{s.Text.seed(0), s.Text.seed(1)}} }
 func compress(s scale) [][]kind { return [][]kind{{s.Narrow.seed(0), s.Main.seed(0)}} }
 func widen(s scale) [][]kind    { return [][]kind{{s.Main.seed(0), s.Narrow.seed(0)}} }
+
+// simple are two of the crowd in vit-pytorch's SimpleViT.
+func simple(s scale) [][]kind {
+	k := s.Crowd
+	k.Class = models.SimpleViT().Class
+	return [][]kind{{k.seed(0), k.seed(1)}}
+}
 
 // pairs are three of the crowd with nothing in common.
 func pairs(s scale) (out [][]kind) {

@@ -69,7 +69,7 @@ func (s *study) trial(ctx context.Context, t trial) (first start, err error) {
 		return start{}, err
 	}
 	draws := s.scale.Draws
-	if len(s.groups) > 1 || rec.Method == "vanilla" || rec.Features == "weights" {
+	if len(s.groups) > 1 || rec.Refit == 0 && (rec.Method == "vanilla" || rec.Features == "weights") {
 		draws = 1
 	}
 	x := row{Row: cli.Row{Method: rec.Method, Label: t.Label, Options: rec}}
@@ -107,8 +107,8 @@ func (s *study) measure(ctx context.Context, x *row, f fused, group int) error {
 		return err
 	}
 	x.scores = append(x.scores, score)
-	if s.table.line == 0 || len(x.Lines) > group {
-		return nil // one line for each group, the first draw's
+	if s.table.line == 0 || f.refitted || len(x.Lines) > group {
+		return nil // one line for each group, the first draw's; a refitted model is on none
 	}
 	points, err := s.line(ctx, f.aligned[0], f.aligned[1], s.groups[group][0])
 	if err != nil {
@@ -154,9 +154,10 @@ type way struct {
 
 // fused is what came of it.
 type fused struct {
-	model   *models.Model
-	aligned []models.Params // the anchor's first
-	stages  stages
+	model    *models.Model
+	aligned  []models.Params // the anchor's first
+	refitted bool
+	stages   stages
 }
 
 // fuse makes one fusion. Where stages are timed it is made twice, and the first
@@ -182,6 +183,7 @@ func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (o
 	var spent meter.Stages
 	if s.table.profiled {
 		spent.Watch(o)
+		meter.Settle()
 	}
 	m := meter.Start()
 	if w.recipe.Method == "vanilla" {
@@ -196,7 +198,7 @@ func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (o
 		return out, err
 	}
 	out.model = parents[0].With(p)
-	if o.Ridge > 0 {
+	if out.refitted = o.Ridge > 0; out.refitted {
 		out.model, err = fuse.Refit{Ridge: o.Ridge, Weights: o.Weights, Calibration: o.Calibration}.Fit(ctx, out.model, out.aligned...)
 	}
 	out.stages = newStages(m.Read(), spent)
@@ -232,7 +234,7 @@ func (s *study) fuseOptions(ctx context.Context, w way, parents []*models.Model)
 
 // learner refines matching on the calibration samples idx without labels, or on
 // all training samples with them.
-func (s *study) learner(w way, idx []int) fuse.Learner {
+func (s *study) learner(w way, idx []int) *mlx.Learner {
 	if w.labels {
 		idx = nil
 	}

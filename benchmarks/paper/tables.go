@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/story"
+	"github.com/otfuse/otfuse/internal/training"
 )
 
 // A table is one of the paper: what is fused, in which ways, and what is
@@ -13,9 +16,10 @@ type table struct {
 	name, title string
 	parents     func(scale) [][]kind // groups of them, the anchor first; rows are means over groups
 	trials      []trial
-	tuned       int  // parents that are finetuned beside the fusions; 0 for no finetuning
-	line        int  // points on the way from the anchor to what the other model became, for barriers; 0 for none
-	profiled    bool // every fusion is made twice and its stages are timed
+	tuned       int                                 // parents that are finetuned beside the fusions; 0 for no finetuning
+	line        int                                 // points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for none
+	profiled    bool                                // every fusion is made twice and its stages are timed
+	make        func(*study, context.Context) error // fills in the result; nil for parents, trials and finetuning as rows
 }
 
 // A trial is one way to fuse.
@@ -42,15 +46,28 @@ func matching() []trial {
 		{Label: "matching, activations", Recipe: recipe.Recipe{Method: "match"}}}
 }
 
-// refitted is matching and a refit after it.
-func refitted() []trial {
-	return []trial{{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: "match", Refit: story.Ridge}}}
+// best are the ways by exact symmetries that are worth finetuning.
+func best(s scale, tune training.Schedule) []trial {
+	refitted := trial{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: "match", Refit: story.Ridge}}
+	return append([]trial{refitted}, learning(s, tune)[1:]...)
 }
 
-// learning refines them by gradient.
-func learning(s scale) []trial {
-	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, s.Tune.Batch)}
+// learning refines them by gradient, in batches that finetuning could take.
+func learning(s scale, tune training.Schedule) []trial {
+	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, tune.Batch)}
 	return []trial{{Label: "learned, no labels", Recipe: r}, {Label: "learned, labels", Recipe: r, Labels: true}}
+}
+
+// symmetries are all these beside vanilla fusion and the paper's, each also
+// refitted.
+func symmetries(s scale, tune training.Schedule) (out []trial) {
+	for _, t := range join([]trial{vanilla(), activations()}, matching(), learning(s, tune)) {
+		out = append(out, t)
+		t.Label += ", refit"
+		t.Recipe.Refit = story.Ridge
+		out = append(out, t)
+	}
+	return out
 }
 
 // over makes a trial of each value of what an ablation varies.
@@ -74,13 +91,12 @@ func join(lists ...[]trial) (out []trial) {
 // tables lists what can be run. To add one, say what is fused and how.
 func tables(s scale) []table {
 	usual := []trial{vanilla(), weights(), activations()}
-	best := join(refitted(), learning(s)[1:])
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
 		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
-		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best), tuned: 2},
+		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best(s, s.Tune)), tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
-			trials: join([]trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, best)},
+			trials: join([]trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, best(s, s.Tune))},
 		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
 			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v })},
@@ -94,13 +110,25 @@ func tables(s scale) []table {
 		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
 			trials: join([]trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
 		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
-		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best), tuned: 2},
+		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best(s, s.TuneText)), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
-			trials: join([]trial{vanilla(), activations()}, matching(), learning(s)), line: 21},
+			trials: join([]trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
+		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
+		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: symmetries(s, s.Tune), line: 11},
+		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: symmetries(s, s.TuneText), line: 11},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
 			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
-		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: join(usual, best), tuned: 1},
+		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: join(usual, best(s, s.Tune)), tuned: 1},
 	}
+}
+
+// everything is the tables and what is laid out otherwise.
+func everything(s scale) []table { return append(tables(s), theGrowth(), theLandscape()) }
+
+// tableOf returns one of everything by its name.
+func tableOf(s scale, name string) table {
+	all := everything(s)
+	return all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]
 }
 
 // heads compares both ways to align attention under both solvers.

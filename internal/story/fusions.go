@@ -25,9 +25,8 @@ type Choice struct {
 	Residual string
 	Tokens   string
 	Samples  int
-	Learn    int     // updates of learned matching
-	Batch    int     // samples of each
-	Refit    float64 // ridge of a refit after learning; 0 for none
+	Learn    int // updates of learned matching
+	Batch    int // samples of each
 }
 
 // Flags adds the flags that choose, but for that of the tokens. What Learn holds
@@ -108,10 +107,7 @@ func (c Choice) Fusions() ([]Fusion, error) {
 		add("matching, "+features, recipe.Recipe{Method: "match", Features: features})
 	}
 	for _, label := range []string{labelled, unlabelled} {
-		if c.Refit > 0 {
-			label += ", refit"
-		}
-		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch, Refit: c.Refit})
+		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch})
 	}
 	return out, failed
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/mlx"
 )
@@ -48,4 +49,24 @@ func TestScore(t *testing.T) {
 	require.Equal(t, want.Count, got.Count)
 	require.InDelta(t, want.Accuracy, got.Accuracy, 1e-12)
 	require.InDelta(t, want.Loss, got.Loss, 1e-5)
+}
+
+// TestFresh: a network is of the class that it says.
+func TestFresh(t *testing.T) {
+	i := Images{Train: data.Shapes(8, 1), Test: data.Shapes(8, 2)}
+	net := Net{Width: 8, Depth: 1, Heads: 2, Patch: 16}
+	for class, want := range map[string]string{"": "ViTForImageClassification", "SimpleViT": "SimpleViT"} {
+		net.Class = class
+		m, err := i.Fresh(net)
+		require.NoError(t, err)
+		dir := t.TempDir() + "/m"
+		require.NoError(t, m.Save(dir))
+		back, err := models.Open(dir)
+		require.NoError(t, err)
+		require.Equal(t, want, back.Arch.Class)
+		require.Len(t, back.Params, len(m.Params))
+	}
+	net.Class = "nonesuch"
+	_, err := i.Fresh(net)
+	require.ErrorContains(t, err, "SimpleViT")
 }
