@@ -72,7 +72,7 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and masks")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, with -glue 3), or of training with -train (default 6)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	o.choice = story.Choice{Learn: 100, Batch: batchSize, Tokens: "all"}
+	o.choice = story.Choice{Learn: 400, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 0, "test `sequences` to score on (default 512)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
