@@ -91,6 +91,8 @@ func labels(r result) (out []string) {
 	return out
 }
 
+func last(r result) row { return r.Rows[len(r.Rows)-1] }
+
 // TestTables runs every table, shrunk.
 func TestTables(t *testing.T) {
 	l := newLab(t, shrunk(tiny()))
@@ -108,11 +110,12 @@ func TestTables(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "OT-WTS", "OT-ACTS", "OT-ACTS widening",
-		"parent 0, 8 wide, finetuned", "OT-WTS, finetuned", "OT-ACTS, finetuned", "OT-ACTS widening, finetuned"}, labels(made["compress"]))
+		"matching, activations, refit", "learned, labels", "parent 0, 8 wide, finetuned", "OT-WTS, finetuned", "OT-ACTS, finetuned",
+		"OT-ACTS widening, finetuned", "matching, activations, refit, finetuned", "learned, labels, finetuned"}, labels(made["compress"]))
 	one := made["oneshot"]
 	require.Equal(t, []int{1, 1, 1, 1, 1, 2, 2, 1}, runs(one), "draws of images, where they count")
 	require.NotNil(t, one.Rows[5].AccuracyStd)
-	require.Equal(t, 2*96/16, made["finetuned"].Rows[6].Finetuned)
+	require.Equal(t, 2*96/16, last(made["finetuned"]).Finetuned)
 	for _, x := range made["profile"].Rows[3:] {
 		require.Positive(t, x.Stages.Seconds, x.Label)
 		require.InDelta(t, x.Stages.Seconds, x.Stages.Collect+x.Stages.Costs+x.Stages.Plans+x.Stages.Rest, 1e-6, x.Label)
@@ -234,8 +237,7 @@ func TestPaperScale(t *testing.T) {
 	require.Equal(t, mlx.Recipe{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
 	l := newLab(t, shrunk(s))
 	require.Equal(t, 2*6/2, l.scale.Tune.Recipe(96/16).Steps)
-	tuned := labels(remade(t, l, "finetuned"))
-	require.Equal(t, "OT-ACTS, finetuned", tuned[len(tuned)-1])
+	require.Equal(t, "learned, labels, finetuned", last(remade(t, l, "finetuned")).Label)
 }
 
 // TestKept: a parent is trained once, and a table is made once.
