@@ -74,15 +74,24 @@ func (o Options) gathered(ctx context.Context, anchor *models.Model, others []*m
 	if err != nil {
 		return nil, nil, err
 	}
-	sum, err := Average(aligned, w)
+	o.Weights = w
+	fused, err := Merge(ctx, anchor, aligned, &o)
+	return fused, report, err
+}
+
+// Merge returns the weighted mean of what [Align] made of anchor and others,
+// refitted where Options.Ridge says so.
+func Merge(ctx context.Context, anchor *models.Model, aligned []models.Params, opt *Options) (*models.Model, error) {
+	o := opt.withDefaults()
+	sum, err := Average(aligned, o.Weights)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	fused := anchor.With(sum)
-	if o.Ridge != 0 {
-		fused, err = (Refit{o.Ridge, w, o.Calibration}).Fit(ctx, fused, aligned...)
+	if o.Ridge == 0 {
+		return fused, nil
 	}
-	return fused, report, err
+	return Refit{o.Ridge, o.Weights, o.Calibration}.Fit(ctx, fused, aligned...)
 }
 
 // A mean grows tensor by tensor.

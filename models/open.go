@@ -47,15 +47,16 @@ func identify(dir string, archs []Architecture) (Config, Architecture, error) {
 	if err != nil {
 		return c, Architecture{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	arch, err := pick(c, archs)
+	arch, err := Find(c, archs...)
 	if err != nil {
 		return c, arch, fmt.Errorf("models: %s: %w", dir, err)
 	}
 	return c, arch, nil
 }
 
-// pick finds the architecture that the configuration names.
-func pick(c Config, archs []Architecture) (Architecture, error) {
+// Find returns the architecture that a configuration names, among those of this
+// package where none are given; else [ErrArchitecture].
+func Find(c Config, archs ...Architecture) (Architecture, error) {
 	if len(archs) == 0 {
 		archs = Known()
 	}

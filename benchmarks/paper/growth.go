@@ -11,7 +11,6 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
-	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/mlx"
 )
@@ -22,8 +21,7 @@ const growthUpdates = 15
 
 // theGrowth is a table of times and memory, which do not need trained parents.
 func theGrowth() table {
-	trials := join([]trial{vanilla(), weights(), activations()}, matching(),
-		[]trial{{Label: "VF, refit", Recipe: recipe.Recipe{Method: "vanilla", Refit: story.Ridge}}})
+	trials := join([]trial{vanilla(), weights(), activations()}, matching(), []trial{vanilla().refitted()})
 	return table{name: "growth", title: "How time and memory grow with width and depth, random weights", parents: sizes, trials: trials,
 		profiled: true, make: (*study).growth}
 }

@@ -193,14 +193,8 @@ func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (o
 	} else if out.aligned, _, err = fuse.Align(ctx, parents[0], parents[1:], o); err != nil {
 		return out, err
 	}
-	p, err := fuse.Average(out.aligned, o.Weights)
-	if err != nil {
-		return out, err
-	}
-	out.model = parents[0].With(p)
-	if out.refitted = o.Ridge > 0; out.refitted {
-		out.model, err = fuse.Refit{Ridge: o.Ridge, Weights: o.Weights, Calibration: o.Calibration}.Fit(ctx, out.model, out.aligned...)
-	}
+	out.refitted = o.Ridge > 0
+	out.model, err = fuse.Merge(ctx, parents[0], out.aligned, o)
 	out.stages = newStages(m.Read(), spent)
 	return out, err
 }

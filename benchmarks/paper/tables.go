@@ -46,10 +46,16 @@ func matching() []trial {
 		{Label: "matching, activations", Recipe: recipe.Recipe{Method: "match"}}}
 }
 
+// refitted is the trial with a refit after it.
+func (t trial) refitted() trial {
+	t.Label += ", refit"
+	t.Recipe.Refit = story.Ridge
+	return t
+}
+
 // best are the ways by exact symmetries that are worth finetuning.
 func best(s scale, tune training.Schedule) []trial {
-	refitted := trial{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: "match", Refit: story.Ridge}}
-	return append([]trial{refitted}, learning(s, tune)[1:]...)
+	return []trial{matching()[1].refitted(), learning(s, tune)[1]}
 }
 
 // learning refines them by gradient, in batches that finetuning could take.
@@ -62,10 +68,7 @@ func learning(s scale, tune training.Schedule) []trial {
 // refitted.
 func symmetries(s scale, tune training.Schedule) (out []trial) {
 	for _, t := range join([]trial{vanilla(), activations()}, matching(), learning(s, tune)) {
-		out = append(out, t)
-		t.Label += ", refit"
-		t.Recipe.Refit = story.Ridge
-		out = append(out, t)
+		out = append(out, t, t.refitted())
 	}
 	return out
 }

@@ -196,15 +196,9 @@ func (s *Story) align(f Fusion) error {
 		return err
 	}
 	anchor := s.Parents[0].With(all[0])
-	p, err := fuse.Average(all, nil)
+	m, err := fuse.Merge(s.ctx, anchor, all, o)
 	if err != nil {
 		return err
-	}
-	m := anchor.With(p)
-	if o.Ridge > 0 {
-		if m, err = (fuse.Refit{Ridge: o.Ridge, Calibration: o.Calibration}).Fit(s.ctx, m, all...); err != nil {
-			return err
-		}
 	}
 	s.reports[f.Label], s.fused[f.Label] = report, m
 	s.ways[f.Label] = way{anchor, anchor.With(all[1])}

@@ -3,7 +3,6 @@ package vision
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
@@ -22,40 +21,28 @@ type Net struct {
 	Seed  uint64 `json:"seed"`
 }
 
-// arch is the architecture of the network.
-func (n Net) arch() (models.Architecture, error) {
-	if n.Class == "" {
-		return models.ViT(), nil
-	}
-	var known []string
-	for _, a := range models.Known() {
-		if a.Class == n.Class {
-			return a, nil
-		}
-		known = append(known, a.Class)
-	}
-	return models.Architecture{}, fmt.Errorf("no architecture is called %q, there are %s", n.Class, strings.Join(known, ", "))
-}
-
 // config is the network on these images.
-func (i Images) config(class string, n Net) models.Config {
+func (i Images) config(n Net) models.Config {
+	if n.Class == "" {
+		n.Class = models.ViT().Class
+	}
 	labels, ids := map[string]string{}, map[string]int{}
 	for k, name := range i.Train.Classes {
 		labels[fmt.Sprint(k)] = name
 		ids[name] = k
 	}
-	return models.Config{Architectures: []string{class}, ModelType: map[string]string{models.ViT().Class: "vit"}[class],
+	return models.Config{Architectures: []string{n.Class}, ModelType: map[string]string{models.ViT().Class: "vit"}[n.Class],
 		Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: 0.02,
 		Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
 }
 
 // Fresh draws the parameters of a network to be trained.
 func (i Images) Fresh(n Net) (*models.Model, error) {
-	arch, err := n.arch()
+	config := i.config(n)
+	arch, err := models.Find(config)
 	if err != nil {
 		return nil, err
 	}
-	config := i.config(arch.Class, n)
 	g, err := arch.Graph(config)
 	if err != nil {
 		return nil, err
