@@ -43,19 +43,19 @@ func TestClimb(t *testing.T) {
 				require.NoError(t, err)
 				m.target, m.moments = directions(m.anchor), m.own
 				m.start(0)
-				updates := m.updates()
-				for _, u := range updates {
-					require.NoError(t, u.climb(t.Context()))
+				waves := m.waves()
+				for _, w := range waves {
+					require.NoError(t, w.climb(t.Context()))
 				}
 				counted, seen := m.objective, m.weightsAgree()
 				for range 3 {
-					for _, u := range updates {
-						require.NoError(t, u.climb(t.Context()))
-						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.spaces)
+					for i, w := range waves {
+						require.NoError(t, w.climb(t.Context()))
+						require.GreaterOrEqual(t, m.objective, counted-1e-6, "wave %d", i)
 						if mix == 0 {
 							now := m.weightsAgree()
-							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.spaces)
-							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.spaces)
+							require.GreaterOrEqual(t, now, seen-1e-5, "weights, wave %d", i)
+							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, wave %d", i)
 							seen = now
 						}
 						counted = m.objective
@@ -73,6 +73,37 @@ func TestClimb(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestWaves: updates side by side end as one after the other.
+func TestWaves(t *testing.T) {
+	for _, net := range netest.Nets() {
+		a, err := net.Model(1)
+		require.NoError(t, err)
+		b, err := net.Model(2)
+		require.NoError(t, err)
+		climb := func(ways func(*matcher) []wave) *matcher {
+			m := newMatcher(Matching{}, canonical(b), canonical(a))
+			m.target, m.moments = directions(m.anchor), make([]*mat.Dense, len(m.spaces))
+			m.start(1)
+			for range 3 {
+				for _, w := range ways(m) {
+					require.NoError(t, w.climb(t.Context()))
+				}
+			}
+			return m
+		}
+		waves := climb((*matcher).waves)
+		single := climb(func(m *matcher) (out []wave) {
+			for _, u := range m.updates() {
+				out = append(out, wave{u})
+			}
+			return out
+		})
+		require.Less(t, len(waves.waves()), len(waves.updates()), net.Arch.Class)
+		require.Equal(t, single.maps, waves.maps, net.Arch.Class)
+		require.InDelta(t, single.objective, waves.objective, 1e-12)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -46,22 +48,70 @@ func (m *matcher) updates() []update {
 	return append(streams, rest...)
 }
 
-// climb replaces the maps by the best ones, all other maps given.
-func (u update) climb(ctx context.Context) error {
-	gains := make([]*mat.Dense, len(u.spaces))
-	for i, k := range u.spaces {
-		gains[i] = u.gain(k)
-	}
-	maps, err := u.best(ctx, gains)
-	if err != nil {
-		return err
-	}
-	for i, k := range u.spaces {
-		u.objective += inner64(gains[i], maps[i])
-		if u.maps[k] != nil {
-			u.objective -= inner64(gains[i], u.maps[k])
+// A wave is updates that have no layer in common, so that none sees what the
+// others do.
+type wave []update
+
+// waves strings the updates of a round together, in their order.
+func (m *matcher) waves() (out []wave) {
+	var last wave
+	taken := map[int]bool{}
+	for _, u := range m.updates() {
+		layers := u.layers()
+		if slices.ContainsFunc(layers, func(i int) bool { return taken[i] }) {
+			out, last = append(out, last), nil
+			clear(taken)
 		}
-		u.maps[k] = maps[i]
+		last = append(last, u)
+		for _, i := range layers {
+			taken[i] = true
+		}
+	}
+	return append(out, last)
+}
+
+// layers lists the nodes whose parameters lie in spaces of the update.
+func (u update) layers() (out []int) {
+	for i, n := range u.src.Graph.Nodes {
+		if slices.ContainsFunc(n.Params, func(p graph.Param) bool {
+			return slices.ContainsFunc(p.Axes, func(a graph.Axis) bool { return slices.Contains(u.spaces, u.space(n, a)) })
+		}) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// climb replaces the maps by the best ones, all other maps given.
+func (w wave) climb(ctx context.Context) error {
+	gains, maps, errs := make([][]*mat.Dense, len(w)), make([][]*mat.Dense, len(w)), make([]error, len(w))
+	free := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i, u := range w {
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			if errs[i] = ctx.Err(); errs[i] != nil {
+				return
+			}
+			for _, k := range u.spaces {
+				gains[i] = append(gains[i], u.gain(k))
+			}
+			maps[i], errs[i] = u.best(ctx, gains[i])
+		})
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return errs[i]
+	}
+	for i, u := range w {
+		for x, k := range u.spaces {
+			u.objective += inner64(gains[i][x], maps[i][x])
+			if u.maps[k] != nil {
+				u.objective -= inner64(gains[i][x], u.maps[k])
+			}
+			u.maps[k] = maps[i][x]
+		}
 	}
 	return nil
 }

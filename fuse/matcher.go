@@ -135,14 +135,11 @@ func (m *matcher) start(try int) {
 
 // climb improves the maps until a round gains nothing.
 func (m *matcher) climb(ctx context.Context) error {
-	updates := m.updates()
+	waves := m.waves()
 	for round := range m.Rounds {
 		before := m.objective
-		for _, u := range updates {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := u.climb(ctx); err != nil {
+		for _, w := range waves {
+			if err := w.climb(ctx); err != nil {
 				return err
 			}
 		}

@@ -80,14 +80,27 @@ func puller(p ot.Plan) mover {
 	return byColumns(p.Pull())
 }
 
-// byColumns moves by the columns of m [n × c].
+// byColumns moves by the columns of m [n × c]. Where each takes one entry as it
+// is, nothing is multiplied.
 func byColumns(m *mat.Dense) mover {
 	n, c := m.Dims()
-	rows := make([]float32, c*n)
+	rows, perm, others := make([]float32, c*n), make([]int, c), 0
+	for j := range perm {
+		perm[j] = -1
+	}
 	for i := range n {
 		for j, v := range m.RawRowView(i) {
 			rows[j*n+i] = float32(v)
+			switch {
+			case v == 1 && perm[j] < 0:
+				perm[j] = i
+			case v != 0:
+				others++
+			}
 		}
+	}
+	if others == 0 && !slices.Contains(perm, -1) {
+		return mover{n: n, c: c, perm: perm}
 	}
 	return mover{n: n, c: c, rows: rows}
 }

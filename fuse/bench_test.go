@@ -1,0 +1,25 @@
+package fuse_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/netest"
+)
+
+// BenchmarkMatching matches weights of two ViTs of 2 layers, 384 wide, three
+// rounds.
+func BenchmarkMatching(b *testing.B) {
+	net := netest.ViT()
+	net.Config.Hidden, net.Config.Heads, net.Config.MLP = 384, 12, 1536
+	anchor, err := net.Model(1)
+	require.NoError(b, err)
+	other, err := net.Model(2)
+	require.NoError(b, err)
+	for b.Loop() {
+		_, _, err := fuse.Transport(b.Context(), other, anchor, &fuse.Options{Matching: &fuse.Matching{Rounds: 3}})
+		require.NoError(b, err)
+	}
+}
