@@ -31,7 +31,7 @@ func (m *matcher) updates() []update {
 	for k, s := range m.spaces {
 		u := update{m, []int{k}}
 		if s.Group != graph.Heads {
-			if slices.ContainsFunc(s.Nodes, func(n *graph.Node) bool { return n.Op == graph.Add }) {
+			if s.Stream() {
 				streams = append(streams, u)
 			} else {
 				rest = append(rest, u)
@@ -242,7 +242,7 @@ func (m *matcher) turn(k int, t *mat.Dense) error {
 	if n, c := t.Dims(); n != s.Units || c != s.Units {
 		return fmt.Errorf("the map of %s is %d × %d, want %d × %d", s.Nodes[0].Name, n, c, s.Units, s.Units)
 	}
-	if s.Group == graph.Rotate {
+	if s.Group != graph.Heads {
 		o, err := keepingOnes(t)
 		if err != nil {
 			return err

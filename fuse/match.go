@@ -37,6 +37,11 @@ type Matching struct {
 	Seed     uint64    // of the restarts
 	Solver   ot.Solver // of units and heads; nil means ot.EMD: soft plans are no symmetries
 	Learner  Learner   // refines the maps; may be nil
+
+	// Inexact lets the Learner turn residual streams too that may only be
+	// permuted, as in post-norm architectures. What is transported then no longer
+	// computes what it did, but the mean of the models may lose far less.
+	Inexact bool
 }
 
 // A Learner refines maps by what models between the aligned ones lose.
@@ -44,8 +49,8 @@ type Matching struct {
 type Learner interface {
 	// Learn returns, for each of the aligned models but the first, which is the
 	// anchor, a matrix [units × units] for each of the spaces: one by whose
-	// nearest rotation a space of Rotate is turned further, and for one of Heads
-	// an invertible one within each head. All models have the anchor's shapes
+	// nearest rotation a stream is turned further, and for a space of Heads an
+	// invertible one within each head. All models have the anchor's shapes
 	// and are in canonical form.
 	Learn(ctx context.Context, aligned []*models.Model, spaces []graph.Space) ([][]*mat.Dense, error)
 }
@@ -171,7 +176,7 @@ func (u *universe) learn(ctx context.Context) error {
 	var spaces []graph.Space
 	free, _ := u.anchor.Graph.Spaces()
 	for k, s := range free {
-		if s.Group != graph.Permute {
+		if s.Group != graph.Permute || u.Inexact && s.Stream() {
 			which, spaces = append(which, k), append(spaces, s)
 		}
 	}

@@ -3,7 +3,10 @@ package fuse_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -198,6 +201,41 @@ func TestLearnedIsExact(t *testing.T) {
 			require.ErrorContains(t, err, "head 1")
 		})
 	}
+}
+
+// TestInexact: a learner turns streams that may only be permuted where it is let
+// to; other networks stay exact.
+func TestInexact(t *testing.T) {
+	for _, net := range netest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(3, 4)
+			opt := &fuse.Options{Matching: &fuse.Matching{Learner: invertible{}}}
+			exact, _, err := fuse.Transport(t.Context(), b, a, opt)
+			require.NoError(t, err)
+			opt.Matching.Inexact = true
+			p, _, err := fuse.Transport(t.Context(), b, a, opt)
+			require.NoError(t, err)
+			spaces, _ := a.Graph.Spaces()
+			pinned := !slices.ContainsFunc(spaces, func(s graph.Space) bool { return s.Stream() && s.Group == graph.Permute })
+			require.Equal(t, pinned, apart(t, netest.Logits(b, batch), netest.Logits(a.With(p), batch)) <= 5*turned)
+			if pinned {
+				require.Equal(t, exact, p)
+				return
+			}
+			for name, x := range p { // a rotation of what is written to a stream keeps its norm
+				if strings.HasSuffix(name, "output.dense.weight") && !strings.Contains(name, "attention") {
+					require.InDelta(t, norm(exact[name].Data), norm(x.Data), 1e-4, name)
+				}
+			}
+		})
+	}
+}
+
+func norm(x []float32) (sum float64) {
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return math.Sqrt(sum)
 }
 
 // TestSoft: soft plans within the groups are no symmetries.

@@ -1,5 +1,7 @@
 package graph
 
+import "slices"
+
 // A Space is a set of nodes that share one set of units: to relabel the units
 // of one is to relabel those of all.
 type Space struct {
@@ -30,6 +32,12 @@ func (g Group) String() string { return [...]string{"permute", "rotate", "heads"
 // same for a rotation.
 func (s Space) Dual(n *Node, a Axis) bool {
 	return s.Group == Heads && (a == In || n == s.Attend.Args[1])
+}
+
+// Stream reports whether the space is a residual stream: one that branches are
+// added to.
+func (s Space) Stream() bool {
+	return slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Op == Add })
 }
 
 // Spaces returns the spaces of g whose basis is free, in order of their first

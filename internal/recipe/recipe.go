@@ -40,6 +40,7 @@ type Recipe struct {
 	Steps    int       `json:"steps,omitempty"`    // learned: updates of the maps
 	Batch    int       `json:"batch,omitempty"`    // learned: samples of an update
 	LR       float64   `json:"lr,omitempty"`       // learned: peak learning rate
+	Inexact  bool      `json:"inexact,omitempty"`  // learned: streams turn where that is no symmetry
 	Refit    float64   `json:"refit,omitempty"`    // ridge of a refit of the linear layers; 0 for none
 	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
 }
@@ -63,7 +64,7 @@ func Parse(text []byte) (Recipe, error) {
 
 func keys() []string {
 	return []string{"method", "features", "prep", "samples", "max_loss", "tokens", "narrow", "metric", "scale", "aligner", "solver",
-		"reg", "residual", "qk", "mix", "rounds", "restarts", "steps", "batch", "lr", "refit", "weights"}
+		"reg", "residual", "qk", "mix", "rounds", "restarts", "steps", "batch", "lr", "inexact", "refit", "weights"}
 }
 
 // Resolve fills in what is absent: the paper's recipe on activations where
@@ -248,7 +249,7 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	exact.Solver = ot.EMD{}
 	o := &fuse.Options{Weights: r.Weights, Ridge: r.Refit}
 	if r.Matches() {
-		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts}
+		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts, Inexact: r.Inexact}
 		if r.Solver == "sinkhorn" {
 			o.Matching.Solver = sinkhorn
 		}

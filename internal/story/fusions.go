@@ -107,7 +107,7 @@ func (c Choice) Fusions() ([]Fusion, error) {
 		add("matching, "+features, recipe.Recipe{Method: "match", Features: features})
 	}
 	for _, label := range []string{labelled, unlabelled} {
-		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch})
+		add(label, recipe.Recipe{Method: "learned", Steps: c.Learn, Batch: c.Batch, Inexact: true})
 	}
 	return out, failed
 }

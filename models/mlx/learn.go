@@ -21,7 +21,7 @@ import (
 // weighted means of the aligned models: at shares drawn from 0.8 to 1.2, over
 // their sum, new ones for each update; of two models 0.4 to 0.6. It moves the
 // rotations of streams and what is invertible within heads and nothing else, so
-// the models compute what they did. Theus et al., "Generalized linear mode
+// the models compute what they did, but for fuse.Matching.Inexact. Theus et al., "Generalized linear mode
 // connectivity for transformers" (NeurIPS 2025).
 type Learner struct {
 	Backend compute.Backend
@@ -172,7 +172,7 @@ func (run *learning) identities() []*tensors.Tensor {
 func (run *learning) rotations(ws []*gx.Node) []*gx.Node {
 	out := make([]*gx.Node, len(ws))
 	for i, w := range ws {
-		if run.spaces[i%len(run.spaces)].Group == graph.Rotate {
+		if run.spaces[i%len(run.spaces)].Group != graph.Heads {
 			for range 5 {
 				w = straighten(w)
 			}
@@ -215,7 +215,7 @@ type turn struct{ own, dual *gx.Node }
 
 // turn makes both from the parameters of space k.
 func (run *learning) turn(k int, w *gx.Node) turn {
-	if run.spaces[k].Group == graph.Rotate {
+	if run.spaces[k].Group != graph.Heads {
 		w = straighten(w)
 		return turn{w, w}
 	}

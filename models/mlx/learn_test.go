@@ -47,6 +47,25 @@ func TestLearner(t *testing.T) {
 	}
 }
 
+// TestLearnerInexact: a post-norm stream that may turn loses less in the middle
+// than one that may only be permuted.
+func TestLearnerInexact(t *testing.T) {
+	net, losses := netest.MaskedLM(), map[bool]float64{}
+	anchor, err := net.Model(1)
+	require.NoError(t, err)
+	other, err := net.Model(2)
+	require.NoError(t, err)
+	b, batch := openBackend(t), net.Batch(16, 3)
+	delete(batch, models.Labels)
+	for _, inexact := range []bool{false, true} {
+		learner := &Learner{Backend: b, Recipe: Recipe{Steps: 40, LR: 2e-2}, Feed: func(int) (models.Batch, error) { return batch, nil }}
+		fused, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, &fuse.Options{Matching: &fuse.Matching{Learner: learner, Inexact: inexact}})
+		require.NoError(t, err)
+		losses[inexact] = taught(fused, batch, anchor, other)
+	}
+	require.Less(t, losses[true], losses[false])
+}
+
 // TestMatchedAlone: every map of matching, applied alone, leaves the logits as
 // they were, for every architecture with the group that it has: of one source,
 // and of several that are matched together.
