@@ -64,6 +64,17 @@ func learning(s scale, tune training.Schedule) []trial {
 	return []trial{{Label: "learned, no labels", Recipe: r}, {Label: "learned, labels", Recipe: r, Labels: true}}
 }
 
+// inexact are trials of learned matching that turn streams also where that is no
+// symmetry.
+func inexact(trials []trial) (out []trial) {
+	for _, t := range trials {
+		t.Label += ", turned stream"
+		t.Recipe.Inexact = true
+		out = append(out, t)
+	}
+	return out
+}
+
 // symmetries are all these beside vanilla fusion and the paper's, each also
 // refitted.
 func symmetries(s scale, tune training.Schedule) (out []trial) {
@@ -113,12 +124,12 @@ func tables(s scale) []table {
 		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
 			trials: join([]trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
 		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
-		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best(s, s.TuneText)), tuned: 2},
+		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
 			trials: join([]trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
 		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
 		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: symmetries(s, s.Tune), line: 11},
-		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: symmetries(s, s.TuneText), line: 11},
+		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: join(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
 			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
 		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: join(usual, best(s, s.Tune)), tuned: 1},
