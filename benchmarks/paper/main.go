@@ -132,7 +132,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			continue
 		}
 		if l.backend == nil {
-			if l.backend, err = mlx.Open(ctx, func(line string) { cli.Notice("%s", line) }); err != nil {
+			if l.backend, err = mlx.Open(ctx, cli.Line); err != nil {
 				return err
 			}
 			defer l.backend.Finalize()

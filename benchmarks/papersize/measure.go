@@ -34,7 +34,7 @@ type bench struct {
 
 // measure runs all phases.
 func measure(ctx context.Context, o options) (*results, error) {
-	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+	backend, err := mlx.Open(ctx, cli.Line)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func tell(ctx context.Context, o options) error {
 // tell goes through the chapters on a backend of its own.
 func (j *job) tell(ctx context.Context, chapters ...func(*story.Story) error) error {
 	var err error
-	if j.backend, err = mlx.Open(ctx, func(line string) { cli.Notice("%s", line) }); err != nil {
+	if j.backend, err = mlx.Open(ctx, cli.Line); err != nil {
 		return err
 	}
 	defer j.backend.Finalize()

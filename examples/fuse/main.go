@@ -89,7 +89,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if j.eval != nil || j.calib != nil && j.recipe.Method != "vanilla" {
-		backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+		backend, err := mlx.Open(ctx, cli.Line)
 		if err != nil {
 			return err
 		}

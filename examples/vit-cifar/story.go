@@ -27,7 +27,7 @@ func tell(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+	backend, err := mlx.Open(ctx, cli.Line)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,9 @@ import (
 // Notice prints one line to stderr.
 func Notice(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
+// Line prints a line to stderr as it is.
+func Line(s string) { Notice("%s", s) }
+
 // Progress shows long work: a bar on a terminal, a line now and then elsewhere.
 type Progress struct {
 	label      string

@@ -23,7 +23,7 @@ func Raise(ctx context.Context, n Nursling) error {
 	if err != nil {
 		return err
 	}
-	backend, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+	backend, err := mlx.Open(ctx, cli.Line)
 	if err != nil {
 		return err
 	}

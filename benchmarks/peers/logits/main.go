@@ -59,7 +59,7 @@ func run(ctx context.Context, dir, file, out string) error {
 	if data.Len() == 0 {
 		return fmt.Errorf("%s: there are no samples", file)
 	}
-	b, err := mlx.Open(ctx, func(line string) { cli.Notice("%s", line) })
+	b, err := mlx.Open(ctx, cli.Line)
 	if err != nil {
 		return err
 	}
