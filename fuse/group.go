@@ -30,6 +30,9 @@ func (m *matcher) updates() []update {
 	heads := map[*graph.Node]int{}
 	for k, s := range m.spaces {
 		u := update{m, []int{k}}
+		if s.Group == graph.Keep {
+			continue
+		}
 		if s.Group != graph.Heads {
 			if s.Stream() {
 				streams = append(streams, u)
@@ -265,6 +268,14 @@ func (m *matcher) turn(k int, t *mat.Dense) error {
 	}
 	m.maps[k], m.duals[k] = times(m.maps[k], within), times(m.duals[k], dual)
 	return nil
+}
+
+func identity(n int) *mat.Dense {
+	out := mat.NewDense(n, n, nil)
+	for i := range n {
+		out.Set(i, i, 1)
+	}
+	return out
 }
 
 func times(a, b *mat.Dense) *mat.Dense {

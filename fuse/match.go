@@ -39,8 +39,9 @@ type Matching struct {
 	Learner  Learner   // refines the maps; may be nil
 
 	// Inexact lets the Learner turn residual streams too that may only be
-	// permuted, as in post-norm architectures. What is transported then no longer
-	// computes what it did, but the mean of the models may lose far less.
+	// permuted, as in post-norm architectures, or not be moved at all, as under
+	// fixed positions. What is transported then no longer computes what it did,
+	// but the mean of the models loses far less.
 	Inexact bool
 }
 
@@ -174,9 +175,8 @@ func (u *universe) learn(ctx context.Context) error {
 	}
 	var which []int
 	var spaces []graph.Space
-	free, _ := u.anchor.Graph.Spaces()
-	for k, s := range free {
-		if s.Group != graph.Permute || u.Inexact && s.Stream() {
+	for k, s := range u.sources[0].wide {
+		if s.Group == graph.Rotate || s.Group == graph.Heads || u.Inexact && s.Stream() {
 			which, spaces = append(which, k), append(spaces, s)
 		}
 	}

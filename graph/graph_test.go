@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -249,6 +250,16 @@ func TestPinnedStream(t *testing.T) {
 	}
 	require.Equal(t, graph.Solve, g.Find("to_patch_embedding.2").Flow(), "it still has a plan of its own")
 	require.Equal(t, graph.Fix, g.Find("linear_head").Flow())
+	pinned := g.Pinned()
+	require.Len(t, pinned, 1)
+	require.Equal(t, graph.Keep, pinned[0].Group)
+	for name, in := range map[string]bool{"to_patch_embedding.0": false, "to_patch_embedding.2": true, "pos_embedding": true,
+		"transformer.layers.1.1.net.3": true, "to_latent": true, "linear_head": false} {
+		require.Equal(t, in, slices.Contains(pinned[0].Nodes, g.Find(name)), name)
+	}
+	for _, free := range []netest.Net{netest.ViT(), netest.MaskedLM()} {
+		require.Empty(t, net(t, free).Pinned())
+	}
 }
 
 // TestTied: logits over the words tie the layer before them to the word table.

@@ -21,10 +21,11 @@ const (
 	Permute Group = iota // any permutation
 	Rotate               // any rotation that keeps (1, …, 1), once the norms are folded into their readers
 	Heads                // any permutation of heads, then any rotation or other invertible map within each, see [Space.Dual]
+	Keep                 // none: the basis is fixed, see [Graph.Pinned]
 )
 
 // String returns the lower-case name of the group.
-func (g Group) String() string { return [...]string{"permute", "rotate", "heads"}[g] }
+func (g Group) String() string { return [...]string{"permute", "rotate", "heads", "keep"}[g] }
 
 // Dual reports whether an axis of n in the space meets its units from the other
 // side: that of keys, which queries are contracted with, and that of layers that
@@ -43,28 +44,7 @@ func (s Space) Stream() bool {
 // Spaces returns the spaces of g whose basis is free, in order of their first
 // node, and for each node the index of its space, -1 where its basis is fixed.
 func (g *Graph) Spaces() (spaces []Space, of []int) {
-	u := newUnion(len(g.Nodes))
-	for _, n := range g.Nodes {
-		switch n.Flow() {
-		case Fix:
-			u.fixed[u.find(n.ID)] = true
-		case Carry:
-			u.join(n, n.Carrier())
-		case Join:
-			for _, a := range n.Args {
-				u.join(n, a)
-			}
-		}
-		switch n.Op {
-		case Prepend:
-			u.join(n, n.Args[1])
-		case Attend:
-			u.join(n.Args[0], n.Args[1]) // scores contract queries with keys
-		}
-		if n.Tie != nil {
-			u.join(n, n.Tie)
-		}
-	}
+	u := g.united()
 	index := map[int]int{}
 	of = make([]int, len(g.Nodes))
 	for i, n := range g.Nodes {
@@ -95,6 +75,54 @@ func (g *Graph) Spaces() (spaces []Space, of []int) {
 		spaces[k].Group = g.group(spaces[k])
 	}
 	return spaces, of
+}
+
+// Pinned returns the residual streams whose basis is fixed, such as by positions
+// that are no parameters, in order of their first node.
+func (g *Graph) Pinned() (spaces []Space) {
+	u := g.united()
+	index := map[int]int{}
+	for i, n := range g.Nodes {
+		root := u.find(i)
+		if !u.fixed[root] {
+			continue
+		}
+		k, ok := index[root]
+		if !ok {
+			k = len(spaces)
+			index[root] = k
+			spaces = append(spaces, Space{Units: n.Units, Group: Keep})
+		}
+		spaces[k].Nodes = append(spaces[k].Nodes, n)
+	}
+	return slices.DeleteFunc(spaces, func(s Space) bool { return !s.Stream() })
+}
+
+// united joins the nodes that share their units.
+func (g *Graph) united() *union {
+	u := newUnion(len(g.Nodes))
+	for _, n := range g.Nodes {
+		switch n.Flow() {
+		case Fix:
+			u.fixed[u.find(n.ID)] = true
+		case Carry:
+			u.join(n, n.Carrier())
+		case Join:
+			for _, a := range n.Args {
+				u.join(n, a)
+			}
+		}
+		switch n.Op {
+		case Prepend:
+			u.join(n, n.Args[1])
+		case Attend:
+			u.join(n.Args[0], n.Args[1]) // scores contract queries with keys
+		}
+		if n.Tie != nil {
+			u.join(n, n.Tie)
+		}
+	}
+	return u
 }
 
 // group derives the group of a space. Elementwise functions allow permutations

@@ -128,7 +128,7 @@ func tables(s scale) []table {
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
 			trials: join([]trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
 		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
-		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: symmetries(s, s.Tune), line: 11},
+		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: join(symmetries(s, s.Tune), inexact(learning(s, s.Tune))), line: 11},
 		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: join(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
 			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
