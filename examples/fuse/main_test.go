@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
@@ -216,6 +217,31 @@ func TestSymmetries(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestInexact: under fixed positions the stream turns only where the recipe lets
+// it.
+func TestInexact(t *testing.T) {
+	net := netest.SimpleViT()
+	net.Config.Image = 8
+	var dirs []string
+	for seed := range uint64(2) {
+		m, err := net.Model(seed)
+		require.NoError(t, err)
+		dirs = append(dirs, filepath.Join(t.TempDir(), "model"))
+		require.NoError(t, m.Save(dirs[seed]))
+	}
+	data, made := samples(t, 7), map[string]models.Params{}
+	for _, c := range []string{`{"method":"match"}`, `{"method":"learned","steps":3,"batch":4}`, `{"method":"learned","steps":3,"batch":4,"inexact":true}`} {
+		out := filepath.Join(t.TempDir(), "out")
+		require.NoError(t, program(t, append([]string{"-out", out, "-config", config(t, c), "-calib", data}, dirs...)...))
+		fused, err := models.Open(out)
+		require.NoError(t, err)
+		made[c] = fused.Params
+	}
+	written := func(c string) []float32 { return made[c]["to_patch_embedding.2.weight"].Data }
+	require.Equal(t, written(`{"method":"match"}`), written(`{"method":"learned","steps":3,"batch":4}`))
+	require.NotEqual(t, written(`{"method":"match"}`), written(`{"method":"learned","steps":3,"batch":4,"inexact":true}`))
 }
 
 func TestBadInput(t *testing.T) {
