@@ -86,6 +86,9 @@ func TestMatchUnequal(t *testing.T) {
 			if net.Arch.Class == netest.SimpleViT().Arch.Class {
 				var mismatch *fuse.MismatchError
 				require.ErrorAs(t, err, &mismatch, "the basis of the stream is fixed")
+				opt.Matching.Inexact = true
+				_, _, err = fuse.Transport(t.Context(), wide, narrow, opt)
+				require.ErrorAs(t, err, &mismatch)
 				return
 			}
 			require.NoError(t, err)
