@@ -21,8 +21,8 @@ import (
 // weighted means of the aligned models: at shares drawn from 0.8 to 1.2, over
 // their sum, new ones for each update; of two models 0.4 to 0.6. It moves the
 // rotations of streams and what is invertible within heads and nothing else, so
-// the models compute what they did, but for fuse.Matching.Inexact. Theus et al., "Generalized linear mode
-// connectivity for transformers" (NeurIPS 2025).
+// the models compute what they did, but for fuse.Matching.Inexact. Theus et al.,
+// "Generalized linear mode connectivity for transformers" (NeurIPS 2025).
 type Learner struct {
 	Backend compute.Backend
 	Recipe  Recipe // Steps 0 means 250, LR 0 means 1e-2
