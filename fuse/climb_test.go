@@ -43,19 +43,19 @@ func TestClimb(t *testing.T) {
 				require.NoError(t, err)
 				m.target, m.moments = directions(m.anchor), m.own
 				m.start(0)
-				waves := m.waves()
-				for _, w := range waves {
-					require.NoError(t, w.climb(t.Context()))
+				updates := m.updates()
+				for _, u := range updates {
+					require.NoError(t, wave{u}.climb(t.Context()))
 				}
 				counted, seen := m.objective, m.weightsAgree()
 				for range 3 {
-					for i, w := range waves {
-						require.NoError(t, w.climb(t.Context()))
-						require.GreaterOrEqual(t, m.objective, counted-1e-6, "wave %d", i)
+					for _, u := range updates {
+						require.NoError(t, wave{u}.climb(t.Context()))
+						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.spaces)
 						if mix == 0 {
 							now := m.weightsAgree()
-							require.GreaterOrEqual(t, now, seen-1e-5, "weights, wave %d", i)
-							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, wave %d", i)
+							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.spaces)
+							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.spaces)
 							seen = now
 						}
 						counted = m.objective

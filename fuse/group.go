@@ -30,9 +30,6 @@ func (m *matcher) updates() []update {
 	heads := map[*graph.Node]int{}
 	for k, s := range m.spaces {
 		u := update{m, []int{k}}
-		if s.Group == graph.Keep {
-			continue
-		}
 		if s.Group != graph.Heads {
 			if s.Stream() {
 				streams = append(streams, u)

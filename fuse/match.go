@@ -173,10 +173,15 @@ func (u *universe) learn(ctx context.Context) error {
 	if u.Learner == nil {
 		return nil
 	}
+	if u.Inexact {
+		for _, m := range u.sources {
+			m.unpin()
+		}
+	}
 	var which []int
 	var spaces []graph.Space
 	for k, s := range u.sources[0].wide {
-		if s.Group == graph.Rotate || s.Group == graph.Heads || u.Inexact && s.Stream() {
+		if s.Group != graph.Permute || u.Inexact && s.Stream() {
 			which, spaces = append(which, k), append(spaces, s)
 		}
 	}

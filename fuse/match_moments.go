@@ -60,8 +60,6 @@ func telling(s graph.Space, n *graph.Node) bool {
 	switch s.Group {
 	case graph.Rotate:
 		return n.Op == graph.Norm
-	case graph.Keep:
-		return false
 	case graph.Heads:
 		return n.Op == graph.Linear || n.Op == graph.Attend
 	}

@@ -62,15 +62,6 @@ func newMatcher(how Matching, src, anchor *models.Model) *matcher {
 	}
 	m.spaces, m.of = src.Graph.Spaces()
 	m.wide, _ = anchor.Graph.Spaces()
-	if m.Inexact {
-		pinned := src.Graph.Pinned()
-		for i, s := range pinned {
-			for _, n := range s.Nodes {
-				m.of[n.ID] = len(m.spaces) + i
-			}
-		}
-		m.spaces, m.wide = append(m.spaces, pinned...), append(m.wide, anchor.Graph.Pinned()...)
-	}
 	for i, n := range src.Graph.Nodes {
 		m.scale[i] = inverse(n, src.Params)
 	}
@@ -84,7 +75,7 @@ func (m *matcher) fits() error {
 		for x, p := range n.Params {
 			to := m.anchor.Graph.Nodes[i].Params[x].Shape
 			for k, axis := range p.Axes {
-				if s := m.space(n, axis); (s < 0 || m.spaces[s].Group == graph.Keep) && p.Shape[k] != to[k] {
+				if m.space(n, axis) < 0 && p.Shape[k] != to[k] {
 					return &MismatchError{fmt.Sprintf("axis %d of tensor %q, whose basis is fixed,", k, p.Name), fmt.Sprint(p.Shape), fmt.Sprint(to)}
 				}
 			}
@@ -133,17 +124,24 @@ func square(v []float32) float64 {
 // start forgets the maps or, for a further try, draws random ones.
 func (m *matcher) start(try int) {
 	m.maps, m.duals, m.objective = make([]*mat.Dense, len(m.spaces)), make([]*mat.Dense, len(m.spaces)), 0
-	for k, s := range m.spaces {
-		if s.Group == graph.Keep {
-			m.maps[k] = identity(s.Units)
-		}
-	}
 	if try == 0 {
 		return
 	}
 	rng := rand.New(rand.NewPCG(m.Seed, uint64(try)))
 	for _, u := range m.updates()[1:] {
 		u.random(rng)
+	}
+}
+
+// unpin gives pinned streams, which are as wide in the anchor, maps that may be
+// turned.
+func (m *matcher) unpin() {
+	for _, s := range m.src.Graph.Pinned() {
+		for _, n := range s.Nodes {
+			m.of[n.ID] = len(m.spaces)
+		}
+		m.spaces, m.wide = append(m.spaces, s), append(m.wide, s)
+		m.maps, m.duals = append(m.maps, identity(s.Units)), append(m.duals, nil)
 	}
 }
 

@@ -44,23 +44,7 @@ func (s Space) Stream() bool {
 // Spaces returns the spaces of g whose basis is free, in order of their first
 // node, and for each node the index of its space, -1 where its basis is fixed.
 func (g *Graph) Spaces() (spaces []Space, of []int) {
-	u := g.united()
-	index := map[int]int{}
-	of = make([]int, len(g.Nodes))
-	for i, n := range g.Nodes {
-		root := u.find(i)
-		if of[i] = -1; u.fixed[root] {
-			continue
-		}
-		k, ok := index[root]
-		if !ok {
-			k = len(spaces)
-			index[root] = k
-			spaces = append(spaces, Space{Units: n.Units})
-		}
-		of[i] = k
-		spaces[k].Nodes = append(spaces[k].Nodes, n)
-	}
+	spaces, of = g.united(false)
 	for _, n := range g.Nodes {
 		if n.Op != Attend {
 			continue
@@ -80,26 +64,16 @@ func (g *Graph) Spaces() (spaces []Space, of []int) {
 // Pinned returns the residual streams whose basis is fixed, such as by positions
 // that are no parameters, in order of their first node.
 func (g *Graph) Pinned() (spaces []Space) {
-	u := g.united()
-	index := map[int]int{}
-	for i, n := range g.Nodes {
-		root := u.find(i)
-		if !u.fixed[root] {
-			continue
-		}
-		k, ok := index[root]
-		if !ok {
-			k = len(spaces)
-			index[root] = k
-			spaces = append(spaces, Space{Units: n.Units, Group: Keep})
-		}
-		spaces[k].Nodes = append(spaces[k].Nodes, n)
+	spaces, _ = g.united(true)
+	for k := range spaces {
+		spaces[k].Group = Keep
 	}
 	return slices.DeleteFunc(spaces, func(s Space) bool { return !s.Stream() })
 }
 
-// united joins the nodes that share their units.
-func (g *Graph) united() *union {
+// united joins the nodes that share their units into spaces, those whose basis
+// is fixed or the others, and says where each node is, -1 for none of them.
+func (g *Graph) united(fixed bool) (spaces []Space, of []int) {
 	u := newUnion(len(g.Nodes))
 	for _, n := range g.Nodes {
 		switch n.Flow() {
@@ -122,7 +96,23 @@ func (g *Graph) united() *union {
 			u.join(n, n.Tie)
 		}
 	}
-	return u
+	index := map[int]int{}
+	of = make([]int, len(g.Nodes))
+	for i, n := range g.Nodes {
+		root := u.find(i)
+		if of[i] = -1; u.fixed[root] != fixed {
+			continue
+		}
+		k, ok := index[root]
+		if !ok {
+			k = len(spaces)
+			index[root] = k
+			spaces = append(spaces, Space{Units: n.Units})
+		}
+		of[i] = k
+		spaces[k].Nodes = append(spaces[k].Nodes, n)
+	}
+	return spaces, of
 }
 
 // group derives the group of a space. Elementwise functions allow permutations
