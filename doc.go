@@ -40,14 +40,14 @@
 //
 // That aligns units by their weights and needs no data and no accelerator.
 // Alignment by activations, which is the better one, needs a few hundred
-// samples: mlx.Calibration puts both models to work on them and keeps second
+// samples: gomlx.Calibration puts both models to work on them and keeps second
 // moments only, in memory that does not grow with the samples.
 //
 // # Exact symmetries
 //
 // Averages of transport maps are no symmetries of a transformer. The flow graph
 // also says which maps are: fuse.Matching finds the best of them, from weights,
-// activations or both, mlx.Learner refines them by gradient, and fuse.Refit fits
+// activations or both, gomlx.Learner refines them by gradient, and fuse.Refit fits
 // the linear layers of a fused model to what the aligned models write.
 //
 // # The layers
@@ -70,16 +70,16 @@
 //     language models, on the tokenizer of go-huggingface.
 //   - [github.com/otfuse/otfuse/fuse]: transport of a model onto an anchor, the
 //     average, the report.
-//   - [github.com/otfuse/otfuse/models/mlx]: the reader of the graph that runs
+//   - [github.com/otfuse/otfuse/models/gomlx]: the reader of the graph that runs
 //     and trains it through GoMLX, on XLA or in pure Go.
 //
 // Data flows one way:
 //
 //	config.json ──► Architecture ──► graph.Graph ──┐
 //	*.safetensors ───────────────► models.Params ──┴─► models.Model ─┬─► fuse.Into ──► Model ──► Save, train
-//	                              samples ─► mlx.Calibration ─► moments ┘
+//	                              samples ─► gomlx.Calibration ─► moments ┘
 //
-// Only models/mlx imports GoMLX. Everything else builds with CGO_ENABLED=0, so a
+// Only models/gomlx imports GoMLX. Everything else builds with CGO_ENABLED=0, so a
 // program that fuses by weights carries no accelerator library.
 //
 // # Conventions

@@ -33,19 +33,19 @@ var layers = map[string]struct {
 	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize", // its tokenizer brings its hub along
 		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys", "golang.org/x/text"}},
-	"fuse":       {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numeric},
-	"models/mlx": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
-	"internal":   {layers: []string{""}, libraries: []string{""}},
-	"examples":   {layers: []string{""}, libraries: []string{""}},
-	"benchmarks": {layers: []string{""}, libraries: []string{""}},
+	"fuse":         {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numeric},
+	"models/gomlx": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
+	"internal":     {layers: []string{""}, libraries: []string{""}},
+	"examples":     {layers: []string{""}, libraries: []string{""}},
+	"benchmarks":   {layers: []string{""}, libraries: []string{""}},
 }
 
 // numeric is what package ot and all above it stand on: gonum, and what the
 // processor can do.
 var numeric = []string{"gonum.org/v1/gonum", "golang.org/x/sys/cpu"}
 
-// gomlx are the modules that only models/mlx and the programs import.
-var gomlx = []string{"github.com/gomlx/gomlx", "github.com/gomlx/compute", "github.com/gomlx/go-xla"}
+// gomlxModules are the modules that only models/gomlx and the programs import.
+var gomlxModules = []string{"github.com/gomlx/gomlx", "github.com/gomlx/compute", "github.com/gomlx/go-xla"}
 
 // pkg is what go list says of a package.
 type pkg struct {
@@ -77,14 +77,14 @@ func TestLayoutFindsViolations(t *testing.T) {
 		{module + "/graph", module + "/internal/bridge", "graph depends on github.com/elsewhere/lib"},
 		{module + "/models", module + "/models/data", "models depends on models/data"},
 		{module + "/models/data", "gonum.org/v1/gonum/mat", "models/data depends on gonum.org/v1/gonum/mat"},
-		{module + "/fuse", module + "/models/mlx", "fuse depends on models/mlx"},
+		{module + "/fuse", module + "/models/gomlx", "fuse depends on models/gomlx"},
 		{module + "/internal/bridge", "github.com/gomlx/gomlx/core/graph", "internal/bridge imports github.com/gomlx/gomlx/core/graph"},
 		{module + "/util", "", "util is in no layer"},
 	} {
 		pkgs := map[string]pkg{
 			module + "/internal/bridge":         {Imports: []string{"github.com/elsewhere/lib"}},
-			module + "/models/mlx":              {Imports: []string{"github.com/gomlx/gomlx/core/graph"}},
-			module + "/examples/any":            {Imports: []string{module + "/models/mlx", "github.com/gomlx/compute"}},
+			module + "/models/gomlx":            {Imports: []string{"github.com/gomlx/gomlx/core/graph"}},
+			module + "/examples/any":            {Imports: []string{module + "/models/gomlx", "github.com/gomlx/compute"}},
 			module + "/graph":                   {Imports: []string{"gonum.org/v1/gonum/mat", "math"}},
 			"github.com/elsewhere/lib":          {},
 			"github.com/gomlx/gomlx/core/graph": {},
@@ -133,9 +133,9 @@ func violations(pkgs map[string]pkg) []string {
 			found = append(found, name+" is in no layer")
 			continue
 		}
-		if !slices.Contains([]string{"models/mlx", "examples", "benchmarks"}, layer) {
+		if !slices.Contains([]string{"models/gomlx", "examples", "benchmarks"}, layer) {
 			for _, to := range p.Imports {
-				if withinAny(to, gomlx) {
+				if withinAny(to, gomlxModules) {
 					found = append(found, fmt.Sprintf("%s imports %s", name, to))
 				}
 			}

@@ -6,13 +6,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/fuse"
-	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // BenchmarkMatching matches weights of two ViTs of 2 layers, 384 wide, three
 // rounds.
 func BenchmarkMatching(b *testing.B) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	net.Config.Hidden, net.Config.Heads, net.Config.MLP = 384, 12, 1536
 	anchor, err := net.Model(1)
 	require.NoError(b, err)

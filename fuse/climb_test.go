@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // weightsAgree is what Matching maximises, up to the terms of the moments, from
@@ -31,7 +31,7 @@ func (m *matcher) weightsAgree() float64 {
 // TestClimb: no update lowers the objective, neither as it is counted nor as
 // the weights themselves show it, and the maps stay in their groups.
 func TestClimb(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, mix := range []float64{0, 0.4} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a, err := net.Model(1)
@@ -39,7 +39,7 @@ func TestClimb(t *testing.T) {
 				b, err := net.Model(2)
 				require.NoError(t, err)
 				m := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
-				m.own, err = m.collect(t.Context(), netest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}, m.anchor)
+				m.own, err = m.collect(t.Context(), modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}, m.anchor)
 				require.NoError(t, err)
 				m.target, m.moments = directions(m.anchor), m.own
 				m.start(0)
@@ -78,7 +78,7 @@ func TestClimb(t *testing.T) {
 
 // TestWaves: updates side by side end as one after the other.
 func TestWaves(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		a, err := net.Model(1)
 		require.NoError(t, err)
 		b, err := net.Model(2)
@@ -110,7 +110,7 @@ func TestWaves(t *testing.T) {
 // TestSettle: matching each source with all others never lowers what every two
 // models agree.
 func TestSettle(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			u := universe{}
 			for seed := range uint64(4) {

@@ -16,8 +16,8 @@ import (
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -31,8 +31,8 @@ func policies() map[string]graph.Policy {
 		"average": graph.Average{}, "weighted-scalar": graph.WeightedScalar{}, "weighted-matrix": graph.WeightedMatrix{}}
 }
 
-func calibration(net netest.Net) netest.Calibration {
-	return netest.Calibration{Data: net.Batch(6, 1), Tokens: align.Window{Size: 2}}
+func calibration(net modeltest.Net) modeltest.Calibration {
+	return modeltest.Calibration{Data: net.Batch(6, 1), Tokens: align.Window{Size: 2}}
 }
 
 // sameBits fails unless both hold the same tensors, bit for bit.
@@ -68,7 +68,7 @@ func copied(p models.Params) models.Params {
 // TestAnchorAlone: with all the weight the anchor comes back bit for bit, in
 // its own types, whatever is done to the others, which stay as they are.
 func TestAnchorAlone(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		anchor, other := model(t, net, 1), model(t, net, 2)
 		a, o := copied(anchor.Params), copied(other.Params)
 		got, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, &fuse.Options{Weights: []float64{1, 0}})
@@ -81,7 +81,7 @@ func TestAnchorAlone(t *testing.T) {
 
 // TestSelf: a model fused with itself is itself.
 func TestSelf(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		m := model(t, net, 3)
 		got, _, err := fuse.Into(t.Context(), m, []*models.Model{m}, &fuse.Options{Aligner: exactly()})
 		require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestSelf(t *testing.T) {
 // TestRelabelledCopy: fusing with a relabelled copy gives the anchor, where the
 // plain mean of the two does not.
 func TestRelabelledCopy(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	m := model(t, net, 3)
 	copies := []*models.Model{permuted(t, m, 4), permuted(t, m, 5)}
 	got, _, err := fuse.Into(t.Context(), m, copies, &fuse.Options{Aligner: exactly(), Weights: []float64{0.5, 0.2, 0.3}})
@@ -109,7 +109,7 @@ func TestRelabelledCopy(t *testing.T) {
 
 // TestOrder: the order of the others is irrelevant, their weights go with them.
 func TestOrder(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		a, b, c := model(t, net, 1), model(t, net, 2), model(t, net, 3)
 		one, report, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, &fuse.Options{Weights: []float64{0.5, 0.3, 0.2}})
 		require.NoError(t, err)
@@ -124,7 +124,7 @@ func TestOrder(t *testing.T) {
 
 // TestLinked: models that stay on disk make the same as models in memory.
 func TestLinked(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		var held, linked []*models.Model
 		for seed := range uint64(3) {
 			dir := filepath.Join(t.TempDir(), "model")
@@ -154,7 +154,7 @@ func TestLinked(t *testing.T) {
 
 // TestLinkedNaN: a weight that is no number is named when it is read.
 func TestLinkedNaN(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	dir := filepath.Join(t.TempDir(), "model")
 	m := model(t, net, 2)
 	m.Params[firstLinear(m)].Data[3] = float32(math.NaN())
@@ -180,7 +180,7 @@ func firstLinear(m *models.Model) string {
 // TestMean: the fused model is the weighted mean of the anchor and what is
 // transported.
 func TestMean(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a, b, c := model(t, net, 1), model(t, net, 2), model(t, net, 3)
 	w := []float64{0.2, 0.5, 0.3}
 	got, _, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, &fuse.Options{Weights: w})
@@ -201,7 +201,7 @@ func TestMean(t *testing.T) {
 }
 
 func TestWeights(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	for _, w := range [][]float64{{}, {1}, {0.5, 0.6}, {0.5, 0.5, 0}, {math.NaN(), 0.5}, {math.Inf(1), math.Inf(-1)}, {math.Inf(1), 0}} {
 		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, &fuse.Options{Weights: w})
@@ -216,7 +216,7 @@ func TestWeights(t *testing.T) {
 }
 
 func TestAverageMismatch(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a := model(t, net, 1)
 	net.Config.MLP++
 	var mismatch *fuse.MismatchError
@@ -230,23 +230,23 @@ func TestAverageMismatch(t *testing.T) {
 
 // TestMismatch: what cannot be fused is told by name on both sides.
 func TestMismatch(t *testing.T) {
-	anchor := model(t, netest.ViT(), 1)
+	anchor := model(t, modeltest.ViT(), 1)
 	no := false
 	for name, c := range map[string]struct {
-		change func(*netest.Net)
+		change func(*modeltest.Net)
 		what   string
 	}{
-		"depth":    {func(n *netest.Net) { n.Config.Layers = 3 }, "depth"},
-		"patches":  {func(n *netest.Net) { n.Config.Patch = 3 }, "projection"},
-		"image":    {func(n *netest.Net) { n.Config.Image = 8 }, "position"},
-		"channels": {func(n *netest.Net) { n.Config.Channels = 1 }, "projection"},
-		"classes":  {func(n *netest.Net) { n.Config.Labels = map[string]string{"0": "a", "1": "b"} }, "classifier"},
-		"act":      {func(n *netest.Net) { n.Config.Act = graph.ReLU }, "relu"},
-		"bias":     {func(n *netest.Net) { n.Config.QKVBias = &no }, "query"},
-		"kind":     {func(n *netest.Net) { *n = netest.SimpleViT() }, "SimpleViT"},
+		"depth":    {func(n *modeltest.Net) { n.Config.Layers = 3 }, "depth"},
+		"patches":  {func(n *modeltest.Net) { n.Config.Patch = 3 }, "projection"},
+		"image":    {func(n *modeltest.Net) { n.Config.Image = 8 }, "position"},
+		"channels": {func(n *modeltest.Net) { n.Config.Channels = 1 }, "projection"},
+		"classes":  {func(n *modeltest.Net) { n.Config.Labels = map[string]string{"0": "a", "1": "b"} }, "classifier"},
+		"act":      {func(n *modeltest.Net) { n.Config.Act = graph.ReLU }, "relu"},
+		"bias":     {func(n *modeltest.Net) { n.Config.QKVBias = &no }, "query"},
+		"kind":     {func(n *modeltest.Net) { *n = modeltest.SimpleViT() }, "SimpleViT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			net := netest.ViT()
+			net := modeltest.ViT()
 			c.change(&net)
 			other := model(t, net, 2)
 			_, _, err := fuse.Transport(t.Context(), other, anchor, nil)
@@ -254,7 +254,7 @@ func TestMismatch(t *testing.T) {
 			require.ErrorAs(t, err, &mismatch)
 			require.NotEqual(t, mismatch.Source, mismatch.Anchor)
 			require.ErrorContains(t, err, c.what)
-			_, _, err = fuse.Into(t.Context(), anchor, []*models.Model{model(t, netest.ViT(), 3), other}, nil)
+			_, _, err = fuse.Into(t.Context(), anchor, []*models.Model{model(t, modeltest.ViT(), 3), other}, nil)
 			require.ErrorAs(t, err, &mismatch)
 			require.ErrorContains(t, err, "model 2")
 		})
@@ -264,10 +264,10 @@ func TestMismatch(t *testing.T) {
 // TestWidths: models of other widths take the shapes of the anchor, under every
 // policy and every way to align queries and keys.
 func TestWidths(t *testing.T) {
-	for _, small := range netest.Nets() {
+	for _, small := range modeltest.Nets() {
 		wide := small
 		wide.Config.Hidden, wide.Config.MLP, wide.Config.HeadDim = 12, 20, 2*small.Config.HeadDim
-		for _, pair := range [][2]netest.Net{{small, wide}, {wide, small}} {
+		for _, pair := range [][2]modeltest.Net{{small, wide}, {wide, small}} {
 			anchor, src := model(t, pair[0], 1), model(t, pair[1], 2)
 			for name, policy := range policies() {
 				for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
@@ -345,7 +345,7 @@ func TestTransportByHand(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := 0
@@ -360,7 +360,7 @@ func TestCancelled(t *testing.T) {
 
 // TestObserve: the observer sees every node once, with what the report says.
 func TestObserve(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			a, b := model(t, net, 1), model(t, net, 2)
 			var seen []string
@@ -390,7 +390,7 @@ func TestObserve(t *testing.T) {
 
 // TestNotConverged: a plan that did not converge is used and marked.
 func TestNotConverged(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	aligner := sinkhorn(align.Weights{}).(align.Units)
 	aligner.Solver = ot.Sinkhorn{Reg: 0.001, MaxIter: 1, Tol: 1e-15}
@@ -416,7 +416,7 @@ func (b broken) Align(context.Context, ...align.Site) (align.Match, error) {
 
 // TestAlignerFails: the error says at which node.
 func TestAlignerFails(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	why := errors.New("no plan today")
 	_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, &fuse.Options{Aligner: broken{why}})
@@ -426,7 +426,7 @@ func TestAlignerFails(t *testing.T) {
 
 // TestNoPlan: an aligner that leaves units where they are cannot change widths.
 func TestNoPlan(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a := model(t, net, 1)
 	_, _, err := fuse.Transport(t.Context(), model(t, net, 2), a, &fuse.Options{Aligner: broken{}})
 	require.NoError(t, err)
@@ -438,7 +438,7 @@ func TestNoPlan(t *testing.T) {
 }
 
 func TestNoCalibration(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	for _, opt := range []fuse.Options{{Aligner: fuse.OnActivations()}, {Residual: graph.WeightedScalar{}}, {Residual: graph.WeightedMatrix{}}} {
 		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, &opt)
@@ -451,7 +451,7 @@ func TestNoCalibration(t *testing.T) {
 
 // TestWeighted: where one branch is silent, its plan has no say.
 func TestWeighted(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	for _, policy := range []graph.Policy{graph.WeightedScalar{}, graph.WeightedMatrix{}} {
 		a, b := model(t, net, 1), model(t, net, 2)
 		for _, name := range []string{"vit.encoder.layer.0.attention.output.dense.weight", "vit.encoder.layer.0.attention.output.dense.bias"} {
@@ -473,7 +473,7 @@ func TestWeighted(t *testing.T) {
 
 // TestDeterministic: the same bytes on one processor and on two.
 func TestDeterministic(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	net.Config.Hidden, net.Config.MLP, net.Config.Heads, net.Config.Layers = 192, 256, 4, 1
 	a, b := model(t, net, 1), model(t, net, 2)
 	fused := func(procs int) models.Params {

@@ -12,8 +12,8 @@ import (
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -21,14 +21,14 @@ import (
 // move as they are, only the order of sums changes.
 const exact = 1e-9
 
-func relabel(t *testing.T, g *graph.Graph, seed uint64) *netest.Relabelling {
-	r, err := netest.Relabel(g, seed)
+func relabel(t *testing.T, g *graph.Graph, seed uint64) *modeltest.Relabelling {
+	r, err := modeltest.Relabel(g, seed)
 	require.NoError(t, err)
 	return r
 }
 
 // model returns a random model of a net.
-func model(t *testing.T, net netest.Net, seed uint64) *models.Model {
+func model(t *testing.T, net modeltest.Net, seed uint64) *models.Model {
 	m, err := net.Model(seed)
 	require.NoError(t, err)
 	return m
@@ -56,15 +56,15 @@ func apart[T float32 | float64](t *testing.T, a, b []T) float64 {
 // TestPermutationLaw: to relabel the units of every space changes the weights
 // and not what they compute.
 func TestPermutationLaw(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			for seed := range uint64(3) {
 				m := model(t, net, seed)
 				p := permuted(t, m, seed)
 				batch := net.Batch(3, seed)
-				want := netest.Logits(m, batch)
+				want := modeltest.Logits(m, batch)
 				require.Greater(t, spread(want), 0.1, "the logits hardly vary: the law would hold for anything")
-				require.LessOrEqual(t, apart(t, want, netest.Logits(p, batch)), exact)
+				require.LessOrEqual(t, apart(t, want, modeltest.Logits(p, batch)), exact)
 				moved := 0
 				for name, a := range m.Params {
 					if !slices.Equal(a.Data, p.Params[name].Data) {
@@ -82,12 +82,12 @@ func spread(v []float64) float64 { return slices.Max(v) - slices.Min(v) }
 // TestMutations: a wrong axis anywhere breaks the permutation law, but for the
 // biases of keys, which softmax cannot see.
 func TestMutations(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			net.Config.Layers = 1
 			m := model(t, net, 4)
 			batch := net.Batch(3, 4)
-			want := netest.Logits(m, batch)
+			want := modeltest.Logits(m, batch)
 			shuffle := relabel(t, m.Graph, 5)
 			keys := map[string]bool{}
 			for _, n := range m.Graph.Nodes {
@@ -109,7 +109,7 @@ func TestMutations(t *testing.T) {
 						wrong.Graph = bad
 						moved, _, err := fuse.Transport(t.Context(), &wrong, &wrong, &fuse.Options{Aligner: shuffle})
 						require.NoError(t, err)
-						d := apart(t, want, netest.Logits(m.With(moved), batch))
+						d := apart(t, want, modeltest.Logits(m.With(moved), batch))
 						if keys[p.Name] {
 							require.LessOrEqual(t, d, exact, "%s axis %d is one that softmax cannot see", p.Name, k)
 							continue
@@ -131,7 +131,7 @@ func exactly(prep ...align.Prep) align.Aligner {
 
 // TestRecovery: exact transport carries a relabelled copy back onto the model.
 func TestRecovery(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for name, prep := range map[string][]align.Prep{"plain": nil, "unit-norm": {align.UnitNorm{}}} {
 			for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 				t.Run(net.Arch.Class+"/"+name+"/"+qkName(qk), func(t *testing.T) {
@@ -170,7 +170,7 @@ func (doubling) Align(_ context.Context, sites ...align.Site) (align.Match, erro
 // doubled back onto the model: doubled rows come together, what read both reads
 // the one.
 func TestRecoveryOfDoubles(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		m, wide := model(t, net, 6), net
 		wide.Config.Hidden, wide.Config.MLP, wide.Config.HeadDim = 2*net.Config.Hidden, 2*net.Config.MLP, 2*net.Config.HeadDim
 		frame := model(t, wide, 1)
@@ -186,7 +186,7 @@ func qkName(qk fuse.QK) string { return [...]string{"separate", "shared", "joint
 
 // TestRecoveryOfHeads: heads first, then units, finds the relabelling too.
 func TestRecoveryOfHeads(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			m := model(t, net, 6)
 			opt := &fuse.Options{Aligner: align.Heads{Units: exactly().(align.Units)}, QK: qk}
@@ -197,9 +197,9 @@ func TestRecoveryOfHeads(t *testing.T) {
 			}
 		}
 	}
-	heads := netest.ViT()
+	heads := modeltest.ViT()
 	heads.Config.Heads = 4
-	_, _, err := fuse.Transport(t.Context(), model(t, heads, 1), model(t, netest.ViT(), 2),
+	_, _, err := fuse.Transport(t.Context(), model(t, heads, 1), model(t, modeltest.ViT(), 2),
 		&fuse.Options{Aligner: align.Heads{Units: exactly().(align.Units)}})
 	var mismatch *align.HeadsError
 	require.ErrorAs(t, err, &mismatch)
@@ -208,11 +208,11 @@ func TestRecoveryOfHeads(t *testing.T) {
 
 // TestRecoveryOnActivations is the same with features from data.
 func TestRecoveryOnActivations(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			t.Run(net.Arch.Class+"/"+qkName(qk), func(t *testing.T) {
 				m := model(t, net, 8)
-				opt := &fuse.Options{QK: qk, Calibration: netest.Calibration{Data: net.Batch(8, 9), Tokens: align.Window{Size: 2}},
+				opt := &fuse.Options{QK: qk, Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.Window{Size: 2}},
 					Aligner: align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}}
 				got, _, err := fuse.Transport(t.Context(), permuted(t, m, 10), m, opt)
 				require.NoError(t, err)

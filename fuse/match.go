@@ -46,7 +46,7 @@ type Matching struct {
 }
 
 // A Learner refines maps by what models between the aligned ones lose.
-// models/mlx has one.
+// models/gomlx has one.
 type Learner interface {
 	// Learn returns, for each of the aligned models but the first, which is the
 	// anchor, a matrix [units × units] for each of the spaces: one by whose

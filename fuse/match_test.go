@@ -15,8 +15,8 @@ import (
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -25,27 +25,27 @@ const turned = 2e-5
 
 // TestCanonical: the canonical form computes the same.
 func TestCanonical(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		m := model(t, net, 1)
 		c, err := fuse.Canonical(m)
 		require.NoError(t, err)
 		batch := net.Batch(3, 1)
-		require.LessOrEqual(t, apart(t, netest.Logits(m, batch), netest.Logits(c, batch)), turned, net.Arch.Class)
+		require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(c, batch)), turned, net.Arch.Class)
 	}
 }
 
 // TestMatchIsExact: what matching transports computes what it did before.
 func TestMatchIsExact(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, mix := range []float64{0, 0.5, 1} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a, b := model(t, net, 1), model(t, net, 2)
 				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix, Restarts: 1},
-					Calibration: netest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}}
+					Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}}
 				p, rep, err := fuse.Transport(t.Context(), b, a, opt)
 				require.NoError(t, err)
 				batch := net.Batch(3, 4)
-				require.LessOrEqual(t, apart(t, netest.Logits(b, batch), netest.Logits(a.With(p), batch)), turned)
+				require.LessOrEqual(t, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), turned)
 				require.Len(t, rep.Nodes, len(a.Graph.Nodes))
 			})
 		}
@@ -55,11 +55,11 @@ func TestMatchIsExact(t *testing.T) {
 // TestMatchRecovers: matching with a relabelled copy of a model finds the model
 // again, in canonical form.
 func TestMatchRecovers(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, mix := range []float64{0, 0.3} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a := model(t, net, 1)
-				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: netest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
 				fused, rep, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
 				require.NoError(t, err)
 				c, err := fuse.Canonical(a)
@@ -78,12 +78,12 @@ func TestMatchRecovers(t *testing.T) {
 // TestMatchUnequal: a narrow model keeps what it computes in the basis of a
 // wide one, and a wide one takes the shapes of a narrow one.
 func TestMatchUnequal(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			narrow, wide := model(t, net, 1), model(t, widened(net), 2)
 			opt := &fuse.Options{Matching: &fuse.Matching{}}
 			p, _, err := fuse.Transport(t.Context(), wide, narrow, opt)
-			if net.Arch.Class == netest.SimpleViT().Arch.Class {
+			if net.Arch.Class == modeltest.SimpleViT().Arch.Class {
 				var mismatch *fuse.MismatchError
 				require.ErrorAs(t, err, &mismatch, "the basis of the stream is fixed")
 				opt.Matching.Inexact = true
@@ -100,7 +100,7 @@ func TestMatchUnequal(t *testing.T) {
 				return // a norm over units that nothing writes to changes what it lets through
 			}
 			batch := net.Batch(3, 4)
-			require.LessOrEqual(t, apart(t, netest.Logits(narrow, batch), netest.Logits(wide.With(p), batch)), 5*turned)
+			require.LessOrEqual(t, apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 5*turned)
 		})
 	}
 }
@@ -108,7 +108,7 @@ func TestMatchUnequal(t *testing.T) {
 // TestMatchHidden: more hidden units, and wider heads where an architecture may
 // have them, take a narrow model in exactly, whatever holds the stream.
 func TestMatchHidden(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			wider := net
 			wider.Config.MLP += 5
@@ -119,7 +119,7 @@ func TestMatchHidden(t *testing.T) {
 			p, _, err := fuse.Transport(t.Context(), narrow, wide, &fuse.Options{Matching: &fuse.Matching{}})
 			require.NoError(t, err)
 			require.Equal(t, wide.Params.Shapes(), p.Shapes())
-			require.LessOrEqual(t, apart(t, netest.Logits(narrow, batch), netest.Logits(wide.With(p), batch)), 2*turned)
+			require.LessOrEqual(t, apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 2*turned)
 		})
 	}
 }
@@ -127,11 +127,11 @@ func TestMatchHidden(t *testing.T) {
 // TestUniverse: copies of a model, relabelled, fuse into the model; different
 // ones, narrower than the anchor where they may be, keep what they compute.
 func TestUniverse(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, mix := range []float64{0, 0.3} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a := model(t, net, 1)
-				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: netest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
 				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)}, opt)
 				require.NoError(t, err)
 				c, err := fuse.Canonical(a)
@@ -141,7 +141,7 @@ func TestUniverse(t *testing.T) {
 				}
 				others := []*models.Model{model(t, net, 2), model(t, net, 3)}
 				wide := a
-				if net.Arch.Class != netest.SimpleViT().Arch.Class { // where the stream is pinned, widths are equal
+				if net.Arch.Class != modeltest.SimpleViT().Arch.Class { // where the stream is pinned, widths are equal
 					wide = model(t, widened(net), 1)
 				}
 				aligned, rep, err := fuse.Align(t.Context(), wide, others, opt)
@@ -151,7 +151,7 @@ func TestUniverse(t *testing.T) {
 				batch := net.Batch(3, 4)
 				for i, m := range others {
 					if wide == a || turns(m) {
-						require.LessOrEqual(t, apart(t, netest.Logits(m, batch), netest.Logits(wide.With(aligned[i+1]), batch)), 5*turned)
+						require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(wide.With(aligned[i+1]), batch)), 5*turned)
 					}
 				}
 			})
@@ -186,7 +186,7 @@ func (l invertible) Learn(_ context.Context, aligned []*models.Model, spaces []g
 // TestLearnedIsExact: whatever invertible maps a learner returns within heads,
 // the models compute what they did; keys take the inverse of what queries take.
 func TestLearnedIsExact(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, others, batch := model(t, net, 1), []*models.Model{model(t, net, 2), model(t, net, 3)}, net.Batch(3, 4)
 			opt := &fuse.Options{Matching: &fuse.Matching{}}
@@ -196,7 +196,7 @@ func TestLearnedIsExact(t *testing.T) {
 			learned, _, err := fuse.Align(t.Context(), a, others, opt)
 			require.NoError(t, err)
 			for i, m := range others {
-				require.LessOrEqual(t, apart(t, netest.Logits(m, batch), netest.Logits(a.With(learned[i+1]), batch)), 5*turned)
+				require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(a.With(learned[i+1]), batch)), 5*turned)
 				require.NotEqual(t, plain[i+1], learned[i+1])
 			}
 			opt.Matching.Learner = invertible{broken: true}
@@ -209,7 +209,7 @@ func TestLearnedIsExact(t *testing.T) {
 // TestInexact: a learner turns streams that may only be permuted, or are pinned,
 // where it is let to; other networks stay exact.
 func TestInexact(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(3, 4)
 			opt := &fuse.Options{Matching: &fuse.Matching{Learner: invertible{}}}
@@ -220,7 +220,7 @@ func TestInexact(t *testing.T) {
 			require.NoError(t, err)
 			spaces, _ := a.Graph.Spaces()
 			free := !slices.ContainsFunc(append(spaces, a.Graph.Pinned()...), func(s graph.Space) bool { return s.Stream() && s.Group != graph.Rotate })
-			require.Equal(t, free, apart(t, netest.Logits(b, batch), netest.Logits(a.With(p), batch)) <= 5*turned)
+			require.Equal(t, free, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)) <= 5*turned)
 			if free {
 				require.Equal(t, exact, p)
 				return
@@ -244,14 +244,14 @@ func norm(x []float32) (sum float64) {
 
 // TestSoft: soft plans within the groups are no symmetries.
 func TestSoft(t *testing.T) {
-	a, b, batch := model(t, netest.ViT(), 1), model(t, netest.ViT(), 2), netest.ViT().Batch(3, 4)
+	a, b, batch := model(t, modeltest.ViT(), 1), model(t, modeltest.ViT(), 2), modeltest.ViT().Batch(3, 4)
 	p, _, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Matching: &fuse.Matching{Solver: ot.Sinkhorn{Reg: 0.1}}})
 	require.NoError(t, err)
-	require.Greater(t, apart(t, netest.Logits(b, batch), netest.Logits(a.With(p), batch)), 100*turned)
+	require.Greater(t, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), 100*turned)
 }
 
 // widened is the same architecture, half as wide again.
-func widened(net netest.Net) netest.Net {
+func widened(net modeltest.Net) modeltest.Net {
 	net.Config.Hidden += net.Config.Hidden / 2
 	net.Config.MLP += net.Config.MLP / 2
 	if net.Config.HeadDim > 0 {
@@ -274,12 +274,12 @@ func turns(m *models.Model) bool {
 // TestRefit: fitted layers bring the logits nearer to the mean of those of the
 // models, and leave models alone that agree.
 func TestRefit(t *testing.T) {
-	for _, net := range []netest.Net{netest.ViT(), netest.SimpleViT(), netest.Classifier()} {
+	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT(), modeltest.Classifier()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(40, 9)
-			opt := &fuse.Options{Matching: &fuse.Matching{}, Calibration: netest.Calibration{Data: batch, Tokens: align.All{}, Narrow: true}}
+			opt := &fuse.Options{Matching: &fuse.Matching{}, Calibration: modeltest.Calibration{Data: batch, Tokens: align.All{}, Narrow: true}}
 			off := func(m *models.Model) (sum float64) {
-				x, y, z := netest.Logits(a, batch), netest.Logits(b, batch), netest.Logits(m, batch)
+				x, y, z := modeltest.Logits(a, batch), modeltest.Logits(b, batch), modeltest.Logits(m, batch)
 				for i := range x {
 					d := (x[i]+y[i])/2 - z[i]
 					sum += d * d
@@ -294,7 +294,7 @@ func TestRefit(t *testing.T) {
 			require.Less(t, off(fitted), 0.9*off(plain))
 			same, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
 			require.NoError(t, err)
-			require.LessOrEqual(t, apart(t, netest.Logits(a, batch), netest.Logits(same, batch)), 10*turned)
+			require.LessOrEqual(t, apart(t, modeltest.Logits(a, batch), modeltest.Logits(same, batch)), 10*turned)
 			opt.Calibration = nil
 			_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, opt)
 			require.ErrorIs(t, err, fuse.ErrNoCalibration)

@@ -24,7 +24,7 @@ const (
 	Joint              // one plan over the units of both, stacked
 )
 
-// A Calibration collects statistics of activations. models/mlx has one.
+// A Calibration collects statistics of activations. models/gomlx has one.
 type Calibration interface {
 	Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error)
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func net(t *testing.T, n netest.Net) *graph.Graph {
+func net(t *testing.T, n modeltest.Net) *graph.Graph {
 	g, err := n.Arch.Graph(n.Config)
 	require.NoError(t, err)
 	return g
@@ -26,7 +26,7 @@ func net(t *testing.T, n netest.Net) *graph.Graph {
 
 // TestString compares the printed graphs with testdata/*.golden.
 func TestString(t *testing.T) {
-	for _, n := range netest.Nets() {
+	for _, n := range modeltest.Nets() {
 		got := net(t, n).String()
 		path := filepath.Join("testdata", n.Arch.Class+".golden")
 		if *update {
@@ -41,7 +41,7 @@ func TestString(t *testing.T) {
 // TestDot: every node is drawn once, every argument is an arrow, and maps flow
 // along the solid ones alone.
 func TestDot(t *testing.T) {
-	for _, n := range netest.Nets() {
+	for _, n := range modeltest.Nets() {
 		g := net(t, n)
 		dot := g.Dot()
 		require.True(t, strings.HasPrefix(dot, "digraph flow {\n") && strings.HasSuffix(dot, "}\n"))
@@ -67,7 +67,7 @@ func TestDot(t *testing.T) {
 
 // TestCheck: everything that does not fit is named at once.
 func TestCheck(t *testing.T) {
-	g := net(t, netest.SimpleViT())
+	g := net(t, modeltest.SimpleViT())
 	shapes := map[string][]int{}
 	for _, p := range g.Params() {
 		shapes[p.Name] = p.Full()
@@ -190,7 +190,7 @@ func spaceNames(spaces []graph.Space) []string {
 // TestSpaces: one residual space and, in each layer, queries with keys, values,
 // and hidden units.
 func TestSpaces(t *testing.T) {
-	g := net(t, netest.ViT())
+	g := net(t, modeltest.ViT())
 	spaces, of := g.Spaces()
 	require.Equal(t, []string{"vit.embeddings.patch_embeddings.projection 8/0",
 		"vit.encoder.layer.0.attention.attention.query 8/2", "vit.encoder.layer.0.attention.attention.value 8/2",
@@ -222,12 +222,12 @@ func TestSpaces(t *testing.T) {
 // reader; words (norms after the sums) and pinned streams only permute.
 func TestGroups(t *testing.T) {
 	for _, c := range []struct {
-		net  netest.Net
+		net  modeltest.Net
 		want string
 	}{
-		{netest.ViT(), "rotate heads heads permute heads heads permute"},
-		{netest.SimpleViT(), "heads heads permute heads heads permute"},
-		{netest.MaskedLM(), "permute heads heads permute heads heads permute"},
+		{modeltest.ViT(), "rotate heads heads permute heads heads permute"},
+		{modeltest.SimpleViT(), "heads heads permute heads heads permute"},
+		{modeltest.MaskedLM(), "permute heads heads permute heads heads permute"},
 	} {
 		spaces, _ := net(t, c.net).Spaces()
 		var got []string
@@ -240,7 +240,7 @@ func TestGroups(t *testing.T) {
 
 // TestPinnedStream: fixed positions pin all that is added to them.
 func TestPinnedStream(t *testing.T) {
-	g := net(t, netest.SimpleViT())
+	g := net(t, modeltest.SimpleViT())
 	spaces, of := g.Spaces()
 	require.Equal(t, []string{"transformer.layers.0.0.q 6/2", "transformer.layers.0.0.v 6/2",
 		"transformer.layers.0.1.net.1 12/0", "transformer.layers.1.0.q 6/2", "transformer.layers.1.0.v 6/2", "transformer.layers.1.1.net.1 12/0"}, spaceNames(spaces))
@@ -257,14 +257,14 @@ func TestPinnedStream(t *testing.T) {
 		"transformer.layers.1.1.net.3": true, "to_latent": true, "linear_head": false} {
 		require.Equal(t, in, slices.Contains(pinned[0].Nodes, g.Find(name)), name)
 	}
-	for _, free := range []netest.Net{netest.ViT(), netest.MaskedLM()} {
+	for _, free := range []modeltest.Net{modeltest.ViT(), modeltest.MaskedLM()} {
 		require.Empty(t, net(t, free).Pinned())
 	}
 }
 
 // TestTied: logits over the words tie the layer before them to the word table.
 func TestTied(t *testing.T) {
-	g := net(t, netest.Words())
+	g := net(t, modeltest.Words())
 	require.Same(t, g.Find("words"), g.Find("transform").Tie)
 	require.Equal(t, graph.Solve, g.Find("transform").Flow())
 	require.Equal(t, graph.Fix, g.Find("bias").Flow())
@@ -283,7 +283,7 @@ func TestTied(t *testing.T) {
 // TestNarrow: with a class token, all after the last keys and values is read at
 // that token only, and so are the last queries.
 func TestNarrow(t *testing.T) {
-	g := net(t, netest.ViT())
+	g := net(t, modeltest.ViT())
 	var got []string
 	for _, n := range g.Nodes {
 		if n.Narrow() {
@@ -293,7 +293,7 @@ func TestNarrow(t *testing.T) {
 	l := "vit.encoder.layer.1."
 	require.Equal(t, []string{l + "attention.attention.query", l + "attention.attention", l + "attention.output.dense", l + "attention",
 		l + "layernorm_after", l + "intermediate.dense", l + "intermediate", l + "output.dense", l + "output", "vit.layernorm"}, got)
-	for _, n := range []netest.Net{netest.SimpleViT(), netest.Words()} {
+	for _, n := range []modeltest.Net{modeltest.SimpleViT(), modeltest.Words()} {
 		for _, x := range net(t, n).Nodes {
 			require.False(t, x.Narrow(), "%s of %s: every token is read", x.Name, n.Arch.Class)
 		}
@@ -306,7 +306,7 @@ func TestFlows(t *testing.T) {
 		graph.Norm: graph.Carry, graph.Act: graph.Carry, graph.Attend: graph.Carry, graph.Prepend: graph.Carry, graph.Select: graph.Carry,
 		graph.Mean: graph.Carry, graph.Add: graph.Join, graph.Unembed: graph.Fix, graph.Output: graph.Fix}
 	seen := map[graph.Op]bool{}
-	for _, n := range netest.Nets() {
+	for _, n := range modeltest.Nets() {
 		for _, x := range net(t, n).Nodes {
 			seen[x.Op] = true
 			flow, ok := want[x.Op]

@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 func three() models.Batch {
@@ -92,7 +92,7 @@ func TestBatchCheck(t *testing.T) {
 
 // TestImages: a batch that does not fit the network is told what would.
 func TestImages(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	require.NoError(t, net.Arch.Complete(net.Config, net.Batch(4, 1)))
 	unlabelled := net.Batch(4, 1)
 	delete(unlabelled, models.Labels)
@@ -129,7 +129,7 @@ func TestImages(t *testing.T) {
 // TestTexts: masks and token types have defaults, and whatever is given fits
 // the ids in shape and the configuration in value.
 func TestTexts(t *testing.T) {
-	for _, net := range []netest.Net{netest.MaskedLM(), netest.Classifier()} {
+	for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier()} {
 		require.NoError(t, net.Arch.Complete(net.Config, net.Batch(3, 1)))
 		bare := models.Batch{"input_ids": net.Batch(3, 1)["input_ids"]}
 		require.NoError(t, net.Arch.Complete(net.Config, bare))

@@ -7,14 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // TestLink: a linked model is what an open one is, tensor by tensor.
 func TestLink(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, dtype := range []safetensors.DType{safetensors.F32, safetensors.BF16} {
 			dir := saved(t, typed(model(t, net), dtype))
 			want, err := models.Open(dir, net.Arch)
@@ -48,7 +48,7 @@ func TestLink(t *testing.T) {
 // TestLinkErrors: what is wrong with names and shapes is found at once, with
 // values when they are read.
 func TestLinkErrors(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	m := model(t, net)
 	const name = "vit.layernorm.weight"
 	broken := m.Params[name]

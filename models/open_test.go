@@ -17,13 +17,13 @@ import (
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // model returns a random model whose values every float type can hold.
-func model(t *testing.T, net netest.Net) *models.Model {
+func model(t *testing.T, net modeltest.Net) *models.Model {
 	m, err := net.Model(1)
 	require.NoError(t, err)
 	for _, p := range m.Params {
@@ -71,7 +71,7 @@ func write(t *testing.T, dir string, ts map[string]safetensors.Tensor) {
 
 // TestRoundTrip: Open(Save(m)) is m, bit for bit, and its files with it.
 func TestRoundTrip(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		for _, dtype := range []safetensors.DType{safetensors.F32, safetensors.F16, safetensors.BF16} {
 			t.Run(fmt.Sprint(net.Arch.Class, "/", dtype), func(t *testing.T) {
 				m := typed(model(t, net), dtype)
@@ -102,7 +102,7 @@ func TestRoundTrip(t *testing.T) {
 
 // TestSaveBits: not a bit of a float32 is lost, of the least as of the largest.
 func TestSaveBits(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	m := model(t, net)
 	odd := []float32{float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, -math.MaxFloat32, 1 + 1.0/(1<<23), 1e-40}
 	copy(m.Params["classifier.weight"].Data, odd)
@@ -116,7 +116,7 @@ func TestSaveBits(t *testing.T) {
 // TestConfigKept: keys that nothing here knows outlive a round trip, as does
 // the text around them.
 func TestConfigKept(t *testing.T) {
-	dir := saved(t, model(t, netest.ViT()))
+	dir := saved(t, model(t, modeltest.ViT()))
 	path := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestConfigDefaults(t *testing.T) {
 
 // TestSharded reads weights that are spread over two files.
 func TestSharded(t *testing.T) {
-	m := model(t, netest.ViT())
+	m := model(t, modeltest.ViT())
 	dir := saved(t, m)
 	shards := [2]map[string]safetensors.Tensor{{}, {}}
 	index := map[string]string{}
@@ -175,7 +175,7 @@ func TestSharded(t *testing.T) {
 
 // TestTensorsThatDoNotFit: all of them are named at once.
 func TestTensorsThatDoNotFit(t *testing.T) {
-	dir := saved(t, model(t, netest.ViT()))
+	dir := saved(t, model(t, modeltest.ViT()))
 	ts := read(t, dir)
 	delete(ts, "classifier.bias")
 	delete(ts, "vit.layernorm.weight")
@@ -200,14 +200,14 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 func TestWeightsThatAreNoNumbers(t *testing.T) {
 	for _, dtype := range []safetensors.DType{safetensors.F32, safetensors.F16, safetensors.BF16} {
 		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-			m := typed(model(t, netest.ViT()), dtype)
+			m := typed(model(t, modeltest.ViT()), dtype)
 			m.Params["vit.layernorm.bias"].Data[5] = bad
 			_, err := models.Open(saved(t, m))
 			require.ErrorContains(t, err, "vit.layernorm.bias")
 			require.ErrorContains(t, err, "position 5")
 		}
 	}
-	dir := saved(t, model(t, netest.ViT()))
+	dir := saved(t, model(t, modeltest.ViT()))
 	ts := read(t, dir)
 	huge, err := safetensors.FromFloat64([]int{3}, []float64{1, 1e300, 1})
 	require.NoError(t, err)
@@ -225,7 +225,7 @@ func TestWeightsThatAreNoNumbers(t *testing.T) {
 
 // TestFloat64 is read as float32 and written so.
 func TestFloat64(t *testing.T) {
-	dir := saved(t, model(t, netest.ViT()))
+	dir := saved(t, model(t, modeltest.ViT()))
 	ts := read(t, dir)
 	wide, err := safetensors.FromFloat64([]int{3}, []float64{1, 0.1, -3})
 	require.NoError(t, err)
@@ -241,7 +241,7 @@ func TestFloat64(t *testing.T) {
 // names, buffers are passed over, and a tensor that is there under both names
 // is an error.
 func TestAliasesAndBuffers(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	net.Arch.Aliases = map[string]string{"classifier.beta": "classifier.bias"}
 	net.Arch.Ignored = []string{".position_ids"}
 	dir := saved(t, model(t, net))
@@ -262,7 +262,7 @@ func TestAliasesAndBuffers(t *testing.T) {
 }
 
 func TestUnknownArchitecture(t *testing.T) {
-	net := netest.Words()
+	net := modeltest.Words()
 	dir := saved(t, model(t, net))
 	_, err := models.Open(dir)
 	require.ErrorIs(t, err, models.ErrArchitecture)
@@ -292,7 +292,7 @@ func TestOpenNothing(t *testing.T) {
 
 // TestSaveFails: an error, and nothing that looks like a checkpoint.
 func TestSaveFails(t *testing.T) {
-	m := model(t, netest.ViT())
+	m := model(t, modeltest.ViT())
 	parent := t.TempDir()
 	list := func() []string {
 		var names []string
@@ -334,7 +334,7 @@ func TestSaveFails(t *testing.T) {
 
 // TestSaveReplaces: an older checkpoint gives way as a whole.
 func TestSaveReplaces(t *testing.T) {
-	m := model(t, netest.ViT())
+	m := model(t, modeltest.ViT())
 	m.Files["old.txt"] = []byte("old")
 	dir := saved(t, m)
 	m.Files = map[string][]byte{"new.txt": []byte("new")}
@@ -366,7 +366,7 @@ func TestViTConfig(t *testing.T) {
 		"activation":            {func(c *models.Config) { c.Act = "swish" }, "swish"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			net := netest.ViT()
+			net := modeltest.ViT()
 			c.change(&net.Config)
 			g, err := net.Arch.Graph(net.Config)
 			require.ErrorContains(t, err, c.says)
@@ -378,7 +378,7 @@ func TestViTConfig(t *testing.T) {
 }
 
 func TestViTLayout(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	require.Equal(t, align.Layout{Lead: 1, Rows: 3, Cols: 3}, net.Arch.Layout(net.Config))
 	no := false
 	net.Config.QKVBias = &no
@@ -391,7 +391,7 @@ func TestViTLayout(t *testing.T) {
 // TestInit: the same seed gives the same parameters, another seed others, of
 // the right spread; gains are 1 and biases 0.
 func TestInit(t *testing.T) {
-	net := netest.ViT()
+	net := modeltest.ViT()
 	net.Config.Hidden = 64
 	g, err := net.Arch.Graph(net.Config)
 	require.NoError(t, err)
@@ -423,13 +423,13 @@ func TestBERTConfig(t *testing.T) {
 		"position_embedding_type": func(c *models.Config) { c.PosType = "relative_key" },
 		"swish":                   func(c *models.Config) { c.Act = "swish" },
 	} {
-		for _, net := range []netest.Net{netest.MaskedLM(), netest.Classifier()} {
+		for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier()} {
 			change(&net.Config)
 			_, err := net.Arch.Graph(net.Config)
 			require.ErrorContains(t, err, says)
 		}
 	}
-	net := netest.MaskedLM()
+	net := modeltest.MaskedLM()
 	net.Config.TieWords = &no
 	_, err := net.Arch.Graph(net.Config)
 	require.ErrorContains(t, err, "tie_word_embeddings")

@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // TestSimpleViTReference compares with vit-pytorch on weights and images made
 // of sines; benchmarks/peers/simplevit_parity.py reference prints its logits.
 func TestSimpleViTReference(t *testing.T) {
-	net := netest.SimpleViT()
+	net := modeltest.SimpleViT()
 	m := model(t, net)
 	p := models.Params{}
 	for k, name := range slices.Sorted(maps.Keys(m.Params)) {
@@ -25,7 +25,7 @@ func TestSimpleViTReference(t *testing.T) {
 	}
 	batch := models.Batch{"pixel_values": {Shape: []int{2, 3, 6, 6}, Floats: sines(216, 0.3, 0)}}
 	want := []float64{-1.0566995, -2.3697001, -2.6328344, -1.0522742, -2.3655286, -2.6307891}
-	require.InDeltaSlice(t, want, netest.Logits(m.With(p), batch), 1e-6)
+	require.InDeltaSlice(t, want, modeltest.Logits(m.With(p), batch), 1e-6)
 }
 
 func sines(n int, step, from float64) []float32 {
@@ -45,7 +45,7 @@ func TestSimpleViTSizes(t *testing.T) {
 		"num_channels is 0":    func(c *models.Config) { c.Channels = 0 },
 		"intermediate_size is": func(c *models.Config) { c.MLP = -3 },
 	} {
-		net := netest.SimpleViT()
+		net := modeltest.SimpleViT()
 		change(&net.Config)
 		_, err := net.Arch.Graph(net.Config)
 		require.ErrorContains(t, err, want)

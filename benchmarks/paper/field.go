@@ -8,7 +8,7 @@ import (
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A field is what networks are about: images or text.
@@ -17,7 +17,7 @@ type field interface {
 	size() int                                  // training samples
 	fit(s scale, parents []*models.Model) error // gets ready for parents
 	tests() int                                 // samples that are scored on
-	score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error)
+	score(ctx context.Context, r *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error)
 	pick(idx []int) (models.Batch, error)                          // training samples, to align on
 	feed(idx []int, batch int, seed uint64) feed                   // to train on; nil means all
 	parent(s scale, k kind, out string) (training.Nursling, error) // to be trained
@@ -65,7 +65,7 @@ func (p *pictures) fit(s scale, parents []*models.Model) error {
 	return p.Normalise(parents)
 }
 
-func (p *pictures) score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error) {
+func (p *pictures) score(ctx context.Context, r *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error) {
 	return p.Score(ctx, r, ms...)
 }
 
@@ -106,7 +106,7 @@ func (p *prose) fit(s scale, parents []*models.Model) error {
 	return err
 }
 
-func (p *prose) score(ctx context.Context, r *mlx.Runner, ms ...*models.Model) (mlx.Score, error) {
+func (p *prose) score(ctx context.Context, r *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error) {
 	return r.Evaluate(ctx, p.texts.Masked(p.texts.Test, language.TestMask), language.ScoreBatch, ms...)
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // growthUpdates is the number of updates that are timed, after one that
@@ -102,7 +102,7 @@ func (s *study) growth(ctx context.Context) error {
 		}
 	}
 	batch := learned.Recipe.Batch
-	tuning := mlx.Recipe{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
+	tuning := gomlx.Recipe{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
 	return s.everySize(cli.Row{Method: "parent", Label: "an update of finetuning", Options: tuning},
 		func(g []*models.Model) (meter.Usage, error) { return s.oneFinetuning(ctx, tuning, batch, g[0]) })
 }
@@ -112,7 +112,7 @@ func (s *study) growth(ctx context.Context) error {
 func (s *study) everySize(r cli.Row, measure func(parents []*models.Model) (meter.Usage, error)) error {
 	x := row{Row: r}
 	for _, g := range s.groups {
-		s.runner = mlx.NewRunner(s.backend)
+		s.runner = gomlx.NewRunner(s.backend)
 		u, err := measure(g)
 		s.runner.Close()
 		if err != nil {
@@ -187,9 +187,9 @@ func (s *study) oneLearning(ctx context.Context, rec recipe.Recipe, g []*models.
 }
 
 // oneFinetuning measures an update of finetuning.
-func (s *study) oneFinetuning(ctx context.Context, r mlx.Recipe, batch int, m *models.Model) (meter.Usage, error) {
+func (s *study) oneFinetuning(ctx context.Context, r gomlx.Recipe, batch int, m *models.Model) (meter.Usage, error) {
 	p := newPace()
-	t, err := mlx.NewTrainer(s.backend, m, r)
+	t, err := gomlx.NewTrainer(s.backend, m, r)
 	if err != nil {
 		return meter.Usage{}, err
 	}

@@ -16,14 +16,14 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // lab is where tables are made.
 type lab struct {
 	options
 	backend  compute.Backend
-	runner   *mlx.Runner
+	runner   *gomlx.Runner
 	pictures *pictures // nil until asked for
 	prose    *prose
 }
@@ -39,7 +39,7 @@ func (l *lab) named(ctx context.Context, name string) (*result, error) {
 	}
 	if s.table.profiled { // by a runner that has compiled nothing yet
 		fresh := *l
-		fresh.runner = mlx.NewRunner(l.backend)
+		fresh.runner = gomlx.NewRunner(l.backend)
 		defer fresh.runner.Close()
 		s.lab = &fresh
 	}
@@ -57,7 +57,7 @@ type study struct {
 	table  table
 	field  field
 	groups [][]*models.Model // parents, the anchor first; rows are means over groups
-	ends   [][]mlx.Score     // of the parents, by place in a group and by group
+	ends   [][]gomlx.Score   // of the parents, by place in a group and by group
 	result *result
 }
 
@@ -153,7 +153,7 @@ func (s *study) find(ctx context.Context, k kind) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t, err := mlx.NewTrainer(s.backend, m, r)
+	t, err := gomlx.NewTrainer(s.backend, m, r)
 	if err != nil {
 		return "", err
 	}
@@ -162,7 +162,7 @@ func (s *study) find(ctx context.Context, k kind) (string, error) {
 }
 
 // score scores a model, or an ensemble.
-func (s *study) score(ctx context.Context, ms ...*models.Model) (mlx.Score, error) {
+func (s *study) score(ctx context.Context, ms ...*models.Model) (gomlx.Score, error) {
 	return s.field.score(ctx, s.runner, ms...)
 }
 

@@ -21,7 +21,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/language"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 type options struct {
@@ -132,11 +132,11 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			continue
 		}
 		if l.backend == nil {
-			if l.backend, err = mlx.Open(ctx, cli.Line); err != nil {
+			if l.backend, err = gomlx.Open(ctx, cli.Line); err != nil {
 				return err
 			}
 			defer l.backend.Finalize()
-			l.runner = mlx.NewRunner(l.backend)
+			l.runner = gomlx.NewRunner(l.backend)
 			defer l.runner.Close()
 		}
 		if r, err = l.named(ctx, name); err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
 )
 
@@ -43,10 +43,10 @@ func shrunk(s scale) scale {
 // newLab is a lab on a few shapes.
 func newLab(t *testing.T, s scale) *lab {
 	t.Setenv("GOMLX_BACKEND", "go:ops_sequential") // has nothing to compile, and these networks are small
-	backend, err := mlx.Open(t.Context(), func(line string) { t.Log(line) })
+	backend, err := gomlx.Open(t.Context(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	t.Cleanup(backend.Finalize)
-	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: mlx.NewRunner(backend),
+	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: gomlx.NewRunner(backend),
 		pictures: &pictures{vision.Images{Train: data.Shapes(96, 1), Test: data.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
 		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: text.Atlas(200, 1), Test: text.Atlas(10, 2)}}}}
 	l.pictures.Norm = l.pictures.Images.Train.Norm()
@@ -234,7 +234,7 @@ func TestPaperScale(t *testing.T) {
 	s := paper()
 	require.Equal(t, []int{384, 7, 12, 4}, []int{s.Main.Width, s.Main.Depth, s.Main.Heads, s.Main.Patch})
 	r := s.Main.Train.Recipe(50_000 / s.Main.Train.Batch)
-	require.Equal(t, mlx.Recipe{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
+	require.Equal(t, gomlx.Recipe{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
 	l := newLab(t, shrunk(s))
 	require.Equal(t, 2*6/2, l.scale.Tune.Recipe(96/16).Steps)
 	require.Equal(t, "learned, labels, finetuned", last(remade(t, l, "finetuned")).Label)
@@ -282,7 +282,7 @@ func TestResume(t *testing.T) {
 	require.NoError(t, st.open(t.Context()))
 	s := start{cli.Row{Label: "parent"}, st.groups[0][0]}
 	rec := l.scale.Tune.Recipe(96 / 16)
-	trainer, err := mlx.NewTrainer(l.backend, s.model, rec)
+	trainer, err := gomlx.NewTrainer(l.backend, s.model, rec)
 	require.NoError(t, err)
 	run := training.Run{Trainer: trainer, Feed: l.pictures.feed(nil, 16, 3).batch, Steps: rec.Steps, Every: 1, Look: func(int, *models.Model) error { return nil }}
 	dir := st.tunedDir(s, rec)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A result is a table or figure as it came out.
@@ -50,7 +50,7 @@ type row struct {
 	Time        *exponents    `json:"seconds_grow_as,omitempty"`
 	Memory      *exponents    `json:"memory_grows_as,omitempty"` // beside what was held before
 
-	scores   []mlx.Score
+	scores   []gomlx.Score
 	barriers []float64
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // rows scores the parents and every trial, then finetunes.
@@ -45,7 +45,7 @@ func (s *study) rows(ctx context.Context) error {
 }
 
 // add scores what pick takes from each group of parents.
-func (s *study) add(ctx context.Context, x row, pick func([]*models.Model) []*models.Model) ([]mlx.Score, error) {
+func (s *study) add(ctx context.Context, x row, pick func([]*models.Model) []*models.Model) ([]gomlx.Score, error) {
 	for _, g := range s.groups {
 		score, err := s.score(ctx, pick(g)...)
 		if err != nil {
@@ -228,13 +228,13 @@ func (s *study) fuseOptions(ctx context.Context, w way, parents []*models.Model)
 
 // learner refines matching on the calibration samples idx without labels, or on
 // all training samples with them.
-func (s *study) learner(w way, idx []int) *mlx.Learner {
+func (s *study) learner(w way, idx []int) *gomlx.Learner {
 	if w.labels {
 		idx = nil
 	}
 	f := s.field.feed(idx, w.recipe.Batch, uint64(2_000_003+w.draw))
 	bar := cli.NewProgress("learned matching", w.recipe.Steps, 0)
-	return &mlx.Learner{Backend: s.backend, Seed: uint64(w.draw), Recipe: mlx.Recipe{Steps: w.recipe.Steps, LR: w.recipe.LR},
+	return &gomlx.Learner{Backend: s.backend, Seed: uint64(w.draw), Recipe: gomlx.Recipe{Steps: w.recipe.Steps, LR: w.recipe.LR},
 		Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) },
 		Feed: func(step int) (models.Batch, error) {
 			b, err := f.batch(step)

@@ -13,7 +13,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A start is a model to finetune and the row that it came from.
@@ -41,7 +41,7 @@ func (s *study) finetune(ctx context.Context, starts []start) error {
 	schedule := s.schedule()
 	f := s.field.feed(nil, schedule.Batch, feedSeed)
 	rec := schedule.Recipe(f.perEpoch)
-	t, err := mlx.NewTrainer(s.backend, starts[0].model, rec)
+	t, err := gomlx.NewTrainer(s.backend, starts[0].model, rec)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *study) finetune(ctx context.Context, starts []start) error {
 }
 
 // tunedDir is where a finetuned model is kept until its table is done.
-func (s *study) tunedDir(st start, rec mlx.Recipe) string {
+func (s *study) tunedDir(st start, rec gomlx.Recipe) string {
 	_, label := s.field.names()
 	h := fnv.New64a()
 	fmt.Fprint(h, label, rec, fingerprint(st.model))

@@ -14,18 +14,18 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/ot"
 )
 
-// libraryBatch is the number of calibration images at a time that package mlx
+// libraryBatch is the number of calibration images at a time that package gomlx
 // takes where it is not told.
 const libraryBatch = 50
 
 // bench holds what all phases share.
 type bench struct {
 	o           options
-	runner      *mlx.Runner
+	runner      *gomlx.Runner
 	anchor, src *models.Model
 	images      models.Batch // 8 times as many as are calibrated on
 	want        align.Want   // what the paper's recipe asks a calibration for
@@ -34,12 +34,12 @@ type bench struct {
 
 // measure runs all phases.
 func measure(ctx context.Context, o options) (*results, error) {
-	backend, err := mlx.Open(ctx, cli.Line)
+	backend, err := gomlx.Open(ctx, cli.Line)
 	if err != nil {
 		return nil, err
 	}
 	defer backend.Finalize()
-	b := &bench{o: o, runner: mlx.NewRunner(backend), images: images(8*o.images, 3)}
+	b := &bench{o: o, runner: gomlx.NewRunner(backend), images: images(8*o.images, 3)}
 	defer b.runner.Close()
 	if b.anchor, err = network(o, 1); err == nil {
 		b.src, err = network(o, 2)
@@ -121,8 +121,8 @@ func wanted(ctx context.Context, src, anchor *models.Model) (w align.Want, err e
 }
 
 // calibration is that of the paper on the first n images.
-func (b *bench) calibration(n int) *mlx.Calibration {
-	return &mlx.Calibration{Runner: b.runner, Data: b.images.Slice(0, n), Tokens: align.Window{Size: 6}, Narrow: true, Batch: b.o.batch}
+func (b *bench) calibration(n int) *gomlx.Calibration {
+	return &gomlx.Calibration{Runner: b.runner, Data: b.images.Slice(0, n), Tokens: align.Window{Size: 6}, Narrow: true, Batch: b.o.batch}
 }
 
 // compile is what the first batch takes more than the second.

@@ -11,7 +11,7 @@ import (
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
 )
 
@@ -71,7 +71,7 @@ func (g *glue) finetune(s *story.Story) error {
 	if err != nil {
 		return err
 	}
-	t, err := mlx.NewTrainer(g.backend, first, mlx.Recipe{Steps: steps, LR: g.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
+	t, err := gomlx.NewTrainer(g.backend, first, gomlx.Recipe{Steps: steps, LR: g.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 	"github.com/otfuse/otfuse/models/text"
 )
@@ -169,10 +169,10 @@ func TestResume(t *testing.T) {
 	require.NoError(t, err)
 	m, _, err := p.Start()
 	require.NoError(t, err)
-	backend, err := mlx.Open(ctx, func(line string) { t.Log(line) })
+	backend, err := gomlx.Open(ctx, func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	defer backend.Finalize()
-	trainer, err := mlx.NewTrainer(backend, m, mlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.01, Clip: 1})
+	trainer, err := gomlx.NewTrainer(backend, m, gomlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.01, Clip: 1})
 	require.NoError(t, err)
 	defer trainer.Close()
 	save := filepath.Join(t.TempDir(), "training.safetensors")
@@ -275,10 +275,10 @@ func TestBadInput(t *testing.T) {
 // text, and have learned from that text.
 func TestShipped(t *testing.T) {
 	ctx := context.Background()
-	backend, err := mlx.Open(ctx, func(line string) { t.Log(line) })
+	backend, err := gomlx.Open(ctx, func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	defer backend.Finalize()
-	runner := mlx.NewRunner(backend)
+	runner := gomlx.NewRunner(backend)
 	defer runner.Close()
 	for name, most := range map[string]float64{language.Own: 1.5, "wikitext2": 5.5} { // nats
 		t.Run(name, func(t *testing.T) {

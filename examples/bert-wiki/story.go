@@ -11,7 +11,7 @@ import (
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
 )
 
@@ -26,7 +26,7 @@ type job struct {
 	parents []*models.Model // anchor first
 	texts   language.Texts
 	backend compute.Backend
-	runner  *mlx.Runner
+	runner  *gomlx.Runner
 }
 
 // tell runs the main job.
@@ -52,11 +52,11 @@ func tell(ctx context.Context, o options) error {
 // tell goes through the chapters on a backend of its own.
 func (j *job) tell(ctx context.Context, chapters ...func(*story.Story) error) error {
 	var err error
-	if j.backend, err = mlx.Open(ctx, cli.Line); err != nil {
+	if j.backend, err = gomlx.Open(ctx, cli.Line); err != nil {
 		return err
 	}
 	defer j.backend.Finalize()
-	j.runner = mlx.NewRunner(j.backend)
+	j.runner = gomlx.NewRunner(j.backend)
 	defer j.runner.Close()
 	setup, err := j.setup(ctx)
 	if err != nil {
@@ -114,15 +114,15 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 		Data: t.Label, Backend: j.backend.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Runner: j.runner,
 		Calib: t.Masked(t.Train[:min(j.choice.Samples, len(t.Train))], language.CalibMask), Tests: test.Len(), Quick: test.Slice(0, min(quickTest, test.Len())), Batch: language.ScoreBatch,
 		Measure: story.Loss(),
-		Judge: func(ms ...*models.Model) (mlx.Score, error) {
+		Judge: func(ms ...*models.Model) (gomlx.Score, error) {
 			return j.runner.Evaluate(ctx, test, language.ScoreBatch, ms...)
 		},
 		Score: j.pseudo(ctx),
-		Learner: func(f story.Fusion) *mlx.Learner {
-			return &mlx.Learner{Backend: j.backend, Seed: j.seed, Feed: j.lessons(f)}
+		Learner: func(f story.Fusion) *gomlx.Learner {
+			return &gomlx.Learner{Backend: j.backend, Seed: j.seed, Feed: j.lessons(f)}
 		},
-		Trainer: func(m *models.Model) (*mlx.Trainer, error) {
-			return mlx.NewTrainer(j.backend, m, mlx.Recipe{Steps: steps, LR: j.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
+		Trainer: func(m *models.Model) (*gomlx.Trainer, error) {
+			return gomlx.NewTrainer(j.backend, m, gomlx.Recipe{Steps: steps, LR: j.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
 		},
 		Feed: feed.Batch, Lesson: batchSize, Steps: steps,
 	}, nil

@@ -13,7 +13,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -37,10 +37,10 @@ func goldenDir(t *testing.T) string {
 	return dir
 }
 
-func newRunner(t *testing.T) *mlx.Runner {
-	b, err := mlx.Open(context.Background(), func(line string) { t.Log(line) })
+func newRunner(t *testing.T) *gomlx.Runner {
+	b, err := gomlx.Open(context.Background(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
-	r := mlx.NewRunner(b)
+	r := gomlx.NewRunner(b)
 	t.Cleanup(func() { r.Close(); b.Finalize() })
 	return r
 }
@@ -96,7 +96,7 @@ func TestGolden(t *testing.T) {
 	require.Greater(t, compared, 30, "cases compared")
 }
 
-func (c goldenCase) compare(t *testing.T, dir string, runner *mlx.Runner) {
+func (c goldenCase) compare(t *testing.T, dir string, runner *gomlx.Runner) {
 	ctx := context.Background()
 	j := c.load(t, dir, runner)
 	fused, maps, err := j.fuse(ctx)
@@ -157,7 +157,7 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 }
 
 // load makes the job that the flags of the case would make.
-func (c goldenCase) load(t *testing.T, dir string, runner *mlx.Runner) *job {
+func (c goldenCase) load(t *testing.T, dir string, runner *gomlx.Runner) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
 	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
 		calib: filepath.Join(dir, "parents", calib)}

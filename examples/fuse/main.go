@@ -23,7 +23,7 @@ import (
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -77,7 +77,7 @@ type job struct {
 	models []*models.Model // linked, the anchor first
 	calib  models.Batch    // nil for none
 	eval   models.Batch    // nil for none
-	runner *mlx.Runner     // nil until it is needed
+	runner *gomlx.Runner   // nil until it is needed
 	device compute.Backend // the runner's
 	report cli.Report
 	fusion *fuse.Report // nil for vanilla
@@ -89,12 +89,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if j.eval != nil || j.calib != nil && j.recipe.Method != "vanilla" {
-		backend, err := mlx.Open(ctx, cli.Line)
+		backend, err := gomlx.Open(ctx, cli.Line)
 		if err != nil {
 			return err
 		}
 		defer backend.Finalize()
-		j.report.Backend, j.runner, j.device = backend.Name(), mlx.NewRunner(backend), backend
+		j.report.Backend, j.runner, j.device = backend.Name(), gomlx.NewRunner(backend), backend
 		defer j.runner.Close()
 	}
 	if err := j.scoreParents(ctx); err != nil {
@@ -262,7 +262,7 @@ func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
 	o.Calibration = c
 	if j.recipe.Method == "learned" {
 		bar := cli.NewProgress("learning maps", j.recipe.Steps, 0)
-		o.Matching.Learner = &mlx.Learner{Backend: j.device, Recipe: mlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
+		o.Matching.Learner = &gomlx.Learner{Backend: j.device, Recipe: gomlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
 			Feed:    shuffled(c.Data, j.recipe.Batch),
 			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
 	}

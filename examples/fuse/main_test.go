@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -222,7 +222,7 @@ func TestSymmetries(t *testing.T) {
 // TestInexact: under fixed positions the stream turns only where the recipe lets
 // it.
 func TestInexact(t *testing.T) {
-	net := netest.SimpleViT()
+	net := modeltest.SimpleViT()
 	net.Config.Image = 8
 	var dirs []string
 	for seed := range uint64(2) {

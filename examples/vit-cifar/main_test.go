@@ -17,7 +17,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // imageFolder writes a set of three classes that differ in brightness.
@@ -169,10 +169,10 @@ func TestResume(t *testing.T) {
 	require.NoError(t, err)
 	m, err := img.Fresh(o.parent(img).Net)
 	require.NoError(t, err)
-	backend, err := mlx.Open(context.Background(), func(line string) { t.Log(line) })
+	backend, err := gomlx.Open(context.Background(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	defer backend.Finalize()
-	trainer, err := mlx.NewTrainer(backend, m, mlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.05, Clip: 1})
+	trainer, err := gomlx.NewTrainer(backend, m, gomlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.05, Clip: 1})
 	require.NoError(t, err)
 	defer trainer.Close()
 	save := filepath.Join(t.TempDir(), "training.safetensors")

@@ -8,7 +8,7 @@ import (
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // quickTest is the number of test images for the points of a plot.
@@ -27,19 +27,19 @@ func tell(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	backend, err := mlx.Open(ctx, cli.Line)
+	backend, err := gomlx.Open(ctx, cli.Line)
 	if err != nil {
 		return err
 	}
 	defer backend.Finalize()
-	setup.Backend, setup.Runner = backend.Name(), mlx.NewRunner(backend)
+	setup.Backend, setup.Runner = backend.Name(), gomlx.NewRunner(backend)
 	defer setup.Runner.Close()
-	setup.Judge = func(ms ...*models.Model) (mlx.Score, error) { return img.Score(ctx, setup.Runner, ms...) }
-	recipe := mlx.Recipe{Steps: setup.Steps, LR: o.lr, Warmup: setup.Steps / 10, WeightDecay: 0.05, Clip: 1}
-	setup.Trainer = func(m *models.Model) (*mlx.Trainer, error) { return mlx.NewTrainer(backend, m, recipe) }
-	setup.Distiller = func(m *models.Model) (*mlx.Trainer, error) { return mlx.NewDistiller(backend, m, parents, recipe) }
-	setup.Learner = func(f story.Fusion) *mlx.Learner {
-		return &mlx.Learner{Backend: backend, Seed: o.seed, Feed: o.lessons(img, f)}
+	setup.Judge = func(ms ...*models.Model) (gomlx.Score, error) { return img.Score(ctx, setup.Runner, ms...) }
+	recipe := gomlx.Recipe{Steps: setup.Steps, LR: o.lr, Warmup: setup.Steps / 10, WeightDecay: 0.05, Clip: 1}
+	setup.Trainer = func(m *models.Model) (*gomlx.Trainer, error) { return gomlx.NewTrainer(backend, m, recipe) }
+	setup.Distiller = func(m *models.Model) (*gomlx.Trainer, error) { return gomlx.NewDistiller(backend, m, parents, recipe) }
+	setup.Learner = func(f story.Fusion) *gomlx.Learner {
+		return &gomlx.Learner{Backend: backend, Seed: o.seed, Feed: o.lessons(img, f)}
 	}
 	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.Label, img.Test.Len(), len(parents)-1, parents[0].Size())
 	return story.Tell(ctx, setup, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, (*story.Story).Finetune, (*story.Story).Distill)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/atomicfile"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A Report is what a program found, as it is printed and written as JSON.
@@ -86,7 +86,7 @@ type Node struct {
 }
 
 // Score fills in how well the model of a row does.
-func (r *Row) Score(s mlx.Score) { r.Accuracy, r.Loss = &s.Accuracy, &s.Loss }
+func (r *Row) Score(s gomlx.Score) { r.Accuracy, r.Loss = &s.Accuracy, &s.Loss }
 
 // AddNodes adds the maps of a fusion.
 func (r *Report) AddNodes(f *fuse.Report) {

@@ -7,7 +7,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A Net is a BERT to be trained to find masked words; its MLPs are four times as
@@ -46,15 +46,15 @@ const ScoreBatch = 64
 
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
-func (p Parent) Start() (*models.Model, mlx.Recipe, error) {
+func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
 	arch, config := models.BERTForMaskedLM(), p.Net.config(p.Texts.Tok.Size())
 	g, err := arch.Graph(config)
 	if err != nil {
-		return nil, mlx.Recipe{}, err
+		return nil, gomlx.Recipe{}, err
 	}
 	m, err := models.New(arch, config, models.Init(g, p.Net.Seed, config.InitStd))
 	if err != nil {
-		return nil, mlx.Recipe{}, err
+		return nil, gomlx.Recipe{}, err
 	}
 	m.Files = p.Files
 	return m, p.Schedule.Recipe(p.feed().PerEpoch()), nil
@@ -64,7 +64,7 @@ func (p Parent) feed() Feeder { return p.Texts.Feed(p.Texts.Train, p.Schedule.Ba
 
 // Train trains the parent by a trainer made for its [Parent.Start], looks at it
 // now and then, and saves it. What is interrupted goes on at the next call.
-func (p Parent) Train(ctx context.Context, trainer *mlx.Trainer, runner *mlx.Runner) error {
+func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, runner *gomlx.Runner) error {
 	t, feed := p.Texts, p.feed()
 	recipe := p.Schedule.Recipe(feed.PerEpoch())
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,

@@ -5,13 +5,13 @@ import (
 	"fmt"
 
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // Calibration returns what a resolved recipe collects activations on: the first
 // Samples of data, of these the ones with a loss below MaxLoss in every one of
 // the models.
-func (r Recipe) Calibration(ctx context.Context, runner *mlx.Runner, data models.Batch, ms ...*models.Model) (*mlx.Calibration, error) {
+func (r Recipe) Calibration(ctx context.Context, runner *gomlx.Runner, data models.Batch, ms ...*models.Model) (*gomlx.Calibration, error) {
 	tokens, err := r.Keep()
 	if err != nil {
 		return nil, err
@@ -22,5 +22,5 @@ func (r Recipe) Calibration(ctx context.Context, runner *mlx.Runner, data models
 			return nil, fmt.Errorf("max_loss: %w", err)
 		}
 	}
-	return &mlx.Calibration{Runner: runner, Data: data, Tokens: tokens, Narrow: *r.Narrow}, nil
+	return &gomlx.Calibration{Runner: runner, Data: data, Tokens: tokens, Narrow: *r.Narrow}, nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A Setup is what a program brings to its story.
@@ -28,21 +28,21 @@ type Setup struct {
 	File    string          // of the report; empty means report.json in Out
 	Parents []*models.Model // anchor first
 	Fusions []Fusion
-	Runner  *mlx.Runner
+	Runner  *gomlx.Runner
 
 	Calib, Quick models.Batch // to align on, to score the points of curves on
 	Batch        int          // samples scored at a time
 	Measure      Measure      // of plots
 	Tests        int          // samples that rows are scored on
 
-	Judge     func(ms ...*models.Model) (mlx.Score, error)  // scores rows
-	Score     func(row *cli.Row, ms ...*models.Model) error // scores further; may be nil
-	Learner   func(Fusion) *mlx.Learner                     // of learned matching, to be observed
-	Trainer   func(*models.Model) (*mlx.Trainer, error)     // of finetuning
-	Distiller func(*models.Model) (*mlx.Trainer, error)     // the same without labels, from the parents; may be nil
-	Feed      func(step int) (models.Batch, error)          // of finetuning
-	Lesson    int                                           // samples of a batch of Feed
-	Steps     int                                           // of finetuning
+	Judge     func(ms ...*models.Model) (gomlx.Score, error) // scores rows
+	Score     func(row *cli.Row, ms ...*models.Model) error  // scores further; may be nil
+	Learner   func(Fusion) *gomlx.Learner                    // of learned matching, to be observed
+	Trainer   func(*models.Model) (*gomlx.Trainer, error)    // of finetuning
+	Distiller func(*models.Model) (*gomlx.Trainer, error)    // the same without labels, from the parents; may be nil
+	Feed      func(step int) (models.Batch, error)           // of finetuning
+	Lesson    int                                            // samples of a batch of Feed
+	Steps     int                                            // of finetuning
 }
 
 // A Story is what was found so far.
@@ -163,7 +163,7 @@ func (s *Story) Vanilla() error {
 	if err := s.add(cli.Row{Method: "vanilla", Label: vanillaLabel, Seconds: time.Since(started).Seconds()}, m); err != nil {
 		return err
 	}
-	refit := fuse.Refit{Ridge: Ridge, Calibration: &mlx.Calibration{Runner: s.Runner, Data: s.Calib}}
+	refit := fuse.Refit{Ridge: Ridge, Calibration: &gomlx.Calibration{Runner: s.Runner, Data: s.Calib}}
 	if m, err = refit.Fit(s.ctx, m, all...); err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (s *Story) options(f Fusion) (*fuse.Options, error) {
 	}
 	if r.Method == "learned" {
 		learner, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps, 0)
-		learner.Recipe = mlx.Recipe{Steps: r.Steps, LR: r.LR}
+		learner.Recipe = gomlx.Recipe{Steps: r.Steps, LR: r.LR}
 		learner.Observe = func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }
 		o.Matching.Learner = learner
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // The axes that curves run along.
@@ -145,7 +145,7 @@ func (s *Story) Distill() error {
 }
 
 // school trains from starts by one trainer.
-func (s *Story) school(open func(*models.Model) (*mlx.Trainer, error), starts []Start, way string) error {
+func (s *Story) school(open func(*models.Model) (*gomlx.Trainer, error), starts []Start, way string) error {
 	t, err := open(s.Parents[0])
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (s *Story) school(open func(*models.Model) (*mlx.Trainer, error), starts []
 }
 
 // tune trains a model to the end of the budget.
-func (s *Story) tune(t *mlx.Trainer, st Start, how string) error {
+func (s *Story) tune(t *gomlx.Trainer, st Start, how string) error {
 	started := time.Now()
 	if err := t.Reset(st.Model); err != nil {
 		return err

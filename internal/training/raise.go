@@ -5,15 +5,15 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A Nursling is a network to be trained from scratch.
 type Nursling interface {
 	// Start returns it before its training, and the recipe of that.
-	Start() (*models.Model, mlx.Recipe, error)
+	Start() (*models.Model, gomlx.Recipe, error)
 	// Train trains it by a trainer made for both.
-	Train(context.Context, *mlx.Trainer, *mlx.Runner) error
+	Train(context.Context, *gomlx.Trainer, *gomlx.Runner) error
 }
 
 // Raise trains a network on a backend of its own, which is opened once the
@@ -23,14 +23,14 @@ func Raise(ctx context.Context, n Nursling) error {
 	if err != nil {
 		return err
 	}
-	backend, err := mlx.Open(ctx, cli.Line)
+	backend, err := gomlx.Open(ctx, cli.Line)
 	if err != nil {
 		return err
 	}
 	defer backend.Finalize()
-	runner := mlx.NewRunner(backend)
+	runner := gomlx.NewRunner(backend)
 	defer runner.Close()
-	trainer, err := mlx.NewTrainer(backend, m, recipe)
+	trainer, err := gomlx.NewTrainer(backend, m, recipe)
 	if err != nil {
 		return err
 	}

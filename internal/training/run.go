@@ -13,12 +13,12 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A Run is one training: what it sees, how it is watched.
 type Run struct {
-	Trainer    *mlx.Trainer
+	Trainer    *gomlx.Trainer
 	Feed       func(step int) (models.Batch, error) // from the step alone, so that a run resumes exactly; called ahead, see [data.Ahead]
 	Accumulate int                                  // batches of a step, that of the trainer; 0 means 1
 	Steps      int

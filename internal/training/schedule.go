@@ -1,6 +1,6 @@
 package training
 
-import "github.com/otfuse/otfuse/models/mlx"
+import "github.com/otfuse/otfuse/models/gomlx"
 
 // A Schedule says how long, how fast and in what portions a network learns, by
 // AdamW on a cosine.
@@ -16,8 +16,8 @@ type Schedule struct {
 }
 
 // Recipe is the schedule over a set of which an epoch has so many batches.
-func (s Schedule) Recipe(batches int) mlx.Recipe {
+func (s Schedule) Recipe(batches int) gomlx.Recipe {
 	per := float64(batches) / float64(max(s.Accumulate, 1))
-	return mlx.Recipe{Steps: max(int(s.Epochs*per), 1), Warmup: int(s.Warmup * per), Accumulate: s.Accumulate,
+	return gomlx.Recipe{Steps: max(int(s.Epochs*per), 1), Warmup: int(s.Warmup * per), Accumulate: s.Accumulate,
 		LR: s.LR, MinLR: s.MinLR, WeightDecay: s.WeightDecay, Clip: s.Clip}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // TestSome: of a set that comes class by class, all classes are seen.
@@ -24,10 +24,10 @@ func TestSome(t *testing.T) {
 
 // TestScore: portion by portion is the same as all at once.
 func TestScore(t *testing.T) {
-	backend, err := mlx.Open(t.Context(), func(line string) { t.Log(line) })
+	backend, err := gomlx.Open(t.Context(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
 	defer backend.Finalize()
-	runner := mlx.NewRunner(backend)
+	runner := gomlx.NewRunner(backend)
 	defer runner.Close()
 	i := Images{Train: data.Shapes(8, 1), Test: data.Shapes(1100, 2)}
 	i.Norm = i.Train.Norm()

@@ -5,7 +5,7 @@ import (
 
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // The pixels of a batch that is scored, of 500 images of CIFAR, and of the
@@ -20,13 +20,13 @@ func (i Images) ScoreBatch() int { return max(scorePixels/(i.Test.H*i.Test.W), 1
 
 // Score scores a network, or several as their ensemble, on all test images. They
 // are decoded portion by portion, the next one while one is scored.
-func (i Images) Score(ctx context.Context, runner *mlx.Runner, ms ...*models.Model) (mlx.Score, error) {
+func (i Images) Score(ctx context.Context, runner *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error) {
 	portion := max(decodePixels/(i.Test.H*i.Test.W)/i.ScoreBatch(), 1) * i.ScoreBatch()
 	return i.scoreBy(ctx, runner, portion, ms...)
 }
 
 // scoreBy is Score with so many images in a portion.
-func (i Images) scoreBy(ctx context.Context, runner *mlx.Runner, portion int, ms ...*models.Model) (mlx.Score, error) {
+func (i Images) scoreBy(ctx context.Context, runner *gomlx.Runner, portion int, ms ...*models.Model) (gomlx.Score, error) {
 	n := i.Test.Len()
 	decode := data.Ahead(1, func(step int) (models.Batch, error) {
 		var idx []int
@@ -35,15 +35,15 @@ func (i Images) scoreBy(ctx context.Context, runner *mlx.Runner, portion int, ms
 		}
 		return i.Pick(i.Test, idx)
 	})
-	var sum mlx.Score
+	var sum gomlx.Score
 	for step := range (n + portion - 1) / portion {
 		b, err := decode(step)
 		if err != nil {
-			return mlx.Score{}, err
+			return gomlx.Score{}, err
 		}
 		s, err := runner.Evaluate(ctx, b, i.ScoreBatch(), ms...)
 		if err != nil {
-			return mlx.Score{}, err
+			return gomlx.Score{}, err
 		}
 		sum = sum.Plus(s)
 	}

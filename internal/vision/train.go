@@ -7,7 +7,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // A Net is a vision transformer to be trained; its MLPs are four times as wide
@@ -66,7 +66,7 @@ type Parent struct {
 
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
-func (p Parent) Start() (*models.Model, mlx.Recipe, error) {
+func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
 	m, err := p.Images.Fresh(p.Net)
 	return m, p.Schedule.Recipe(p.feed().PerEpoch()), err
 }
@@ -75,7 +75,7 @@ func (p Parent) feed() Feeder { return p.Images.Feed(p.Schedule.Batch, p.Net.See
 
 // Train trains the parent by a trainer made for its [Parent.Start], looks at it
 // now and then, and saves it. What is interrupted goes on at the next call.
-func (p Parent) Train(ctx context.Context, trainer *mlx.Trainer, runner *mlx.Runner) error {
+func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, runner *gomlx.Runner) error {
 	feed := p.feed()
 	recipe := p.Schedule.Recipe(feed.PerEpoch())
 	epoch := max(feed.PerEpoch()/max(recipe.Accumulate, 1), 1) // updates

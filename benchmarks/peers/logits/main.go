@@ -19,7 +19,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/mlx"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -59,12 +59,12 @@ func run(ctx context.Context, dir, file, out string) error {
 	if data.Len() == 0 {
 		return fmt.Errorf("%s: there are no samples", file)
 	}
-	b, err := mlx.Open(ctx, cli.Line)
+	b, err := gomlx.Open(ctx, cli.Line)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	r := mlx.NewRunner(b)
+	r := gomlx.NewRunner(b)
 	defer r.Close()
 	var all []float32
 	var shape []int

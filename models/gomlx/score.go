@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func (s Score) Plus(t Score) Score {
 }
 
 // ErrNoLabels reports data on which nothing can be scored.
-var ErrNoLabels = errors.New("mlx: no label counts")
+var ErrNoLabels = errors.New("gomlx: no label counts")
 
 // Evaluate scores a network on labelled data, size samples at a time. Several
 // networks are scored as their ensemble, the mean of their probabilities.
@@ -60,11 +60,11 @@ func (r *Runner) Evaluate(ctx context.Context, data models.Batch, size int, ms .
 func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms ...*models.Model) (models.Batch, error) {
 	labels, ok := data[models.Labels]
 	if !ok {
-		return nil, fmt.Errorf("mlx: filtering by loss: %w", ErrNoLabels)
+		return nil, fmt.Errorf("gomlx: filtering by loss: %w", ErrNoLabels)
 	}
 	n := data.Len()
 	if n == 0 {
-		return nil, fmt.Errorf("mlx: filtering by loss: %w", ErrNoLabels)
+		return nil, fmt.Errorf("gomlx: filtering by loss: %w", ErrNoLabels)
 	}
 	per := len(labels.Ints) / n
 	keep := make([]int, 0, n)
@@ -91,7 +91,7 @@ func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms
 		}
 	}
 	if len(keep) == 0 {
-		return nil, fmt.Errorf("mlx: none of %d samples has a loss below %g in every model", n, bound)
+		return nil, fmt.Errorf("gomlx: none of %d samples has a loss below %g in every model", n, bound)
 	}
 	return data.Pick(keep), nil
 }
@@ -100,7 +100,7 @@ func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms
 // its loss in nats.
 func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
 	if data.Len() == 0 || size <= 0 || len(ms) == 0 {
-		return nil, nil, fmt.Errorf("mlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
+		return nil, nil, fmt.Errorf("gomlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
 	}
 	scorer, err := r.compiled("score", score)
 	if err != nil {
@@ -140,12 +140,12 @@ func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*m
 		}
 		out, err := scorer.Call(args(in)...)
 		if err = errors.Join(err, free(in...)); err != nil {
-			return nil, nil, fmt.Errorf("mlx: scoring: %w", err)
+			return nil, nil, fmt.Errorf("gomlx: scoring: %w", err)
 		}
 		for i, all := range []*[]float32{&right, &loss} {
 			v, err := tensors.CopyFlatData[float32](out[i])
 			if err != nil {
-				return nil, nil, fmt.Errorf("mlx: %w", err)
+				return nil, nil, fmt.Errorf("gomlx: %w", err)
 			}
 			*all = append(*all, v[:len(v)/size*(to-from)]...)
 		}

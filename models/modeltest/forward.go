@@ -1,6 +1,6 @@
-// Package netest computes flow graphs in float64, slowly and plainly, for tests
+// Package modeltest computes flow graphs in float64, slowly and plainly, for tests
 // to compare with, and holds small networks of every kind to compare on.
-package netest
+package modeltest
 
 import (
 	"fmt"
@@ -123,7 +123,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 	case graph.Output:
 		return arg(0)
 	}
-	panic(fmt.Sprintf("netest: no operation %d", n.Op))
+	panic(fmt.Sprintf("modeltest: no operation %d", n.Op))
 }
 
 // patches cuts one image [1, C, H, W] into rows of c·p·p pixels.
@@ -188,7 +188,7 @@ func activate(fn graph.Activation, v float64) float64 {
 	case graph.Tanh:
 		return math.Tanh(v)
 	}
-	panic("netest: no activation " + string(fn))
+	panic("modeltest: no activation " + string(fn))
 }
 
 func attend(heads int, q, k, v *mat.Dense, mask []int32) *mat.Dense {

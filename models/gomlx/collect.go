@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -39,7 +39,7 @@ const (
 // Collect runs both models over the data and returns what want asks for.
 func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (stats *align.Stats, err error) {
 	if c.Data.Len() == 0 {
-		return nil, errors.New("mlx: the calibration data is empty")
+		return nil, errors.New("gomlx: the calibration data is empty")
 	}
 	filled := *c
 	filled.Data = maps.Clone(c.Data)
@@ -66,7 +66,7 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 			err = errors.Join(sums.add(out), free(out...))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("mlx: calibration: %w", err)
+			return nil, fmt.Errorf("gomlx: calibration: %w", err)
 		}
 	}
 	return sums.stats()
@@ -175,7 +175,7 @@ func (s *sums) stats() (*align.Stats, error) {
 	out := &align.Stats{Magnitudes: map[int][]float64{}}
 	for i := range s.sites {
 		if s.sites[i].N == 0 {
-			return nil, fmt.Errorf("mlx: calibration: the data holds padding alone at %s", s.want.Sites[i][0].Name)
+			return nil, fmt.Errorf("gomlx: calibration: the data holds padding alone at %s", s.want.Sites[i][0].Name)
 		}
 		m := s.sites[i] // so that each can be let go by itself
 		out.Moments = append(out.Moments, &m)

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -31,12 +31,12 @@ type descent struct {
 
 // ErrDiverged reports a loss that is not finite; the trainer keeps the state
 // before the update that made it.
-var ErrDiverged = errors.New("mlx: the loss is not finite")
+var ErrDiverged = errors.New("gomlx: the loss is not finite")
 
 // open readies a descent that has its recipe and its loss.
 func (d *descent) open(b compute.Backend, params []*tensors.Tensor) error {
 	if d.recipe.Steps <= 0 || d.recipe.LR <= 0 {
-		return errors.Join(fmt.Errorf("mlx: a recipe of %d steps at learning rate %g", d.recipe.Steps, d.recipe.LR), free(params...))
+		return errors.Join(fmt.Errorf("gomlx: a recipe of %d steps at learning rate %g", d.recipe.Steps, d.recipe.LR), free(params...))
 	}
 	d.recipe = d.recipe.withDefaults()
 	err := d.start(params)
@@ -44,10 +44,10 @@ func (d *descent) open(b compute.Backend, params []*tensors.Tensor) error {
 		return err
 	}
 	if d.add, err = gx.NewExec(b, d.addGraph); err != nil {
-		return fmt.Errorf("mlx: %w", err)
+		return fmt.Errorf("gomlx: %w", err)
 	}
 	if d.update, err = gx.NewExec(b, d.updateGraph); err != nil {
-		return fmt.Errorf("mlx: %w", err)
+		return fmt.Errorf("gomlx: %w", err)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (d *descent) close() error {
 // fed, and returns their mean loss.
 func (d *descent) descend(ctx context.Context, inputs []string, batches []models.Batch) (float64, error) {
 	if len(batches) != d.recipe.Accumulate {
-		return 0, fmt.Errorf("mlx: an update takes %d batches, got %d", d.recipe.Accumulate, len(batches))
+		return 0, fmt.Errorf("gomlx: an update takes %d batches, got %d", d.recipe.Accumulate, len(batches))
 	}
 	var total float64
 	defer func() { _, d.sums = free(d.sums...), nil }() // of an update that was broken off
@@ -95,7 +95,7 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 		last := i == len(batches)-1
 		out, err := d.call(in, last)
 		if err = errors.Join(err, free(in...), free(d.sums...)); err != nil {
-			return 0, fmt.Errorf("mlx: update %d: %w", d.step, err)
+			return 0, fmt.Errorf("gomlx: update %d: %w", d.step, err)
 		}
 		d.sums = nil
 		loss, err := scalar(out[0])

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -138,7 +138,7 @@ func (run *learning) turns() ([][]*mat.Dense, error) {
 	for i, t := range run.params() {
 		data, err := tensors.CopyFlatData[float32](t)
 		if err != nil {
-			return nil, fmt.Errorf("mlx: %w", err)
+			return nil, fmt.Errorf("gomlx: %w", err)
 		}
 		s := run.spaces[i%len(run.spaces)]
 		n, d := s.Units, s.Units/max(s.Heads, 1)

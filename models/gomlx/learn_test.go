@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/fuse"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // TestLearner: what is learned, with labels and without, lowers the loss of the
@@ -18,7 +18,7 @@ func TestLearner(t *testing.T) {
 	b := openBackend(t)
 	runner := NewRunner(b)
 	defer runner.Close()
-	for labelled, nets := range map[string][]netest.Net{"labels": {netest.ViT(), netest.SimpleViT()}, "no labels": {netest.ViT(), netest.MaskedLM()}} {
+	for labelled, nets := range map[string][]modeltest.Net{"labels": {modeltest.ViT(), modeltest.SimpleViT()}, "no labels": {modeltest.ViT(), modeltest.MaskedLM()}} {
 		for _, net := range nets {
 			t.Run(net.Arch.Class+" "+labelled, func(t *testing.T) {
 				anchor, err := net.Model(1)
@@ -38,7 +38,7 @@ func TestLearner(t *testing.T) {
 				require.Len(t, losses, 40)
 				require.Less(t, mean(losses[30:]), mean(losses[:5]))
 				delete(batch, models.Labels)
-				want, got := netest.Logits(other, batch), netest.Logits(anchor.With(p), batch)
+				want, got := modeltest.Logits(other, batch), modeltest.Logits(anchor.With(p), batch)
 				for i := range want {
 					require.InDelta(t, want[i], got[i], 5e-5)
 				}
@@ -50,7 +50,7 @@ func TestLearner(t *testing.T) {
 // TestLearnerInexact: a post-norm stream that may turn loses less in the middle
 // than one that may only be permuted.
 func TestLearnerInexact(t *testing.T) {
-	net, losses := netest.MaskedLM(), map[bool]float64{}
+	net, losses := modeltest.MaskedLM(), map[bool]float64{}
 	anchor, err := net.Model(1)
 	require.NoError(t, err)
 	other, err := net.Model(2)
@@ -72,7 +72,7 @@ func TestLearnerInexact(t *testing.T) {
 func TestMatchedAlone(t *testing.T) {
 	runner := NewRunner(openBackend(t))
 	defer runner.Close()
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			var ms []*models.Model
 			for seed := range uint64(3) {
@@ -106,14 +106,14 @@ func TestNarrowIntoWide(t *testing.T) {
 	b := openBackend(t)
 	runner := NewRunner(b)
 	defer runner.Close()
-	for _, net := range []netest.Net{netest.ViT(), netest.SimpleViT(), netest.MaskedLM()} {
+	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT(), modeltest.MaskedLM()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			wide := net
 			wide.Config.MLP += 5
 			switch net.Arch.Class {
-			case netest.ViT().Arch.Class:
+			case modeltest.ViT().Arch.Class:
 				wide.Config.Hidden += 4
-			case netest.SimpleViT().Arch.Class:
+			case modeltest.SimpleViT().Arch.Class:
 				wide.Config.HeadDim++
 			}
 			anchor, err := wide.Model(1)
@@ -143,7 +143,7 @@ func TestNarrowIntoWide(t *testing.T) {
 
 // TestLearnerOfSeveral: three models are turned together.
 func TestLearnerOfSeveral(t *testing.T) {
-	net, ms := netest.ViT(), []*models.Model{}
+	net, ms := modeltest.ViT(), []*models.Model{}
 	for seed := range uint64(3) {
 		m, err := net.Model(seed + 1)
 		require.NoError(t, err)
@@ -163,7 +163,7 @@ func TestLearnerOfSeveral(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, mean(losses[30:]), mean(losses[:5]))
 	for i, m := range ms {
-		want, got := netest.Logits(m, batch), netest.Logits(ms[0].With(aligned[i]), batch)
+		want, got := modeltest.Logits(m, batch), modeltest.Logits(ms[0].With(aligned[i]), batch)
 		for k := range want {
 			require.InDelta(t, want[k], got[k], 5e-5)
 		}

@@ -1,6 +1,6 @@
 //go:build !cgo || noxla || !linux || !(amd64 || arm64)
 
-package mlx
+package gomlx
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -79,7 +79,7 @@ func NewTrainer(b compute.Backend, m *models.Model, r Recipe) (*Trainer, error) 
 // part in it.
 func NewDistiller(b compute.Backend, m *models.Model, teachers []*models.Model, r Recipe) (*Trainer, error) {
 	if len(teachers) == 0 {
-		return nil, errors.New("mlx: nobody to learn from")
+		return nil, errors.New("gomlx: nobody to learn from")
 	}
 	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
 	t.descent = descent{recipe: r, loss: t.softGraph, decayed: decays(m.Graph)}
@@ -101,7 +101,7 @@ func NewDistiller(b compute.Backend, m *models.Model, teachers []*models.Model, 
 // architecture and size. Nothing is compiled again.
 func (t *Trainer) Reset(m *models.Model) error {
 	if signature(m.Graph) != signature(t.model.Graph) {
-		return errors.New("mlx: a trainer cannot be reset to a model of another size or architecture")
+		return errors.New("gomlx: a trainer cannot be reset to a model of another size or architecture")
 	}
 	params, err := upload(m)
 	if err != nil {

@@ -1,4 +1,4 @@
-package netest
+package modeltest
 
 import (
 	"fmt"

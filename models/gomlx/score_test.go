@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // scores is the score of an ensemble in float64, and the loss of every label;
@@ -17,7 +17,7 @@ func scores(batch models.Batch, ms ...*models.Model) (s Score, loss []float64) {
 	labels := batch[models.Labels].Ints
 	probs := make([][]float64, len(labels))
 	for _, m := range ms {
-		logits := netest.Logits(m, batch)
+		logits := modeltest.Logits(m, batch)
 		classes := len(logits) / len(labels)
 		for i := range labels {
 			if probs[i] == nil {
@@ -59,7 +59,7 @@ func scores(batch models.Batch, ms ...*models.Model) (s Score, loss []float64) {
 // words of which some do not count; how many go at a time does not matter.
 func TestEvaluate(t *testing.T) {
 	r := openRunner(t)
-	for _, net := range []netest.Net{shallow(netest.ViT()), shallow(netest.Words())} {
+	for _, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.Words())} {
 		ms := []*models.Model{randomModel(t, net, 1), randomModel(t, net, 2), randomModel(t, net, 3)}
 		batch := net.Batch(11, 4)
 		batch[models.Labels].Ints[2] = models.Ignore
@@ -80,7 +80,7 @@ func TestEvaluate(t *testing.T) {
 // TestEnsembleOfOne: a network with itself is no better than alone, in loss too.
 func TestEnsembleOfOne(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.ViT())
+	net := shallow(modeltest.ViT())
 	m, batch := randomModel(t, net, 1), net.Batch(8, 2)
 	one, err := r.Evaluate(t.Context(), batch, 8, m)
 	require.NoError(t, err)
@@ -93,7 +93,7 @@ func TestEnsembleOfOne(t *testing.T) {
 // TestBelow keeps the samples whose loss is below the bound in every model.
 func TestBelow(t *testing.T) {
 	r := openRunner(t)
-	for _, net := range []netest.Net{shallow(netest.ViT()), shallow(netest.Words())} {
+	for _, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.Words())} {
 		a, b := randomModel(t, net, 1), randomModel(t, net, 2)
 		batch := net.Batch(20, 4)
 		_, la := scores(batch, a)
@@ -131,7 +131,7 @@ func TestBelow(t *testing.T) {
 
 func TestScoreErrors(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.ViT())
+	net := shallow(modeltest.ViT())
 	m, batch := randomModel(t, net, 1), net.Batch(3, 2)
 	bare := models.Batch{"pixel_values": batch["pixel_values"]}
 	_, err := r.Evaluate(t.Context(), bare, 2, m)

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"encoding/json"
@@ -24,60 +24,60 @@ func (t *Trainer) Save(path string) error {
 	for i, s := range t.state {
 		data, err := tensors.CopyFlatData[float32](s)
 		if err != nil {
-			return fmt.Errorf("mlx: %w", err)
+			return fmt.Errorf("gomlx: %w", err)
 		}
 		st, err := safetensors.FromFloat32(safetensors.F32, s.Shape().Dimensions, data)
 		if err != nil {
-			return fmt.Errorf("mlx: %w", err)
+			return fmt.Errorf("gomlx: %w", err)
 		}
 		ts[parts()[i/len(all)]+all[i%len(all)]] = st
 	}
 	recipe, err := json.Marshal(t.recipe)
 	if err != nil {
-		return fmt.Errorf("mlx: %w", err)
+		return fmt.Errorf("gomlx: %w", err)
 	}
 	return safetensors.WriteFile(path, ts, map[string]string{"step": strconv.Itoa(t.step), "recipe": string(recipe)})
 }
 
 // ErrRecipe reports a checkpoint of a training by another recipe.
-var ErrRecipe = errors.New("mlx: the checkpoint is of another recipe")
+var ErrRecipe = errors.New("gomlx: the checkpoint is of another recipe")
 
 // Load takes the state of the training from a file that [Trainer.Save] wrote.
 func (t *Trainer) Load(path string) (err error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
-		return fmt.Errorf("mlx: %w", err)
+		return fmt.Errorf("gomlx: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	recipe, err := json.Marshal(t.recipe)
 	if err != nil {
-		return fmt.Errorf("mlx: %w", err)
+		return fmt.Errorf("gomlx: %w", err)
 	}
 	if got := f.Metadata()["recipe"]; got != string(recipe) {
 		return fmt.Errorf("%w: %s has %s, want %s", ErrRecipe, path, got, recipe)
 	}
 	step, err := strconv.Atoi(f.Metadata()["step"])
 	if err != nil || step < 0 {
-		return fmt.Errorf("mlx: %s: step %q", path, f.Metadata()["step"])
+		return fmt.Errorf("gomlx: %s: step %q", path, f.Metadata()["step"])
 	}
 	all := names(t.model.Graph)
 	if n := len(f.Names()); n > len(t.state) {
-		return fmt.Errorf("mlx: %s holds %d tensors, want %d: it is of another network", path, n, len(t.state))
+		return fmt.Errorf("gomlx: %s holds %d tensors, want %d: it is of another network", path, n, len(t.state))
 	}
 	state := make([]*tensors.Tensor, len(t.state))
 	for i := range state {
 		name := parts()[i/len(all)] + all[i%len(all)]
 		raw, err := f.Tensor(name)
 		if err != nil {
-			return fmt.Errorf("mlx: %w", err)
+			return fmt.Errorf("gomlx: %w", err)
 		}
 		data, err := raw.Float32s()
 		if err != nil {
-			return fmt.Errorf("mlx: %w", err)
+			return fmt.Errorf("gomlx: %w", err)
 		}
 		want := t.state[i].Shape()
 		if state[i] = tensors.FromFlatDataAndDimensions(data, raw.Shape...); !state[i].Shape().Equal(want) {
-			return fmt.Errorf("mlx: %s: tensor %q has shape %v, want %s", path, name, raw.Shape, want)
+			return fmt.Errorf("gomlx: %s: tensor %q has shape %v, want %s", path, name, raw.Shape, want)
 		}
 	}
 	old := t.state

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -72,7 +72,7 @@ func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
 func TestCollect(t *testing.T) {
 	r := openRunner(t)
 	filters := []align.Tokens{align.All{}, align.Lead{}, align.Window{Size: 2}, align.Pool{}}
-	for k, net := range []netest.Net{shallow(netest.ViT()), shallow(netest.SimpleViT()), shallow(netest.Words())} {
+	for k, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.SimpleViT()), shallow(modeltest.Words())} {
 		wide := net
 		wide.Config.Hidden, wide.Config.MLP = 12, 10
 		src, anchor := randomModel(t, wide, 1), randomModel(t, net, 2)
@@ -84,7 +84,7 @@ func TestCollect(t *testing.T) {
 			}
 			narrow, size := i%2 == 0, []int{0, 3, 1, 7}[i]
 			t.Run(fmt.Sprintf("%s/%T", net.Arch.Class, tokens), func(t *testing.T) {
-				exact, err := netest.Calibration{Data: data, Tokens: tokens, Narrow: narrow}.Collect(t.Context(), src, anchor, want)
+				exact, err := modeltest.Calibration{Data: data, Tokens: tokens, Narrow: narrow}.Collect(t.Context(), src, anchor, want)
 				require.NoError(t, err)
 				c := &Calibration{Runner: r, Data: data, Tokens: tokens, Narrow: narrow, Batch: size}
 				got, err := c.Collect(t.Context(), src, anchor, want)
@@ -98,7 +98,7 @@ func TestCollect(t *testing.T) {
 // TestCollectInBatches: how many samples go at a time does not matter.
 func TestCollectInBatches(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.ViT())
+	net := shallow(modeltest.ViT())
 	src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(7, 3)
 	want := wanted(anchor.Graph)
 	want.Self = false
@@ -115,7 +115,7 @@ func TestCollectInBatches(t *testing.T) {
 
 func TestCollectErrors(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.ViT())
+	net := shallow(modeltest.ViT())
 	m := randomModel(t, net, 1)
 	_, err := (&Calibration{Runner: r}).Collect(t.Context(), m, m, align.Want{})
 	require.ErrorContains(t, err, "empty")
@@ -137,15 +137,15 @@ func TestCollectErrors(t *testing.T) {
 func TestFusionOnActivations(t *testing.T) {
 	r := openRunner(t)
 	for _, c := range []struct {
-		net     netest.Net
+		net     modeltest.Net
 		options fuse.Options
-	}{{netest.ViT(), fuse.Options{Residual: graph.WeightedMatrix{}, QK: fuse.Joint}},
-		{shallow(netest.SimpleViT()), fuse.Options{Residual: graph.WeightedScalar{}}},
-		{shallow(netest.MaskedLM()), fuse.Options{Residual: graph.WeightedScalar{}, QK: fuse.Shared}}} {
+	}{{modeltest.ViT(), fuse.Options{Residual: graph.WeightedMatrix{}, QK: fuse.Joint}},
+		{shallow(modeltest.SimpleViT()), fuse.Options{Residual: graph.WeightedScalar{}}},
+		{shallow(modeltest.MaskedLM()), fuse.Options{Residual: graph.WeightedScalar{}, QK: fuse.Shared}}} {
 		net, opt := c.net, c.options
 		src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(6, 3)
 		opt.Aligner = align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
-		opt.Calibration = netest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}
+		opt.Calibration = modeltest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}
 		want, _, err := fuse.Transport(t.Context(), src, anchor, &opt)
 		require.NoError(t, err)
 		opt.Calibration = &Calibration{Runner: r, Data: data, Tokens: align.Window{Size: 2}, Narrow: true, Batch: 4}
@@ -161,7 +161,7 @@ func TestFusionOnActivations(t *testing.T) {
 // spread keep the digits of what varies.
 func TestCollectFarFromZero(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.ViT())
+	net := shallow(modeltest.ViT())
 	m := randomModel(t, net, 1)
 	bias := m.Params["vit.embeddings.patch_embeddings.projection.bias"].Data
 	for i := range bias {
@@ -170,7 +170,7 @@ func TestCollectFarFromZero(t *testing.T) {
 	n := m.Graph.Find("vit.embeddings.patch_embeddings.projection")
 	want := align.Want{Sites: [][]*graph.Node{{n}}}
 	data := net.Batch(40, 3)
-	exact, err := netest.Calibration{Data: data, Tokens: align.All{}}.Collect(t.Context(), m, m, want)
+	exact, err := modeltest.Calibration{Data: data, Tokens: align.All{}}.Collect(t.Context(), m, m, want)
 	require.NoError(t, err)
 	got, err := (&Calibration{Runner: r, Data: data, Batch: 8}).Collect(t.Context(), m, m, want)
 	require.NoError(t, err)
@@ -184,7 +184,7 @@ func TestCollectFarFromZero(t *testing.T) {
 // that are padded, with whatever words, have the moments of those that are not.
 func TestPaddingDoesNotCount(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.MaskedLM())
+	net := shallow(modeltest.MaskedLM())
 	src, anchor := randomModel(t, net, 1), randomModel(t, net, 2)
 	want := wanted(anchor.Graph)
 	long := net.Batch(5, 3)

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -40,12 +40,12 @@ func openRunner(t *testing.T) *Runner {
 }
 
 // shallow is net with one layer: what is compiled takes long by its size.
-func shallow(net netest.Net) netest.Net {
+func shallow(net modeltest.Net) modeltest.Net {
 	net.Config.Layers = 1
 	return net
 }
 
-func randomModel(t *testing.T, net netest.Net, seed uint64) *models.Model {
+func randomModel(t *testing.T, net modeltest.Net, seed uint64) *models.Model {
 	m, err := net.Model(seed)
 	require.NoError(t, err)
 	return m
@@ -103,11 +103,11 @@ func values(t *testing.T, r *Runner, m *models.Model, batch models.Batch) map[st
 // TestForward compares every node of every kind of network with float64.
 func TestForward(t *testing.T) {
 	r := openRunner(t)
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		net = shallow(net)
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			m, batch := randomModel(t, net, 1), net.Batch(3, 2)
-			want := netest.Forward(m, batch)
+			want := modeltest.Forward(m, batch)
 			got := values(t, r, m, batch)
 			for _, n := range m.Graph.Nodes {
 				if want[0][n.ID] == nil {
@@ -124,7 +124,7 @@ func TestForward(t *testing.T) {
 			}
 			logits, err := r.Logits(t.Context(), m, batch)
 			require.NoError(t, err)
-			require.LessOrEqual(t, apart(t, netest.Logits(m, batch), logits.Floats), parity)
+			require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), logits.Floats), parity)
 			last, _ := want[0][len(want[0])-1].Dims()
 			shape := []int{3, last, m.Graph.Nodes[len(m.Graph.Nodes)-1].Units}
 			if net.Config.Labels != nil {
@@ -139,16 +139,16 @@ func TestForward(t *testing.T) {
 func TestActivations(t *testing.T) {
 	r := openRunner(t)
 	for _, fn := range []string{"relu", "tanh", "gelu_new"} {
-		net := shallow(netest.ViT())
+		net := shallow(modeltest.ViT())
 		require.NoError(t, setAct(&net, fn))
 		m, batch := randomModel(t, net, 1), net.Batch(2, 2)
 		logits, err := r.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
-		require.LessOrEqual(t, apart(t, netest.Logits(m, batch), logits.Floats), parity, fn)
+		require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), logits.Floats), parity, fn)
 	}
 }
 
-func setAct(net *netest.Net, fn string) error {
+func setAct(net *modeltest.Net, fn string) error {
 	c, err := models.ParseConfig(fmt.Appendf(nil, `{"hidden_act": %q}`, fn))
 	net.Config.Act = c.Act
 	return err
@@ -158,9 +158,9 @@ func setAct(net *netest.Net, fn string) error {
 // they are on the device too.
 func TestPermutationLaw(t *testing.T) {
 	r := openRunner(t)
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		m, batch := randomModel(t, net, 3), net.Batch(3, 4)
-		shuffle, err := netest.Relabel(m.Graph, 5)
+		shuffle, err := modeltest.Relabel(m.Graph, 5)
 		require.NoError(t, err)
 		moved, _, err := fuse.Transport(t.Context(), m, m, &fuse.Options{Aligner: shuffle})
 		require.NoError(t, err)
@@ -177,7 +177,7 @@ func TestPermutationLaw(t *testing.T) {
 // on.
 func TestLogitsErrors(t *testing.T) {
 	r := openRunner(t)
-	net := shallow(netest.ViT())
+	net := shallow(modeltest.ViT())
 	m, batch := randomModel(t, net, 1), net.Batch(2, 2)
 	_, err := r.Logits(t.Context(), m, models.Batch{"x": batch["pixel_values"]})
 	require.ErrorContains(t, err, "pixel_values")

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 func trainer(t *testing.T, b compute.Backend, m *models.Model, r Recipe) *Trainer {
@@ -29,17 +29,17 @@ func trained(t *testing.T, tr *Trainer) models.Params {
 }
 
 // tiny returns small networks, for gradients by finite differences.
-func tiny() []netest.Net {
-	v, w := netest.ViT(), netest.Words()
+func tiny() []modeltest.Net {
+	v, w := modeltest.ViT(), modeltest.Words()
 	v.Config.Hidden, v.Config.MLP, v.Config.Layers, v.Config.Image, v.Config.Channels = 4, 5, 1, 4, 1
 	w.Config.Hidden, w.Config.MLP, w.Config.Layers, w.Config.Vocab = 4, 5, 1, 7
-	return []netest.Net{v, w}
+	return []modeltest.Net{v, w}
 }
 
 // lossOf is the smoothed cross entropy of a batch in float64.
 func lossOf(m *models.Model, batch models.Batch, smoothing float64) float64 {
 	labels := batch[models.Labels].Ints
-	logits := netest.Logits(m, batch)
+	logits := modeltest.Logits(m, batch)
 	classes := len(logits) / len(labels)
 	var sum, count float64
 	for i, label := range labels {
@@ -199,7 +199,7 @@ func TestRate(t *testing.T) {
 
 // TestDecays: matrices decay, biases, norms and tables do not.
 func TestDecays(t *testing.T) {
-	for _, net := range netest.Nets() {
+	for _, net := range modeltest.Nets() {
 		g, err := net.Arch.Graph(net.Config)
 		require.NoError(t, err)
 		all := names(g)

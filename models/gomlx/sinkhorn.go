@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"cmp"
@@ -62,7 +62,7 @@ func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 	}
 	mass, err := tensors.CopyFlatData[float64](out)
 	if err = errors.Join(err, free(out)); err != nil {
-		return ot.Plan{}, fmt.Errorf("mlx: %w", err)
+		return ot.Plan{}, fmt.Errorf("gomlx: %w", err)
 	}
 	plan, err := ot.NewPlan(mat.NewDense(n, m, mass), p.A, p.B)
 	return plan, errors.Join(stopped, err)
@@ -75,16 +75,16 @@ func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) (plan *tensors.Tensor, err error) {
 	s.Reg, s.Tol, s.MaxIter = cmp.Or(s.Reg, ot.DefaultReg), cmp.Or(s.Tol, ot.DefaultTol), cmp.Or(s.MaxIter, ot.DefaultMaxIter)
 	if !(s.Reg > 0 && s.Tol > 0 && s.MaxIter > 0) || math.IsInf(s.Reg+s.Tol, 0) {
-		return nil, fmt.Errorf("mlx: Sinkhorn with reg %g, tolerance %g, %d iterations: %w", s.Reg, s.Tol, s.MaxIter, ot.ErrOption)
+		return nil, fmt.Errorf("gomlx: Sinkhorn with reg %g, tolerance %g, %d iterations: %w", s.Reg, s.Tol, s.MaxIter, ot.ErrOption)
 	}
 	if cost.Rank() != 2 {
-		return nil, fmt.Errorf("mlx: a cost of shape %s: %w", cost.Shape(), ot.ErrShape)
+		return nil, fmt.Errorf("gomlx: a cost of shape %s: %w", cost.Shape(), ot.ErrShape)
 	}
 	n, m := cost.Shape().Dim(0), cost.Shape().Dim(1)
 	a, suma := marginal(a, n)
 	b, sumb := marginal(b, m)
 	if len(a) != n || len(b) != m || !(math.Abs(suma-sumb) <= 1e-9*suma) {
-		return nil, fmt.Errorf("mlx: masses of %d and %d units, %g and %g in all, for a cost of shape %s: %w",
+		return nil, fmt.Errorf("gomlx: masses of %d and %d units, %g and %g in all, for a cost of shape %s: %w",
 			len(a), len(b), suma, sumb, cost.Shape(), ot.ErrShape)
 	}
 	run := &scaling{Sinkhorn: s, cost: cost, masses: []*tensors.Tensor{
@@ -145,16 +145,16 @@ func (r *scaling) anneal(ctx context.Context) error {
 	}
 	out, err := e.Call(r.cost)
 	if err != nil {
-		return fmt.Errorf("mlx: %w", err)
+		return fmt.Errorf("gomlx: %w", err)
 	}
 	top, low, sum, err := scalars(out)
 	switch {
 	case err != nil:
 		return err
 	case !(low >= 0) || !(top <= math.MaxFloat64) || math.IsNaN(sum):
-		return fmt.Errorf("mlx: costs from %g to %g: %w", low, top, ot.ErrNotFinite)
+		return fmt.Errorf("gomlx: costs from %g to %g: %w", low, top, ot.ErrNotFinite)
 	case top > 1e12*r.Reg:
-		return fmt.Errorf("mlx: reg %g is too small for costs up to %g: %w", r.Reg, top, ot.ErrOption)
+		return fmt.Errorf("gomlx: reg %g is too small for costs up to %g: %w", r.Reg, top, ot.ErrOption)
 	}
 	reg := r.Reg
 	for reg*mild < top {
@@ -184,7 +184,7 @@ func (r *scaling) stage(ctx context.Context, reg, tol float64, limit int) error 
 		steps := max(0, min(round, limit-r.count))
 		out, err := e.Call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.state), reg, tol, omega, float64(steps))...)
 		if err != nil {
-			return fmt.Errorf("mlx: %w", err)
+			return fmt.Errorf("gomlx: %w", err)
 		}
 		err = free(r.state...)
 		r.state = out[:2]
@@ -300,7 +300,7 @@ func (r *scaling) plan(mass float64) (*tensors.Tensor, error) {
 	}
 	out, err := e.Call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.state), r.Reg, mass)...)
 	if err != nil {
-		return nil, fmt.Errorf("mlx: %w", err)
+		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	return out[0], nil
 }

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"math"
@@ -6,15 +6,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/netest"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // TestDistiller: a model learns from teachers of another width what they answer,
 // no batch has labels, and the loss is the cross-entropy with their mean answer.
 func TestDistiller(t *testing.T) {
 	b := openBackend(t)
-	for _, net := range []netest.Net{netest.ViT(), netest.Classifier()} {
+	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.Classifier()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			wide := net
 			wide.Config.MLP += 3
@@ -55,7 +55,7 @@ func TestDistiller(t *testing.T) {
 func answered(batch models.Batch, ms ...*models.Model) []float64 {
 	var out []float64
 	for _, m := range ms {
-		logits := netest.Logits(m, batch)
+		logits := modeltest.Logits(m, batch)
 		classes := len(logits) / batch.Len()
 		if out == nil {
 			out = make([]float64, len(logits))

@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ func names(g *graph.Graph) []string {
 // upload copies the parameters of m, in the order of names.
 func upload(m *models.Model) ([]*tensors.Tensor, error) {
 	if err := m.Graph.Check(m.Shapes()); err != nil {
-		return nil, fmt.Errorf("mlx: %w", err)
+		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	var out []*tensors.Tensor
 	for _, name := range names(m.Graph) {
@@ -47,7 +47,7 @@ func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.
 	for i, name := range names(g) {
 		data, err := tensors.CopyFlatData[float32](ts[i])
 		if err != nil {
-			return nil, fmt.Errorf("mlx: reading %s: %w", name, err)
+			return nil, fmt.Errorf("gomlx: reading %s: %w", name, err)
 		}
 		out[name] = models.Tensor{DType: like[name].DType, Shape: ts[i].Shape().Clone().Dimensions, Data: data}
 	}
@@ -59,7 +59,7 @@ func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.
 func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
 	batch = maps.Clone(batch)
 	if err := m.Arch.Complete(m.Config, batch); err != nil {
-		return nil, fmt.Errorf("mlx: %w", err)
+		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	return batch, nil
 }
@@ -67,14 +67,14 @@ func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
 // feed makes tensors of the named arrays of a batch.
 func feed(batch models.Batch, names []string) ([]*tensors.Tensor, error) {
 	if err := batch.Check(); err != nil {
-		return nil, fmt.Errorf("mlx: %w", err)
+		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	var out []*tensors.Tensor
 	for _, name := range names {
 		a, ok := batch[name]
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("mlx: the batch has no %s", name)
+			return nil, fmt.Errorf("gomlx: the batch has no %s", name)
 		case a.Floats != nil:
 			out = append(out, tensors.FromFlatDataAndDimensions(a.Floats, a.Shape...))
 		default:
@@ -137,5 +137,5 @@ func scalar(t *tensors.Tensor) (float64, error) {
 	case float64:
 		return v, nil
 	}
-	return 0, fmt.Errorf("mlx: a %s is no scalar", t.Shape())
+	return 0, fmt.Errorf("gomlx: a %s is no scalar", t.Shape())
 }

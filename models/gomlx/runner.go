@@ -1,4 +1,4 @@
-package mlx
+package gomlx
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func (r *Runner) compiled(key string, fn func([]*gx.Node) []*gx.Node) (*gx.Exec,
 	}
 	e, err := gx.NewExec(r.backend, fn)
 	if err != nil {
-		return nil, fmt.Errorf("mlx: %w", err)
+		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	r.execs[key] = e.SetMaxCache(-1)
 	return e, nil
@@ -114,7 +114,7 @@ func (r *Runner) runWith(g *graph.Graph, params []*tensors.Tensor, batch models.
 	}
 	out, err := e.Call(args(in, params)...)
 	if err = errors.Join(err, free(in...)); err != nil {
-		return nil, fmt.Errorf("mlx: forward pass: %w", err)
+		return nil, fmt.Errorf("gomlx: forward pass: %w", err)
 	}
 	return out[0], nil
 }
