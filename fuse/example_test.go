@@ -30,7 +30,7 @@ func ExampleInto() {
 	opt := &fuse.Options{
 		Aligner: align.Units{
 			Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}},
-			Metric:   ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}},
+			Metric:   ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
 			Solver:   ot.EMD{},
 		},
 		Observe: func(r fuse.NodeReport) {

@@ -23,7 +23,7 @@ import (
 
 // sinkhorn is the paper's aligner, within a tolerance that it reaches fast.
 func sinkhorn(f align.Features) align.Aligner {
-	return align.Units{Features: f, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
+	return align.Units{Features: f, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
 }
 
 func policies() map[string]graph.Policy {

@@ -126,7 +126,7 @@ func TestMutations(t *testing.T) {
 
 // exactly is an aligner by exact transport on weights.
 func exactly(prep ...align.Prep) align.Aligner {
-	return align.Units{Features: align.Weights{Prep: prep}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.EMD{}}
+	return align.Units{Features: align.Weights{Prep: prep}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.EMD{}}
 }
 
 // TestRecovery: exact transport carries a relabelled copy back onto the model.

@@ -47,13 +47,13 @@ type Options struct {
 // OnWeights is the paper's recipe without data.
 func OnWeights() align.Aligner {
 	return align.Units{Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}},
-		Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.Sinkhorn{Reg: 0.06}}
+		Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.06}}
 }
 
 // OnActivations is the paper's recipe with calibration data.
 func OnActivations() align.Aligner {
 	return align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}},
-		Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
+		Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
 }
 
 func (o *Options) withDefaults() Options {

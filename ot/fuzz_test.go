@@ -238,7 +238,7 @@ func FuzzMetric(f *testing.F) {
 		n, m, d := 1+int(s.byte()%5), 1+int(s.byte()%5), 1+int(s.byte()%3)
 		g := ot.Rows(mat.NewDense(n, d, s.floats(n*d)), mat.NewDense(m, d, s.floats(m*d)))
 		for _, metric := range []ot.Metric{ot.Euclidean{}, ot.SqEuclidean{}, ot.Cosine{}, ot.Correlation{}} {
-			for _, by := range []ot.Scale{nil, ot.Max{}, ot.Mean{}, ot.Median{}, ot.Log{}} {
+			for _, by := range []ot.Scale{nil, ot.ScaleMax{}, ot.ScaleMean{}, ot.ScaleMedian{}, ot.ScaleLog{}} {
 				c, err := ot.Scaled{Metric: metric, By: by}.Cost(g)
 				if err == nil {
 					err = ot.Problem{Cost: c}.Validate()

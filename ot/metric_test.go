@@ -99,10 +99,10 @@ func TestScales(t *testing.T) {
 		want func(float64) float64
 	}{
 		{nil, func(v float64) float64 { return v }},
-		{ot.Max{}, func(v float64) float64 { return v / 8 }},
-		{ot.Mean{}, func(v float64) float64 { return v / 3 }},
-		{ot.Median{}, func(v float64) float64 { return v / 2 }}, // the lower of 2 and 3
-		{ot.Log{}, math.Log1p},
+		{ot.ScaleMax{}, func(v float64) float64 { return v / 8 }},
+		{ot.ScaleMean{}, func(v float64) float64 { return v / 3 }},
+		{ot.ScaleMedian{}, func(v float64) float64 { return v / 2 }}, // the lower of 2 and 3
+		{ot.ScaleLog{}, math.Log1p},
 	} {
 		got, err := ot.Scaled{Metric: fixed{c}, By: s.by}.Cost(ot.Gram{})
 		require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestMedianIsTheLowerOne(t *testing.T) {
 			x[i] = float64(1 + rng.IntN(1+n/2)) // with repeats
 		}
 		d := mat.NewDense(1, n, slices.Clone(x))
-		ot.Median{}.Apply(d)
+		ot.ScaleMedian{}.Apply(d)
 		slices.Sort(x)
 		require.InDelta(t, x[n-1]/x[(n-1)/2], mat.Max(d), 1e-15)
 	}

@@ -33,21 +33,21 @@ type Scale interface {
 	Apply(cost *mat.Dense)
 }
 
-// Max divides costs by the largest one: C / max C. Zero costs stay.
-type Max struct{}
+// ScaleMax divides costs by the largest one: C / max C. Zero costs stay.
+type ScaleMax struct{}
 
 // Apply implements [Scale].
-func (Max) Apply(c *mat.Dense) {
+func (ScaleMax) Apply(c *mat.Dense) {
 	var top float64
 	each(c, func(v float64) float64 { top = max(top, v); return v })
 	divide(c, top)
 }
 
-// Mean divides costs by their mean: C nm / ΣC. Zero costs stay.
-type Mean struct{}
+// ScaleMean divides costs by their mean: C nm / ΣC. Zero costs stay.
+type ScaleMean struct{}
 
 // Apply implements [Scale].
-func (Mean) Apply(c *mat.Dense) {
+func (ScaleMean) Apply(c *mat.Dense) {
 	n, m := c.Dims()
 	size := float64(n) * float64(m)
 	var s float64
@@ -55,12 +55,12 @@ func (Mean) Apply(c *mat.Dense) {
 	divide(c, s)
 }
 
-// Median divides costs by their lower median, the ⌈nm/2⌉-th smallest. Costs
+// ScaleMedian divides costs by their lower median, the ⌈nm/2⌉-th smallest. Costs
 // whose median is zero stay.
-type Median struct{}
+type ScaleMedian struct{}
 
 // Apply implements [Scale].
-func (Median) Apply(c *mat.Dense) {
+func (ScaleMedian) Apply(c *mat.Dense) {
 	n, m := c.Dims()
 	if n*m == 0 {
 		return
@@ -70,11 +70,11 @@ func (Median) Apply(c *mat.Dense) {
 	divide(c, nth(all, (n*m-1)/2))
 }
 
-// Log replaces costs by log(1 + C).
-type Log struct{}
+// ScaleLog replaces costs by log(1 + C).
+type ScaleLog struct{}
 
 // Apply implements [Scale].
-func (Log) Apply(c *mat.Dense) { each(c, math.Log1p) }
+func (ScaleLog) Apply(c *mat.Dense) { each(c, math.Log1p) }
 
 // divide divides by s unless that would leave the finite numbers.
 func divide(c *mat.Dense, s float64) {

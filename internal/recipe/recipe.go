@@ -236,7 +236,7 @@ func (r Recipe) Options() (*fuse.Options, error) {
 		return nil, err
 	}
 	scale, err := choose[ot.Scale]("scale", r.Scale, []string{"max", "mean", "median", "log", "none"},
-		ot.Max{}, ot.Mean{}, ot.Median{}, ot.Log{}, nil)
+		ot.ScaleMax{}, ot.ScaleMean{}, ot.ScaleMedian{}, ot.ScaleLog{}, nil)
 	if err != nil {
 		return nil, err
 	}

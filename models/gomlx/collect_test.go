@@ -144,7 +144,7 @@ func TestFusionOnActivations(t *testing.T) {
 		{shallow(modeltest.MaskedLM()), fuse.Options{Residual: graph.WeightedScalar{}, QK: fuse.Shared}}} {
 		net, opt := c.net, c.options
 		src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(6, 3)
-		opt.Aligner = align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.Max{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
+		opt.Aligner = align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
 		opt.Calibration = modeltest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}
 		want, _, err := fuse.Transport(t.Context(), src, anchor, &opt)
 		require.NoError(t, err)
