@@ -245,7 +245,7 @@ func TestPrep(t *testing.T) {
 			}
 			got, err := align.Activations{Prep: prep}.Gram(align.Site{Moments: m})
 			require.NoError(t, err)
-			sameGram(t, ot.Rows(x, y), got, 1e-6)
+			sameGram(t, ot.NewGram(x, y), got, 1e-6)
 		})
 	}
 }
@@ -355,7 +355,7 @@ func TestTableSite(t *testing.T) {
 	x, y := random(rng, 4, 6), random(rng, 4, 6)
 	got, err := align.Activations{Prep: []align.Prep{align.Standardize{}}}.Gram(align.Site{Table: true, Weights: weights(x, y)})
 	require.NoError(t, err)
-	sameGram(t, ot.Rows(x, y), got, 1e-9)
+	sameGram(t, ot.NewGram(x, y), got, 1e-9)
 }
 
 // note is a solver that says that it was asked.
@@ -413,7 +413,7 @@ func TestHeads(t *testing.T) {
 	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		x, y := random(rng, 6, 4), random(rng, 6, 4)
-		c, err := ot.Euclidean{}.Cost(ot.Rows(x, y))
+		c, err := ot.Euclidean{}.Cost(ot.NewGram(x, y))
 		require.NoError(t, err)
 		best := math.Inf(1)
 		for _, order := range orders {

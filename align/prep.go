@@ -57,7 +57,7 @@ func ones(n int) []float64 {
 // gram returns the inner products of the features.
 func (f *features) gram() ot.Gram {
 	if f.low != nil {
-		return ot.Rows(f.low, f.lowOther)
+		return ot.NewGram(f.low, f.lowOther)
 	}
 	return ot.Gram{
 		XX: squares(f.m.N, f.m.MeanX, f.m.VarX, f.ox, f.sx),

@@ -18,7 +18,7 @@ func gaussian(n int) *mat.Dense {
 	for _, d := range []*mat.Dense{x, y} {
 		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
 	}
-	c, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.Rows(x, y))
+	c, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.NewGram(x, y))
 	if err != nil {
 		panic(err)
 	}

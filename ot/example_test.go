@@ -14,7 +14,7 @@ import (
 func Example() {
 	source := mat.NewDense(3, 2, []float64{1, 0, 0, 1, -1, 0})
 	target := mat.NewDense(3, 2, []float64{-0.9, 0.1, 1, 0.1, 0.2, 1})
-	cost, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.Rows(source, target))
+	cost, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.NewGram(source, target))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -236,7 +236,7 @@ func FuzzMetric(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := read(data)
 		n, m, d := 1+int(s.byte()%5), 1+int(s.byte()%5), 1+int(s.byte()%3)
-		g := ot.Rows(mat.NewDense(n, d, s.floats(n*d)), mat.NewDense(m, d, s.floats(m*d)))
+		g := ot.NewGram(mat.NewDense(n, d, s.floats(n*d)), mat.NewDense(m, d, s.floats(m*d)))
 		for _, metric := range []ot.Metric{ot.Euclidean{}, ot.SqEuclidean{}, ot.Cosine{}, ot.Correlation{}} {
 			for _, by := range []ot.Scale{nil, ot.ScaleMax{}, ot.ScaleMean{}, ot.ScaleMedian{}, ot.ScaleLog{}} {
 				c, err := ot.Scaled{Metric: metric, By: by}.Cost(g)

@@ -22,15 +22,15 @@ type Gram struct {
 	X, Y     []float64
 	Features int
 
-	err error // why Rows could not make it
+	err error // why NewGram could not make it
 }
 
-// Rows returns the Gram of feature rows x [n × d] and y [m × d]:
+// NewGram returns the Gram of feature rows x [n × d] and y [m × d]:
 //
 //	XX = diag(x xᵀ),  YY = diag(y yᵀ),  XY = x yᵀ
 //
 // Rows of unequal length give a Gram that is not valid.
-func Rows(x, y mat.Matrix) Gram {
+func NewGram(x, y mat.Matrix) Gram {
 	var g Gram
 	g.err = g.Add(x, y)
 	return g

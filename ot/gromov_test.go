@@ -87,7 +87,7 @@ func TestGromovFindsIsometry(t *testing.T) {
 		y.SetRow(j, []float64{-x.At(i, 1), x.At(i, 0), x.At(i, 2) + 5})
 	}
 	dist := func(x *mat.Dense) *mat.Dense {
-		c, err := ot.Euclidean{}.Cost(ot.Rows(x, x))
+		c, err := ot.Euclidean{}.Cost(ot.NewGram(x, x))
 		require.NoError(t, err)
 		return c
 	}

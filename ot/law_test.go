@@ -18,7 +18,7 @@ func randomCost(rng *rand.Rand, n, m int) *mat.Dense {
 	for _, d := range []*mat.Dense{x, y} {
 		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
 	}
-	c, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.Rows(x, y))
+	c, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.NewGram(x, y))
 	if err != nil {
 		panic(err)
 	}
@@ -188,7 +188,7 @@ func TestWideningByDuplication(t *testing.T) {
 		for j, k := range rng.Perm(n * times) {
 			wide.SetRow(j, w1.RawRowView(k%n))
 		}
-		cost, err := ot.Euclidean{}.Cost(ot.Rows(w1, wide))
+		cost, err := ot.Euclidean{}.Cost(ot.NewGram(w1, wide))
 		require.NoError(t, err)
 		for _, s := range []ot.Solver{ot.EMD{}, ot.Sinkhorn{Reg: 1e-3}} {
 			plan := mustSolve(t, s, ot.Problem{Cost: cost})

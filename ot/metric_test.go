@@ -20,7 +20,7 @@ func TestMetricsFromRows(t *testing.T) {
 	for _, d := range []*mat.Dense{x, y} {
 		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
 	}
-	g := ot.Rows(x, y)
+	g := ot.NewGram(x, y)
 	require.NoError(t, g.Validate())
 	e, err := ot.Euclidean{}.Cost(g)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestMetricsFromRows(t *testing.T) {
 
 func TestMetricsOfEqualUnits(t *testing.T) {
 	x := mat.NewDense(3, 3, []float64{0.1, 0.7, -0.3, 0, 0, 0, 1e9, 1e9 / 3, 0.3})
-	g := ot.Rows(x, x)
+	g := ot.NewGram(x, x)
 	for name, m := range map[string]ot.Metric{"euclidean": ot.Euclidean{}, "squared": ot.SqEuclidean{}} {
 		c, err := m.Cost(g)
 		require.NoError(t, err)
@@ -67,8 +67,8 @@ func TestMetricsReject(t *testing.T) {
 		want error
 	}{
 		{ot.Gram{}, ot.ErrShape},
-		{ot.Rows(mat.NewDense(2, 3, nil), mat.NewDense(2, 4, nil)), ot.ErrShape},
-		{ot.Rows(nil, xy), ot.ErrShape},
+		{ot.NewGram(mat.NewDense(2, 3, nil), mat.NewDense(2, 4, nil)), ot.ErrShape},
+		{ot.NewGram(nil, xy), ot.ErrShape},
 		{ot.Gram{XX: []float64{1}, YY: []float64{1}, XY: xy}, ot.ErrShape},
 		{ot.Gram{XX: []float64{nan}, YY: []float64{1, 1}, XY: xy}, ot.ErrNotFinite},
 		{ot.Gram{XX: []float64{1}, YY: []float64{1, inf}, XY: xy}, ot.ErrNotFinite},
@@ -81,7 +81,7 @@ func TestMetricsReject(t *testing.T) {
 			require.ErrorAs(t, err, new(*ot.InvalidError))
 		}
 	}
-	_, err := ot.Scaled{}.Cost(ot.Rows(xy, xy))
+	_, err := ot.Scaled{}.Cost(ot.NewGram(xy, xy))
 	require.ErrorIs(t, err, ot.ErrOption)
 	_, err = ot.Scaled{Metric: ot.Cosine{}}.Cost(ot.Gram{})
 	require.ErrorIs(t, err, ot.ErrShape)
@@ -146,7 +146,7 @@ func TestCorrelation(t *testing.T) {
 		d.Apply(func(i, _ int, _ float64) float64 { return float64(3*i+k) + rng.NormFloat64() }, d)
 	}
 	x.SetRow(3, slices.Repeat([]float64{0.1}, 60))
-	got, err := ot.Correlation{}.Cost(ot.Rows(x, y))
+	got, err := ot.Correlation{}.Cost(ot.NewGram(x, y))
 	require.NoError(t, err)
 	for i := range 4 {
 		for j := range 5 {
@@ -164,7 +164,7 @@ func TestCorrelation(t *testing.T) {
 			floats.AddConst(-stat.Mean(d.RawRowView(i), nil), d.RawRowView(i))
 		}
 	}
-	g := ot.Rows(x, y)
+	g := ot.NewGram(x, y)
 	fromMoments, err := ot.Correlation{}.Cost(ot.Gram{XX: g.XX, YY: g.YY, XY: g.XY})
 	require.NoError(t, err)
 	for j := range 5 {
@@ -188,7 +188,7 @@ func TestGramInBlocks(t *testing.T) {
 		hi := min(lo+17, 50)
 		require.NoError(t, g.Add(x.Slice(0, 6, lo, hi), y.Slice(0, 4, lo, hi)))
 	}
-	whole := ot.Rows(x, y)
+	whole := ot.NewGram(x, y)
 	near(t, whole.XY, g.XY, 1e-13)
 	require.InDeltaSlice(t, whole.XX, g.XX, 1e-13)
 	require.InDeltaSlice(t, whole.Y, g.Y, 1e-13)

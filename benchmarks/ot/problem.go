@@ -88,7 +88,7 @@ func hidden(dirs []string) ([]problem, error) {
 // between is the problem of Euclidean costs over their maximum, with masses
 // drawn from [½, 1½].
 func between(name string, x, y *mat.Dense) (problem, error) {
-	cost, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.Rows(x, y))
+	cost, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.NewGram(x, y))
 	if err != nil {
 		return problem{}, fmt.Errorf("ot: %s: %w", name, err)
 	}

@@ -21,7 +21,7 @@ func distances(t *testing.T, n, m int) *mat.Dense {
 	for _, d := range []*mat.Dense{x, y} {
 		d.Apply(func(int, int, float64) float64 { return rng.NormFloat64() }, d)
 	}
-	c, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.Rows(x, y))
+	c, err := ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}.Cost(ot.NewGram(x, y))
 	require.NoError(t, err)
 	return c
 }
