@@ -57,10 +57,10 @@ func NewPlan(mass *mat.Dense, a, b []float64) (Plan, error) {
 	return Plan{mass: own, a: a, b: b}, nil
 }
 
-// Permute returns the plan in which target j takes source perm[j], with uniform
+// PermutationPlan returns the plan in which target j takes source perm[j], with uniform
 // marginals: P[perm[j], j] = 1/n. A perm that is no permutation of 0 … n-1
 // gives an [*InvalidError].
-func Permute(perm []int) (Plan, error) {
+func PermutationPlan(perm []int) (Plan, error) {
 	n := len(perm)
 	if n == 0 {
 		return Plan{}, invalid("perm", ErrShape, "empty")

@@ -63,7 +63,7 @@ func TestPlanIdentity(t *testing.T) {
 
 func TestPermute(t *testing.T) {
 	perm := []int{2, 0, 1}
-	p, err := ot.Permute(perm)
+	p, err := ot.PermutationPlan(perm)
 	require.NoError(t, err)
 	got, ok := p.Permutation()
 	require.True(t, ok)
@@ -75,7 +75,7 @@ func TestPermute(t *testing.T) {
 	require.InDelta(t, math.Log(3), p.Entropy(), 1e-15)
 	require.Zero(t, p.Diagonal())
 	for _, bad := range [][]int{nil, {0, 0}, {1, 2}, {-1, 0}} {
-		_, err := ot.Permute(bad)
+		_, err := ot.PermutationPlan(bad)
 		require.ErrorIs(t, err, ot.ErrShape)
 	}
 }

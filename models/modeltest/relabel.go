@@ -42,7 +42,7 @@ func Relabel(g *graph.Graph, seed uint64) (*Relabelling, error) {
 		if slices.IsSorted(perm) { // the identity would prove nothing
 			perm[0], perm[1] = perm[1], perm[0]
 		}
-		plan, err := ot.Permute(perm)
+		plan, err := ot.PermutationPlan(perm)
 		if err != nil {
 			return nil, err
 		}
