@@ -73,7 +73,7 @@ func TestFloat32(t *testing.T) {
 	rng := rand.New(rand.NewPCG(33, 1))
 	for _, d := range [][2]int{{1, 1}, {9, 9}, {120, 120}, {30, 50}} {
 		n, m := d[0], d[1]
-		single := ot.Float32{N: n, M: m, Data: make([]float32, n*m)}
+		single := ot.DenseFloat32{N: n, M: m, Data: make([]float32, n*m)}
 		for k := range single.Data {
 			single.Data[k] = rng.Float32()
 		}

@@ -2,24 +2,24 @@ package ot
 
 import "gonum.org/v1/gonum/mat"
 
-// Float32 is a matrix [N × M] of float32 that may serve as a cost. [EMD] reads
+// DenseFloat32 is a matrix [N × M] of float32 that may serve as a cost. [EMD] reads
 // it as it is where the problem is an assignment; all others read a float64
 // copy.
-type Float32 struct {
+type DenseFloat32 struct {
 	N, M int
 	Data []float32 // row by row
 }
 
 // Dims implements [mat.Matrix].
-func (f Float32) Dims() (r, c int) { return f.N, f.M }
+func (f DenseFloat32) Dims() (r, c int) { return f.N, f.M }
 
 // At implements [mat.Matrix].
-func (f Float32) At(i, j int) float64 { return float64(f.Data[i*f.M+j]) }
+func (f DenseFloat32) At(i, j int) float64 { return float64(f.Data[i*f.M+j]) }
 
 // T implements [mat.Matrix].
-func (f Float32) T() mat.Matrix { return mat.Transpose{Matrix: f} }
+func (f DenseFloat32) T() mat.Matrix { return mat.Transpose{Matrix: f} }
 
-func (f Float32) check() error {
+func (f DenseFloat32) check() error {
 	if f.N < 0 || f.M < 0 || len(f.Data) != f.N*f.M {
 		return invalid("Cost", ErrShape, "%d numbers for %d × %d", len(f.Data), f.N, f.M)
 	}

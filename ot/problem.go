@@ -75,7 +75,7 @@ func load(p Problem) (*instance, error) {
 // read is load but leaves single costs as they are.
 func read(p Problem) (in *instance, err error) {
 	in = &instance{}
-	if f, ok := p.Cost.(Float32); ok {
+	if f, ok := p.Cost.(DenseFloat32); ok {
 		in.single, in.n, in.m, err = f.Data, f.N, f.M, f.check()
 	} else {
 		in.cost, in.n, in.m, err = rowMajor("Cost", p.Cost)
@@ -301,7 +301,7 @@ func rowMajor(field string, x mat.Matrix) (data []float64, r, c int, err error) 
 		}
 	}()
 	r, c = x.Dims()
-	if f, ok := x.(Float32); ok {
+	if f, ok := x.(DenseFloat32); ok {
 		return widened(f.Data), r, c, f.check()
 	}
 	if d, ok := x.(*mat.Dense); ok && d.RawMatrix().Stride == c {
