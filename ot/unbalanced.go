@@ -27,22 +27,22 @@ const DefaultPenalty = 1.0
 type Unbalanced struct {
 	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
 	Penalty float64 // ρ > 0 in units of the cost; 0 means DefaultPenalty
-	Prior   Prior   // R; nil means Product
+	Prior   Prior   // R; nil means PriorProduct
 	Tol     float64 // 0 means DefaultTol
 	MaxIter int     // 0 means DefaultMaxIter
 }
 
-// Prior is the plan R that entropic regularisation prefers: [Product] or
+// Prior is the plan R that entropic regularisation prefers: [PriorProduct] or
 // [Counting].
 type Prior interface {
 	// relax is the step under a penalty with ρ/(ρ + ε) = tau.
 	relax(tau float64) step
 }
 
-// Product is the prior R = a bᵀ of independent sides.
-type Product struct{}
+// PriorProduct is the prior R = a bᵀ of independent sides.
+type PriorProduct struct{}
 
-func (Product) relax(tau float64) step {
+func (PriorProduct) relax(tau float64) step {
 	return func(logMass, logSum float64) float64 { return logMass - tau*logSum }
 }
 
@@ -69,7 +69,7 @@ func (s Unbalanced) Solve(ctx context.Context, p Problem) (Plan, error) {
 	}
 	prior := s.Prior
 	if prior == nil {
-		prior = Product{}
+		prior = PriorProduct{}
 	}
 	in, err := load(p)
 	if err != nil {

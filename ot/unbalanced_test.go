@@ -70,7 +70,7 @@ func TestUnbalanced(t *testing.T) {
 	rng := rand.New(rand.NewPCG(10, 1))
 	p := ot.Problem{Cost: randomCost(rng, 9, 7), A: randomMass(rng, 9), B: randomMass(rng, 7)}
 	p.A[3], p.B[2] = 0, 0.4
-	for _, prior := range []ot.Prior{nil, ot.Product{}, ot.Counting{}} {
+	for _, prior := range []ot.Prior{nil, ot.PriorProduct{}, ot.Counting{}} {
 		for _, reg := range []float64{1, 0.05, 1e-3} {
 			s := ot.Unbalanced{Reg: reg, Penalty: 0.5, Prior: prior, MaxIter: 100000}
 			plan := mustSolve(t, s, p)
@@ -93,7 +93,7 @@ func TestUnbalancedTendsToSinkhorn(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 1))
 	p := ot.Problem{Cost: randomCost(rng, 6, 8)}
 	want := mustSolve(t, ot.Sinkhorn{Reg: 0.1}, p)
-	for _, prior := range []ot.Prior{ot.Product{}, ot.Counting{}} {
+	for _, prior := range []ot.Prior{ot.PriorProduct{}, ot.Counting{}} {
 		got := mustSolve(t, ot.Unbalanced{Reg: 0.1, Penalty: 1e3, Prior: prior}, p)
 		near(t, want.Mass(), got.Mass(), 1e-4)
 	}
