@@ -170,7 +170,7 @@ func FuzzUnbalanced(f *testing.F) {
 	fuzz(f, func(s *source) ot.Solver {
 		u := ot.Unbalanced{Reg: s.float(), Penalty: s.float(), Tol: 1e-6, MaxIter: 20}
 		if s.byte()%2 == 1 {
-			u.Prior = ot.Counting{}
+			u.Prior = ot.PriorCounting{}
 		}
 		return u
 	})

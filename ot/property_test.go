@@ -161,7 +161,7 @@ func TestWildRelaxed(t *testing.T) {
 		reg, share := math.Pow(10, -4*rng.Float64()), rng.Float64()
 		for _, s := range []ot.Solver{
 			ot.Unbalanced{Reg: reg, Penalty: 1, MaxIter: 200},
-			ot.Unbalanced{Reg: reg, Penalty: 1, Prior: ot.Counting{}, MaxIter: 200},
+			ot.Unbalanced{Reg: reg, Penalty: 1, Prior: ot.PriorCounting{}, MaxIter: 200},
 			ot.Partial{Share: share},
 			ot.PartialSinkhorn{Share: share, Reg: reg, MaxIter: 50},
 		} {

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceRelaxed(t *testing.T) {
 	for name, s := range map[string]ot.Solver{
 		"unbalanced":       ot.Unbalanced{Reg: 0.05, MaxIter: 500},
-		"counting":         ot.Unbalanced{Reg: 0.05, Penalty: 0.1, Prior: ot.Counting{}, MaxIter: 500},
+		"counting":         ot.Unbalanced{Reg: 0.05, Penalty: 0.1, Prior: ot.PriorCounting{}, MaxIter: 500},
 		"partial":          ot.Partial{Share: 0.6},
 		"partial whole":    ot.Partial{},
 		"partial sinkhorn": ot.PartialSinkhorn{Share: 0.6, MaxIter: 500},

@@ -33,7 +33,7 @@ type Unbalanced struct {
 }
 
 // Prior is the plan R that entropic regularisation prefers: [PriorProduct] or
-// [Counting].
+// [PriorCounting].
 type Prior interface {
 	// relax is the step under a penalty with ρ/(ρ + ε) = tau.
 	relax(tau float64) step
@@ -46,11 +46,11 @@ func (PriorProduct) relax(tau float64) step {
 	return func(logMass, logSum float64) float64 { return logMass - tau*logSum }
 }
 
-// Counting is the prior Rᵢⱼ = 1. With it ε KL(P | R) is the negative entropy
+// PriorCounting is the prior Rᵢⱼ = 1. With it ε KL(P | R) is the negative entropy
 // ε Σ P (log P − 1), up to a constant.
-type Counting struct{}
+type PriorCounting struct{}
 
-func (Counting) relax(tau float64) step {
+func (PriorCounting) relax(tau float64) step {
 	return func(logMass, logSum float64) float64 { return tau * (logMass - logSum) }
 }
 

@@ -28,7 +28,7 @@ func unbalancedCost(s ot.Unbalanced, p ot.Problem, mass mat.Matrix) float64 {
 	for i := range n {
 		for j := range m {
 			x, r := mass.At(i, j), p.A[i]*p.B[j]
-			if s.Prior == (ot.Counting{}) {
+			if s.Prior == (ot.PriorCounting{}) {
 				r = 1
 			}
 			v += x*p.Cost.At(i, j) + s.Reg*kl(x, r)
@@ -55,7 +55,7 @@ func TestGoldenUnbalanced(t *testing.T) {
 			p := g.problem(t, c)
 			s := ot.Unbalanced{Reg: c.Reg, Penalty: c.RegM, Tol: 1e-12}
 			if c.RegType == "entropy" {
-				s.Prior = ot.Counting{}
+				s.Prior = ot.PriorCounting{}
 			}
 			plan := mustSolve(t, s, p)
 			want := g.matrix(t, c, "G")
@@ -70,7 +70,7 @@ func TestUnbalanced(t *testing.T) {
 	rng := rand.New(rand.NewPCG(10, 1))
 	p := ot.Problem{Cost: randomCost(rng, 9, 7), A: randomMass(rng, 9), B: randomMass(rng, 7)}
 	p.A[3], p.B[2] = 0, 0.4
-	for _, prior := range []ot.Prior{nil, ot.PriorProduct{}, ot.Counting{}} {
+	for _, prior := range []ot.Prior{nil, ot.PriorProduct{}, ot.PriorCounting{}} {
 		for _, reg := range []float64{1, 0.05, 1e-3} {
 			s := ot.Unbalanced{Reg: reg, Penalty: 0.5, Prior: prior, MaxIter: 100000}
 			plan := mustSolve(t, s, p)
@@ -93,7 +93,7 @@ func TestUnbalancedTendsToSinkhorn(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 1))
 	p := ot.Problem{Cost: randomCost(rng, 6, 8)}
 	want := mustSolve(t, ot.Sinkhorn{Reg: 0.1}, p)
-	for _, prior := range []ot.Prior{ot.PriorProduct{}, ot.Counting{}} {
+	for _, prior := range []ot.Prior{ot.PriorProduct{}, ot.PriorCounting{}} {
 		got := mustSolve(t, ot.Unbalanced{Reg: 0.1, Penalty: 1e3, Prior: prior}, p)
 		near(t, want.Mass(), got.Mass(), 1e-4)
 	}
