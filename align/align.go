@@ -141,7 +141,7 @@ func prepared(m *Moments, prep []Prep) (ot.Gram, error) {
 }
 
 // An Aligner finds the plan that carries the source's units of the sites onto
-// the anchor's. Several sites share one plan. An [*ot.NotConverged] error comes
+// the anchor's. Several sites share one plan. An [*ot.NotConvergedError] error comes
 // with the plan that was reached.
 type Aligner interface {
 	Align(ctx context.Context, sites ...Site) (Match, error)

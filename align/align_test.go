@@ -388,7 +388,7 @@ func TestUnits(t *testing.T) {
 
 	u.Solver = ot.Sinkhorn{Reg: 1e-3, MaxIter: 1, Tol: 1e-15}
 	match, err = u.Align(t.Context(), align.Site{Name: "slow", Weights: weights(x, random(rng, 4, 9))})
-	var warning *ot.NotConverged
+	var warning *ot.NotConvergedError
 	require.ErrorAs(t, err, &warning)
 	require.ErrorContains(t, err, "slow")
 	require.False(t, match.Plan.IsIdentity(), "the plan that was reached comes with the error")
@@ -462,7 +462,7 @@ func TestHeadsOfOtherSizes(t *testing.T) {
 	}
 	h.Solver = ot.Sinkhorn{Reg: 1e-3, MaxIter: 1}
 	got, err = h.Align(t.Context(), site)
-	var warning *ot.NotConverged
+	var warning *ot.NotConvergedError
 	require.ErrorAs(t, err, &warning)
 	require.False(t, got.Plan.IsIdentity(), "it comes with the plan that was reached")
 	site.AnchorHeads = 3

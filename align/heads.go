@@ -59,7 +59,7 @@ func (h Heads) Align(ctx context.Context, sites ...Site) (Match, error) {
 }
 
 // solve finds the plan for a cost [n × m] whose rows and columns divide into
-// heads. An [*ot.NotConverged] of a match comes with the plan.
+// heads. An [*ot.NotConvergedError] of a match comes with the plan.
 func (h Heads) solve(ctx context.Context, cost *mat.Dense, heads int) (ot.Plan, error) {
 	n, m := cost.Dims()
 	n, m = n/heads, m/heads
@@ -69,7 +69,7 @@ func (h Heads) solve(ctx context.Context, cost *mat.Dense, heads int) (ot.Plan, 
 		for k := range heads {
 			block := mat.DenseCopyOf(cost.Slice(g*n, (g+1)*n, k*m, (k+1)*m))
 			p, err := h.Solver.Solve(ctx, ot.Problem{Cost: block})
-			var warning *ot.NotConverged
+			var warning *ot.NotConvergedError
 			if err != nil && (!errors.As(err, &warning) || p.IsIdentity()) {
 				return ot.Plan{}, err
 			}

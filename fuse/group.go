@@ -299,7 +299,7 @@ func (m *matcher) assign(ctx context.Context, g *mat.Dense) (*mat.Dense, error) 
 		}
 	}
 	plan, err := m.Solver.Solve(ctx, ot.Problem{Cost: cost})
-	if short := (*ot.NotConverged)(nil); err != nil && !errors.As(err, &short) {
+	if short := (*ot.NotConvergedError)(nil); err != nil && !errors.As(err, &short) {
 		return nil, err
 	}
 	out := mat.NewDense(n, c, nil)

@@ -213,7 +213,7 @@ func (t *transport) measured(n *graph.Node) *graph.Node {
 }
 
 // solve finds the plan of a site and gives it to all its nodes.
-func (t *transport) solve(group []*graph.Node) (cost float64, warning *ot.NotConverged, err error) {
+func (t *transport) solve(group []*graph.Node) (cost float64, warning *ot.NotConvergedError, err error) {
 	var sites []align.Site
 	if t.QK == Joint && len(group) > 1 {
 		sites = []align.Site{t.site(group...)}

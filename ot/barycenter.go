@@ -28,7 +28,7 @@ type Barycenter struct {
 //
 // Weights [len(masses)] are taken relative to their sum; nil is uniform. Masses
 // are taken relative to their totals. What does not fit gives an
-// [*InvalidError], and p comes with a [*NotConverged] if MaxIter is not
+// [*InvalidError], and p comes with a [*NotConvergedError] if MaxIter is not
 // enough: its residual is Σₖ wₖ ‖Pₖ 1 − p‖₁.
 func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64) ([]float64, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
@@ -104,7 +104,7 @@ func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 		if count == c.limit {
 			p, err := normalised(p)
 			if err == nil {
-				err = &NotConverged{Iterations: count, Residual: residual}
+				err = &NotConvergedError{Iterations: count, Residual: residual}
 			}
 			return p, err
 		}

@@ -123,7 +123,7 @@ func TestBarycenterRejects(t *testing.T) {
 	require.ErrorIs(t, solve(ot.Barycenter{}, [][]float64{{0, 0, 0}}, nil), ot.ErrEmpty)
 	require.ErrorIs(t, solve(ot.Barycenter{Reg: -1}, ok, nil), ot.ErrOption)
 	require.ErrorIs(t, solve(ot.Barycenter{Reg: 1e-20}, ok, nil), ot.ErrOption)
-	require.ErrorAs(t, solve(ot.Barycenter{Reg: 1e-2, MaxIter: 1}, ok, nil), new(*ot.NotConverged))
+	require.ErrorAs(t, solve(ot.Barycenter{Reg: 1e-2, MaxIter: 1}, ok, nil), new(*ot.NotConvergedError))
 	require.NoError(t, solve(ot.Barycenter{Reg: 1e-4}, ok, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

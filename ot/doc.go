@@ -24,5 +24,5 @@
 // Solvers are small struct values whose zero value is ready to use; their
 // results are the same, bit for bit, at any GOMAXPROCS. Problems that are no
 // problems give an [*InvalidError] naming the entry, and an iteration that
-// stops early gives its plan together with [*NotConverged].
+// stops early gives its plan together with [*NotConvergedError].
 package ot

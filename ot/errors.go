@@ -45,15 +45,15 @@ func (e *InvalidError) Error() string {
 // Unwrap returns the sentinel.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// NotConverged is an error that comes with the best plan reached: an iteration
+// NotConvergedError is an error that comes with the best plan reached: an iteration
 // stopped before it met its tolerance.
-type NotConverged struct {
+type NotConvergedError struct {
 	Iterations int     // done
 	Residual   float64 // for [Sinkhorn] the marginal error of the plan, L1, relative to the total mass
 }
 
 // Error implements the error interface.
-func (e *NotConverged) Error() string {
+func (e *NotConvergedError) Error() string {
 	return fmt.Sprintf("ot: not converged after %d iterations: residual %.2g", e.Iterations, e.Residual)
 }
 

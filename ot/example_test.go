@@ -65,10 +65,10 @@ func ExampleSinkhorn() {
 }
 
 // A plan that did not converge is still a plan.
-func ExampleNotConverged() {
+func ExampleNotConvergedError() {
 	p := ot.Problem{Cost: mat.NewDense(2, 2, []float64{0, 1, 0.5, 0}), A: []float64{0.7, 0.3}}
 	plan, err := ot.Sinkhorn{Reg: 0.1, MaxIter: 1}.Solve(context.Background(), p)
-	var late *ot.NotConverged
+	var late *ot.NotConvergedError
 	fmt.Println(errors.As(err, &late), plan.IsIdentity(), late.Residual > ot.DefaultTol)
 	// Output: true false true
 }

@@ -99,7 +99,7 @@ func seeds(f *testing.F) {
 func sound(t *testing.T, plan ot.Plan, err error) {
 	t.Helper()
 	var bad *ot.InvalidError
-	var late *ot.NotConverged
+	var late *ot.NotConvergedError
 	switch {
 	case errors.As(err, &bad):
 		if !plan.IsIdentity() {

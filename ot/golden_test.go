@@ -167,7 +167,7 @@ func TestGoldenSinkhorn(t *testing.T) {
 				s.MaxIter = 5000
 			}
 			plan, err := s.Solve(context.Background(), p)
-			var late *ot.NotConverged
+			var late *ot.NotConvergedError
 			if errors.As(err, &late) {
 				t.Log(late)
 				require.Less(t, late.Residual, 1e-5)

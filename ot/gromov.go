@@ -38,7 +38,7 @@ type GromovWasserstein struct {
 
 // Solve returns a plan [n × m] and its objective, in units of the cost times
 // the mass and of the squared distances times the squared mass. What does not
-// fit gives an [*InvalidError], and the plan comes with a [*NotConverged] if
+// fit gives an [*InvalidError], and the plan comes with a [*NotConvergedError] if
 // MaxIter is not enough.
 func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float64, error) {
 	c, err := control{1, s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()

@@ -197,7 +197,7 @@ func TestEntropicGromovOptimality(t *testing.T) {
 		}
 	}
 	_, _, err = ot.EntropicGromovWasserstein{Reg: 0.01, MaxIter: 1}.Solve(context.Background(), q)
-	require.ErrorAs(t, err, new(*ot.NotConverged))
+	require.ErrorAs(t, err, new(*ot.NotConvergedError))
 	for _, s := range []ot.EntropicGromovWasserstein{{Reg: -1}, {Reg: 1e-20}, {Alpha: -1}, {MaxIter: -1}} {
 		_, _, err = s.Solve(context.Background(), q)
 		require.ErrorIs(t, err, ot.ErrOption)

@@ -246,11 +246,11 @@ func (w *inner) linear(grad []float64) *instance {
 }
 
 // result is the plan as it is and its objective; what is not settled to tol
-// comes with a [*NotConverged].
+// comes with a [*NotConvergedError].
 func (w *inner) result(count int, residual, tol float64) (Plan, float64, error) {
 	var err error
 	if !(residual <= tol) {
-		err = &NotConverged{Iterations: count, Residual: residual}
+		err = &NotConvergedError{Iterations: count, Residual: residual}
 	}
 	return w.in.plan(flat(w.p)), w.objective(), err
 }

@@ -99,7 +99,7 @@ func loadShare(p Problem, share float64) (*instance, float64, error) {
 //	min ⟨P, C⟩ + ε Σ P (log P − 1)   over P 1 ≤ a,  Pᵀ 1 ≤ b,  Σ P = Share · min(Σ a, Σ b)
 //	Pᵢⱼ = exp((fᵢ + gⱼ + h − Cᵢⱼ) / ε),  f ≤ 0,  g ≤ 0
 //
-// It works in the log domain. The residual of [NotConverged] is the L1 change
+// It works in the log domain. The residual of [NotConvergedError] is the L1 change
 // of the row and column sums in the next iteration, relative to the mass moved.
 //
 // Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
@@ -139,7 +139,7 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	}
 	plan := in.plan(mass)
 	if !(k.residual <= c.tol) {
-		return plan, &NotConverged{Iterations: k.count, Residual: k.residual}
+		return plan, &NotConvergedError{Iterations: k.count, Residual: k.residual}
 	}
 	return plan, nil
 }

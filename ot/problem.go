@@ -30,7 +30,7 @@ type Problem struct {
 // Solver finds a plan for a problem.
 //
 // Solve returns an [*InvalidError] for what is no problem, the error of ctx
-// when it ends, and a [*NotConverged] together with the plan reached when an
+// when it ends, and a [*NotConvergedError] together with the plan reached when an
 // iteration stops early. It never returns a plan without mass, and what it
 // returns does not depend on GOMAXPROCS. Totals of A and B that differ within
 // the 1e-9 that [Problem.Validate] allows are matched by rescaling B.

@@ -135,7 +135,7 @@ func TestWildSinkhorn(t *testing.T) {
 		s := ot.Sinkhorn{Reg: math.Pow(10, -5*rng.Float64()), MaxIter: 300}
 		plan, err := s.Solve(context.Background(), p)
 		res := off(t, plan)
-		var e *ot.NotConverged
+		var e *ot.NotConvergedError
 		switch {
 		case errors.As(err, &e):
 			late++
@@ -167,7 +167,7 @@ func TestWildRelaxed(t *testing.T) {
 		} {
 			plan, err := s.Solve(context.Background(), p)
 			if err != nil {
-				require.ErrorAs(t, err, new(*ot.NotConverged))
+				require.ErrorAs(t, err, new(*ot.NotConvergedError))
 			}
 			off(t, plan)
 			require.Positive(t, mat.Sum(plan.Mass()))

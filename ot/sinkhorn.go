@@ -40,7 +40,7 @@ type Sinkhorn struct {
 }
 
 // Solve implements [Solver]. If MaxIter is not enough the plan comes with a
-// [*NotConverged]; its columns still sum to b.
+// [*NotConvergedError]; its columns still sum to b.
 func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
 	if err != nil {
@@ -61,7 +61,7 @@ func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	}
 	plan := in.plan(mass)
 	if !(res <= c.tol) {
-		return plan, &NotConverged{Iterations: k.count, Residual: res}
+		return plan, &NotConvergedError{Iterations: k.count, Residual: res}
 	}
 	return plan, nil
 }

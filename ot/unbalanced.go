@@ -19,7 +19,7 @@ const DefaultPenalty = 1.0
 // [Plan.Pull] shrink or grow what they move. As ρ → ∞ it tends to the plan of
 // [Sinkhorn], but an iteration contracts no faster than (ρ/(ρ + ε))², so heavy
 // penalties need many. A penalty so small that no mass is left gives an
-// [*InvalidError]. The residual of [NotConverged] is the L1 change of the row
+// [*InvalidError]. The residual of [NotConvergedError] is the L1 change of the row
 // sums in the next iteration, relative to the mass of the plan.
 //
 // Chizat, Peyré, Schmitzer and Vialard, "Scaling algorithms for unbalanced
@@ -89,7 +89,7 @@ func (s Unbalanced) Solve(ctx context.Context, p Problem) (Plan, error) {
 	case !(total > 1/vast && total < vast):
 		return Plan{}, invalid("Penalty", ErrEmpty, "%g leaves a plan of mass %g at costs up to %g", rho, total, in.top)
 	case !(k.residual <= c.tol):
-		return plan, &NotConverged{Iterations: k.count, Residual: k.residual}
+		return plan, &NotConvergedError{Iterations: k.count, Residual: k.residual}
 	}
 	return plan, nil
 }

@@ -110,6 +110,6 @@ func TestUnbalancedRejects(t *testing.T) {
 	_, err = ot.Unbalanced{}.Solve(context.Background(), ot.Problem{Cost: p.Cost, B: []float64{1, -1}})
 	require.ErrorIs(t, err, ot.ErrNegative)
 	plan, err := ot.Unbalanced{Reg: 1e-2, MaxIter: 1}.Solve(context.Background(), p)
-	require.ErrorAs(t, err, new(*ot.NotConverged))
+	require.ErrorAs(t, err, new(*ot.NotConvergedError))
 	require.False(t, plan.IsIdentity())
 }

@@ -57,7 +57,7 @@ func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 	cost := tensors.FromFlatDataAndDimensions(flat, n, m)
 	out, stopped := s.On(ctx, cost, p.A, p.B)
 	err := free(cost)
-	if late := (*ot.NotConverged)(nil); err != nil || stopped != nil && !errors.As(stopped, &late) {
+	if late := (*ot.NotConvergedError)(nil); err != nil || stopped != nil && !errors.As(stopped, &late) {
 		return ot.Plan{}, errors.Join(stopped, err, free(out))
 	}
 	mass, err := tensors.CopyFlatData[float64](out)
@@ -71,7 +71,7 @@ func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 // On solves the problem with a cost [n × m] of any float type, finite and
 // non-negative, and masses a [n], b [m] of equal total, nil for uniform ones. The
 // plan [n × m], float64, stays on the device and comes with an
-// *ot.NotConverged if MaxIter is not enough.
+// *ot.NotConvergedError if MaxIter is not enough.
 func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) (plan *tensors.Tensor, err error) {
 	s.Reg, s.Tol, s.MaxIter = cmp.Or(s.Reg, ot.DefaultReg), cmp.Or(s.Tol, ot.DefaultTol), cmp.Or(s.MaxIter, ot.DefaultMaxIter)
 	if !(s.Reg > 0 && s.Tol > 0 && s.MaxIter > 0) || math.IsInf(s.Reg+s.Tol, 0) {
@@ -93,7 +93,7 @@ func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) 
 		tensors.FromFlatDataAndDimensions(make([]float64, n), n, 1), tensors.FromFlatDataAndDimensions(make([]float64, m), 1, m)}
 	defer func() { err = errors.Join(err, free(run.masses...), free(run.state...)) }()
 	stopped := run.anneal(ctx)
-	if late := (*ot.NotConverged)(nil); stopped != nil && !errors.As(stopped, &late) {
+	if late := (*ot.NotConvergedError)(nil); stopped != nil && !errors.As(stopped, &late) {
 		return nil, stopped
 	}
 	plan, err = run.plan(suma)
@@ -162,7 +162,7 @@ func (r *scaling) anneal(ctx context.Context) error {
 	}
 	for ; reg > r.Reg*1.001; reg /= stages {
 		limit := min(r.count+round, r.MaxIter/2)
-		if err := r.stage(ctx, reg, rough, limit); err != nil && !errors.As(err, new(*ot.NotConverged)) {
+		if err := r.stage(ctx, reg, rough, limit); err != nil && !errors.As(err, new(*ot.NotConvergedError)) {
 			return err
 		}
 	}
@@ -195,7 +195,7 @@ func (r *scaling) stage(ctx context.Context, reg, tol float64, limit int) error 
 		case first <= tol:
 			return nil
 		case steps == 0:
-			return &ot.NotConverged{Iterations: r.count, Residual: first}
+			return &ot.NotConvergedError{Iterations: r.count, Residual: first}
 		}
 		r.count += int(iters)
 		omega = relaxed(omega, math.Pow(last/first, 1/iters))

@@ -23,7 +23,7 @@ import (
 // are no problem are told, and the result does not depend on GOMAXPROCS.
 //
 // Marginals, L1 relative to the total mass, and costs, relative to the largest
-// cost, hold to tol. A plan that comes with [*ot.NotConverged] is held to the
+// cost, hold to tol. A plan that comes with [*ot.NotConvergedError] is held to the
 // residual it states.
 func TestSolver(t *testing.T, s ot.Solver, tol float64) {
 	t.Helper()
@@ -130,7 +130,7 @@ func run(t *testing.T, s ot.Solver, p ot.Problem, tol float64) (ot.Plan, float64
 	if !mat.Equal(before.Cost, p.Cost) || !slices.Equal(before.A, p.A) || !slices.Equal(before.B, p.B) {
 		t.Fatal("the problem was changed")
 	}
-	var late *ot.NotConverged
+	var late *ot.NotConvergedError
 	switch {
 	case errors.As(err, &late):
 		tol = max(tol, late.Residual*(1+1e-6))
@@ -268,7 +268,7 @@ func ends(t *testing.T, s ot.Solver) {
 	ctx, cancel = context.WithCancel(context.Background())
 	go cancel()
 	plan, err := s.Solve(ctx, p)
-	var late *ot.NotConverged
+	var late *ot.NotConvergedError
 	switch {
 	case errors.Is(err, context.Canceled):
 	case err != nil && !errors.As(err, &late):
