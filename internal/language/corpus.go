@@ -75,10 +75,10 @@ func open(ctx context.Context, name, dir string) (Corpus, error) {
 	case "wikitext2", "wiki2016":
 		c.Label = map[string]string{"wikitext2": "WikiText-2", "wiki2016": "Wikipedia articles of 2016"}[name]
 		var last string
-		observe := func(p data.Progress) {
-			if p.What != last {
-				cli.Notice("%s: %s", name, p.What)
-				last = p.What
+		observe := func(p models.Progress) {
+			if line := fmt.Sprintf("%s: %s %s", name, p.Stage, p.Item); line != last {
+				cli.Notice("%s", line)
+				last = line
 			}
 		}
 		if where, err = data.Find(ctx, name, data.Options{Dir: dir, Observe: observe}); err != nil {

@@ -37,8 +37,8 @@ func Open(ctx context.Context, from Source) (Images, error) {
 		name = "cifar10"
 	}
 	var last string
-	observe := func(p data.Progress) {
-		if line := fmt.Sprintf("%s: %s", name, p.What); line != last {
+	observe := func(p models.Progress) {
+		if line := fmt.Sprintf("%s: %s %s", name, p.Stage, p.Item); line != last {
 			cli.Notice("%s", line)
 			last = line
 		}

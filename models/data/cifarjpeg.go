@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // OpenCIFAR10JPEG reads CIFAR-10 from a folder or archive of JPEG images
@@ -15,7 +17,7 @@ import (
 // the compression loses detail.
 //
 // observe, where not nil, is told how many images have been decoded.
-func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(Progress)) (train, test *Set, err error) {
+func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progress)) (train, test *Set, err error) {
 	t, err := openTree(path, 4)
 	if err != nil {
 		return nil, nil, err

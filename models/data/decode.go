@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // slot is the place of one image.
@@ -27,7 +29,7 @@ type job struct {
 // reading and one decoding per core. Every image has its own place, and of
 // several errors the first in the order of storage is returned: the result
 // does not depend on the number of cores.
-func (t tree) decodeAll(ctx context.Context, slots map[string]slot, observe func(Progress)) error {
+func (t tree) decodeAll(ctx context.Context, slots map[string]slot, observe func(models.Progress)) error {
 	d := decoder{tree: t, first: -1}
 	jobs := make(chan job, 64)
 	var workers sync.WaitGroup
@@ -56,7 +58,7 @@ func (t tree) decodeAll(ctx context.Context, slots map[string]slot, observe func
 		jobs <- job{seq, f.name, raw, s}
 		seq++
 		if observe != nil && (seq%1000 == 0 || seq == total) {
-			observe(Progress{What: "decoding images", Unit: "images", Done: int64(seq), Total: int64(total)})
+			observe(models.Progress{Stage: "decoding", Item: "images", Done: seq, Total: total})
 		}
 		return nil
 	})

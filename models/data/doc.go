@@ -14,8 +14,8 @@
 // The readers under it ([OpenCIFAR10], [OpenCIFAR100], [OpenCIFAR10JPEG],
 // [OpenImageFolder]) take a path; [Shapes] draws a set of its own.
 //
-// Archives are checked by SHA-256 when they are downloaded, read as they are and
-// never unpacked to disk. Their entries are not trusted: names that leave the
+// Archives are verified by SHA-256 when they are downloaded and whenever a
+// download is used again, read as they are and never unpacked to disk. Their entries are not trusted: names that leave the
 // archive, absurd sizes and truncated images are errors of type [*FileError]
 // that name the entry.
 package data

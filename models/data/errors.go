@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/dataset/fetch"
 )
 
 var (
@@ -12,7 +14,7 @@ var (
 	ErrUnavailable = errors.New("data set not available")
 	// ErrChecksum is in the chain of an error when a download arrived complete
 	// and is not the file that was asked for.
-	ErrChecksum = errors.New("wrong checksum")
+	ErrChecksum = fetch.ErrChecksum
 	// ErrUnsafe is in the chain of an error when an archive has an entry whose
 	// name leaves the archive or whose size is absurd.
 	ErrUnsafe = errors.New("unsafe archive entry")

@@ -8,6 +8,9 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/dataset/fetch"
+	"github.com/otfuse/otfuse/models"
 )
 
 // Options of [Open] and [Find]. The zero value is usable.
@@ -25,16 +28,9 @@ type Options struct {
 	// Client makes the requests of a download; nil means one that gives up
 	// connecting after ten seconds.
 	Client *http.Client
-	// Observe is told how far downloads and decoding are, never by two
-	// goroutines at a time. It may be nil.
-	Observe func(Progress)
-}
-
-// Progress is what the observer of a long operation is told.
-type Progress struct {
-	What        string // such as "decoding images"
-	Unit        string // of Done and Total: "images" or "bytes"
-	Done, Total int64  // Total is 0 where it is not known
+	// Observe is told how far downloads (in bytes) and decoding (in images) are,
+	// never by two goroutines at a time. It may be nil.
+	Observe func(models.Progress)
 }
 
 // Find returns the path of the data set "cifar10", "cifar100", "tinyimagenet",
@@ -42,7 +38,12 @@ type Progress struct {
 // archives or folders in o.Dir, else in $OTFUSE_DATA, else in otfuse under the
 // user's cache folder. Where none of them has it, the official archive is
 // downloaded to o.Dir, or to the cache, and verified; a download that was
-// interrupted goes on where it stopped. There is none of "wiki2016".
+// interrupted goes on where it stopped, and of several programs that want the
+// same archive one downloads it. There is none of "wiki2016".
+//
+// An official archive in the cache is verified again before it is used, and
+// passed over where it is torn. What lies in the other two folders is the
+// user's own and taken as it is.
 //
 // The error has [ErrUnavailable] in its chain where the set is nowhere on this
 // machine and the download failed. A cancelled ctx gives its error.
@@ -61,27 +62,53 @@ func (s source) find(ctx context.Context, o Options) (string, edition, error) {
 	if err != nil {
 		return "", edition{}, err
 	}
+	missing := "not in " + strings.Join(dirs, ", ")
 	for _, dir := range dirs {
 		for _, f := range s.forms {
 			where := filepath.Join(dir, f.file)
-			if _, err := os.Stat(where); err == nil {
+			if _, err := os.Stat(where); err != nil {
+				continue
+			}
+			good, err := s.usable(where)
+			if err != nil {
+				return "", edition{}, fmt.Errorf("data: %s: %w", s.title, err)
+			}
+			if good {
 				return where, f, nil
 			}
+			missing = where + " is torn"
 		}
 	}
-	if s.remote.url == "" {
-		return "", edition{}, fmt.Errorf("data: %s: %w: not in %s", s.title, ErrUnavailable, strings.Join(dirs, ", "))
+	if s.remote.URL == "" {
+		return "", edition{}, fmt.Errorf("data: %s: %w: %s", s.title, ErrUnavailable, missing)
 	}
-	where := filepath.Join(target, path.Base(s.remote.url))
-	err = newFetcher(o.Client, o.Observe).fetch(ctx, s.remote, where)
+	where := filepath.Join(target, path.Base(s.remote.URL))
+	err = fetch.Fetcher{Client: o.Client, Observe: o.Observe}.Fetch(ctx, s.remote, where)
 	if ctx.Err() != nil {
 		return "", edition{}, fmt.Errorf("data: %s: %w", s.title, ctx.Err())
 	}
 	if err != nil {
-		return "", edition{}, fmt.Errorf("data: %s: %w: not in %s, and the download failed: %w",
-			s.title, ErrUnavailable, strings.Join(dirs, ", "), err)
+		return "", edition{}, fmt.Errorf("data: %s: %w: %s, and the download failed: %w",
+			s.title, ErrUnavailable, missing, err)
 	}
 	return where, s.forms[0], nil
+}
+
+// usable tells whether a form that was found can be used: a download in the
+// cache must be the official archive to the last byte. Elsewhere the user may
+// have put any part of the set under its name.
+func (s source) usable(where string) (bool, error) {
+	cache, err := cacheDir()
+	if err != nil || where != filepath.Join(cache, path.Base(s.remote.URL)) {
+		return true, nil
+	}
+	return s.remote.Matches(where)
+}
+
+// cacheDir returns the folder of the user's cache that downloads go to.
+func cacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "otfuse"), err
 }
 
 // folders lists where sets are looked for, and where downloads go to.
@@ -95,10 +122,10 @@ func folders(dir string) (dirs []string, target string, err error) {
 		}
 		dirs = append(dirs, env)
 	}
-	cache, err := os.UserCacheDir()
+	cache, err := cacheDir()
 	switch {
 	case err == nil:
-		dirs = append(dirs, filepath.Join(cache, "otfuse"))
+		dirs = append(dirs, cache)
 	case len(dirs) == 0:
 		return nil, "", fmt.Errorf("data: %w; set OTFUSE_DATA to the folder of the data sets", err)
 	}

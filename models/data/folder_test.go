@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 func red() color.Color   { return color.NRGBA{200, 0, 0, 255} }
@@ -187,10 +189,10 @@ func TestHostileSize(t *testing.T) {
 
 func TestOpenImageFolderReportsAndStops(t *testing.T) {
 	p := stored(t, folderFiles(t)...)[".tar.gz"]
-	var last Progress
-	_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Observe: func(p Progress) { last = p }})
+	var last models.Progress
+	_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Observe: func(p models.Progress) { last = p }})
 	require.NoError(t, err)
-	assert.Equal(t, Progress{What: "decoding images", Unit: "images", Done: 5, Total: 5}, last)
+	assert.Equal(t, models.Progress{Stage: "decoding", Item: "images", Done: 5, Total: 5}, last)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/dataset/fetch"
 )
 
 // source is a data set with a name of its own: where it is from and in which
 // forms it may be on this machine, the best first.
 type source struct {
 	name, title string
-	full        int // images of the whole set
-	remote      remote
+	full        int        // images of the whole set
+	remote      fetch.File // without a URL where there is no official archive
 	forms       []edition
 }
 
@@ -36,7 +38,7 @@ func sources() []source {
 	return []source{
 		{
 			name: "cifar10", title: "CIFAR-10", full: 60_000,
-			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+			remote: fetch.File{URL: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", SHA256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
 			forms: []edition{
 				{"cifar-10-binary.tar.gz", "", ten}, {"cifar-10-batches-bin", "", ten},
 				{"cifar10-jpeg-q75.tar.gz", "JPEG q75", jpeg}, {"cifar10-jpeg-q75", "JPEG q75", jpeg},
@@ -44,14 +46,14 @@ func sources() []source {
 			},
 		}, {
 			name: "cifar100", title: "CIFAR-100", full: 60_000,
-			remote: remote{url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
+			remote: fetch.File{URL: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", SHA256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
 			forms: []edition{
 				{"cifar-100-binary.tar.gz", "", hundred}, {"cifar-100-binary", "", hundred},
 				{"cifar100-exact-2033-bin.tar.gz", "", hundred},
 			},
 		}, {
 			name: "tinyimagenet", title: "Tiny ImageNet", full: 110_000,
-			remote: remote{url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", sha256: "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"},
+			remote: fetch.File{URL: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", SHA256: "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"},
 			forms: []edition{
 				{"tiny-imagenet-200.zip", "", tiny}, {"tiny-imagenet-200", "", tiny}, {"tiny-imagenet-200.tar.gz", "", tiny},
 				{"tiny-imagenet-20cls.tar.gz", "", tiny},
@@ -65,7 +67,7 @@ func texts() []source {
 	return []source{
 		{
 			name: "wikitext2", title: "WikiText-2",
-			remote: remote{url: "https://wikitext.smerity.com/wikitext-2-v1.zip", sha256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"},
+			remote: fetch.File{URL: "https://wikitext.smerity.com/wikitext-2-v1.zip", SHA256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"},
 			forms:  []edition{{file: "wikitext-2-v1.zip"}, {file: "wikitext-2"}, {file: "wikitext-2.tar.gz"}},
 		}, {
 			name: "wiki2016", title: "Wikipedia articles of 2016",

@@ -3,8 +3,11 @@ package data
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,7 +63,7 @@ func TestOpenPrefers(t *testing.T) {
 		o     Options
 		label string
 	}{
-		{cache, []content{{"cifar-10-binary.tar.gz", bins(t, 2)}}, o, "CIFAR-10 (3 images)"},
+		{cache, []content{{"cifar10-exact-6102-bin.tar.gz", bins(t, 2)}}, o, "CIFAR-10 (3 images)"},
 		{env, []content{{"cifar10-exact-6102-bin.tar.gz", bins(t, 3)}}, o, "CIFAR-10 (4 images)"},
 		{env, []content{{"cifar10-jpeg-q75.tar.gz", tarGz(t, cifarJPEGFiles(t)...)}}, o, "CIFAR-10 (JPEG q75, 4 images)"},
 		{env, []content{{"cifar-10-batches-bin/data_batch_1.bin", records(1, 0, 4)}, {"cifar-10-batches-bin/test_batch.bin", records(1, 0, 1)}}, o, "CIFAR-10 (5 images)"},
@@ -87,7 +90,7 @@ func TestOpenDownloads(t *testing.T) {
 
 	s, err := lookup("cifar10", sources())
 	require.NoError(t, err)
-	s.remote.sha256 = sumOf(w.body)
+	s.remote.SHA256 = fmt.Sprintf("%x", sha256.Sum256(w.body))
 	where, e, err := s.find(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
@@ -97,7 +100,7 @@ func TestOpenDownloads(t *testing.T) {
 
 	dir := t.TempDir()
 	w.requests = nil
-	where, err = Find(t.Context(), "cifar10", Options{Dir: dir, Client: o.Client})
+	where, _, err = s.find(t.Context(), Options{Dir: dir, Client: o.Client})
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
 	assert.Empty(t, w.requests, "what has been downloaded is found")
@@ -107,9 +110,41 @@ func TestOpenDownloads(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "cifar-10-binary.tar.gz"), where)
 }
 
+// TestFindTorn: a download that is torn is not used: another form of the set
+// is, or the archive is downloaded again.
+func TestFindTorn(t *testing.T) {
+	cache, _ := home(t)
+	w := &web{err: &net.DNSError{Err: "no such host"}}
+	o := Options{Client: &http.Client{Transport: w}}
+	s, err := lookup("cifar10", sources())
+	require.NoError(t, err)
+	body := bins(t, 1)
+	s.remote.SHA256 = fmt.Sprintf("%x", sha256.Sum256(body))
+	torn := filepath.Join(write(t, cache, content{"cifar-10-binary.tar.gz", body[:100]}), "cifar-10-binary.tar.gz")
+
+	_, _, err = s.find(t.Context(), o)
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, torn+" is torn")
+	require.ErrorContains(t, err, "no such host")
+
+	write(t, cache, content{"cifar10-jpeg-q75.tar.gz", nil})
+	where, _, err := s.find(t.Context(), o)
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join(cache, "cifar10-jpeg-q75.tar.gz"), where)
+	require.NoError(t, os.Remove(where))
+
+	w.body, w.err = body, nil
+	where, e, err := s.find(t.Context(), o)
+	require.NoError(t, err)
+	assert.Equal(t, torn, where)
+	train, _, err := e.open(t.Context(), where, o)
+	require.NoError(t, err)
+	assert.Equal(t, 1, train.Len())
+}
+
 func TestOpenWithoutNetwork(t *testing.T) {
 	home(t)
-	offline := &http.Client{Transport: &web{err: permanentError{errors.New("no such host")}}}
+	offline := &http.Client{Transport: &web{err: &net.DNSError{Err: "no such host"}}}
 	for _, name := range []string{"cifar10", "cifar100", "tinyimagenet"} {
 		_, _, _, err := Open(t.Context(), name, Options{Client: offline})
 		require.ErrorIs(t, err, ErrUnavailable)

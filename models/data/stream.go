@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // A stream decodes the images of a folder or a .zip when they are asked for. It
@@ -21,7 +23,7 @@ type stream struct {
 var errNoReach = errors.New("a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
 
 // stream turns sets that have names into ones that decode on demand.
-func (t tree) stream(ctx context.Context, train, test *Set, observe func(Progress)) error {
+func (t tree) stream(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
 	if t.reach == nil {
 		return t.fail("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
 			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNoReach))
@@ -45,7 +47,7 @@ const (
 )
 
 // sampledNorm measures the norm on images evenly spaced over the set.
-func (s *Set) sampledNorm(ctx context.Context, observe func(Progress)) (Norm, error) {
+func (s *Set) sampledNorm(ctx context.Context, observe func(models.Progress)) (Norm, error) {
 	n := min(s.Len(), normSample)
 	var sums moments
 	for from := 0; from < n; from += normBatch {
@@ -64,7 +66,7 @@ func (s *Set) sampledNorm(ctx context.Context, observe func(Progress)) (Norm, er
 			sums.add(pix, s.C)
 		}
 		if observe != nil {
-			observe(Progress{What: "measuring colours", Unit: "images", Done: int64(from + len(idx)), Total: int64(n)})
+			observe(models.Progress{Stage: "measuring", Item: "colours", Done: from + len(idx), Total: n})
 		}
 	}
 	return sums.norm(), nil

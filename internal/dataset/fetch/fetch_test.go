@@ -1,4 +1,4 @@
-package data
+package fetch
 
 import (
 	"bytes"
@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // payload is what the servers of the tests hold.
@@ -53,10 +55,14 @@ func serve(body []byte) func(int32, http.ResponseWriter, *http.Request) {
 }
 
 // impatient is the fetcher of programs with shorter pauses.
-func impatient() fetcher {
-	f := newFetcher(nil, nil)
-	f.pause = time.Millisecond
-	return f
+func impatient() Fetcher { return Fetcher{Pause: time.Millisecond} }
+
+// written writes a file into a fresh folder and returns the folder.
+func written(t *testing.T, name string, body []byte) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), body, 0o644))
+	return dir
 }
 
 func TestFetch(t *testing.T) {
@@ -64,17 +70,17 @@ func TestFetch(t *testing.T) {
 	url, requests := server(t, serve(body))
 	dst := filepath.Join(t.TempDir(), "new", "archive.tar.gz")
 	f := impatient()
-	var told []Progress
-	f.observe = func(p Progress) { told = append(told, p) }
-	require.NoError(t, f.fetch(t.Context(), remote{url: url, sha256: strings.ToUpper(sumOf(body))}, dst))
+	var told []models.Progress
+	f.Observe = func(p models.Progress) { told = append(told, p) }
+	require.NoError(t, f.Fetch(t.Context(), File{URL: url, SHA256: strings.ToUpper(sumOf(body))}, dst))
 	got, err := os.ReadFile(dst)
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(body, got))
 	assert.NoFileExists(t, dst+".part")
 	assert.EqualValues(t, 1, requests.Load())
-	size := int64(len(body))
+	size := len(body)
 	require.GreaterOrEqual(t, len(told), 3)
-	assert.Equal(t, Progress{"downloading archive.tar.gz", "bytes", size, size}, told[len(told)-1])
+	assert.Equal(t, models.Progress{Stage: "downloading", Item: "archive.tar.gz", Done: size, Total: size}, told[len(told)-1])
 	for i := 1; i < len(told); i++ {
 		assert.GreaterOrEqual(t, told[i].Done, told[i-1].Done)
 	}
@@ -99,7 +105,7 @@ func TestFetchContinues(t *testing.T) {
 		// returning before Content-Length bytes closes the connection
 	})
 	dst := filepath.Join(t.TempDir(), "a")
-	require.NoError(t, impatient().fetch(t.Context(), remote{url: url, sha256: sumOf(body)}, dst))
+	require.NoError(t, impatient().Fetch(t.Context(), File{URL: url, SHA256: sumOf(body)}, dst))
 	got, err := os.ReadFile(dst)
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(body, got))
@@ -123,8 +129,8 @@ func TestFetchFindsAPart(t *testing.T) {
 		"a byte of nothing": {[]byte{body[0] + 1}, 2},
 	} {
 		url, requests := server(t, serve(body))
-		dst := filepath.Join(write(t, t.TempDir(), content{"a.part", tc.part}), "a")
-		require.NoError(t, impatient().fetch(t.Context(), remote{url: url, sha256: sumOf(body)}, dst), name)
+		dst := filepath.Join(written(t, "a.part", tc.part), "a")
+		require.NoError(t, impatient().Fetch(t.Context(), File{URL: url, SHA256: sumOf(body)}, dst), name)
 		got, err := os.ReadFile(dst)
 		require.NoError(t, err)
 		assert.True(t, bytes.Equal(body, got), name)
@@ -136,8 +142,8 @@ func TestFetchFindsAPart(t *testing.T) {
 func TestFetchWithoutRanges(t *testing.T) {
 	body := payload()
 	url, requests := server(t, func(_ int32, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
-	dst := filepath.Join(write(t, t.TempDir(), content{"a.part", body[:1000]}), "a")
-	require.NoError(t, impatient().fetch(t.Context(), remote{url: url, sha256: sumOf(body)}, dst))
+	dst := filepath.Join(written(t, "a.part", body[:1000]), "a")
+	require.NoError(t, impatient().Fetch(t.Context(), File{URL: url, SHA256: sumOf(body)}, dst))
 	got, err := os.ReadFile(dst)
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(body, got))
@@ -147,7 +153,7 @@ func TestFetchWithoutRanges(t *testing.T) {
 func TestFetchWrongChecksum(t *testing.T) {
 	url, requests := server(t, serve(payload()))
 	dst := filepath.Join(t.TempDir(), "a")
-	err := impatient().fetch(t.Context(), remote{url: url, sha256: sumOf(nil)}, dst)
+	err := impatient().Fetch(t.Context(), File{URL: url, SHA256: sumOf(nil)}, dst)
 	require.ErrorIs(t, err, ErrChecksum)
 	assert.ErrorContains(t, err, url)
 	assert.EqualValues(t, 1, requests.Load())
@@ -175,7 +181,7 @@ func TestFetchServerErrors(t *testing.T) {
 			serve(body)(n, w, r)
 		})
 		dst := filepath.Join(t.TempDir(), "a")
-		err := impatient().fetch(t.Context(), remote{url: url, sha256: sumOf(body)}, dst)
+		err := impatient().Fetch(t.Context(), File{URL: url, SHA256: sumOf(body)}, dst)
 		if tc.want == "" {
 			require.NoError(t, err, "%d", tc.status)
 			assert.FileExists(t, dst)
@@ -204,8 +210,8 @@ func TestFetchCancelled(t *testing.T) {
 	})
 	dst := filepath.Join(t.TempDir(), "a")
 	f := impatient()
-	f.observe = func(Progress) { cancel() }
-	require.ErrorIs(t, f.fetch(ctx, remote{url: url, sha256: sumOf(body)}, dst), context.Canceled)
+	f.Observe = func(models.Progress) { cancel() }
+	require.ErrorIs(t, f.Fetch(ctx, File{URL: url, SHA256: sumOf(body)}, dst), context.Canceled)
 	assert.NoFileExists(t, dst)
 	assert.EqualValues(t, 1, requests.Load())
 	part, err := os.ReadFile(dst + ".part")
@@ -213,14 +219,14 @@ func TestFetchCancelled(t *testing.T) {
 	require.NotEmpty(t, part)
 	assert.True(t, bytes.HasPrefix(body, part))
 
-	var first int64 = -1
-	f.observe = func(p Progress) {
+	first := -1
+	f.Observe = func(p models.Progress) {
 		if first < 0 {
 			first = p.Done
 		}
 	}
-	require.NoError(t, f.fetch(t.Context(), remote{url: url, sha256: sumOf(body)}, dst))
-	assert.Greater(t, first, int64(len(part)))
+	require.NoError(t, f.Fetch(t.Context(), File{URL: url, SHA256: sumOf(body)}, dst))
+	assert.Greater(t, first, len(part))
 	assert.NoFileExists(t, dst+".part")
 }
 
@@ -230,9 +236,9 @@ func TestFetchCancelledWhileItWaits(t *testing.T) {
 		w.WriteHeader(500)
 		cancel()
 	})
-	f := newFetcher(nil, nil)
-	f.pause = time.Hour
-	require.ErrorIs(t, f.fetch(ctx, remote{url: url}, filepath.Join(t.TempDir(), "a")), context.Canceled)
+	f := Fetcher{}
+	f.Pause = time.Hour
+	require.ErrorIs(t, f.Fetch(ctx, File{URL: url}, filepath.Join(t.TempDir(), "a")), context.Canceled)
 	assert.EqualValues(t, 1, requests.Load())
 }
 
@@ -250,8 +256,8 @@ func TestFetchStalled(t *testing.T) {
 		serve(body)(n, w, r)
 	})
 	f := impatient()
-	f.stall, f.attempts = 300*time.Millisecond, 50 // a busy machine may stall too
-	require.NoError(t, f.fetch(t.Context(), remote{url: url, sha256: sumOf(body)}, filepath.Join(t.TempDir(), "a")))
+	f.Stall, f.Attempts = 300*time.Millisecond, 50 // a busy machine may stall too
+	require.NoError(t, f.Fetch(t.Context(), File{URL: url, SHA256: sumOf(body)}, filepath.Join(t.TempDir(), "a")))
 	assert.GreaterOrEqual(t, requests.Load(), int32(2))
 }
 
@@ -259,11 +265,11 @@ func TestFetchStalled(t *testing.T) {
 func TestFetchWithoutNetwork(t *testing.T) {
 	tries := 0
 	f := impatient()
-	f.client = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+	f.Client = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		tries++
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("network is unreachable")}
 	}}}
-	err := f.fetch(t.Context(), remote{url: "http://unreachable.invalid/a"}, filepath.Join(t.TempDir(), "a"))
+	err := f.Fetch(t.Context(), File{URL: "http://unreachable.invalid/a"}, filepath.Join(t.TempDir(), "a"))
 	require.ErrorContains(t, err, "network is unreachable")
 	assert.Equal(t, 1, tries)
 }
@@ -273,8 +279,8 @@ func TestFetchRefusesTheAbsurd(t *testing.T) {
 		w.Header().Set("Content-Length", "1000000000000")
 		w.WriteHeader(http.StatusOK)
 	})
-	require.ErrorIs(t, impatient().fetch(t.Context(), remote{url: url}, filepath.Join(t.TempDir(), "a")), ErrUnsafe)
+	require.ErrorIs(t, impatient().Fetch(t.Context(), File{URL: url}, filepath.Join(t.TempDir(), "a")), ErrTooLarge)
 
-	file := write(t, t.TempDir(), content{"file", nil})
-	require.Error(t, impatient().fetch(t.Context(), remote{url: url}, filepath.Join(file, "file", "a")))
+	file := written(t, "file", nil)
+	require.Error(t, impatient().Fetch(t.Context(), File{URL: url}, filepath.Join(file, "file", "a")))
 }
