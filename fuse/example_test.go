@@ -12,12 +12,8 @@ import (
 
 // tiny returns a small ViT with fresh weights.
 func tiny(seed uint64) *models.Model {
-	c := models.Config{Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-6, Image: 8, Patch: 4, Channels: 3}
-	g, err := models.ViT().Graph(c)
-	if err != nil {
-		panic(err)
-	}
-	m, err := models.New(models.ViT(), c, models.Init(g, seed, 0.5))
+	c := models.ViTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-6, Image: 8, Patch: 4, Channels: 3}
+	m, err := models.Fresh(models.ViT(), c, seed, 0.5)
 	if err != nil {
 		panic(err)
 	}

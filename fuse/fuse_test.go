@@ -316,18 +316,21 @@ func checkPushes(t *testing.T, report *fuse.Report, src, anchor *models.Model) {
 	require.NotZero(t, solved)
 }
 
+// byHand is a network of so many hidden units.
+type byHand int
+
+func (hidden byHand) Spec() (models.Spec, error) {
+	var b graph.Builder
+	h := b.Linear("up", b.Input("x"), int(hidden), graph.Conv(1, 1))
+	g, err := b.Output(b.Linear("down", b.Act("act", h, graph.ReLU), 1, graph.NoBias))
+	return models.Spec{Graph: g}, err
+}
+
 // TestTransportByHand follows a network of one hidden layer through
 // W̃ = Sᵀ W, then W R for its reader, with S = P diag(1/b) and R = diag(1/a) P.
 func TestTransportByHand(t *testing.T) {
-	build := func(hidden int) func(models.Config) (*graph.Graph, error) {
-		return func(models.Config) (*graph.Graph, error) {
-			var b graph.Builder
-			h := b.Linear("up", b.Input("x"), hidden, graph.Conv(1, 1))
-			return b.Output(b.Linear("down", b.Act("act", h, graph.ReLU), 1, graph.NoBias))
-		}
-	}
 	make := func(hidden int, w, bias, down []float32) *models.Model {
-		m, err := models.New(models.Architecture{Class: "Hand", Graph: build(hidden)}, models.Config{}, models.Params{
+		m, err := models.New(models.Architecture{Class: "Hand"}, byHand(hidden), models.Params{
 			"up.weight":   {Shape: []int{hidden, 1, 1, 1}, Data: w},
 			"up.bias":     {Shape: []int{hidden}, Data: bias},
 			"down.weight": {Shape: []int{1, hidden}, Data: down}})

@@ -102,7 +102,7 @@ func TestMutations(t *testing.T) {
 						if axis == graph.Fixed || axis == graph.Out && shuffle.Of[id] < 0 || axis == graph.In && shuffle.Of[n.Source().ID] < 0 {
 							continue
 						}
-						bad, err := net.Arch.Graph(net.Config)
+						bad, err := net.Graph()
 						require.NoError(t, err)
 						bad.Nodes[id].Params[i].Axes[k] = graph.Fixed
 						wrong := *m
@@ -140,7 +140,7 @@ func TestRecovery(t *testing.T) {
 					got, _, err := fuse.Transport(t.Context(), permuted(t, m, 7), m, opt)
 					require.NoError(t, err)
 					for name, want := range m.Params {
-						if prep != nil && len(want.Data) == m.Config.Hidden && len(want.Shape) > 1 {
+						if prep != nil && len(want.Data) == m.Dims().Width && len(want.Shape) > 1 {
 							continue // one row of unit norm is ±1 everywhere: ties
 						}
 						require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, name)

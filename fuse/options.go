@@ -150,7 +150,7 @@ func Check(src, anchor *models.Model) error {
 	if src.Arch.Class != anchor.Arch.Class {
 		return &MismatchError{"architecture", src.Arch.Class, anchor.Arch.Class}
 	}
-	if a, b := src.Config.Layers, anchor.Config.Layers; a != b {
+	if a, b := src.Dims().Depth, anchor.Dims().Depth; a != b {
 		return &MismatchError{"depth", fmt.Sprintf("%d layers", a), fmt.Sprintf("%d layers", b)}
 	}
 	if a, b := len(src.Graph.Nodes), len(anchor.Graph.Nodes); a != b {

@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func net(t *testing.T, n modeltest.Net) *graph.Graph {
-	g, err := n.Arch.Graph(n.Config)
+	g, err := n.Graph()
 	require.NoError(t, err)
 	return g
 }

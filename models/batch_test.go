@@ -90,16 +90,26 @@ func TestBatchCheck(t *testing.T) {
 	}
 }
 
+// completing returns what a model of net has to say against a batch.
+func completing(t *testing.T, net modeltest.Net) func(models.Batch) error {
+	m := model(t, net)
+	return func(b models.Batch) error {
+		_, err := m.Complete(b)
+		return err
+	}
+}
+
 // TestImages: a batch that does not fit the network is told what would.
 func TestImages(t *testing.T) {
 	net := modeltest.ViT()
-	require.NoError(t, net.Arch.Complete(net.Config, net.Batch(4, 1)))
+	complete := completing(t, net)
+	require.NoError(t, complete(net.Batch(4, 1)))
 	unlabelled := net.Batch(4, 1)
 	delete(unlabelled, models.Labels)
-	require.NoError(t, net.Arch.Complete(net.Config, unlabelled))
+	require.NoError(t, complete(unlabelled))
 	ignored := net.Batch(2, 1)
 	ignored[models.Labels] = models.Array{Shape: []int{2}, Ints: []int32{models.Ignore, 2}}
-	require.NoError(t, net.Arch.Complete(net.Config, ignored))
+	require.NoError(t, complete(ignored))
 	for name, c := range map[string]struct {
 		change func(models.Batch)
 		says   string
@@ -122,7 +132,7 @@ func TestImages(t *testing.T) {
 	} {
 		b := net.Batch(2, 1)
 		c.change(b)
-		require.ErrorContains(t, net.Arch.Complete(net.Config, b), c.says, name)
+		require.ErrorContains(t, complete(b), c.says, name)
 	}
 }
 
@@ -130,9 +140,12 @@ func TestImages(t *testing.T) {
 // the ids in shape and the configuration in value.
 func TestTexts(t *testing.T) {
 	for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier()} {
-		require.NoError(t, net.Arch.Complete(net.Config, net.Batch(3, 1)))
-		bare := models.Batch{"input_ids": net.Batch(3, 1)["input_ids"]}
-		require.NoError(t, net.Arch.Complete(net.Config, bare))
+		complete := completing(t, net)
+		require.NoError(t, complete(net.Batch(3, 1)))
+		given := models.Batch{"input_ids": net.Batch(3, 1)["input_ids"]}
+		bare, err := model(t, net).Complete(given)
+		require.NoError(t, err)
+		require.Len(t, given, 1, "what was given stays as it is")
 		require.Equal(t, models.Array{Shape: []int{3, 5}, Ints: make([]int32, 15)}, bare["token_type_ids"])
 		require.Equal(t, []int{3, 5}, bare["attention_mask"].Shape)
 		require.NotContains(t, bare["attention_mask"].Ints, int32(0))
@@ -167,9 +180,9 @@ func TestTexts(t *testing.T) {
 			if name == "label" && len(c.array.Shape) == 1 {
 				b[c.key] = models.Array{Shape: []int{3}, Ints: []int32{11, 11, 11}}
 			}
-			require.ErrorContains(t, net.Arch.Complete(net.Config, b), c.says, "%s of %s", name, net.Arch.Class)
+			require.ErrorContains(t, complete(b), c.says, "%s of %s", name, net.Arch.Class)
 		}
 		delete(bare, "input_ids")
-		require.ErrorContains(t, net.Arch.Complete(net.Config, bare), "input_ids")
+		require.ErrorContains(t, complete(bare), "input_ids")
 	}
 }

@@ -2,98 +2,114 @@ package models
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 )
 
 // BERTForMaskedLM is BertForMaskedLM of Hugging Face: post-norm, learned
 // positions, a decoder tied to the word embeddings (Devlin et al., NAACL 2019).
-// Inputs: input_ids, token_type_ids, attention_mask [batch, tokens].
+// Its configuration is a [BERTConfig].
 func BERTForMaskedLM() Architecture {
 	return Architecture{
 		Class:   "BertForMaskedLM",
-		Graph:   bertMLM,
-		Layout:  func(Config) align.Layout { return align.Layout{} },
-		Inputs:  maskedTexts,
-		Aliases: map[string]string{},
+		Type:    "bert",
+		Parse:   Parser(bertDefaults()),
 		Ignored: []string{"position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"},
 	}
 }
 
-// BERTForClassification is BertForSequenceClassification of Hugging Face.
+// BERTForClassification is BertForSequenceClassification of Hugging Face: a
+// pooler and a classifier on the encoder of [BERTForMaskedLM]. Its configuration
+// is a [BERTClassifierConfig].
 func BERTForClassification() Architecture {
 	return Architecture{
 		Class:   "BertForSequenceClassification",
-		Graph:   bertClassifier,
-		Layout:  func(Config) align.Layout { return align.Layout{} },
-		Inputs:  classedTexts,
+		Type:    "bert",
+		Parse:   Parser(BERTClassifierConfig{BERTConfig: bertDefaults()}),
 		Ignored: []string{"position_ids"},
 	}
 }
 
-// Classify returns a classifier on the encoder of m, a BERT with any head. What
-// the encoder lacks, a pooler perhaps and the classifier, is drawn from a seed.
-func Classify(m *Model, classes []string, seed uint64) (*Model, error) {
-	arch, c := BERTForClassification(), m.Config
-	c.raw, c.Architectures = nil, []string{arch.Class}
-	c.Labels, c.LabelIDs = map[string]string{}, map[string]int{}
-	for i, name := range classes {
-		c.Labels[strconv.Itoa(i)], c.LabelIDs[name] = name, i
-	}
-	g, err := arch.Graph(c)
-	if err != nil {
-		return nil, fmt.Errorf("models: %s: %w", arch.Class, err)
-	}
-	p := Init(g, seed, c.InitStd)
-	for name := range p {
-		if t, ok := m.Params[name]; ok && strings.HasPrefix(name, "bert.") {
-			p[name] = t
-		}
-	}
-	made, err := New(arch, c, p)
-	if err == nil {
-		made.Files = m.Files
-	}
-	return made, err
+func bertDefaults() BERTConfig { return BERTConfig{Act: graph.GELU, Eps: 1e-12} }
+
+// A BERTConfig configures a [BERTForMaskedLM]. Its network reads input_ids,
+// token_type_ids (0 where they are left out) and attention_mask (1 where it is
+// left out), all [batch, tokens].
+type BERTConfig struct {
+	Hidden    int              `json:"hidden_size"`
+	Layers    int              `json:"num_hidden_layers"`
+	Heads     int              `json:"num_attention_heads"`
+	MLP       int              `json:"intermediate_size"`
+	Act       graph.Activation `json:"hidden_act"`
+	Eps       float64          `json:"layer_norm_eps"`
+	Vocab     int              `json:"vocab_size"`
+	Positions int              `json:"max_position_embeddings"`
+	TypeVocab int              `json:"type_vocab_size"`
+	TieWords  *bool            `json:"tie_word_embeddings,omitempty"` // nil means true
+	PosType   string           `json:"position_embedding_type,omitempty"`
+	InitStd   float64          `json:"initializer_range,omitempty"`
+	DType     string           `json:"torch_dtype,omitempty"`
 }
 
-func bertMLM(c Config) (*graph.Graph, error) {
+// A BERTClassifierConfig configures a [BERTForClassification]. Its network reads
+// what that of [BERTConfig] reads.
+type BERTClassifierConfig struct {
+	BERTConfig
+	Labels   map[string]string `json:"id2label,omitempty"` // none means two classes
+	LabelIDs map[string]int    `json:"label2id,omitempty"`
+}
+
+// Spec implements [Config].
+func (c BERTConfig) Spec() (Spec, error) {
+	if err := c.check(); err != nil {
+		return Spec{}, err
+	}
 	if c.TieWords != nil && !*c.TieWords {
-		return nil, fmt.Errorf("config.json: tie_word_embeddings is false, want a decoder tied to the word embeddings")
+		return Spec{}, fmt.Errorf("config.json: tie_word_embeddings is false, want a decoder tied to the word embeddings")
 	}
 	var b graph.Builder
-	x, words, err := bert(&b, c)
-	if err != nil {
-		return nil, err
-	}
-	h := b.Act("cls.predictions.transform", b.Linear("cls.predictions.transform.dense", x, c.Hidden), c.Act)
-	h = b.Norm("cls.predictions.transform.LayerNorm", h, c.Eps)
-	return b.Output(b.Unembed(h, words, "cls.predictions.bias"))
+	x, words := c.encoder(&b)
+	x = b.Act("cls.predictions.transform", b.Linear("cls.predictions.transform.dense", x, c.Hidden), c.Act)
+	x = b.Norm("cls.predictions.transform.LayerNorm", x, c.Eps)
+	g, err := b.Output(b.Unembed(x, words, "cls.predictions.bias"))
+	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
-func bertClassifier(c Config) (*graph.Graph, error) {
-	var b graph.Builder
-	x, _, err := bert(&b, c)
-	if err != nil {
-		return nil, err
+// Spec implements [Config].
+func (c BERTClassifierConfig) Spec() (Spec, error) {
+	if err := c.check(); err != nil {
+		return Spec{}, err
 	}
+	var b graph.Builder
+	x, _ := c.encoder(&b)
 	x = b.Act("bert.pooler", b.Linear("bert.pooler.dense", b.Select("cls", x), c.Hidden), graph.Tanh)
-	return b.Output(b.Linear("classifier", x, c.Classes()))
+	g, err := b.Output(b.Linear("classifier", x, classes(c.Labels)))
+	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
-// bert is the encoder; it returns its output and the word embeddings.
-func bert(b *graph.Builder, c Config) (x, words *graph.Node, err error) {
-	if err := positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers}, size{"num_attention_heads", c.Heads},
-		size{"intermediate_size", c.MLP}, size{"vocab_size", c.Vocab}, size{"max_position_embeddings", c.Positions}, size{"type_vocab_size", c.TypeVocab}); err != nil {
-		return nil, nil, err
-	}
+// check reports the first key that cannot be that of a BERT.
+func (c BERTConfig) check() error {
 	if c.PosType != "" && c.PosType != "absolute" {
-		return nil, nil, fmt.Errorf("config.json: position_embedding_type is %q, want absolute", c.PosType)
+		return fmt.Errorf("config.json: position_embedding_type is %q, want absolute", c.PosType)
 	}
+	return positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers}, size{"num_attention_heads", c.Heads},
+		size{"intermediate_size", c.MLP}, size{"vocab_size", c.Vocab}, size{"max_position_embeddings", c.Positions},
+		size{"type_vocab_size", c.TypeVocab})
+}
+
+func (c BERTConfig) inputs() []Input {
+	const ids = "input_ids"
+	return []Input{
+		{Name: ids, Shape: []int{Any}, Longest: c.Positions, Below: c.Vocab},
+		{Name: "token_type_ids", Like: ids, Below: c.TypeVocab, Default: Filled(0)},
+		{Name: "attention_mask", Like: ids, Below: 2, Default: Filled(1)},
+	}
+}
+
+// encoder is what all BERTs share; it returns its output and the word embeddings.
+func (c BERTConfig) encoder(b *graph.Builder) (x, words *graph.Node) {
 	words = b.Embed("bert.embeddings.word_embeddings", c.Hidden, c.Vocab, b.Input("input_ids"))
 	x = b.Add("bert.embeddings", words,
 		b.Positions("bert.embeddings.position_embeddings", c.Hidden, c.Positions),
@@ -112,54 +128,45 @@ func bert(b *graph.Builder, c Config) (x, words *graph.Node, err error) {
 		x = b.Add(l+"output", b.Linear(l+"output.dense", h, c.Hidden), x)
 		x = b.Norm(l+"output.LayerNorm", x, c.Eps)
 	}
-	return x, words, nil
+	return x, words
 }
 
-// maskedTexts checks texts with a word as the label of every position.
-func maskedTexts(c Config, b Batch) error {
-	if err := texts(c, b); err != nil {
-		return err
+// Classify returns a classifier on the encoder of m, a BERT with any head. What
+// the encoder lacks, a pooler perhaps and the classifier, is drawn from a seed.
+func Classify(m *Model, classes []string, seed uint64) (*Model, error) {
+	c := BERTClassifierConfig{Labels: map[string]string{}, LabelIDs: map[string]int{}}
+	switch own := m.Config.(type) {
+	case BERTConfig:
+		c.BERTConfig = own
+	case BERTClassifierConfig:
+		c.BERTConfig = own.BERTConfig
+	default:
+		return nil, fmt.Errorf("models: %q is configured by %T, want a BERT to classify with", m.Arch.Class, m.Config)
 	}
-	return labelled(b, b["input_ids"].Shape, c.Vocab)
-}
-
-// classedTexts checks texts with a label each.
-func classedTexts(c Config, b Batch) error {
-	if err := texts(c, b); err != nil {
-		return err
+	for i, name := range classes {
+		c.Labels[strconv.Itoa(i)], c.LabelIDs[name] = name, i
 	}
-	return labelled(b, b["input_ids"].Shape[:1], c.Classes())
-}
-
-// texts checks input_ids [N, T] and fills in a mask of ones and token types 0.
-func texts(c Config, b Batch) error {
-	x, ok := b["input_ids"]
-	if !ok {
-		return fmt.Errorf("there are no input_ids")
+	m, err := m.Load()
+	if err != nil {
+		return nil, err
 	}
-	if len(x.Shape) != 2 || x.Ints == nil || x.Shape[1] > c.Positions {
-		return fmt.Errorf("input_ids has shape %v, want [N T] of integers with T at most %d", x.Shape, c.Positions)
+	spec, err := c.Spec()
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
 	}
-	for _, in := range []struct {
-		name        string
-		absent, end int32
-	}{{"input_ids", 0, int32(c.Vocab)}, {"token_type_ids", 0, int32(c.TypeVocab)}, {"attention_mask", 1, 2}} {
-		a, ok := b[in.name]
-		if !ok {
-			a = Array{Shape: x.Shape, Ints: make([]int32, len(x.Ints))}
-			for i := range a.Ints {
-				a.Ints[i] = in.absent
-			}
-			b[in.name] = a
-		}
-		if !slices.Equal(a.Shape, x.Shape) || a.Ints == nil {
-			return fmt.Errorf("%s has shape %v, want %v of integers", in.name, a.Shape, x.Shape)
-		}
-		for i, v := range a.Ints {
-			if v < 0 || v >= in.end {
-				return fmt.Errorf("%s is %d at position %d, want 0 to %d", in.name, v, i, in.end-1)
-			}
+	std := c.InitStd
+	if std == 0 {
+		std = 0.02
+	}
+	p := Init(spec.Graph, seed, std)
+	for name := range p {
+		if t, ok := m.Params[name]; ok && strings.HasPrefix(name, "bert.") {
+			p[name] = t
 		}
 	}
-	return nil
+	made, err := New(BERTForClassification(), c, p)
+	if err == nil {
+		made.Files, made.text = m.Files, m.text
+	}
+	return made, err
 }

@@ -14,11 +14,9 @@ import (
 // its directory says what it is.
 func TestClassify(t *testing.T) {
 	arch := models.BERTForMaskedLM()
-	c := models.Config{Architectures: []string{arch.Class}, ModelType: "bert", Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-12,
+	c := models.BERTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-12,
 		InitStd: 0.02, Vocab: 11, Positions: 6, TypeVocab: 2}
-	g, err := arch.Graph(c)
-	require.NoError(t, err)
-	m, err := models.New(arch, c, models.Init(g, 1, 0.2))
+	m, err := models.Fresh(arch, c, 1, 0.2)
 	require.NoError(t, err)
 	m.Files = map[string][]byte{"vocab.txt": []byte("[PAD]\n")}
 	dir := filepath.Join(t.TempDir(), "m")
@@ -39,7 +37,7 @@ func TestClassify(t *testing.T) {
 	again, err := models.Open(dir)
 	require.NoError(t, err)
 	assert.Equal(t, "BertForSequenceClassification", again.Arch.Class)
-	assert.Equal(t, map[string]string{"0": "bad", "1": "fair", "2": "good"}, again.Config.Labels)
+	assert.Equal(t, map[string]string{"0": "bad", "1": "fair", "2": "good"}, again.Config.(models.BERTClassifierConfig).Labels)
 	assert.Equal(t, m.Files, again.Files)
 
 	// A classifier made again keeps its pooler; the classifier is new.

@@ -10,15 +10,8 @@ import (
 
 // A fresh ViT is written as a checkpoint and read back.
 func ExampleOpen() {
-	c := models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit",
-		Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-6, Image: 8, Patch: 4, Channels: 3}
-	arch := models.ViT()
-	g, err := arch.Graph(c)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	m, err := models.New(arch, c, models.Init(g, 1, 0.02))
+	c := models.ViTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-6, Image: 8, Patch: 4, Channels: 3}
+	m, err := models.Fresh(models.ViT(), c, 1, 0.02)
 	if err != nil {
 		fmt.Println(err)
 		return

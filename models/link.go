@@ -26,7 +26,7 @@ type link struct {
 // Params stays nil and [Model.Tensor] reads one at a time, so that a model takes
 // next to no memory. A weight that is NaN or infinite is found when it is read.
 func Link(dir string, archs ...Architecture) (*Model, error) {
-	c, arch, err := identify(dir, archs)
+	text, arch, err := identify(dir, archs)
 	if err != nil {
 		return nil, err
 	}
@@ -34,11 +34,14 @@ func Link(dir string, archs ...Architecture) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := bind(arch, c, l.shapes())
+	m, err := arch.parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("models: %s: %w", dir, err)
 	}
 	m.link = l
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("models: %s: %s: %w", dir, arch.Class, err)
+	}
 	if m.Files, err = readFiles(dir); err != nil {
 		return nil, err
 	}
@@ -53,7 +56,7 @@ func newLink(dir string, arch Architecture) (*link, error) {
 	}
 	l := &link{dir: dir, files: f, tensors: map[string]stored{}}
 	for _, own := range f.Names() {
-		if slices.ContainsFunc(arch.Ignored, func(s string) bool { return strings.HasSuffix(own, s) }) {
+		if arch.ignores(own) {
 			continue
 		}
 		name := own
@@ -70,6 +73,13 @@ func newLink(dir string, arch Architecture) (*link, error) {
 		l.tensors[name] = stored{own, shape}
 	}
 	return l, nil
+}
+
+// ignores reports whether a tensor is a buffer and not a parameter.
+func (a Architecture) ignores(tensor string) bool {
+	return slices.ContainsFunc(a.Ignored, func(s string) bool {
+		return tensor == s || strings.HasSuffix(tensor, "."+strings.TrimPrefix(s, "."))
+	})
 }
 
 func (l *link) shapes() map[string][]int {
@@ -94,7 +104,7 @@ func (l *link) read(name string) (Tensor, error) {
 	if err != nil {
 		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, t.name, err)
 	}
-	if i := slices.IndexFunc(data, func(v float32) bool { return v-v != 0 }); i >= 0 {
+	if i := notFinite(data); i >= 0 {
 		return Tensor{}, fmt.Errorf("models: %s: tensor %q is %v at position %d", l.dir, t.name, data[i], i)
 	}
 	return Tensor{DType: raw.DType, Shape: raw.Shape, Data: data}, nil
@@ -133,14 +143,4 @@ func (m *Model) Load() (*Model, error) {
 		}
 	}
 	return m.With(p), nil
-}
-
-// Size returns the number of scalars of all parameters.
-func (m *Model) Size() int {
-	var n int
-	for _, shape := range m.Shapes() {
-		size, _ := count(shape)
-		n += size
-	}
-	return n
 }

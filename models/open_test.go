@@ -131,15 +131,19 @@ func TestConfigKept(t *testing.T) {
 
 // TestConfigDefaults: what config.json leaves out is what transformers assumes.
 func TestConfigDefaults(t *testing.T) {
-	c, err := models.ParseConfig([]byte(`{"hidden_size": 4}`))
+	parsed, err := models.ViT().Parse([]byte(`{"hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+		"image_size": 4, "patch_size": 2}`))
+	require.NoError(t, err)
+	c := parsed.(models.ViTConfig)
+	spec, err := c.Spec()
 	require.NoError(t, err)
 	require.Equal(t, graph.GELU, c.Act)
 	require.Equal(t, 1e-12, c.Eps)
 	require.Equal(t, 3, c.Channels)
-	require.Equal(t, 2, c.Classes())
+	require.Equal(t, 2, spec.Classes())
 	require.Nil(t, c.QKVBias)
 	for _, text := range []string{"", "{", `{"hidden_size": "large"}`, `{"hidden_size": 1.5}`, `[]`, `{"hidden_size": 1e99}`} {
-		_, err := models.ParseConfig([]byte(text))
+		_, err := models.ViT().Parse([]byte(text))
 		require.ErrorContains(t, err, "config.json", text)
 	}
 }
@@ -347,31 +351,31 @@ func TestSaveReplaces(t *testing.T) {
 // TestViTConfig: what cannot be a ViT is an error that names the key.
 func TestViTConfig(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*models.Config)
+		change func(*modeltest.Config)
 		says   string
 	}{
-		"patch does not divide": {func(c *models.Config) { c.Patch = 4 }, "image_size 6 is not a multiple of patch_size 4"},
-		"heads do not divide":   {func(c *models.Config) { c.Heads = 3 }, "3 heads"},
-		"no hidden":             {func(c *models.Config) { c.Hidden = 0 }, "hidden_size"},
-		"no layers":             {func(c *models.Config) { c.Layers = 0 }, "num_hidden_layers"},
-		"no heads":              {func(c *models.Config) { c.Heads = 0 }, "num_attention_heads"},
-		"no mlp":                {func(c *models.Config) { c.MLP = 0 }, "intermediate_size"},
-		"no image":              {func(c *models.Config) { c.Image = 0 }, "image_size"},
-		"no patch":              {func(c *models.Config) { c.Patch = 0 }, "patch_size"},
-		"no channels":           {func(c *models.Config) { c.Channels = 0 }, "num_channels"},
-		"negative":              {func(c *models.Config) { c.Hidden = -8 }, "hidden_size"},
-		"absurd width":          {func(c *models.Config) { c.Hidden = 1 << 40 }, "hidden_size"},
-		"absurd image":          {func(c *models.Config) { c.Image, c.Patch = 1<<62, 1<<62 }, "image_size"},
-		"absurd depth":          {func(c *models.Config) { c.Layers = 1 << 20 }, "num_hidden_layers"},
-		"activation":            {func(c *models.Config) { c.Act = "swish" }, "swish"},
+		"patch does not divide": {func(c *modeltest.Config) { c.Patch = 4 }, "image_size 6 is not a multiple of patch_size 4"},
+		"heads do not divide":   {func(c *modeltest.Config) { c.Heads = 3 }, "3 heads"},
+		"no hidden":             {func(c *modeltest.Config) { c.Hidden = 0 }, "hidden_size"},
+		"no layers":             {func(c *modeltest.Config) { c.Layers = 0 }, "num_hidden_layers"},
+		"no heads":              {func(c *modeltest.Config) { c.Heads = 0 }, "num_attention_heads"},
+		"no mlp":                {func(c *modeltest.Config) { c.MLP = 0 }, "intermediate_size"},
+		"no image":              {func(c *modeltest.Config) { c.Image = 0 }, "image_size"},
+		"no patch":              {func(c *modeltest.Config) { c.Patch = 0 }, "patch_size"},
+		"no channels":           {func(c *modeltest.Config) { c.Channels = 0 }, "num_channels"},
+		"negative":              {func(c *modeltest.Config) { c.Hidden = -8 }, "hidden_size"},
+		"absurd width":          {func(c *modeltest.Config) { c.Hidden = 1 << 40 }, "hidden_size"},
+		"absurd image":          {func(c *modeltest.Config) { c.Image, c.Patch = 1<<62, 1<<62 }, "image_size"},
+		"absurd depth":          {func(c *modeltest.Config) { c.Layers = 1 << 20 }, "num_hidden_layers"},
+		"activation":            {func(c *modeltest.Config) { c.Act = "swish" }, "swish"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			net := modeltest.ViT()
 			c.change(&net.Config)
-			g, err := net.Arch.Graph(net.Config)
+			g, err := net.Graph()
 			require.ErrorContains(t, err, c.says)
 			require.Nil(t, g)
-			_, err = models.New(net.Arch, net.Config, nil)
+			_, err = models.New(net.Arch, net.ModelConfig(), nil)
 			require.ErrorContains(t, err, net.Arch.Class)
 		})
 	}
@@ -379,10 +383,10 @@ func TestViTConfig(t *testing.T) {
 
 func TestViTLayout(t *testing.T) {
 	net := modeltest.ViT()
-	require.Equal(t, align.Layout{Lead: 1, Rows: 3, Cols: 3}, net.Arch.Layout(net.Config))
+	require.Equal(t, align.Layout{Lead: 1, Rows: 3, Cols: 3}, model(t, net).Layout)
 	no := false
 	net.Config.QKVBias = &no
-	g, err := net.Arch.Graph(net.Config)
+	g, err := net.Graph()
 	require.NoError(t, err)
 	require.Len(t, g.Find("vit.encoder.layer.0.attention.attention.key").Params, 1)
 	require.Len(t, g.Find("vit.encoder.layer.0.attention.output.dense").Params, 2)
@@ -393,7 +397,7 @@ func TestViTLayout(t *testing.T) {
 func TestInit(t *testing.T) {
 	net := modeltest.ViT()
 	net.Config.Hidden = 64
-	g, err := net.Arch.Graph(net.Config)
+	g, err := net.Graph()
 	require.NoError(t, err)
 	a, b, c := models.Init(g, 1, 0.02), models.Init(g, 1, 0.02), models.Init(g, 2, 0.02)
 	require.Equal(t, a, b)
@@ -413,24 +417,24 @@ func TestInit(t *testing.T) {
 // TestBERTConfig: what cannot be a BERT is an error that names the key.
 func TestBERTConfig(t *testing.T) {
 	no := false
-	for says, change := range map[string]func(*models.Config){
-		"vocab_size":              func(c *models.Config) { c.Vocab = 0 },
-		"max_position_embeddings": func(c *models.Config) { c.Positions = 0 },
-		"type_vocab_size":         func(c *models.Config) { c.TypeVocab = -1 },
-		"hidden_size":             func(c *models.Config) { c.Hidden = 0 },
-		"num_hidden_layers":       func(c *models.Config) { c.Layers = 1 << 20 },
-		"5 heads":                 func(c *models.Config) { c.Heads = 5 },
-		"position_embedding_type": func(c *models.Config) { c.PosType = "relative_key" },
-		"swish":                   func(c *models.Config) { c.Act = "swish" },
+	for says, change := range map[string]func(*modeltest.Config){
+		"vocab_size":              func(c *modeltest.Config) { c.Vocab = 0 },
+		"max_position_embeddings": func(c *modeltest.Config) { c.Positions = 0 },
+		"type_vocab_size":         func(c *modeltest.Config) { c.TypeVocab = -1 },
+		"hidden_size":             func(c *modeltest.Config) { c.Hidden = 0 },
+		"num_hidden_layers":       func(c *modeltest.Config) { c.Layers = 1 << 20 },
+		"5 heads":                 func(c *modeltest.Config) { c.Heads = 5 },
+		"position_embedding_type": func(c *modeltest.Config) { c.PosType = "relative_key" },
+		"swish":                   func(c *modeltest.Config) { c.Act = "swish" },
 	} {
 		for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier()} {
 			change(&net.Config)
-			_, err := net.Arch.Graph(net.Config)
+			_, err := net.Graph()
 			require.ErrorContains(t, err, says)
 		}
 	}
 	net := modeltest.MaskedLM()
 	net.Config.TieWords = &no
-	_, err := net.Arch.Graph(net.Config)
+	_, err := net.Graph()
 	require.ErrorContains(t, err, "tie_word_embeddings")
 }

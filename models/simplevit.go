@@ -10,35 +10,54 @@ import (
 
 // SimpleViT is SimpleViT of vit-pytorch: norms around the patch projection,
 // fixed sine-cosine positions, packed queries, keys and values, the mean over
-// the tokens (Beyer, Zhai and Kolesnikov, arXiv:2205.01580). Input: pixel_values
-// [batch, channels, image, image].
-//
-// Its checkpoints are state dicts, so config.json takes the keys of [ViT] for
-// what Python is told: hidden_size for dim, num_hidden_layers for depth,
-// num_attention_heads for heads, head_dim for dim_head (absent means
-// hidden_size over heads, not 64), intermediate_size for mlp_dim, image_size,
-// patch_size, num_channels, and id2label for the number of classes. Always so,
-// whatever config.json says, are GELU and an epsilon of 1e-5.
+// the tokens (Beyer, Zhai and Kolesnikov, arXiv:2205.01580). Its configuration
+// is a [SimpleViTConfig].
 func SimpleViT() Architecture {
-	return Architecture{
-		Class:  "SimpleViT",
-		Graph:  simpleViT,
-		Inputs: images,
-		Layout: func(c Config) align.Layout { return align.Layout{Rows: c.Image / c.Patch, Cols: c.Image / c.Patch} },
-	}
+	return Architecture{Class: "SimpleViT", Parse: Parser(SimpleViTConfig{Channels: 3})}
 }
 
-func simpleViT(c Config) (*graph.Graph, error) {
-	const eps = 1e-5
-	if err := imageSizes(c); err != nil {
-		return nil, err
+// A SimpleViTConfig configures a [SimpleViT]. Its network reads pixel_values
+// [batch, channels, image, image].
+//
+// Checkpoints of vit-pytorch are state dicts without a config.json, so it takes
+// the keys of [ViTConfig] for the arguments of the Python class: hidden_size for
+// dim, num_hidden_layers for depth, num_attention_heads for heads, head_dim for
+// dim_head, intermediate_size for mlp_dim, and id2label for the number of
+// classes. The activation is always GELU and epsilon is always 1e-5.
+type SimpleViTConfig struct {
+	Hidden   int               `json:"hidden_size"`
+	Layers   int               `json:"num_hidden_layers"`
+	Heads    int               `json:"num_attention_heads"`
+	HeadDim  int               `json:"head_dim,omitempty"` // 0 means Hidden / Heads, not the 64 of the Python class
+	MLP      int               `json:"intermediate_size"`
+	Image    int               `json:"image_size"`         // pixels, images are square
+	Patch    int               `json:"patch_size"`         // pixels
+	Channels int               `json:"num_channels"`       // of the image
+	Labels   map[string]string `json:"id2label,omitempty"` // none means two classes
+	LabelIDs map[string]int    `json:"label2id,omitempty"`
+	InitStd  float64           `json:"initializer_range,omitempty"`
+	DType    string            `json:"torch_dtype,omitempty"`
+}
+
+// Spec implements [Config].
+func (c SimpleViTConfig) Spec() (Spec, error) {
+	if err := imageSizes(c.Image, c.Patch, c.Channels, size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
+		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP}); err != nil {
+		return Spec{}, err
 	}
 	if c.Hidden%4 != 0 || c.Hidden < 8 {
-		return nil, fmt.Errorf("config.json: hidden_size is %d, want a multiple of 4 from 8 on for sine-cosine positions", c.Hidden)
+		return Spec{}, fmt.Errorf("config.json: hidden_size is %d, want a multiple of 4 from 8 on for sine-cosine positions", c.Hidden)
 	}
-	if c.HeadDim < 0 || c.HeadDim > 1<<24 {
-		return nil, fmt.Errorf("config.json: head_dim is %d, want at least 1", c.HeadDim)
+	if c.HeadDim < 0 || c.HeadDim > maxSize {
+		return Spec{}, fmt.Errorf("config.json: head_dim is %d, want at least 1", c.HeadDim)
 	}
+	g, err := c.graph()
+	side := c.Image / c.Patch
+	return Spec{g, []Input{pixels(c.Channels, c.Image)}, align.Layout{Rows: side, Cols: side}}, err
+}
+
+func (c SimpleViTConfig) graph() (*graph.Graph, error) {
+	const eps = 1e-5
 	inner := c.Heads * c.HeadDim
 	if c.HeadDim == 0 {
 		inner = c.Hidden
@@ -59,7 +78,7 @@ func simpleViT(c Config) (*graph.Graph, error) {
 		x = b.Add(l+"1", b.Linear(l+"1.net.3", b.Act(l+"1.net.2", h, graph.GELU), c.Hidden), x)
 	}
 	x = b.Mean("to_latent", b.Norm("transformer.norm", x, eps))
-	return b.Output(b.Linear("linear_head", x, c.Classes()))
+	return b.Output(b.Linear("linear_head", x, classes(c.Labels)))
 }
 
 // sineCosine returns the positions of a grid of side × side patches, row by

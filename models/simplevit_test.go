@@ -37,17 +37,17 @@ func sines(n int, step, from float64) []float32 {
 }
 
 func TestSimpleViTSizes(t *testing.T) {
-	for want, change := range map[string]func(*models.Config){
-		"hidden_size is 10":    func(c *models.Config) { c.Hidden = 10 },
-		"hidden_size is 4":     func(c *models.Config) { c.Hidden = 4 },
-		"head_dim is -1":       func(c *models.Config) { c.HeadDim = -1 },
-		"image_size 6 is not":  func(c *models.Config) { c.Patch = 4 },
-		"num_channels is 0":    func(c *models.Config) { c.Channels = 0 },
-		"intermediate_size is": func(c *models.Config) { c.MLP = -3 },
+	for want, change := range map[string]func(*modeltest.Config){
+		"hidden_size is 10":    func(c *modeltest.Config) { c.Hidden = 10 },
+		"hidden_size is 4":     func(c *modeltest.Config) { c.Hidden = 4 },
+		"head_dim is -1":       func(c *modeltest.Config) { c.HeadDim = -1 },
+		"image_size 6 is not":  func(c *modeltest.Config) { c.Patch = 4 },
+		"num_channels is 0":    func(c *modeltest.Config) { c.Channels = 0 },
+		"intermediate_size is": func(c *modeltest.Config) { c.MLP = -3 },
 	} {
 		net := modeltest.SimpleViT()
 		change(&net.Config)
-		_, err := net.Arch.Graph(net.Config)
+		_, err := net.Graph()
 		require.ErrorContains(t, err, want)
 	}
 }

@@ -2,70 +2,53 @@ package models
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 )
 
 // ViT is ViTForImageClassification of Hugging Face: pre-norm, class token,
-// learned positions (Dosovitskiy et al., ICLR 2021). Input: pixel_values
-// [batch, channels, image, image].
+// learned positions (Dosovitskiy et al., ICLR 2021). Its configuration is a
+// [ViTConfig].
 func ViT() Architecture {
 	return Architecture{
-		Class:  "ViTForImageClassification",
-		Graph:  vit,
-		Inputs: images,
-		Layout: func(c Config) align.Layout {
-			return align.Layout{Lead: 1, Rows: c.Image / c.Patch, Cols: c.Image / c.Patch}
-		},
+		Class: "ViTForImageClassification",
+		Type:  "vit",
+		Parse: Parser(ViTConfig{Act: graph.GELU, Eps: 1e-12, Channels: 3}),
 	}
 }
 
-// images checks pixel_values [N, C, H, W].
-func images(c Config, b Batch) error {
-	x, ok := b["pixel_values"]
-	if !ok {
-		return fmt.Errorf("there are no pixel_values")
-	}
-	if want := []int{c.Channels, c.Image, c.Image}; len(x.Shape) != 4 || !slices.Equal(x.Shape[1:], want) || x.Floats == nil {
-		return fmt.Errorf("pixel_values has shape %v, want [N %d %d %d] of floats", x.Shape, c.Channels, c.Image, c.Image)
-	}
-	return labelled(b, x.Shape[:1], c.Classes())
+// A ViTConfig configures a [ViT]. Its network reads pixel_values [batch,
+// channels, image, image].
+type ViTConfig struct {
+	Hidden   int               `json:"hidden_size"`
+	Layers   int               `json:"num_hidden_layers"`
+	Heads    int               `json:"num_attention_heads"`
+	MLP      int               `json:"intermediate_size"`
+	Act      graph.Activation  `json:"hidden_act"`
+	Eps      float64           `json:"layer_norm_eps"`
+	Image    int               `json:"image_size"`         // pixels, images are square
+	Patch    int               `json:"patch_size"`         // pixels
+	Channels int               `json:"num_channels"`       // of the image
+	QKVBias  *bool             `json:"qkv_bias,omitempty"` // nil means true
+	Labels   map[string]string `json:"id2label,omitempty"` // none means two classes
+	LabelIDs map[string]int    `json:"label2id,omitempty"`
+	InitStd  float64           `json:"initializer_range,omitempty"`
+	DType    string            `json:"torch_dtype,omitempty"`
 }
 
-// labelled checks the labels of a batch, if it has any.
-func labelled(b Batch, shape []int, classes int) error {
-	y, ok := b[Labels]
-	if !ok {
-		return nil
+// Spec implements [Config].
+func (c ViTConfig) Spec() (Spec, error) {
+	if err := imageSizes(c.Image, c.Patch, c.Channels, size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
+		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP}); err != nil {
+		return Spec{}, err
 	}
-	if !slices.Equal(y.Shape, shape) || y.Floats != nil {
-		return fmt.Errorf("labels has shape %v, want %v of integers", y.Shape, shape)
-	}
-	for i, v := range y.Ints {
-		if v != Ignore && (v < 0 || int(v) >= classes) {
-			return fmt.Errorf("label %d is %d, want 0 to %d", i, v, classes-1)
-		}
-	}
-	return nil
+	g, err := c.graph()
+	side := c.Image / c.Patch
+	return Spec{g, []Input{pixels(c.Channels, c.Image)}, align.Layout{Lead: 1, Rows: side, Cols: side}}, err
 }
 
-// imageSizes reports the first size of a network on images that cannot be.
-func imageSizes(c Config) error {
-	err := positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
-		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP}, size{"image_size", c.Image},
-		size{"patch_size", c.Patch}, size{"num_channels", c.Channels})
-	if err == nil && c.Image%c.Patch != 0 {
-		err = fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", c.Image, c.Patch)
-	}
-	return err
-}
-
-func vit(c Config) (*graph.Graph, error) {
-	if err := imageSizes(c); err != nil {
-		return nil, err
-	}
+func (c ViTConfig) graph() (*graph.Graph, error) {
 	var qkv []graph.LinearOption
 	if c.QKVBias != nil && !*c.QKVBias {
 		qkv = append(qkv, graph.NoBias)
@@ -88,5 +71,19 @@ func vit(c Config) (*graph.Graph, error) {
 		x = b.Add(l+"output", b.Linear(l+"output.dense", h, c.Hidden), x)
 	}
 	x = b.Select("cls", b.Norm("vit.layernorm", x, c.Eps))
-	return b.Output(b.Linear("classifier", x, c.Classes()))
+	return b.Output(b.Linear("classifier", x, classes(c.Labels)))
+}
+
+// pixels is the input of networks on square images.
+func pixels(channels, side int) Input {
+	return Input{Name: "pixel_values", Shape: []int{channels, side, side}}
+}
+
+// imageSizes reports the first size of a network on images that cannot be.
+func imageSizes(image, patch, channels int, others ...size) error {
+	err := positive(append(others, size{"image_size", image}, size{"patch_size", patch}, size{"num_channels", channels})...)
+	if err == nil && image%patch != 0 {
+		err = fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", image, patch)
+	}
+	return err
 }

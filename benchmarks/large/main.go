@@ -44,20 +44,27 @@ func main() {
 	})
 }
 
-// networks are what can be fused.
-func networks() map[string]models.Config {
-	large := models.Config{Hidden: 1024, Layers: 24, Heads: 16, MLP: 4096, Act: graph.GELU, Eps: 1e-12, DType: "float32"}
-	vit, bert, small := large, large, large
-	vit.Architectures, vit.ModelType = []string{models.ViT().Class}, "vit"
-	vit.Image, vit.Patch, vit.Channels, vit.Labels = 224, 16, 3, map[string]string{}
+// A network is what can be fused.
+type network struct {
+	arch   models.Architecture
+	config models.Config
+}
+
+func networks() map[string]network {
+	vit := models.ViTConfig{Hidden: 1024, Layers: 24, Heads: 16, MLP: 4096, Act: graph.GELU, Eps: 1e-12,
+		Image: 224, Patch: 16, Channels: 3, Labels: map[string]string{}, DType: "float32"}
 	for i := range 1000 {
 		vit.Labels[fmt.Sprint(i)] = fmt.Sprint("LABEL_", i)
 	}
-	bert.Architectures, bert.ModelType = []string{models.BERTForMaskedLM().Class}, "bert"
-	bert.Vocab, bert.Positions, bert.TypeVocab = 30_522, 512, 2
-	small = bert
+	bert := models.BERTConfig{Hidden: 1024, Layers: 24, Heads: 16, MLP: 4096, Act: graph.GELU, Eps: 1e-12,
+		Vocab: 30_522, Positions: 512, TypeVocab: 2, DType: "float32"}
+	small := bert
 	small.Hidden, small.Layers, small.Heads, small.MLP, small.Vocab = 16, 2, 2, 64, 100
-	return map[string]models.Config{"vit-l": vit, "bert-large": bert, "bert-small": small}
+	return map[string]network{
+		"vit-l":      {models.ViT(), vit},
+		"bert-large": {models.BERTForMaskedLM(), bert},
+		"bert-small": {models.BERTForMaskedLM(), small},
+	}
 }
 
 func parse(args []string) (options, error) {
@@ -138,16 +145,8 @@ func measure(ctx context.Context, name, tmp, program string) (r row, err error) 
 }
 
 // draw saves a network with random weights and returns how many.
-func draw(c models.Config, seed uint64, dir string) (int, error) {
-	arch := models.ViT()
-	if c.Vocab > 0 {
-		arch = models.BERTForMaskedLM()
-	}
-	g, err := arch.Graph(c)
-	if err != nil {
-		return 0, err
-	}
-	m, err := models.New(arch, c, models.Init(g, seed, 0.02))
+func draw(n network, seed uint64, dir string) (int, error) {
+	m, err := models.Fresh(n.arch, n.config, seed, 0.02)
 	if err != nil {
 		return 0, err
 	}

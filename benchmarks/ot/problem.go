@@ -64,7 +64,7 @@ func hidden(dirs []string) ([]problem, error) {
 		ms[i] = m
 	}
 	var out []problem
-	for layer := range ms[0].Config.Layers {
+	for layer := range ms[0].Dims().Depth {
 		var x [2]*mat.Dense
 		for i, m := range ms {
 			t, ok := m.Params[fmt.Sprintf("vit.encoder.layer.%d.intermediate.dense.weight", layer)]

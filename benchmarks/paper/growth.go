@@ -118,7 +118,7 @@ func (s *study) everySize(r cli.Row, measure func(parents []*models.Model) (mete
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.Label, err)
 		}
-		z := sized{g[0].Config.Hidden, g[0].Config.Layers, u}
+		z := sized{g[0].Dims().Width, g[0].Dims().Depth, u}
 		x.Sizes = append(x.Sizes, z)
 		cli.Notice("%-28s %4d wide, %2d deep: %s", r.Label, z.Width, z.Depth, z)
 	}

@@ -18,7 +18,7 @@ import (
 func (s *study) rows(ctx context.Context) error {
 	var starts []start
 	for k, m := range s.groups[0] {
-		x := row{Row: cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d, %d wide", k, m.Config.Hidden)}}
+		x := row{Row: cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d, %d wide", k, m.Dims().Width)}}
 		scores, err := s.add(ctx, x, func(g []*models.Model) []*models.Model { return g[k : k+1] })
 		if err != nil {
 			return err

@@ -76,18 +76,13 @@ func timed(phase string, f func() error) (row, error) {
 
 // network draws a vision transformer from a seed.
 func network(o options, seed uint64) (*models.Model, error) {
-	c := models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit",
+	c := models.ViTConfig{
 		Hidden: o.dim, Layers: o.layers, Heads: o.heads, MLP: o.mlp, Act: graph.GELU, Eps: 1e-12,
 		Image: 32, Patch: 4, Channels: 3, Labels: map[string]string{}}
 	for i := range 10 {
 		c.Labels[fmt.Sprint(i)] = fmt.Sprintf("LABEL_%d", i)
 	}
-	arch := models.ViT()
-	g, err := arch.Graph(c)
-	if err != nil {
-		return nil, err
-	}
-	return models.New(arch, c, models.Init(g, seed, 0.02))
+	return models.Fresh(models.ViT(), c, seed, 0.02)
 }
 
 // images draws n images of normal noise from a seed.

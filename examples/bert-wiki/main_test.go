@@ -289,7 +289,7 @@ func TestShipped(t *testing.T) {
 			require.NoError(t, err)
 			c, err := language.Open(ctx, name, "")
 			require.NoError(t, err)
-			_, files, err := c.Learned(j.parents[0].Config.Vocab)
+			_, files, err := c.Learned(j.parents[0].Config.(models.BERTConfig).Vocab)
 			require.NoError(t, err)
 			for k, m := range j.parents {
 				require.Equal(t, files, m.Files, "parent %d", k)

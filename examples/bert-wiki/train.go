@@ -77,6 +77,9 @@ func halved(m *models.Model) *models.Model {
 		p[name] = t
 	}
 	h := m.With(p)
-	h.Config.DType = "float16"
+	if c, ok := m.Config.(models.BERTConfig); ok {
+		c.DType = "float16"
+		h.Config = c
+	}
 	return h
 }

@@ -20,19 +20,16 @@ import (
 )
 
 // parent saves a random ViT.
-func parent(t *testing.T, seed uint64, c models.Config) string {
-	arch := models.ViT()
-	g, err := arch.Graph(c)
-	require.NoError(t, err)
-	m, err := models.New(arch, c, models.Init(g, seed, 0.2))
+func parent(t *testing.T, seed uint64, c models.ViTConfig) string {
+	m, err := models.Fresh(models.ViT(), c, seed, 0.2)
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "model")
 	require.NoError(t, m.Save(dir))
 	return dir
 }
 
-func tiny() models.Config {
-	return models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit", Hidden: 8, Layers: 2, Heads: 2, MLP: 16,
+func tiny() models.ViTConfig {
+	return models.ViTConfig{Hidden: 8, Layers: 2, Heads: 2, MLP: 16,
 		Act: "gelu", Eps: 1e-12, Image: 8, Patch: 2, Channels: 3, Labels: map[string]string{"0": "a", "1": "b", "2": "c"}}
 }
 

@@ -158,7 +158,7 @@ func TestMany(t *testing.T) {
 	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
-	require.Equal(t, 16, m.Config.Image)
+	require.Equal(t, 16, m.Config.(models.ViTConfig).Image)
 }
 
 // TestResume interrupts a training and goes on: the result is the same, bit for

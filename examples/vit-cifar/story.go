@@ -51,7 +51,7 @@ func open(ctx context.Context, o options) (img vision.Images, parents []*models.
 		if parents, err = story.Parents(o.parents, nil, ""); err != nil {
 			return img, nil, err
 		}
-		o.side = parents[0].Config.Image
+		o.side = vision.Side(parents[0])
 	}
 	if img, err = openImages(ctx, o); err != nil {
 		return img, nil, err

@@ -33,8 +33,8 @@ type Fact struct{ Name, Text string }
 
 // Describe says what a model is.
 func Describe(name string, m *models.Model) Fact {
-	c := m.Config
-	return Fact{name, fmt.Sprintf("%s, %d layers, %d wide, %d heads, MLP %d, %.3g million parameters", m.Arch.Class, c.Layers, c.Hidden, c.Heads, c.MLP,
+	d := m.Dims()
+	return Fact{name, fmt.Sprintf("%s, %d layers, %d wide, %d heads, MLP %d, %.3g million parameters", m.Arch.Class, d.Depth, d.Width, d.Heads, d.MLP,
 		float64(m.Size())/1e6)}
 }
 

@@ -23,17 +23,16 @@ import (
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 func ptr(v float64) *float64 { return &v }
 
 // vit is a ViT of two layers drawn from a seed.
 func vit(t *testing.T, seed uint64) *models.Model {
-	c := models.Config{Architectures: []string{"ViTForImageClassification"}, ModelType: "vit", Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: "gelu",
+	c := models.ViTConfig{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: "gelu",
 		Eps: 1e-12, Image: 8, Patch: 4, Channels: 3, Labels: map[string]string{"0": "a", "1": "b"}}
-	g, err := models.ViT().Graph(c)
-	require.NoError(t, err)
-	m, err := models.New(models.ViT(), c, models.Init(g, seed, 0.02))
+	m, err := models.Fresh(models.ViT(), c, seed, 0.02)
 	require.NoError(t, err)
 	return m
 }
@@ -170,12 +169,10 @@ func TestGraphIsCutIntoBlocks(t *testing.T) {
 
 // Every architecture can be drawn.
 func TestEveryArchitecture(t *testing.T) {
-	c := models.Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: "gelu", Image: 8, Patch: 4, Channels: 3, Vocab: 11, Positions: 5, TypeVocab: 2,
-		Labels: map[string]string{"0": "a", "1": "b"}}
-	for _, a := range []models.Architecture{models.ViT(), models.SimpleViT(), models.BERTForMaskedLM(), models.BERTForClassification()} {
-		g, err := a.Graph(c)
+	for _, net := range modeltest.Nets() {
+		g, err := net.Graph()
 		require.NoError(t, err)
-		wellFormed(t, render(t, Page{Title: a.Class, Report: cli.Report{Rows: []cli.Row{{Method: "flow"}}}, Graph: g}))
+		wellFormed(t, render(t, Page{Title: net.Arch.Class, Report: cli.Report{Rows: []cli.Row{{Method: "flow"}}}, Graph: g}))
 	}
 }
 

@@ -19,18 +19,18 @@ func Read(path string, m *models.Model) (b models.Batch, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	inputs := m.Graph.Inputs()
 	b = models.Batch{}
 	for _, name := range f.Names() {
-		if name != models.Labels && !slices.Contains(inputs, name) {
-			return nil, fmt.Errorf("%s: tensor %q is no input of %s, which reads %v", path, name, m.Arch.Class, inputs)
+		in, ok := m.Input(name)
+		if name != models.Labels && !ok {
+			return nil, fmt.Errorf("%s: tensor %q is no input of %s, which reads %v", path, name, m.Arch.Class, m.Graph.Inputs())
 		}
 		t, err := f.Tensor(name)
 		if err != nil {
 			return nil, err
 		}
 		a := models.Array{Shape: t.Shape}
-		if name == "pixel_values" {
+		if ok && in.IsFloats() {
 			a.Floats, err = t.Float32s()
 		} else {
 			a.Ints, err = t.Int32s()
@@ -43,7 +43,7 @@ func Read(path string, m *models.Model) (b models.Batch, err error) {
 		}
 		b[name] = a
 	}
-	if err := m.Arch.Complete(m.Config, b); err != nil {
+	if b, err = m.Complete(b); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return b, nil

@@ -109,7 +109,7 @@ func (c Corpus) Lend(parents []*models.Model) error {
 		if !ok {
 			continue
 		}
-		words := m.Config.Vocab
+		words := wordPieces(m).Below
 		if learned[words] == nil {
 			_, files, err := c.Learned(words)
 			if err != nil {

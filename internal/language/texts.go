@@ -63,6 +63,12 @@ func (t Texts) Masked(seqs [][]int32, seed uint64) models.Batch {
 	return text.Masking{Seed: seed}.Batch(t.Tok, seqs, 0)
 }
 
+// wordPieces says what word pieces a network reads; nothing where it reads none.
+func wordPieces(m *models.Model) models.Input {
+	in, _ := m.Input("input_ids")
+	return in
+}
+
 // Same reports two models that bring different vocabularies along: of the same
 // size they would fuse, and the result would read nonsense.
 func Same(a, b *models.Model) error {
@@ -100,8 +106,8 @@ func Vocabulary(given *text.Tokenizer, parents []*models.Model) (*text.Tokenizer
 		return nil, fmt.Errorf("the parents have neither %s nor %s; give one with -vocab", TokenizerFile, VocabularyFile)
 	}
 	for k, m := range parents {
-		if m.Config.Vocab != tok.Size() {
-			return nil, fmt.Errorf("parent %d reads a vocabulary of %d word pieces, the tokenizer has %d", k, m.Config.Vocab, tok.Size())
+		if words := wordPieces(m).Below; words != tok.Size() {
+			return nil, fmt.Errorf("parent %d reads a vocabulary of %d word pieces, the tokenizer has %d", k, words, tok.Size())
 		}
 	}
 	return tok, nil
@@ -113,13 +119,13 @@ const longest = 128
 // Length checks that parents find masked words in sequences of one length, and
 // returns it.
 func Length(parents []*models.Model) (int, error) {
-	length := parents[0].Config.Positions
+	length := wordPieces(parents[0]).Longest
 	for k, m := range parents {
 		if want := models.BERTForMaskedLM().Class; m.Arch.Class != want {
 			return 0, fmt.Errorf("parent %d is a %s, want a %s", k, m.Arch.Class, want)
 		}
-		if m.Config.Positions != length {
-			return 0, fmt.Errorf("parent %d reads sequences of up to %d word pieces, parent 0 of %d", k, m.Config.Positions, length)
+		if own := wordPieces(m).Longest; own != length {
+			return 0, fmt.Errorf("parent %d reads sequences of up to %d word pieces, parent 0 of %d", k, own, length)
 		}
 	}
 	return min(length, longest), nil

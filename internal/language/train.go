@@ -22,11 +22,11 @@ type Net struct {
 }
 
 // config is the network with a vocabulary.
-func (n Net) config(words int) models.Config {
+func (n Net) config(words int) models.BERTConfig {
 	if n.Std == 0 {
 		n.Std = 0.02
 	}
-	return models.Config{Architectures: []string{"BertForMaskedLM"}, ModelType: "bert",
+	return models.BERTConfig{
 		Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: n.Std,
 		Vocab: words, Positions: n.Length, TypeVocab: 2, DType: "float32"}
 }
@@ -47,12 +47,8 @@ const ScoreBatch = 64
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
 func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
-	arch, config := models.BERTForMaskedLM(), p.Net.config(p.Texts.Tok.Size())
-	g, err := arch.Graph(config)
-	if err != nil {
-		return nil, gomlx.Recipe{}, err
-	}
-	m, err := models.New(arch, config, models.Init(g, p.Net.Seed, config.InitStd))
+	config := p.Net.config(p.Texts.Tok.Size())
+	m, err := models.Fresh(models.BERTForMaskedLM(), config, p.Net.Seed, config.InitStd)
 	if err != nil {
 		return nil, gomlx.Recipe{}, err
 	}

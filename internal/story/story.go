@@ -137,7 +137,7 @@ func parentLabel(k int) string {
 
 // equal reports whether two models have the same widths.
 func equal(a, b *models.Model) bool {
-	return a.Config.Hidden == b.Config.Hidden && a.Config.MLP == b.Config.MLP
+	return a.Dims().Width == b.Dims().Width && a.Dims().MLP == b.Dims().MLP
 }
 
 // vanillaLabel is the row of plain averaging.

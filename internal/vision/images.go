@@ -181,16 +181,29 @@ func (i Images) processor() ([]byte, error) {
 		map[string]int{"height": i.Train.H, "width": i.Train.W}, i.Norm.Mean, i.Norm.Std}, "", "  ")
 }
 
+// pixels is the input of networks on images.
+const pixels = "pixel_values"
+
+// Side returns the height in pixels of the images that m reads, 0 where it reads
+// none.
+func Side(m *models.Model) int {
+	in, ok := m.Input(pixels)
+	if !ok {
+		return 0
+	}
+	return in.Shape[1]
+}
+
 // Normalise takes over how the parents' images were normalised, and checks that
 // the parents fit the images.
 func (i *Images) Normalise(parents []*models.Model) error {
 	for k, m := range parents {
-		c := m.Config
-		if !slices.Contains(m.Graph.Inputs(), "pixel_values") {
+		in, ok := m.Input(pixels)
+		if !ok {
 			return fmt.Errorf("parent %d is a %s, which reads no images", k, m.Arch.Class)
 		}
-		if c.Image != i.Train.H || c.Image != i.Train.W || c.Channels != i.Train.C || c.Classes() != len(i.Train.Classes) {
-			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, c.Image, c.Image, c.Classes(),
+		if !slices.Equal(in.Shape, []int{i.Train.C, i.Train.H, i.Train.W}) || m.Classes() != len(i.Train.Classes) {
+			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, in.Shape[1], in.Shape[2], m.Classes(),
 				i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))
 		}
 		text, ok := m.Files[processorName]

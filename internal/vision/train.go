@@ -23,31 +23,32 @@ type Net struct {
 
 // config is the network on these images.
 func (i Images) config(n Net) models.Config {
-	if n.Class == "" {
-		n.Class = models.ViT().Class
-	}
 	labels, ids := map[string]string{}, map[string]int{}
 	for k, name := range i.Train.Classes {
 		labels[fmt.Sprint(k)] = name
 		ids[name] = k
 	}
-	return models.Config{Architectures: []string{n.Class}, ModelType: map[string]string{models.ViT().Class: "vit"}[n.Class],
-		Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: 0.02,
+	if n.Class == models.SimpleViT().Class {
+		return models.SimpleViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, InitStd: initStd,
+			Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
+	}
+	return models.ViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: initStd,
 		Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
 }
 
+// initStd is the standard deviation of initial weights.
+const initStd = 0.02
+
 // Fresh draws the parameters of a network to be trained.
 func (i Images) Fresh(n Net) (*models.Model, error) {
-	config := i.config(n)
-	arch, err := models.Find(config)
+	if n.Class == "" {
+		n.Class = models.ViT().Class
+	}
+	arch, err := models.Find([]string{n.Class}, models.ViT(), models.SimpleViT())
 	if err != nil {
 		return nil, err
 	}
-	g, err := arch.Graph(config)
-	if err != nil {
-		return nil, err
-	}
-	m, err := models.New(arch, config, models.Init(g, n.Seed, config.InitStd))
+	m, err := models.Fresh(arch, i.config(n), n.Seed, initStd)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 func (c *Calibration) size(m *models.Model, want align.Want) int {
 	n, limit := c.Data.Len(), c.Batch
 	if limit <= 0 {
-		layout := m.Arch.Layout(m.Config)
+		layout := m.Layout
 		tokens := layout.Lead + layout.Rows*layout.Cols
 		for _, name := range m.Graph.Inputs() {
 			if a := c.Data[name]; a.Ints != nil {

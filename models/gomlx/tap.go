@@ -108,7 +108,7 @@ func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx
 		case c.narrow(m.Graph, site):
 			v = lead(v)
 		default:
-			groups := c.tokens().Groups(m.Arch.Layout(m.Config), v.Shape().Dim(1))
+			groups := c.tokens().Groups(m.Layout, v.Shape().Dim(1))
 			if mask == nil {
 				v = grouped(v, groups)
 				break

@@ -3,7 +3,6 @@ package gomlx
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -57,8 +56,8 @@ func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.
 // fitting returns batch with the inputs that m has a default for, or what does
 // not fit about it: some misfits would go through the arithmetic unnoticed.
 func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
-	batch = maps.Clone(batch)
-	if err := m.Arch.Complete(m.Config, batch); err != nil {
+	batch, err := m.Complete(batch)
+	if err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	return batch, nil

@@ -200,7 +200,7 @@ func TestRate(t *testing.T) {
 // TestDecays: matrices decay, biases, norms and tables do not.
 func TestDecays(t *testing.T) {
 	for _, net := range modeltest.Nets() {
-		g, err := net.Arch.Graph(net.Config)
+		g, err := net.Graph()
 		require.NoError(t, err)
 		all := names(g)
 		for i, decays := range decays(g) {

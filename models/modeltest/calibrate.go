@@ -66,7 +66,7 @@ func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.
 		for k, sample := range values {
 			v := sample[n.ID]
 			tokens, _ := v.Dims()
-			groups := c.Tokens.Groups(m.Arch.Layout(m.Config), tokens)
+			groups := c.Tokens.Groups(m.Layout, tokens)
 			if narrow || tokens == 1 {
 				groups = [][]int{{0}}
 			} else if mask := m.Graph.Mask(); mask != nil {

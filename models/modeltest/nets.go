@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
@@ -13,7 +12,23 @@ import (
 // A Net is an architecture at a small size.
 type Net struct {
 	Arch   models.Architecture
-	Config models.Config
+	Config Config
+	build  func(Config) models.Config
+}
+
+// A Config holds the sizes of a small network of any kind, of which each takes
+// those that it has.
+type Config struct {
+	Hidden, Layers, Heads, MLP  int
+	Act                         graph.Activation
+	Eps                         float64
+	Labels                      map[string]string // nil where every token has logits of its own
+	Image, Patch, Channels      int
+	HeadDim                     int
+	QKVBias                     *bool
+	Vocab, Positions, TypeVocab int
+	TieWords                    *bool
+	PosType                     string
 }
 
 // Nets returns a network of every kind: pre-norm with a class token, pre-norm
@@ -21,51 +36,64 @@ type Net struct {
 // post-norm over masked words with tied logits, and the BERTs.
 func Nets() []Net { return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier()} }
 
-func images(class string) models.Config {
-	return models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6,
+func images() Config {
+	return Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6,
 		Labels: map[string]string{"0": "a", "1": "b", "2": "c"}, Image: 6, Patch: 2, Channels: 3}
+}
+
+func texts() Config {
+	return Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6, Vocab: 11, Positions: 7, TypeVocab: 2}
 }
 
 // ViT is a small ViTForImageClassification.
 func ViT() Net {
-	arch := models.ViT()
-	return Net{arch, images(arch.Class)}
+	return Net{models.ViT(), images(), func(c Config) models.Config {
+		return models.ViTConfig{Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, MLP: c.MLP, Act: c.Act, Eps: c.Eps,
+			Image: c.Image, Patch: c.Patch, Channels: c.Channels, QKVBias: c.QKVBias, Labels: c.Labels}
+	}}
 }
 
 // SimpleViT is a small SimpleViT whose heads are narrower than its stream.
 func SimpleViT() Net {
-	arch := models.SimpleViT()
-	c := images(arch.Class)
+	c := images()
 	c.HeadDim = 3
-	return Net{arch, c}
-}
-
-// Words is an architecture in the manner of Hugging Face's BertForMaskedLM.
-func Words() Net {
-	const class = "MaskedWords"
-	return Net{models.Architecture{Class: class, Graph: words, Layout: func(models.Config) align.Layout { return align.Layout{} }},
-		models.Config{Architectures: []string{class}, Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6,
-			Vocab: 11, Positions: 7, TypeVocab: 2}}
+	return Net{models.SimpleViT(), c, func(c Config) models.Config {
+		return models.SimpleViTConfig{Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, HeadDim: c.HeadDim, MLP: c.MLP,
+			Image: c.Image, Patch: c.Patch, Channels: c.Channels, Labels: c.Labels}
+	}}
 }
 
 // MaskedLM is a small BertForMaskedLM.
 func MaskedLM() Net {
-	net := Words()
-	net.Arch = models.BERTForMaskedLM()
-	net.Config.Architectures = []string{net.Arch.Class}
-	return net
+	return Net{models.BERTForMaskedLM(), texts(), func(c Config) models.Config { return c.bert() }}
 }
 
 // Classifier is a small BertForSequenceClassification.
 func Classifier() Net {
-	net := Words()
-	net.Arch = models.BERTForClassification()
-	net.Config.Architectures = []string{net.Arch.Class}
-	net.Config.Labels = map[string]string{"0": "a", "1": "b", "2": "c"}
-	return net
+	c := texts()
+	c.Labels = map[string]string{"0": "a", "1": "b", "2": "c"}
+	return Net{models.BERTForClassification(), c, func(c Config) models.Config {
+		return models.BERTClassifierConfig{BERTConfig: c.bert(), Labels: c.Labels}
+	}}
 }
 
-func words(c models.Config) (*graph.Graph, error) {
+func (c Config) bert() models.BERTConfig {
+	return models.BERTConfig{Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, MLP: c.MLP, Act: c.Act, Eps: c.Eps,
+		Vocab: c.Vocab, Positions: c.Positions, TypeVocab: c.TypeVocab, TieWords: c.TieWords, PosType: c.PosType}
+}
+
+// Words is an architecture in the manner of Hugging Face's BertForMaskedLM that
+// package models does not know.
+func Words() Net {
+	arch := models.Architecture{Class: "MaskedWords", Parse: models.Parser(words{})}
+	return Net{arch, texts(), func(c Config) models.Config { return words{c.bert()} }}
+}
+
+// words declares no inputs: they are derived from the graph.
+type words struct{ models.BERTConfig }
+
+// Spec implements [models.Config].
+func (c words) Spec() (models.Spec, error) {
 	var b graph.Builder
 	ids, types, mask := b.Input("input_ids"), b.Input("token_type_ids"), b.Input("attention_mask")
 	word := b.Embed("words", c.Hidden, c.Vocab, ids)
@@ -80,13 +108,23 @@ func words(c models.Config) (*graph.Graph, error) {
 		x = b.Norm(l+"norm2", b.Add(l+"mlp", b.Linear(l+"down", h, c.Hidden), x), c.Eps)
 	}
 	x = b.Norm("transform.norm", b.Act("transform.act", b.Linear("transform", x, c.Hidden), c.Act), c.Eps)
-	return b.Output(b.Unembed(x, word, "bias"))
+	g, err := b.Output(b.Unembed(x, word, "bias"))
+	return models.Spec{Graph: g}, err
+}
+
+// ModelConfig returns the configuration of the network.
+func (net Net) ModelConfig() models.Config { return net.build(net.Config) }
+
+// Graph returns the forward pass of the network.
+func (net Net) Graph() (*graph.Graph, error) {
+	s, err := net.ModelConfig().Spec()
+	return s.Graph, err
 }
 
 // Model returns a model of net with random parameters of every kind: weights
 // that keep the scale of their inputs, gains about 1, biases about 0.
 func (net Net) Model(seed uint64) (*models.Model, error) {
-	g, err := net.Arch.Graph(net.Config)
+	g, err := net.Graph()
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +147,7 @@ func (net Net) Model(seed uint64) (*models.Model, error) {
 			}
 		}
 	}
-	return models.New(net.Arch, net.Config, p)
+	return models.New(net.Arch, net.ModelConfig(), p)
 }
 
 // Batch returns n random samples for net, with labels: of the samples, or of
@@ -121,7 +159,7 @@ func (net Net) Batch(n int, seed uint64) models.Batch {
 		for range n * c.Channels * c.Image * c.Image {
 			x.Floats = append(x.Floats, float32(rng.NormFloat64()))
 		}
-		return models.Batch{"pixel_values": x, models.Labels: draw(rng, c.Classes(), n)}
+		return models.Batch{"pixel_values": x, models.Labels: draw(rng, max(len(c.Labels), 2), n)}
 	}
 	tokens := c.Positions - 2
 	mask := draw(rng, 1, n, tokens)
@@ -135,7 +173,7 @@ func (net Net) Batch(n int, seed uint64) models.Batch {
 		}
 	}
 	if c.Labels != nil {
-		labels = draw(rng, c.Classes(), n)
+		labels = draw(rng, max(len(c.Labels), 2), n)
 	}
 	return models.Batch{"input_ids": draw(rng, c.Vocab, n, tokens), "token_type_ids": draw(rng, c.TypeVocab, n, tokens),
 		"attention_mask": mask, models.Labels: labels}

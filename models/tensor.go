@@ -1,0 +1,62 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// A Tensor is a dense array in row-major order. Values are held as float32;
+// DType is the type they are stored in on disk (empty means F32).
+type Tensor struct {
+	DType safetensors.DType
+	Shape []int
+	Data  []float32
+}
+
+// Params holds the tensors of a checkpoint by name. Tensors are shared freely
+// and not to be changed in place.
+type Params map[string]Tensor
+
+// Shapes returns the shape of every tensor.
+func (p Params) Shapes() map[string][]int {
+	s := make(map[string][]int, len(p))
+	for name, t := range p {
+		s[name] = t.Shape
+	}
+	return s
+}
+
+// checkLengths reports every tensor whose number of values is not that of its
+// shape.
+func (p Params) checkLengths() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		t := p[name]
+		if size, ok := count(t.Shape); !ok || size != len(t.Data) {
+			errs = append(errs, fmt.Errorf("tensor %q: shape %v holds %d values, got %d", name, t.Shape, size, len(t.Data)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkFinite reports the first value of every tensor that has one that is NaN
+// or infinite.
+func (p Params) checkFinite() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		if i := notFinite(p[name].Data); i >= 0 {
+			errs = append(errs, fmt.Errorf("tensor %q is %v at position %d", name, p[name].Data[i], i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// notFinite returns the position of the first value that is NaN or infinite, or
+// -1.
+func notFinite(data []float32) int {
+	return slices.IndexFunc(data, func(v float32) bool { return !finite(v) })
+}
