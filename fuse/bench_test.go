@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkMatching(b *testing.B) {
 	other, err := net.Model(2)
 	require.NoError(b, err)
 	for b.Loop() {
-		_, _, err := fuse.Transport(b.Context(), other, anchor, &fuse.Options{Matching: &fuse.Matching{Rounds: 3}})
+		_, _, err := fuse.Align(b.Context(), anchor, []*models.Model{other}, fuse.Matching{Rounds: 3}, nil)
 		require.NoError(b, err)
 	}
 }

@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,10 +8,6 @@ import (
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 )
-
-// ErrNoCalibration reports an aligner or a residual policy that needs
-// activations where there is no calibration.
-var ErrNoCalibration = errors.New("calibration data is needed and none was given")
 
 // collect gathers the statistics that the aligner and the policy need.
 func (t *transport) collect() error {
@@ -22,7 +17,7 @@ func (t *transport) collect() error {
 	if !needs.Moments && !weighs {
 		return nil
 	}
-	if t.Calibration == nil {
+	if t.settings.Calibration == nil {
 		return fmt.Errorf("%T with %T: %w", t.Aligner, t.Residual, ErrNoCalibration)
 	}
 	want := align.Want{Self: needs.Self}
@@ -35,7 +30,7 @@ func (t *transport) collect() error {
 			return err
 		}
 	}
-	stats, err := t.Calibration.Collect(t.ctx, t.src, t.anchor, want)
+	stats, err := t.settings.Calibration.Collect(t.ctx, t.source, t.anchor, want)
 	if err != nil {
 		return err
 	}
@@ -63,7 +58,7 @@ func (t *transport) wanted() [][]*graph.Node {
 			out = append(out, []*graph.Node{n})
 			continue
 		}
-		group := t.group(t.src.Graph.Nodes[n.ID])
+		group := t.group(t.source.Graph.Nodes[n.ID])
 		if group[0].ID == n.ID {
 			out = append(out, []*graph.Node{n, t.anchor.Graph.Nodes[group[1].ID]})
 		}

@@ -23,23 +23,21 @@ func tiny(seed uint64) *models.Model {
 // Two models are fused by their weights alone, with exact transport.
 func ExampleInto() {
 	anchor, other := tiny(0), tiny(1)
-	opt := &fuse.Options{
-		Aligner: align.Units{
-			Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}},
-			Metric:   ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
-			Solver:   ot.EMD{},
-		},
-		Observe: func(r fuse.NodeReport) {
-			if r.Name == "vit.encoder.layer.0.intermediate.dense" {
-				n, m := r.Push().Dims()
-				fmt.Printf("%s: %s, %d units onto %d\n", r.Name, r.Flow, n, m)
-			}
-		},
-	}
-	fused, report, err := fuse.Into(context.Background(), anchor, []*models.Model{other}, opt)
+	exact := fuse.Transport{Aligner: align.Units{
+		Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}},
+		Metric:   ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
+		Solver:   ot.EMD{},
+	}}
+	fused, report, err := fuse.Into(context.Background(), anchor, []*models.Model{other}, exact, &fuse.Settings{KeepMaps: true})
 	if err != nil {
 		fmt.Println(err)
 		return
+	}
+	for _, r := range report.Nodes {
+		if r.Name == "vit.encoder.layer.0.intermediate.dense" {
+			n, m := r.Push().Dims()
+			fmt.Printf("%s: %s, %d units onto %d\n", r.Name, r.Flow, n, m)
+		}
 	}
 	fmt.Println(len(report.Nodes), "nodes,", fused.Size(), "parameters")
 	// Output:
@@ -47,11 +45,19 @@ func ExampleInto() {
 	// 22 nodes, 1074 parameters
 }
 
-// The mean without transport is vanilla fusion.
-func ExampleAverage() {
-	p, err := fuse.Average([]models.Params{
-		{"w": {Shape: []int{2}, Data: []float32{0, 1}}},
-		{"w": {Shape: []int{2}, Data: []float32{4, 5}}}}, []float64{0.75, 0.25})
-	fmt.Println(p["w"].Data, err)
-	// Output: [1 2] <nil>
+// Models that are aligned once can be averaged at any shares.
+func ExampleAligned_Line() {
+	aligned, _, err := fuse.Align(context.Background(), tiny(0), []*models.Model{tiny(1)}, fuse.Matching{}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, t := range []float64{0, 0.5, 1} {
+		m, err := aligned.Line(t)
+		fmt.Println(t, m.Size(), err)
+	}
+	// Output:
+	// 0 1074 <nil>
+	// 0.5 1074 <nil>
+	// 1 1074 <nil>
 }

@@ -71,7 +71,7 @@ func TestAnchorAlone(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		anchor, other := model(t, net, 1), model(t, net, 2)
 		a, o := copied(anchor.Params), copied(other.Params)
-		got, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, &fuse.Options{Weights: []float64{1, 0}})
+		got, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{Weights: []float64{1, 0}})
 		require.NoError(t, err)
 		sameBits(t, a, got.Params)
 		sameBits(t, a, anchor.Params)
@@ -83,10 +83,10 @@ func TestAnchorAlone(t *testing.T) {
 func TestSelf(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		m := model(t, net, 3)
-		got, _, err := fuse.Into(t.Context(), m, []*models.Model{m}, &fuse.Options{Aligner: exactly()})
+		got, _, err := fuse.Into(t.Context(), m, []*models.Model{m}, fuse.Transport{Aligner: exactly()}, nil)
 		require.NoError(t, err)
 		near(t, m.Params, got.Params, 1e-6)
-		got, _, err = fuse.Into(t.Context(), m, []*models.Model{m, m}, &fuse.Options{Aligner: exactly()})
+		got, _, err = fuse.Into(t.Context(), m, []*models.Model{m, m}, fuse.Transport{Aligner: exactly()}, nil)
 		require.NoError(t, err)
 		near(t, m.Params, got.Params, 1e-6)
 	}
@@ -98,22 +98,22 @@ func TestRelabelledCopy(t *testing.T) {
 	net := modeltest.ViT()
 	m := model(t, net, 3)
 	copies := []*models.Model{permuted(t, m, 4), permuted(t, m, 5)}
-	got, _, err := fuse.Into(t.Context(), m, copies, &fuse.Options{Aligner: exactly(), Weights: []float64{0.5, 0.2, 0.3}})
+	got, _, err := fuse.Into(t.Context(), m, copies, fuse.Transport{Aligner: exactly()}, &fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
 	require.NoError(t, err)
 	near(t, m.Params, got.Params, 1e-6)
-	mean, err := fuse.Average([]models.Params{m.Params, copies[0].Params}, nil)
+	mean, _, err := fuse.Into(t.Context(), m, copies[:1], fuse.Vanilla{}, nil)
 	require.NoError(t, err)
 	const name = "vit.encoder.layer.0.output.dense.weight"
-	require.Greater(t, apart(t, m.Params[name].Data, mean[name].Data), 0.1)
+	require.Greater(t, apart(t, m.Params[name].Data, mean.Params[name].Data), 0.1)
 }
 
 // TestOrder: the order of the others is irrelevant, their weights go with them.
 func TestOrder(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		a, b, c := model(t, net, 1), model(t, net, 2), model(t, net, 3)
-		one, report, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, &fuse.Options{Weights: []float64{0.5, 0.3, 0.2}})
+		one, report, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, fuse.Transport{}, &fuse.Settings{Weights: []float64{0.5, 0.3, 0.2}})
 		require.NoError(t, err)
-		two, _, err := fuse.Into(t.Context(), a, []*models.Model{c, b}, &fuse.Options{Weights: []float64{0.5, 0.2, 0.3}})
+		two, _, err := fuse.Into(t.Context(), a, []*models.Model{c, b}, fuse.Transport{}, &fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
 		require.NoError(t, err)
 		near(t, one.Params, two.Params, 1e-6)
 		require.Greater(t, apart(t, one.Params[firstLinear(a)].Data, a.Params[firstLinear(a)].Data), 1e-3)
@@ -137,15 +137,20 @@ func TestLinked(t *testing.T) {
 			held, linked = append(held, h), append(linked, l)
 		}
 		w := []float64{0.5, 0.3, 0.2}
-		for _, opt := range []fuse.Options{
-			{Weights: w},
-			{Weights: w, Residual: graph.WeightedMatrix{}, Calibration: calibration(net)},
-			{Weights: w, Ridge: 0.1, Calibration: calibration(net)},
-			{Weights: w, Matching: &fuse.Matching{}},
+		for _, c := range []struct {
+			method fuse.Method
+			set    fuse.Settings
+		}{
+			{fuse.Vanilla{}, fuse.Settings{Weights: w}},
+			{fuse.Vanilla{}, fuse.Settings{Weights: w, Refit: &fuse.Refit{Ridge: 0.1}, Calibration: calibration(net)}},
+			{fuse.Transport{}, fuse.Settings{Weights: w}},
+			{fuse.Transport{Residual: graph.WeightedMatrix{}}, fuse.Settings{Weights: w, Calibration: calibration(net)}},
+			{fuse.Transport{}, fuse.Settings{Weights: w, Refit: &fuse.Refit{Ridge: 0.1}, Calibration: calibration(net)}},
+			{fuse.Matching{}, fuse.Settings{Weights: w}},
 		} {
-			want, _, err := fuse.Into(t.Context(), held[0], held[1:], &opt)
+			want, _, err := fuse.Into(t.Context(), held[0], held[1:], c.method, &c.set)
 			require.NoError(t, err)
-			got, _, err := fuse.Into(t.Context(), linked[0], linked[1:], &opt)
+			got, _, err := fuse.Into(t.Context(), linked[0], linked[1:], c.method, &c.set)
 			require.NoError(t, err)
 			sameBits(t, want.Params, got.Params)
 		}
@@ -161,8 +166,8 @@ func TestLinkedNaN(t *testing.T) {
 	require.NoError(t, m.Save(dir))
 	linked, err := models.Link(dir)
 	require.NoError(t, err)
-	for _, opt := range []*fuse.Options{nil, {Matching: &fuse.Matching{}}} {
-		_, _, err = fuse.Into(t.Context(), model(t, net, 1), []*models.Model{linked}, opt)
+	for _, method := range []fuse.Method{fuse.Vanilla{}, fuse.Transport{}, fuse.Matching{}} {
+		_, _, err = fuse.Into(t.Context(), model(t, net, 1), []*models.Model{linked}, method, nil)
 		require.ErrorContains(t, err, firstLinear(m))
 		require.ErrorContains(t, err, "NaN at position 3")
 	}
@@ -183,11 +188,11 @@ func TestMean(t *testing.T) {
 	net := modeltest.ViT()
 	a, b, c := model(t, net, 1), model(t, net, 2), model(t, net, 3)
 	w := []float64{0.2, 0.5, 0.3}
-	got, _, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, &fuse.Options{Weights: w})
+	got, _, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, fuse.Transport{}, &fuse.Settings{Weights: w})
 	require.NoError(t, err)
-	pb, _, err := fuse.Transport(t.Context(), b, a, nil)
+	pb, _, err := transported(t, b, a, fuse.Transport{}, nil)
 	require.NoError(t, err)
-	pc, _, err := fuse.Transport(t.Context(), c, a, nil)
+	pc, _, err := transported(t, c, a, fuse.Transport{}, nil)
 	require.NoError(t, err)
 	for name, g := range got.Params {
 		for i, v := range g.Data {
@@ -195,36 +200,37 @@ func TestMean(t *testing.T) {
 			require.InDelta(t, want, float64(v), 1e-6, name)
 		}
 	}
-	average, err := fuse.Average([]models.Params{a.Params, pb, pc}, w)
+	average, err := (&fuse.Aligned{Anchor: a, Others: []models.Params{pb, pc}}).Mean(w)
 	require.NoError(t, err)
-	sameBits(t, average, got.Params)
+	sameBits(t, average.Params, got.Params)
 }
 
 func TestWeights(t *testing.T) {
 	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	for _, w := range [][]float64{{}, {1}, {0.5, 0.6}, {0.5, 0.5, 0}, {math.NaN(), 0.5}, {math.Inf(1), math.Inf(-1)}, {math.Inf(1), 0}} {
-		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, &fuse.Options{Weights: w})
+		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{}, &fuse.Settings{Weights: w})
 		require.ErrorIs(t, err, fuse.ErrWeights, "%v", w)
-		_, err = fuse.Average([]models.Params{a.Params, b.Params}, w)
+		_, err = (&fuse.Aligned{Anchor: a, Others: []models.Params{b.Params}}).Mean(w)
 		require.ErrorIs(t, err, fuse.ErrWeights, "%v", w)
 	}
-	_, err := fuse.Average(nil, nil)
-	require.ErrorIs(t, err, fuse.ErrWeights)
-	_, _, err = fuse.Into(t.Context(), a, nil, nil)
-	require.Error(t, err)
+	_, _, err := fuse.Into(t.Context(), a, nil, nil, nil)
+	require.ErrorContains(t, err, "nothing to fuse")
 }
 
-func TestAverageMismatch(t *testing.T) {
+func TestMeanMismatch(t *testing.T) {
 	net := modeltest.ViT()
 	a := model(t, net, 1)
 	net.Config.MLP++
 	var mismatch *fuse.MismatchError
-	_, err := fuse.Average([]models.Params{a.Params, model(t, net, 2).Params}, nil)
+	wider := model(t, net, 2)
+	_, err := (&fuse.Aligned{Anchor: a, Others: []models.Params{wider.Params}}).Mean(nil)
+	require.ErrorAs(t, err, &mismatch)
+	_, _, err = fuse.Into(t.Context(), a, []*models.Model{wider}, fuse.Vanilla{}, nil)
 	require.ErrorAs(t, err, &mismatch)
 	fewer := maps.Clone(a.Params)
 	delete(fewer, "classifier.bias")
-	_, err = fuse.Average([]models.Params{a.Params, fewer}, nil)
+	_, err = (&fuse.Aligned{Anchor: a, Others: []models.Params{fewer}}).Mean(nil)
 	require.ErrorAs(t, err, &mismatch)
 }
 
@@ -249,12 +255,12 @@ func TestMismatch(t *testing.T) {
 			net := modeltest.ViT()
 			c.change(&net)
 			other := model(t, net, 2)
-			_, _, err := fuse.Transport(t.Context(), other, anchor, nil)
+			_, _, err := transported(t, other, anchor, nil, nil)
 			var mismatch *fuse.MismatchError
 			require.ErrorAs(t, err, &mismatch)
 			require.NotEqual(t, mismatch.Source, mismatch.Anchor)
 			require.ErrorContains(t, err, c.what)
-			_, _, err = fuse.Into(t.Context(), anchor, []*models.Model{model(t, modeltest.ViT(), 3), other}, nil)
+			_, _, err = fuse.Into(t.Context(), anchor, []*models.Model{model(t, modeltest.ViT(), 3), other}, nil, nil)
 			require.ErrorAs(t, err, &mismatch)
 			require.ErrorContains(t, err, "model 2")
 		})
@@ -275,7 +281,7 @@ func TestWidths(t *testing.T) {
 						cal := calibration(pair[0])
 						for _, f := range []align.Features{align.Weights{Prep: []align.Prep{align.UnitNorm{}}}, align.Activations{Prep: []align.Prep{align.Standardize{}}}} {
 							got, report, err := fuse.Into(t.Context(), anchor, []*models.Model{src},
-								&fuse.Options{Aligner: sinkhorn(f), Residual: policy, QK: qk, Calibration: cal, Maps: true})
+								fuse.Transport{Aligner: sinkhorn(f), Residual: policy, QK: qk}, &fuse.Settings{Calibration: cal, KeepMaps: true})
 							require.NoError(t, err)
 							require.NoError(t, anchor.Graph.Check(got.Params.Shapes()))
 							for name, p := range got.Params {
@@ -340,7 +346,7 @@ func TestTransportByHand(t *testing.T) {
 	// Of three units, the first two of which are alike, two take: P = [[1/3 0] [1/6 1/6] [0 1/3]].
 	src := make(3, []float32{1, 2, 3}, []float32{10, 20, 30}, []float32{1, 2, 4})
 	anchor := make(2, []float32{1, 3}, []float32{0, 0}, []float32{0, 0})
-	got, _, err := fuse.Transport(t.Context(), src, anchor, &fuse.Options{Aligner: exactly()})
+	got, _, err := transported(t, src, anchor, fuse.Transport{Aligner: exactly()}, nil)
 	require.NoError(t, err)
 	require.InDeltaSlice(t, []float32{(2*1 + 2) / 3., (2 + 2*3) / 3.}, got["up.weight"].Data, 1e-6)
 	require.InDeltaSlice(t, []float32{(2*10 + 20) / 3., (20 + 2*30) / 3.}, got["up.bias"].Data, 1e-5)
@@ -352,7 +358,7 @@ func TestCancelled(t *testing.T) {
 	a, b := model(t, net, 1), model(t, net, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := 0
-	_, _, err := fuse.Into(ctx, a, []*models.Model{b}, &fuse.Options{Observe: func(fuse.NodeReport) {
+	_, _, err := fuse.Into(ctx, a, []*models.Model{b}, fuse.Transport{}, &fuse.Settings{Observe: func(models.Progress) {
 		if seen++; seen == 5 {
 			cancel()
 		}
@@ -367,7 +373,7 @@ func TestObserve(t *testing.T) {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			a, b := model(t, net, 1), model(t, net, 2)
 			var seen []string
-			_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{QK: qk, Maps: true, Observe: func(r fuse.NodeReport) { seen = append(seen, r.Name) }})
+			_, report, err := transported(t, b, a, fuse.Transport{QK: qk}, &fuse.Settings{KeepMaps: true, Observe: func(p models.Progress) { seen = append(seen, p.Item) }})
 			require.NoError(t, err)
 			var want, told []string
 			for i, n := range a.Graph.Nodes {
@@ -397,7 +403,7 @@ func TestNotConverged(t *testing.T) {
 	a, b := model(t, net, 1), model(t, net, 2)
 	aligner := sinkhorn(align.Weights{}).(align.Units)
 	aligner.Solver = ot.Sinkhorn{Reg: 0.001, MaxIter: 1, Tol: 1e-15}
-	_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Aligner: aligner, Maps: true})
+	_, report, err := transported(t, b, a, fuse.Transport{Aligner: aligner}, &fuse.Settings{KeepMaps: true})
 	require.NoError(t, err)
 	warned := 0
 	for _, r := range report.Nodes {
@@ -422,7 +428,7 @@ func TestAlignerFails(t *testing.T) {
 	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	why := errors.New("no plan today")
-	_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, &fuse.Options{Aligner: broken{why}})
+	_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{Aligner: broken{why}}, nil)
 	require.ErrorIs(t, err, why)
 	require.ErrorContains(t, err, "vit.embeddings.patch_embeddings.projection")
 }
@@ -431,10 +437,10 @@ func TestAlignerFails(t *testing.T) {
 func TestNoPlan(t *testing.T) {
 	net := modeltest.ViT()
 	a := model(t, net, 1)
-	_, _, err := fuse.Transport(t.Context(), model(t, net, 2), a, &fuse.Options{Aligner: broken{}})
+	_, _, err := transported(t, model(t, net, 2), a, fuse.Transport{Aligner: broken{}}, nil)
 	require.NoError(t, err)
 	net.Config.Hidden = 12
-	_, _, err = fuse.Transport(t.Context(), model(t, net, 2), a, &fuse.Options{Aligner: broken{}})
+	_, _, err = transported(t, model(t, net, 2), a, fuse.Transport{Aligner: broken{}}, nil)
 	var mismatch *fuse.MismatchError
 	require.ErrorAs(t, err, &mismatch)
 	require.ErrorContains(t, err, "vit.embeddings.patch_embeddings.projection")
@@ -443,11 +449,18 @@ func TestNoPlan(t *testing.T) {
 func TestNoCalibration(t *testing.T) {
 	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
-	for _, opt := range []fuse.Options{{Aligner: fuse.OnActivations()}, {Residual: graph.WeightedScalar{}}, {Residual: graph.WeightedMatrix{}}} {
-		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, &opt)
+	for _, c := range []struct {
+		method fuse.Method
+		refit  *fuse.Refit
+	}{
+		{method: fuse.Transport{Aligner: fuse.OnActivations()}}, {method: fuse.Transport{Residual: graph.WeightedScalar{}}},
+		{method: fuse.Transport{Residual: graph.WeightedMatrix{}}}, {method: fuse.Matching{Mix: 0.5}},
+		{fuse.Vanilla{}, &fuse.Refit{Ridge: 0.1}},
+	} {
+		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, c.method, &fuse.Settings{Refit: c.refit})
 		require.ErrorIs(t, err, fuse.ErrNoCalibration)
-		opt.Calibration = calibration(net)
-		_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, &opt)
+		set := &fuse.Settings{Refit: c.refit, Calibration: calibration(net)}
+		_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, c.method, set)
 		require.NoError(t, err)
 	}
 }
@@ -462,7 +475,7 @@ func TestWeighted(t *testing.T) {
 			silent.Data = make([]float32, len(silent.Data))
 			a.Params[name] = silent
 		}
-		_, report, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Residual: policy, Calibration: calibration(net), Maps: true})
+		_, report, err := transported(t, b, a, fuse.Transport{Residual: policy}, &fuse.Settings{Calibration: calibration(net), KeepMaps: true})
 		require.NoError(t, err)
 		at := func(name string) fuse.NodeReport {
 			i := slices.IndexFunc(report.Nodes, func(r fuse.NodeReport) bool { return r.Name == name })
@@ -481,7 +494,7 @@ func TestDeterministic(t *testing.T) {
 	a, b := model(t, net, 1), model(t, net, 2)
 	fused := func(procs int) models.Params {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-		m, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil)
+		m, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{}, nil)
 		require.NoError(t, err)
 		return m.Params
 	}

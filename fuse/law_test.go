@@ -34,9 +34,19 @@ func model(t *testing.T, net modeltest.Net, seed uint64) *models.Model {
 	return m
 }
 
+// transported returns the parameters of src that a method makes in the basis of
+// anchor.
+func transported(t *testing.T, src, anchor *models.Model, m fuse.Method, s *fuse.Settings) (models.Params, *fuse.Report, error) {
+	aligned, report, err := fuse.Align(t.Context(), anchor, []*models.Model{src}, m, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	return aligned.Others[0], report, nil
+}
+
 // permuted returns m with the units of every space relabelled.
 func permuted(t *testing.T, m *models.Model, seed uint64) *models.Model {
-	p, _, err := fuse.Transport(t.Context(), m, m, &fuse.Options{Aligner: relabel(t, m.Graph, seed)})
+	p, _, err := transported(t, m, m, fuse.Transport{Aligner: relabel(t, m.Graph, seed)}, nil)
 	require.NoError(t, err)
 	return m.With(p)
 }
@@ -107,7 +117,7 @@ func TestMutations(t *testing.T) {
 						bad.Nodes[id].Params[i].Axes[k] = graph.Fixed
 						wrong := *m
 						wrong.Graph = bad
-						moved, _, err := fuse.Transport(t.Context(), &wrong, &wrong, &fuse.Options{Aligner: shuffle})
+						moved, _, err := transported(t, &wrong, &wrong, fuse.Transport{Aligner: shuffle}, nil)
 						require.NoError(t, err)
 						d := apart(t, want, modeltest.Logits(m.With(moved), batch))
 						if keys[p.Name] {
@@ -136,8 +146,8 @@ func TestRecovery(t *testing.T) {
 			for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 				t.Run(net.Arch.Class+"/"+name+"/"+qkName(qk), func(t *testing.T) {
 					m := model(t, net, 6)
-					opt := &fuse.Options{Aligner: exactly(prep...), QK: qk}
-					got, _, err := fuse.Transport(t.Context(), permuted(t, m, 7), m, opt)
+					method, set := fuse.Transport{Aligner: exactly(prep...), QK: qk}, &fuse.Settings{}
+					got, _, err := transported(t, permuted(t, m, 7), m, method, set)
 					require.NoError(t, err)
 					for name, want := range m.Params {
 						if prep != nil && len(want.Data) == m.Dims().Width && len(want.Shape) > 1 {
@@ -174,9 +184,9 @@ func TestRecoveryOfDoubles(t *testing.T) {
 		m, wide := model(t, net, 6), net
 		wide.Config.Hidden, wide.Config.MLP, wide.Config.HeadDim = 2*net.Config.Hidden, 2*net.Config.MLP, 2*net.Config.HeadDim
 		frame := model(t, wide, 1)
-		p, _, err := fuse.Transport(t.Context(), m, frame, &fuse.Options{Aligner: doubling{}, Residual: graph.Main{}})
+		p, _, err := transported(t, m, frame, fuse.Transport{Aligner: doubling{}, Residual: graph.Main{}}, nil)
 		require.NoError(t, err, net.Arch.Class)
-		got, _, err := fuse.Transport(t.Context(), frame.With(p), m, &fuse.Options{Aligner: exactly(), Residual: graph.Main{}})
+		got, _, err := transported(t, frame.With(p), m, fuse.Transport{Aligner: exactly(), Residual: graph.Main{}}, nil)
 		require.NoError(t, err, net.Arch.Class)
 		near(t, m.Params, got, 1e-6)
 	}
@@ -189,8 +199,8 @@ func TestRecoveryOfHeads(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			m := model(t, net, 6)
-			opt := &fuse.Options{Aligner: align.Heads{Units: exactly().(align.Units)}, QK: qk}
-			got, _, err := fuse.Transport(t.Context(), permuted(t, m, 7), m, opt)
+			method, set := fuse.Transport{Aligner: align.Heads{Units: exactly().(align.Units)}, QK: qk}, &fuse.Settings{}
+			got, _, err := transported(t, permuted(t, m, 7), m, method, set)
 			require.NoError(t, err)
 			for name, want := range m.Params {
 				require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, "%s: %s", net.Arch.Class, name)
@@ -199,8 +209,8 @@ func TestRecoveryOfHeads(t *testing.T) {
 	}
 	heads := modeltest.ViT()
 	heads.Config.Heads = 4
-	_, _, err := fuse.Transport(t.Context(), model(t, heads, 1), model(t, modeltest.ViT(), 2),
-		&fuse.Options{Aligner: align.Heads{Units: exactly().(align.Units)}})
+	_, _, err := transported(t, model(t, heads, 1), model(t, modeltest.ViT(), 2),
+		fuse.Transport{Aligner: align.Heads{Units: exactly().(align.Units)}}, nil)
 	var mismatch *align.HeadsError
 	require.ErrorAs(t, err, &mismatch)
 	require.Equal(t, []int{4, 2}, []int{mismatch.Source, mismatch.Anchor})
@@ -212,9 +222,8 @@ func TestRecoveryOnActivations(t *testing.T) {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			t.Run(net.Arch.Class+"/"+qkName(qk), func(t *testing.T) {
 				m := model(t, net, 8)
-				opt := &fuse.Options{QK: qk, Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.Window{Size: 2}},
-					Aligner: align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}}
-				got, _, err := fuse.Transport(t.Context(), permuted(t, m, 10), m, opt)
+				method, set := fuse.Transport{QK: qk, Aligner: align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.Window{Size: 2}}}
+				got, _, err := transported(t, permuted(t, m, 10), m, method, set)
 				require.NoError(t, err)
 				for name, want := range m.Params {
 					require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, name)

@@ -31,7 +31,7 @@ import (
 // re-basin" (ICLR 2023) for permutations; Theus et al., "Generalized linear
 // mode connectivity for transformers" (NeurIPS 2025) for the stream.
 type Matching struct {
-	Mix      float64   // share of activations beside weights, 0 to 1; above 0 needs Options.Calibration
+	Mix      float64   // share of activations beside weights, 0 to 1; above 0 needs Settings.Calibration
 	Rounds   int       // most rounds; 0 means 20
 	Restarts int       // further starts, from random maps; the best end counts
 	Seed     uint64    // of the restarts
@@ -62,39 +62,73 @@ const still = 1e-4
 // universe holds the maps of all sources.
 type universe struct {
 	Matching
-	anchor  *models.Model // canonical
-	sources []*matcher
+	settings Settings
+	anchor   *models.Model // canonical
+	sources  []*matcher
 }
 
-// match transports others by symmetries. The anchor is canonical.
-func match(ctx context.Context, anchor *models.Model, others []*models.Model, o Options) ([]models.Params, []NodeReport, error) {
+// Align implements [Method]. The anchor of what it returns is in [Canonical]
+// form.
+func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
 	started := time.Now()
-	u := universe{Matching: *o.Matching, anchor: anchor}
+	if err := how.check(); err != nil {
+		return nil, err
+	}
+	all, err := loaded(append([]*models.Model{anchor}, others...))
+	if err != nil {
+		return nil, err
+	}
+	anchor, others = canonical(all[0]), all[1:]
+	u := universe{Matching: how, settings: s, anchor: anchor}
 	for i, src := range others {
 		m := newMatcher(u.Matching, canonical(src), anchor)
+		m.progress = func(round int) { s.observe("matching", fmt.Sprintf("model %d", i+1), round, m.Rounds) }
 		u.sources = append(u.sources, m)
-		if err := m.find(ctx, o.Calibration); err != nil {
-			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
+		if err := m.find(ctx, s.Calibration); err != nil {
+			return nil, fmt.Errorf("model %d: %w", i+1, err)
 		}
 	}
-	if err := u.settle(ctx, o.Calibration); err != nil {
-		return nil, nil, err
+	if err := u.settle(ctx, s.Calibration); err != nil {
+		return nil, err
 	}
 	if err := u.learn(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var out []models.Params
-	var nodes []NodeReport
+	out := &Aligned{Anchor: anchor}
 	took := time.Since(started) / time.Duration(len(others)*len(anchor.Graph.Nodes))
 	for i, m := range u.sources {
 		moved := m.move()
-		out = append(out, moved.Params)
+		out.Others = append(out.Others, moved.Params)
 		for _, n := range m.report(moved) {
 			n.Source, n.Duration = i, took
-			nodes = append(nodes, o.observed(n))
+			out.Nodes = append(out.Nodes, s.kept(n))
 		}
 	}
-	return out, nodes, nil
+	return out, nil
+}
+
+// check reports the first field that is out of range.
+func (how Matching) check() error {
+	switch {
+	case !(how.Mix >= 0 && how.Mix <= 1):
+		return fmt.Errorf("Matching.Mix is %g, want 0 to 1", how.Mix)
+	case how.Rounds < 0:
+		return fmt.Errorf("Matching.Rounds is %d, want at least 0", how.Rounds)
+	case how.Restarts < 0:
+		return fmt.Errorf("Matching.Restarts is %d, want at least 0", how.Restarts)
+	}
+	return nil
+}
+
+// loaded returns models with all their parameters in memory.
+func loaded(ms []*models.Model) (_ []*models.Model, err error) {
+	out := make([]*models.Model, len(ms))
+	for i, m := range ms {
+		if out[i], err = m.Load(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // settle matches every source with all other models until nothing moves.
@@ -106,7 +140,8 @@ func (u *universe) settle(ctx context.Context, c Calibration) error {
 	if err != nil {
 		return err
 	}
-	for range u.sources[0].Rounds {
+	for round := range u.sources[0].Rounds {
+		u.settings.observe("matching", "all models", round, u.sources[0].Rounds)
 		var gained, all float64
 		for i, m := range u.sources {
 			u.face(i, pairs)

@@ -40,9 +40,8 @@ func TestMatchIsExact(t *testing.T) {
 		for _, mix := range []float64{0, 0.5, 1} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a, b := model(t, net, 1), model(t, net, 2)
-				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix, Restarts: 1},
-					Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}}
-				p, rep, err := fuse.Transport(t.Context(), b, a, opt)
+				method, set := fuse.Matching{Mix: mix, Restarts: 1}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}}
+				p, rep, err := transported(t, b, a, method, set)
 				require.NoError(t, err)
 				batch := net.Batch(3, 4)
 				require.LessOrEqual(t, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), turned)
@@ -59,8 +58,8 @@ func TestMatchRecovers(t *testing.T) {
 		for _, mix := range []float64{0, 0.3} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a := model(t, net, 1)
-				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
-				fused, rep, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
+				method, set := fuse.Matching{Mix: mix}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				fused, rep, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, method, set)
 				require.NoError(t, err)
 				c, err := fuse.Canonical(a)
 				require.NoError(t, err)
@@ -81,19 +80,19 @@ func TestMatchUnequal(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			narrow, wide := model(t, net, 1), model(t, widened(net), 2)
-			opt := &fuse.Options{Matching: &fuse.Matching{}}
-			p, _, err := fuse.Transport(t.Context(), wide, narrow, opt)
+			method, set := fuse.Matching{}, &fuse.Settings{}
+			p, _, err := transported(t, wide, narrow, method, set)
 			if net.Arch.Class == modeltest.SimpleViT().Arch.Class {
 				var mismatch *fuse.MismatchError
 				require.ErrorAs(t, err, &mismatch, "the basis of the stream is fixed")
-				opt.Matching.Inexact = true
-				_, _, err = fuse.Transport(t.Context(), wide, narrow, opt)
+				method.Inexact = true
+				_, _, err = transported(t, wide, narrow, method, set)
 				require.ErrorAs(t, err, &mismatch)
 				return
 			}
 			require.NoError(t, err)
 			require.Equal(t, narrow.Params.Shapes(), p.Shapes())
-			p, _, err = fuse.Transport(t.Context(), narrow, wide, opt)
+			p, _, err = transported(t, narrow, wide, method, set)
 			require.NoError(t, err)
 			require.Equal(t, wide.Params.Shapes(), p.Shapes())
 			if !turns(narrow) {
@@ -116,7 +115,7 @@ func TestMatchHidden(t *testing.T) {
 				wider.Config.HeadDim++
 			}
 			narrow, wide, batch := model(t, net, 1), model(t, wider, 2), net.Batch(3, 4)
-			p, _, err := fuse.Transport(t.Context(), narrow, wide, &fuse.Options{Matching: &fuse.Matching{}})
+			p, _, err := transported(t, narrow, wide, fuse.Matching{}, nil)
 			require.NoError(t, err)
 			require.Equal(t, wide.Params.Shapes(), p.Shapes())
 			require.LessOrEqual(t, apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 2*turned)
@@ -131,8 +130,8 @@ func TestUniverse(t *testing.T) {
 		for _, mix := range []float64{0, 0.3} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a := model(t, net, 1)
-				opt := &fuse.Options{Matching: &fuse.Matching{Mix: mix}, Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
-				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)}, opt)
+				method, set := fuse.Matching{Mix: mix}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)}, method, set)
 				require.NoError(t, err)
 				c, err := fuse.Canonical(a)
 				require.NoError(t, err)
@@ -144,14 +143,14 @@ func TestUniverse(t *testing.T) {
 				if net.Arch.Class != modeltest.SimpleViT().Arch.Class { // where the stream is pinned, widths are equal
 					wide = model(t, widened(net), 1)
 				}
-				aligned, rep, err := fuse.Align(t.Context(), wide, others, opt)
+				aligned, rep, err := fuse.Align(t.Context(), wide, others, method, set)
 				require.NoError(t, err)
 				require.Len(t, rep.Nodes, 2*len(a.Graph.Nodes))
 				require.Equal(t, 1, rep.Nodes[len(rep.Nodes)-1].Source)
 				batch := net.Batch(3, 4)
 				for i, m := range others {
 					if wide == a || turns(m) {
-						require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(wide.With(aligned[i+1]), batch)), 5*turned)
+						require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(wide.With(aligned.Others[i]), batch)), 5*turned)
 					}
 				}
 			})
@@ -189,18 +188,18 @@ func TestLearnedIsExact(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, others, batch := model(t, net, 1), []*models.Model{model(t, net, 2), model(t, net, 3)}, net.Batch(3, 4)
-			opt := &fuse.Options{Matching: &fuse.Matching{}}
-			plain, _, err := fuse.Align(t.Context(), a, others, opt)
+			method, set := fuse.Matching{}, &fuse.Settings{}
+			plain, _, err := fuse.Align(t.Context(), a, others, method, set)
 			require.NoError(t, err)
-			opt.Matching.Learner = invertible{}
-			learned, _, err := fuse.Align(t.Context(), a, others, opt)
+			method.Learner = invertible{}
+			learned, _, err := fuse.Align(t.Context(), a, others, method, set)
 			require.NoError(t, err)
 			for i, m := range others {
-				require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(a.With(learned[i+1]), batch)), 5*turned)
-				require.NotEqual(t, plain[i+1], learned[i+1])
+				require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(a.With(learned.Others[i]), batch)), 5*turned)
+				require.NotEqual(t, plain.Others[i], learned.Others[i])
 			}
-			opt.Matching.Learner = invertible{broken: true}
-			_, _, err = fuse.Align(t.Context(), a, others, opt)
+			method.Learner = invertible{broken: true}
+			_, _, err = fuse.Align(t.Context(), a, others, method, set)
 			require.ErrorContains(t, err, "head 1")
 		})
 	}
@@ -212,11 +211,11 @@ func TestInexact(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(3, 4)
-			opt := &fuse.Options{Matching: &fuse.Matching{Learner: invertible{}}}
-			exact, _, err := fuse.Transport(t.Context(), b, a, opt)
+			method, set := fuse.Matching{Learner: invertible{}}, &fuse.Settings{}
+			exact, _, err := transported(t, b, a, method, set)
 			require.NoError(t, err)
-			opt.Matching.Inexact = true
-			p, _, err := fuse.Transport(t.Context(), b, a, opt)
+			method.Inexact = true
+			p, _, err := transported(t, b, a, method, set)
 			require.NoError(t, err)
 			spaces, _ := a.Graph.Spaces()
 			free := !slices.ContainsFunc(append(spaces, a.Graph.Pinned()...), func(s graph.Space) bool { return s.Stream() && s.Group != graph.Rotate })
@@ -245,7 +244,7 @@ func norm(x []float32) (sum float64) {
 // TestSoft: soft plans within the groups are no symmetries.
 func TestSoft(t *testing.T) {
 	a, b, batch := model(t, modeltest.ViT(), 1), model(t, modeltest.ViT(), 2), modeltest.ViT().Batch(3, 4)
-	p, _, err := fuse.Transport(t.Context(), b, a, &fuse.Options{Matching: &fuse.Matching{Solver: ot.Sinkhorn{Reg: 0.1}}})
+	p, _, err := transported(t, b, a, fuse.Matching{Solver: ot.Sinkhorn{Reg: 0.1}}, nil)
 	require.NoError(t, err)
 	require.Greater(t, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), 100*turned)
 }
@@ -277,7 +276,7 @@ func TestRefit(t *testing.T) {
 	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT(), modeltest.Classifier()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(40, 9)
-			opt := &fuse.Options{Matching: &fuse.Matching{}, Calibration: modeltest.Calibration{Data: batch, Tokens: align.All{}, Narrow: true}}
+			method, set := fuse.Matching{}, &fuse.Settings{Calibration: modeltest.Calibration{Data: batch, Tokens: align.All{}, Narrow: true}}
 			off := func(m *models.Model) (sum float64) {
 				x, y, z := modeltest.Logits(a, batch), modeltest.Logits(b, batch), modeltest.Logits(m, batch)
 				for i := range x {
@@ -286,17 +285,17 @@ func TestRefit(t *testing.T) {
 				}
 				return sum
 			}
-			plain, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, opt)
+			plain, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, method, set)
 			require.NoError(t, err)
-			opt.Ridge = 1e-3
-			fitted, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, opt)
+			set.Refit = &fuse.Refit{Ridge: 1e-3}
+			fitted, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, method, set)
 			require.NoError(t, err)
 			require.Less(t, off(fitted), 0.9*off(plain))
-			same, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, opt)
+			same, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, method, set)
 			require.NoError(t, err)
 			require.LessOrEqual(t, apart(t, modeltest.Logits(a, batch), modeltest.Logits(same, batch)), 10*turned)
-			opt.Calibration = nil
-			_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, opt)
+			set.Calibration = nil
+			_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, method, set)
 			require.ErrorIs(t, err, fuse.ErrNoCalibration)
 		})
 	}

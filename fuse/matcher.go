@@ -27,6 +27,7 @@ type matcher struct {
 	moments     []*mat.Dense  // the same of source and target
 	scale       []float64     // of each node of the source: 1 / ‖W‖
 	objective   float64       // gained since the start
+	progress    func(int)     // is told the round
 }
 
 // find matches the source with the anchor alone.
@@ -53,7 +54,7 @@ func (m *matcher) find(ctx context.Context, c Calibration) (err error) {
 }
 
 func newMatcher(how Matching, src, anchor *models.Model) *matcher {
-	m := &matcher{Matching: how, src: src, anchor: anchor, scale: make([]float64, len(src.Graph.Nodes))}
+	m := &matcher{Matching: how, progress: func(int) {}, src: src, anchor: anchor, scale: make([]float64, len(src.Graph.Nodes))}
 	if m.Rounds <= 0 {
 		m.Rounds = 20
 	}
@@ -149,6 +150,7 @@ func (m *matcher) unpin() {
 func (m *matcher) climb(ctx context.Context) error {
 	waves := m.waves()
 	for round := range m.Rounds {
+		m.progress(round)
 		before := m.objective
 		for _, w := range waves {
 			if err := w.climb(ctx); err != nil {

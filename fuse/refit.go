@@ -3,6 +3,7 @@ package fuse
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -22,46 +23,54 @@ import (
 // with x what the layer reads in the fused model, y what the aligned ones write,
 // and G the covariance [n × n] of x. It needs samples and no labels.
 type Refit struct {
-	Ridge       float64   // 0 < Ridge; the larger, the nearer to the mean
-	Weights     []float64 // of the aligned models; nil means equal
-	Calibration Calibration
+	Ridge float64 // above 0; the larger, the nearer to the mean
 }
 
-// Fit returns fused with its linear layers fitted. The aligned models have its
-// shapes: the anchor, in canonical form under matching, and what [Transport]
-// made of the others.
-func (r Refit) Fit(ctx context.Context, fused *models.Model, aligned ...models.Params) (*models.Model, error) {
-	if !(r.Ridge > 0) {
-		return nil, fmt.Errorf("fuse: refit: the ridge is %g, want more than 0", r.Ridge)
+// Fit returns fused, a mean of the aligned models, with its linear layers
+// fitted. Of the settings it uses the calibration, which it needs, and the
+// weights.
+func (r Refit) Fit(ctx context.Context, fused *models.Model, a *Aligned, s *Settings) (*models.Model, error) {
+	set, err := s.withDefaults(len(a.Others) + 1)
+	if err == nil {
+		err = r.check(set.Calibration)
 	}
-	if r.Calibration == nil {
-		return nil, fmt.Errorf("fuse: refit: %w", ErrNoCalibration)
-	}
-	fused, err := fused.Load()
 	if err != nil {
-		return nil, fmt.Errorf("fuse: refit: %w", err)
-	}
-	if r.Weights, err = shares(r.Weights, len(aligned)); err != nil {
 		return nil, err
 	}
-	f := refitter{r, fused.With(scaled(fused.Params, 1)), aligned}
+	if fused, err = fused.Load(); err != nil {
+		return nil, fmt.Errorf("fuse: refit: %w", err)
+	}
+	f := refitter{Refit: r, settings: set, fused: fused.With(scaled(fused.Params, 1)), aligned: a.Params()}
 	if err := f.run(ctx); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
 	return f.fused, nil
 }
 
+// check reports a refit that cannot be made.
+func (r Refit) check(c Calibration) error {
+	if !(r.Ridge > 0) || math.IsInf(r.Ridge, 0) {
+		return fmt.Errorf("refit: the ridge is %g, want a finite number above 0", r.Ridge)
+	}
+	if c == nil {
+		return fmt.Errorf("refit: %w", ErrNoCalibration)
+	}
+	return nil
+}
+
 // refitter is one run of a Refit; it changes fused in place.
 type refitter struct {
 	Refit
-	fused   *models.Model
-	aligned []models.Params
+	settings Settings
+	fused    *models.Model
+	aligned  []models.Params // anchor first
 }
 
 // run fits all layers, those that read the same at once.
 func (r *refitter) run(ctx context.Context) error {
 	var group []*graph.Node
-	for _, n := range r.fused.Graph.Nodes {
+	for i, n := range r.fused.Graph.Nodes {
+		r.settings.observe("refitting", n.Name, i, len(r.fused.Graph.Nodes))
 		if n.Op != graph.Linear || n.Source().Op == graph.Input || n.Source().Op == graph.Patches {
 			continue // what reads the input reads the same in all models
 		}
@@ -90,17 +99,17 @@ func (r *refitter) fit(ctx context.Context, group []*graph.Node) error {
 	read, count := []float64(nil), 0.0
 	cross, written := mat.NewDense(all-in, in, nil), make([]float64, all-in)
 	for k, p := range r.aligned {
-		stats, err := r.Calibration.Collect(ctx, r.fused.With(p), r.fused, align.Want{Sites: [][]*graph.Node{site}, Self: true})
+		stats, err := r.settings.Calibration.Collect(ctx, r.fused.With(p), r.fused, align.Want{Sites: [][]*graph.Node{site}, Self: true})
 		if err != nil {
 			return fmt.Errorf("%s: %w", group[0].Name, err)
 		}
 		m := stats.Moments[0]
 		gram, read, count = mat.DenseCopyOf(m.Self.Slice(0, in, 0, in)), m.MeanY[:in], m.N
 		var part mat.Dense
-		part.Scale(r.Weights[k], m.Cross.Slice(in, all, 0, in))
+		part.Scale(r.settings.Weights[k], m.Cross.Slice(in, all, 0, in))
 		cross.Add(cross, &part)
 		for i, v := range m.MeanX[in:] {
-			written[i] += r.Weights[k] * v
+			written[i] += r.settings.Weights[k] * v
 		}
 	}
 	for _, n := range group {

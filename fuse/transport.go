@@ -14,17 +14,78 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// A move is of one model onto the anchor.
-type move struct {
-	source      int
-	src, anchor *models.Model
-	put         func(graph.Param, tensor) error // takes what becomes of each tensor, for a parameter of the anchor
+// QK says how the queries and keys of an attention layer are aligned.
+type QK uint8
+
+// The ways to align queries and keys.
+const (
+	Separate QK = iota // one plan for each
+	Shared             // one plan found from both
+	Joint              // one plan over the units of both, stacked
+)
+
+// String returns the lower-case name of the mode.
+func (q QK) String() string {
+	if q > Joint {
+		return fmt.Sprintf("QK(%d)", uint8(q))
+	}
+	return [...]string{"separate", "shared", "joint"}[q]
 }
 
-// transport carries one model onto the anchor.
+// Transport is the method of Imfeld et al., "Transformer Fusion with Optimal
+// Transport" (ICLR 2024): walking from input to output, it solves a transport
+// problem between the units of both models at each layer, carries the plan
+// through norms, activations and attention, joins plans at residual sums, and
+// moves the weights of the source by them. Each source is carried by itself.
+//
+// The zero value is the recipe of the paper: [OnActivations] where
+// Settings.Calibration is set, [OnWeights] otherwise, residuals averaged,
+// queries and keys apart.
+type Transport struct {
+	Aligner  align.Aligner // finds the plan of a layer; nil means the paper's
+	Residual graph.Policy  // joins the plans of a residual sum; nil means graph.Average
+	QK       QK            // of queries and keys
+}
+
+// OnWeights is the aligner of the paper without data: rows of unit norm,
+// Euclidean cost over its maximum, Sinkhorn with reg 0.06.
+func OnWeights() align.Aligner {
+	return align.Units{Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}},
+		Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.06}}
+}
+
+// OnActivations is the aligner of the paper with calibration data: standardised
+// activations, Euclidean cost over its maximum, Sinkhorn with reg 0.08.
+func OnActivations() align.Aligner {
+	return align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}},
+		Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
+}
+
+// Align implements [Method].
+func (t Transport) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
+	return alignEach(ctx, t, anchor, others, s)
+}
+
+func (t Transport) withDefaults(c Calibration) (Transport, error) {
+	if t.QK > Joint {
+		return t, fmt.Errorf("Transport.QK is %d, want Separate, Shared or Joint", t.QK)
+	}
+	if t.Aligner == nil {
+		if t.Aligner = OnWeights(); c != nil {
+			t.Aligner = OnActivations()
+		}
+	}
+	if t.Residual == nil {
+		t.Residual = graph.Average{}
+	}
+	return t, nil
+}
+
+// transport is one run of a Transport.
 type transport struct {
-	Options
-	move
+	Transport
+	carriage
+	settings   Settings
 	ctx        context.Context
 	plans      []ot.Plan         // by node: the map that leaves it
 	spreads    []spread          // by node: of that map
@@ -41,22 +102,32 @@ type spread struct{ diagonal, entropy float64 }
 
 type siteStats struct{ moments *align.Moments }
 
-// run makes a move and reports on every node.
-func run(ctx context.Context, m move, o Options) ([]NodeReport, error) {
-	n := len(m.src.Graph.Nodes)
-	t := &transport{Options: o, move: m, ctx: ctx, plans: make([]ot.Plan, n),
-		spreads: make([]spread, n), hats: make([][]tensor, n)}
-	t.sites = pairs(m.src.Graph, o.QK)
-	t.last = t.lasting()
-	if err := t.collect(); err != nil {
+// carryEach carries one source and reports on every node.
+func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]NodeReport, error) {
+	t, err := t.withDefaults(s.Calibration)
+	if err != nil {
 		return nil, err
 	}
-	for _, n := range m.src.Graph.Nodes {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	n := len(c.source.Graph.Nodes)
+	run := &transport{Transport: t, carriage: c, settings: s, ctx: ctx, plans: make([]ot.Plan, n),
+		spreads: make([]spread, n), hats: make([][]tensor, n)}
+	run.sites = pairs(c.source.Graph, t.QK)
+	err = run.walk()
+	return run.nodes, err
+}
+
+// walk visits the nodes from input to output.
+func (t *transport) walk() error {
+	t.last = t.lasting()
+	if err := t.collect(); err != nil {
+		return err
+	}
+	for _, n := range t.source.Graph.Nodes {
+		if err := t.ctx.Err(); err != nil {
+			return err
 		}
 		if err := t.visit(n); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
+			return fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
 		}
 		for id, last := range t.last[:n.ID+1] {
 			if last <= n.ID {
@@ -64,13 +135,13 @@ func run(ctx context.Context, m move, o Options) ([]NodeReport, error) {
 			}
 		}
 	}
-	return t.nodes, nil
+	return nil
 }
 
 // lasting finds the last node that looks at the plan of each.
 func (t *transport) lasting() []int {
-	last := make([]int, len(t.src.Graph.Nodes))
-	for _, n := range t.src.Graph.Nodes {
+	last := make([]int, len(t.source.Graph.Nodes))
+	for _, n := range t.source.Graph.Nodes {
 		done := n.ID // a node waits for the rest of its site
 		for _, m := range t.group(n) {
 			done = max(done, m.ID)
@@ -111,7 +182,7 @@ func pairs(g *graph.Graph, qk QK) map[int][]int {
 // visit finds the map that leaves n and moves its parameters.
 func (t *transport) visit(n *graph.Node) error {
 	started := time.Now()
-	r := NodeReport{Source: t.source, Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil}
+	r := NodeReport{Source: t.index, Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil}
 	group := []*graph.Node{n}
 	var err error
 	switch {
@@ -146,7 +217,8 @@ func (t *transport) visit(n *graph.Node) error {
 			r.push = t.columns(m, i, len(group))
 		}
 		r.Duration = time.Since(started) / time.Duration(len(group))
-		t.nodes = append(t.nodes, t.observed(r))
+		t.nodes = append(t.nodes, t.settings.kept(r))
+		t.settings.observe("transporting", m.Name, len(t.nodes), len(t.plans))
 	}
 	for _, m := range group {
 		t.hats[m.ID] = nil
@@ -168,7 +240,7 @@ func (t *transport) spread(n *graph.Node) spread {
 func (t *transport) group(n *graph.Node) []*graph.Node {
 	var out []*graph.Node
 	for _, id := range t.sites[n.ID] {
-		out = append(out, t.src.Graph.Nodes[id])
+		out = append(out, t.source.Graph.Nodes[id])
 	}
 	if len(out) == 2 && out[0].ID > out[1].ID {
 		out[0], out[1] = out[1], out[0]
@@ -239,7 +311,7 @@ func (t *transport) solve(group []*graph.Node) (cost float64, warning *ot.NotCon
 func (t *transport) site(group ...*graph.Node) align.Site {
 	n := group[0]
 	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.stats[n.ID].moments,
-		Heads: len(group) * heads(t.src.Graph, n.ID), AnchorHeads: len(group) * heads(t.anchor.Graph, n.ID)}
+		Heads: len(group) * heads(t.source.Graph, n.ID), AnchorHeads: len(group) * heads(t.anchor.Graph, n.ID)}
 	if n.Op == graph.Linear {
 		s.In = size(n.Params[0].Shape) / n.Units
 	}
@@ -292,7 +364,7 @@ func (t *transport) hat(n *graph.Node) ([]tensor, error) {
 	hats := make([]tensor, 0, len(n.Params))
 	var pull *mover
 	for _, p := range n.Params {
-		w, err := read(t.src, p)
+		w, err := read(t.source, p)
 		if err != nil {
 			return nil, err
 		}

@@ -172,15 +172,18 @@ func (p *pace) read() meter.Usage {
 
 // oneLearning measures an update of learned matching.
 func (s *study) oneLearning(ctx context.Context, rec recipe.Recipe, g []*models.Model) (meter.Usage, error) {
-	o, err := s.fuseOptions(ctx, way{recipe: rec}, g)
+	_, set, err := s.method(ctx, way{recipe: rec}, g)
 	if err != nil {
 		return meter.Usage{}, err
 	}
 	p := newPace()
 	l := s.learner(way{recipe: rec}, s.draw(rec.Samples, 0))
 	l.Observe = func(int, float64) { p.tick() }
-	o.Matching.Learner = l
-	if _, _, err = fuse.Align(ctx, g[0], g[1:], o); err != nil {
+	method, _, err := rec.Build(l)
+	if err != nil {
+		return meter.Usage{}, err
+	}
+	if _, _, err = fuse.Align(ctx, g[0], g[1:], method, set); err != nil {
 		return meter.Usage{}, err
 	}
 	return p.read(), nil

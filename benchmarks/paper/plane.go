@@ -72,11 +72,8 @@ func span(anchor *models.Model, carried, other models.Params) (corners, error) {
 func (c corners) at(x, y float64) (*models.Model, error) {
 	o := y / c.height
 	t := (x - o*c.foot) / c.length
-	p, err := fuse.Average([]models.Params{c.anchor.Params, c.carried, c.other}, []float64{1 - t - o, t, o})
-	if err != nil {
-		return nil, err
-	}
-	return c.anchor.With(p), nil
+	corners := fuse.Aligned{Anchor: c.anchor, Others: []models.Params{c.carried, c.other}}
+	return corners.Mean([]float64{1 - t - o, t, o})
 }
 
 // landscape scores models on a grid over the plane and at its marked places.
@@ -90,7 +87,7 @@ func (s *study) landscape(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := span(parents[0], f.aligned[1], parents[1].Params)
+	c, err := span(parents[0], f.aligned.Others[0], parents[1].Params)
 	if err != nil {
 		return err
 	}

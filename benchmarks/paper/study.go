@@ -110,7 +110,7 @@ func (s *study) measure(ctx context.Context, x *row, f fused, group int) error {
 	if s.table.line == 0 || f.refitted || len(x.Lines) > group {
 		return nil // one line for each group, the first draw's; a refitted model is on none
 	}
-	points, err := s.line(ctx, f.aligned[0], f.aligned[1], s.groups[group][0])
+	points, err := s.line(ctx, f.aligned)
 	if err != nil {
 		return err
 	}
@@ -120,14 +120,14 @@ func (s *study) measure(ctx context.Context, x *row, f fused, group int) error {
 }
 
 // line scores the models on the way between two.
-func (s *study) line(ctx context.Context, from, to models.Params, like *models.Model) (out []cli.Point, err error) {
+func (s *study) line(ctx context.Context, aligned *fuse.Aligned) (out []cli.Point, err error) {
 	for k := range s.table.line {
 		x := float64(k) / float64(s.table.line-1)
-		p, err := fuse.Average([]models.Params{from, to}, []float64{1 - x, x})
+		m, err := aligned.Line(x)
 		if err != nil {
 			return nil, err
 		}
-		score, err := s.score(ctx, like.With(p))
+		score, err := s.score(ctx, m)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +155,7 @@ type way struct {
 // fused is what came of it.
 type fused struct {
 	model    *models.Model
-	aligned  []models.Params // the anchor's first
+	aligned  *fuse.Aligned
 	refitted bool
 	stages   stages
 }
@@ -176,25 +176,23 @@ func (s *study) fuse(ctx context.Context, w way, parents []*models.Model) (fused
 }
 
 func (s *study) fuseOnce(ctx context.Context, w way, parents []*models.Model) (out fused, err error) {
-	o, err := s.fuseOptions(ctx, w, parents)
+	method, set, err := s.method(ctx, w, parents)
 	if err != nil {
 		return out, err
 	}
 	var spent meter.Stages
 	if s.table.profiled {
-		spent.Watch(o)
+		method, set = spent.Watch(method, *set)
 		meter.Settle()
 	}
 	m := meter.Start()
-	if w.recipe.Method == "vanilla" {
-		for _, p := range parents {
-			out.aligned = append(out.aligned, p.Params)
-		}
-	} else if out.aligned, _, err = fuse.Align(ctx, parents[0], parents[1:], o); err != nil {
+	if out.aligned, _, err = fuse.Align(ctx, parents[0], parents[1:], method, set); err != nil {
 		return out, err
 	}
-	out.refitted = o.Ridge > 0
-	out.model, err = fuse.Merge(ctx, parents[0], out.aligned, o)
+	out.refitted = set.Refit != nil
+	if out.model, err = out.aligned.Mean(set.Weights); err == nil && out.refitted {
+		out.model, err = set.Refit.Fit(ctx, out.model, out.aligned, set)
+	}
 	out.stages = newStages(m.Read(), spent)
 	return out, err
 }
@@ -205,25 +203,24 @@ func (s *study) draw(n, seed int) []int {
 	return order[:min(n, len(order))]
 }
 
-// fuseOptions are the options of a fusion.
-func (s *study) fuseOptions(ctx context.Context, w way, parents []*models.Model) (*fuse.Options, error) {
+// method is how a fusion is made.
+func (s *study) method(ctx context.Context, w way, parents []*models.Model) (fuse.Method, *fuse.Settings, error) {
 	rec := w.recipe
-	o, err := rec.Options()
-	if err != nil {
-		return nil, err
-	}
 	idx := s.draw(rec.Samples, w.draw)
+	var learner fuse.Learner
+	if rec.Method == "learned" {
+		learner = s.learner(w, idx)
+	}
+	method, set, err := rec.Build(learner)
+	if err != nil {
+		return nil, nil, err
+	}
 	calib, err := s.field.pick(idx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if o.Calibration, err = rec.Calibration(ctx, s.runner, calib, parents...); err != nil {
-		return nil, err
-	}
-	if rec.Method == "learned" {
-		o.Matching.Learner = s.learner(w, idx)
-	}
-	return o, nil
+	set.Calibration, err = rec.Calibration(ctx, s.runner, calib, parents...)
+	return method, set, err
 }
 
 // learner refines matching on the calibration samples idx without labels, or on

@@ -108,7 +108,7 @@ func (a asked) Collect(_ context.Context, _, _ *models.Model, want align.Want) (
 
 // wanted returns what the paper's recipe asks a calibration for.
 func wanted(ctx context.Context, src, anchor *models.Model) (w align.Want, err error) {
-	_, _, err = fuse.Transport(ctx, src, anchor, &fuse.Options{Aligner: fuse.OnActivations(), Calibration: asked{&w}})
+	_, _, err = fuse.Align(ctx, anchor, []*models.Model{src}, fuse.Transport{}, &fuse.Settings{Calibration: asked{&w}})
 	if !errors.Is(err, errAsked) {
 		return w, fmt.Errorf("papersize: the fusion asked for no calibration: %w", err)
 	}
@@ -161,10 +161,9 @@ func (b *bench) weights(ctx context.Context) error {
 // fuse measures a whole fusion and its parts.
 func (b *bench) fuse(ctx context.Context, name string, a align.Aligner) error {
 	var spent meter.Stages
-	opt := &fuse.Options{Aligner: a, Calibration: b.calibration(b.o.images)}
-	spent.Watch(opt)
+	method, set := spent.Watch(fuse.Transport{Aligner: a}, fuse.Settings{Calibration: b.calibration(b.o.images)})
 	all, err := timed(name+": all of the following", func() error {
-		_, _, err := fuse.Into(ctx, b.anchor, []*models.Model{b.src}, opt)
+		_, _, err := fuse.Into(ctx, b.anchor, []*models.Model{b.src}, method, set)
 		return err
 	})
 	if err != nil {

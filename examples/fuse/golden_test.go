@@ -136,8 +136,12 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *gomlx.Runner) {
 // derived is what a case without stored weights must give: the mean of the
 // parents for vanilla fusion, the anchor for a permuted copy of it.
 func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
-	parents, err := j.params()
-	require.NoError(t, err)
+	var parents []models.Params
+	for _, m := range j.models {
+		m, err := m.Load()
+		require.NoError(t, err)
+		parents = append(parents, m.Params)
+	}
 	if j.recipe.Method != "vanilla" {
 		parents = parents[:1]
 	}

@@ -193,80 +193,57 @@ func (j *job) link() error {
 	return nil
 }
 
-// params reads the tensors of all models.
-func (j *job) params() ([]models.Params, error) {
-	var out []models.Params
-	for _, m := range j.models {
-		m, err := m.Load()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, m.Params)
-	}
-	return out, nil
-}
-
 // fuse makes the fused model and, for the first other, its push matrices.
 func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.Tensor, error) {
 	started := time.Now()
 	row := cli.Row{Method: j.recipe.Method, Options: j.recipe}
-	maps := map[string]safetensors.Tensor{}
-	var fused *models.Model
-	if j.recipe.Method == "vanilla" {
-		all, err := j.params()
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := fuse.Average(all, j.recipe.Weights)
-		if err != nil {
-			return nil, nil, err
-		}
-		fused = j.models[0].With(p)
-	} else {
-		o, err := j.fuseOptions(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		var rep *fuse.Report
-		if fused, rep, err = fuse.Into(ctx, j.models[0], j.models[1:], o); err != nil {
-			return nil, nil, err
-		}
-		j.fusion = rep
-		j.report.AddNodes(rep)
-		warn(rep)
-		if maps, err = pushes(rep); err != nil {
-			return nil, nil, err
-		}
+	method, set, err := j.method(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	fused, rep, err := fuse.Into(ctx, j.models[0], j.models[1:], method, set)
+	if err != nil {
+		return nil, nil, err
+	}
+	j.fusion = rep
+	j.report.AddNodes(rep)
+	warn(rep)
+	maps, err := pushes(rep)
+	if err != nil {
+		return nil, nil, err
 	}
 	row.Seconds = time.Since(started).Seconds()
 	return fused, maps, j.score(ctx, row, fused)
 }
 
-// fuseOptions are the options of the fusion, its calibration included.
-func (j *job) fuseOptions(ctx context.Context) (*fuse.Options, error) {
-	o, err := j.recipe.Options()
-	switch {
-	case err != nil:
-		return nil, err
-	case j.calib == nil && j.recipe.Method == "learned":
-		return nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
+// method is how the fusion is made, its calibration included.
+func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
+	var calibration *gomlx.Calibration
+	var learner fuse.Learner
+	var err error
+	if j.runner != nil && j.calib != nil {
+		if calibration, err = j.recipe.Calibration(ctx, j.runner, j.calib, j.models...); err != nil {
+			return nil, nil, err
+		}
 	}
-	o.Maps = j.maps != "" || j.html != ""
-	if j.calib == nil {
-		return o, nil
-	}
-	c, err := j.recipe.Calibration(ctx, j.runner, j.calib, j.models...)
-	if err != nil {
-		return nil, err
-	}
-	o.Calibration = c
 	if j.recipe.Method == "learned" {
+		if calibration == nil {
+			return nil, nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
+		}
 		bar := cli.NewProgress("learning maps", j.recipe.Steps, 0)
-		o.Matching.Learner = &gomlx.Learner{Backend: j.device, Recipe: gomlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
-			Feed:    shuffled(c.Data, j.recipe.Batch),
+		learner = &gomlx.Learner{Backend: j.device, Recipe: gomlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
+			Feed:    shuffled(calibration.Data, j.recipe.Batch),
 			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
 	}
-	return o, nil
+	method, set, err := j.recipe.Build(learner)
+	if err != nil {
+		return nil, nil, err
+	}
+	set.KeepMaps = j.maps != "" || j.html != ""
+	if calibration != nil {
+		set.Calibration = calibration
+	}
+	return method, set, nil
 }
 
 // warn tells once which plans did not converge.

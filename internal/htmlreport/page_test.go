@@ -40,7 +40,7 @@ func vit(t *testing.T, seed uint64) *models.Model {
 // full is a page with every part.
 func full(t *testing.T) Page {
 	anchor, other := vit(t, 0), vit(t, 1)
-	_, rep, err := fuse.Transport(context.Background(), other, anchor, &fuse.Options{Maps: true})
+	_, rep, err := fuse.Align(context.Background(), anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{KeepMaps: true})
 	require.NoError(t, err)
 	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}, Maps: Spread(rep, 3, "weights")}
 	p.Report = cli.Report{Data: "a & b", Backend: "none", Rows: []cli.Row{

@@ -17,15 +17,23 @@ type Stages struct {
 	Solve   time.Duration // plans
 }
 
-// Watch makes the calibration and the aligner of o tell s what they take. Plans
-// are told apart under [align.Units] only.
-func (s *Stages) Watch(o *fuse.Options) {
-	if u, ok := o.Aligner.(align.Units); ok {
-		u.Solver = timedSolver{u.Solver, &s.Solve}
-		o.Aligner = u
+// Watch returns the method and the settings of a fusion so changed that its
+// calibration and its aligner tell s what they take. Plans are told apart under
+// [align.Units] only.
+func (s *Stages) Watch(m fuse.Method, set fuse.Settings) (fuse.Method, *fuse.Settings) {
+	if set.Calibration != nil {
+		set.Calibration = timedCalibration{set.Calibration, &s.Collect}
 	}
-	o.Aligner = timedAligner{o.Aligner, &s.Align}
-	o.Calibration = timedCalibration{o.Calibration, &s.Collect}
+	t, ok := m.(fuse.Transport)
+	if !ok {
+		return m, &set
+	}
+	if u, ok := t.Aligner.(align.Units); ok {
+		u.Solver = timedSolver{u.Solver, &s.Solve}
+		t.Aligner = u
+	}
+	t.Aligner = timedAligner{t.Aligner, &s.Align}
+	return t, &set
 }
 
 // since adds the time from started to spent.

@@ -174,7 +174,7 @@ func (r Recipe) check() error {
 	if !(r.LR > 0) {
 		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
 	}
-	_, err := r.Options()
+	_, _, err := r.Build(nil)
 	if err == nil {
 		_, err = r.Keep()
 	}
@@ -223,22 +223,43 @@ func (r Recipe) Keep() (align.Tokens, error) {
 	return t, nil
 }
 
-// Options returns the options of package fuse for a resolved recipe, without
-// their Calibration.
-func (r Recipe) Options() (*fuse.Options, error) {
+// Build returns the method and the settings of package fuse for a resolved
+// recipe, the latter without a calibration. The learner is for method learned.
+func (r Recipe) Build(learner fuse.Learner) (fuse.Method, *fuse.Settings, error) {
+	transport, err := r.transport()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &fuse.Settings{Weights: r.Weights}
+	if r.Refit > 0 {
+		s.Refit = &fuse.Refit{Ridge: r.Refit}
+	}
+	matching := fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts, Inexact: r.Inexact}
+	if r.Solver == "sinkhorn" {
+		matching.Solver = ot.Sinkhorn{Reg: r.Reg}
+	}
+	learned := matching
+	learned.Learner = learner
+	m, err := choose[fuse.Method]("method", r.Method, []string{"flow", "vanilla", "match", "learned"},
+		transport, fuse.Vanilla{}, matching, learned)
+	return m, s, err
+}
+
+// transport returns the method of the paper.
+func (r Recipe) transport() (o fuse.Transport, err error) {
 	features, err := r.features()
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	metric, err := choose[ot.Metric]("metric", r.Metric, []string{"euclidean", "sqeuclidean", "cosine"},
 		ot.Euclidean{}, ot.SqEuclidean{}, ot.Cosine{})
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	scale, err := choose[ot.Scale]("scale", r.Scale, []string{"max", "mean", "median", "log", "none"},
 		ot.ScaleMax{}, ot.ScaleMean{}, ot.ScaleMedian{}, ot.ScaleLog{}, nil)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	if scale != nil {
 		metric = ot.Scaled{Metric: metric, By: scale}
@@ -247,30 +268,23 @@ func (r Recipe) Options() (*fuse.Options, error) {
 	units := align.Units{Features: features, Metric: metric, Solver: sinkhorn}
 	exact := units
 	exact.Solver = ot.EMD{}
-	o := &fuse.Options{Weights: r.Weights, Ridge: r.Refit}
-	if r.Matches() {
-		o.Matching = &fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts, Inexact: r.Inexact}
-		if r.Solver == "sinkhorn" {
-			o.Matching.Solver = sinkhorn
-		}
-	}
 	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},
 		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}); err != nil {
-		return nil, err
+		return o, err
 	}
 	if err := one("aligner", r.Aligner, "units", "heads"); err != nil {
-		return nil, err
+		return o, err
 	}
 	if r.Aligner == "heads" {
 		if o.Aligner, err = choose[align.Aligner]("solver of aligner heads", r.Solver, []string{"emd", "sinkhorn"},
 			align.Heads{Units: exact}, align.Heads{Units: units}); err != nil {
-			return nil, err
+			return o, err
 		}
 	}
 	if o.Residual, err = choose[graph.Policy]("residual", r.Residual,
 		[]string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
 		graph.Main{}, graph.Skip{}, graph.Identity{}, graph.Average{}, graph.WeightedScalar{}, graph.WeightedMatrix{}); err != nil {
-		return nil, err
+		return o, err
 	}
 	o.QK, err = choose("qk", r.QK, []string{"separate", "shared", "joint"}, fuse.Separate, fuse.Shared, fuse.Joint)
 	return o, err

@@ -146,25 +146,26 @@ const vanillaLabel = "vanilla fusion"
 // Vanilla scores the mean of the parents as they are, and what a refit makes of
 // it: that shows what alignment is worth. There is no mean of unequal widths.
 func (s *Story) Vanilla() error {
-	var all []models.Params
 	for _, m := range s.Parents {
 		if !equal(m, s.Parents[0]) {
 			return nil
 		}
-		all = append(all, m.Params)
 	}
 	started := time.Now()
-	p, err := fuse.Average(all, nil)
+	set := &fuse.Settings{Calibration: &gomlx.Calibration{Runner: s.Runner, Data: s.Calib}}
+	aligned, _, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], fuse.Vanilla{}, set)
 	if err != nil {
 		return err
 	}
-	m := s.Parents[0].With(p)
+	m, err := aligned.Mean(nil)
+	if err != nil {
+		return err
+	}
 	s.fused[vanillaLabel] = m
 	if err := s.add(cli.Row{Method: "vanilla", Label: vanillaLabel, Seconds: time.Since(started).Seconds()}, m); err != nil {
 		return err
 	}
-	refit := fuse.Refit{Ridge: Ridge, Calibration: &gomlx.Calibration{Runner: s.Runner, Data: s.Calib}}
-	if m, err = refit.Fit(s.ctx, m, all...); err != nil {
+	if m, err = (fuse.Refit{Ridge: Ridge}).Fit(s.ctx, m, aligned, set); err != nil {
 		return err
 	}
 	return s.add(cli.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: Ridge, Samples: s.Calib.Len()},
@@ -186,22 +187,24 @@ func (s *Story) Fuse() error {
 // align moves the other parents into the basis of the anchor, whose line to the
 // first of them the plots show, and takes the mean.
 func (s *Story) align(f Fusion) error {
-	o, err := s.options(f)
+	method, set, err := s.method(f)
 	if err != nil {
 		return err
 	}
 	started := time.Now()
-	all, report, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], o)
+	aligned, report, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], method, set)
 	if err != nil {
 		return err
 	}
-	anchor := s.Parents[0].With(all[0])
-	m, err := fuse.Merge(s.ctx, anchor, all, o)
+	m, err := aligned.Mean(set.Weights)
+	if err == nil && set.Refit != nil {
+		m, err = set.Refit.Fit(s.ctx, m, aligned, set)
+	}
 	if err != nil {
 		return err
 	}
 	s.reports[f.Label], s.fused[f.Label] = report, m
-	s.ways[f.Label] = way{anchor, anchor.With(all[1])}
+	s.ways[f.Label] = way{aligned.Anchor, aligned.Anchor.With(aligned.Others[0])}
 	return s.add(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe, Seen: s.seen(f), Seconds: time.Since(started).Seconds()}, m)
 }
 
@@ -222,21 +225,20 @@ func (s *Story) seen(f Fusion) string {
 	return text
 }
 
-func (s *Story) options(f Fusion) (*fuse.Options, error) {
+func (s *Story) method(f Fusion) (fuse.Method, *fuse.Settings, error) {
 	r := f.Recipe
-	o, err := r.Options()
-	if err != nil {
-		return nil, err
-	}
-	o.Maps = true // some are drawn
-	if o.Calibration, err = r.Calibration(s.ctx, s.Runner, s.Calib, s.Parents...); err != nil {
-		return nil, err
-	}
+	var learner fuse.Learner
 	if r.Method == "learned" {
-		learner, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps, 0)
-		learner.Recipe = gomlx.Recipe{Steps: r.Steps, LR: r.LR}
-		learner.Observe = func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }
-		o.Matching.Learner = learner
+		l, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps, 0)
+		l.Recipe = gomlx.Recipe{Steps: r.Steps, LR: r.LR}
+		l.Observe = func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }
+		learner = l
 	}
-	return o, nil
+	method, set, err := r.Build(learner)
+	if err != nil {
+		return nil, nil, err
+	}
+	set.KeepMaps = true // some are drawn
+	set.Calibration, err = r.Calibration(s.ctx, s.Runner, s.Calib, s.Parents...)
+	return method, set, err
 }

@@ -71,11 +71,11 @@ func (s *Story) Line() error {
 		w := s.ways[row.Label]
 		for k := range linePoints {
 			x := float64(k) / (linePoints - 1)
-			p, err := fuse.Average([]models.Params{w.from.Params, w.to.Params}, []float64{1 - x, x})
+			m, err := (&fuse.Aligned{Anchor: w.from, Others: []models.Params{w.to.Params}}).Line(x)
 			if err != nil {
 				return err
 			}
-			if err := s.point(share, row, x, w.from.With(p)); err != nil {
+			if err := s.point(share, row, x, m); err != nil {
 				return err
 			}
 			bar.Step(row.Label)

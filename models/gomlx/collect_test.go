@@ -13,7 +13,6 @@ import (
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
-	"github.com/otfuse/otfuse/ot"
 )
 
 // wanted asks for all that a fusion may ask for: every solved node, queries
@@ -137,19 +136,19 @@ func TestCollectErrors(t *testing.T) {
 func TestFusionOnActivations(t *testing.T) {
 	r := openRunner(t)
 	for _, c := range []struct {
-		net     modeltest.Net
-		options fuse.Options
-	}{{modeltest.ViT(), fuse.Options{Residual: graph.WeightedMatrix{}, QK: fuse.Joint}},
-		{shallow(modeltest.SimpleViT()), fuse.Options{Residual: graph.WeightedScalar{}}},
-		{shallow(modeltest.MaskedLM()), fuse.Options{Residual: graph.WeightedScalar{}, QK: fuse.Shared}}} {
-		net, opt := c.net, c.options
+		net    modeltest.Net
+		method fuse.Transport
+	}{{modeltest.ViT(), fuse.Transport{Residual: graph.WeightedMatrix{}, QK: fuse.Joint}},
+		{shallow(modeltest.SimpleViT()), fuse.Transport{Residual: graph.WeightedScalar{}}},
+		{shallow(modeltest.MaskedLM()), fuse.Transport{Residual: graph.WeightedScalar{}, QK: fuse.Shared}}} {
+		net, method := c.net, c.method
 		src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(6, 3)
-		opt.Aligner = align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
-		opt.Calibration = modeltest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}
-		want, _, err := fuse.Transport(t.Context(), src, anchor, &opt)
+		method.Aligner = fuse.OnActivations()
+		set := &fuse.Settings{Calibration: modeltest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}}
+		want, err := transported(t, src, anchor, method, set)
 		require.NoError(t, err)
-		opt.Calibration = &Calibration{Runner: r, Data: data, Tokens: align.Window{Size: 2}, Narrow: true, Batch: 4}
-		got, _, err := fuse.Transport(t.Context(), src, anchor, &opt)
+		set.Calibration = &Calibration{Runner: r, Data: data, Tokens: align.Window{Size: 2}, Narrow: true, Batch: 4}
+		got, err := transported(t, src, anchor, method, set)
 		require.NoError(t, err)
 		for name, w := range want {
 			require.LessOrEqual(t, apart(t, w.Data, got[name].Data), 1e-3, "%s of %s", name, net.Arch.Class)

@@ -155,7 +155,7 @@ func TestPermutationLaw(t *testing.T) {
 		m, batch := randomModel(t, net, 3), net.Batch(3, 4)
 		shuffle, err := modeltest.Relabel(m.Graph, 5)
 		require.NoError(t, err)
-		moved, _, err := fuse.Transport(t.Context(), m, m, &fuse.Options{Aligner: shuffle})
+		moved, err := transported(t, m, m, fuse.Transport{Aligner: shuffle}, nil)
 		require.NoError(t, err)
 		want, err := r.Logits(t.Context(), m, batch)
 		require.NoError(t, err)

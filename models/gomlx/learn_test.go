@@ -33,7 +33,7 @@ func TestLearner(t *testing.T) {
 				learner := &Learner{Backend: b, Recipe: Recipe{Steps: 40, LR: 2e-2},
 					Feed:    func(int) (models.Batch, error) { return batch, nil },
 					Observe: func(_ int, loss float64) { losses = append(losses, loss) }}
-				p, _, err := fuse.Transport(t.Context(), other, anchor, &fuse.Options{Matching: &fuse.Matching{Learner: learner}})
+				p, err := transported(t, other, anchor, fuse.Matching{Learner: learner}, nil)
 				require.NoError(t, err)
 				require.Len(t, losses, 40)
 				require.Less(t, mean(losses[30:]), mean(losses[:5]))
@@ -45,6 +45,16 @@ func TestLearner(t *testing.T) {
 			})
 		}
 	}
+}
+
+// transported returns the parameters of src that a method makes in the basis of
+// anchor.
+func transported(t *testing.T, src, anchor *models.Model, m fuse.Method, s *fuse.Settings) (models.Params, error) {
+	aligned, _, err := fuse.Align(t.Context(), anchor, []*models.Model{src}, m, s)
+	if err != nil {
+		return nil, err
+	}
+	return aligned.Others[0], nil
 }
 
 // TestLearnerInexact: a post-norm stream that may turn loses less in the middle
@@ -59,7 +69,7 @@ func TestLearnerInexact(t *testing.T) {
 	delete(batch, models.Labels)
 	for _, inexact := range []bool{false, true} {
 		learner := &Learner{Backend: b, Recipe: Recipe{Steps: 40, LR: 2e-2}, Feed: func(int) (models.Batch, error) { return batch, nil }}
-		fused, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, &fuse.Options{Matching: &fuse.Matching{Learner: learner, Inexact: inexact}})
+		fused, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, fuse.Matching{Learner: learner, Inexact: inexact}, nil)
 		require.NoError(t, err)
 		losses[inexact] = taught(fused, batch, anchor, other)
 	}
@@ -81,14 +91,14 @@ func TestMatchedAlone(t *testing.T) {
 				ms = append(ms, m)
 			}
 			batch := net.Batch(4, 5)
-			o := &fuse.Options{Matching: &fuse.Matching{Mix: 0.4}, Calibration: &Calibration{Runner: runner, Data: net.Batch(8, 9)}}
+			method, set := fuse.Matching{Mix: 0.4}, &fuse.Settings{Calibration: &Calibration{Runner: runner, Data: net.Batch(8, 9)}}
 			for _, others := range [][]*models.Model{ms[1:2], ms[1:]} {
-				aligned, _, err := fuse.Align(t.Context(), ms[0], others, o)
+				aligned, _, err := fuse.Align(t.Context(), ms[0], others, method, set)
 				require.NoError(t, err)
 				for i, m := range append(ms[:1:1], others...) {
 					want, err := runner.Logits(t.Context(), m, batch)
 					require.NoError(t, err)
-					got, err := runner.Logits(t.Context(), ms[0].With(aligned[i]), batch)
+					got, err := runner.Logits(t.Context(), ms[0].With(aligned.Params()[i]), batch)
 					require.NoError(t, err)
 					for k, v := range want.Floats {
 						require.InDelta(t, v, got.Floats[k], 5e-5, "model %d", i)
@@ -127,7 +137,7 @@ func TestNarrowIntoWide(t *testing.T) {
 			learner := &Learner{Backend: b, Recipe: Recipe{Steps: 10, LR: 2e-2}, Feed: func(int) (models.Batch, error) { return batch, nil }}
 			var moved []models.Params
 			for _, l := range []fuse.Learner{nil, learner} {
-				p, _, err := fuse.Transport(t.Context(), narrow, anchor, &fuse.Options{Matching: &fuse.Matching{Learner: l}})
+				p, err := transported(t, narrow, anchor, fuse.Matching{Learner: l}, nil)
 				require.NoError(t, err)
 				got, err := runner.Logits(t.Context(), anchor.With(p), batch)
 				require.NoError(t, err)
@@ -155,21 +165,19 @@ func TestLearnerOfSeveral(t *testing.T) {
 	learner := &Learner{Backend: openBackend(t), Recipe: Recipe{Steps: 40, LR: 2e-2},
 		Feed:    func(int) (models.Batch, error) { return batch, nil },
 		Observe: func(_ int, loss float64) { losses = append(losses, loss) }}
-	o := &fuse.Options{Matching: &fuse.Matching{}}
-	plain, _, err := fuse.Align(t.Context(), ms[0], ms[1:], o)
+	plain, _, err := fuse.Align(t.Context(), ms[0], ms[1:], fuse.Matching{}, nil)
 	require.NoError(t, err)
-	o.Matching.Learner = learner
-	aligned, _, err := fuse.Align(t.Context(), ms[0], ms[1:], o)
+	aligned, _, err := fuse.Align(t.Context(), ms[0], ms[1:], fuse.Matching{Learner: learner}, nil)
 	require.NoError(t, err)
 	require.Less(t, mean(losses[30:]), mean(losses[:5]))
 	for i, m := range ms {
-		want, got := modeltest.Logits(m, batch), modeltest.Logits(ms[0].With(aligned[i]), batch)
+		want, got := modeltest.Logits(m, batch), modeltest.Logits(ms[0].With(aligned.Params()[i]), batch)
 		for k := range want {
 			require.InDelta(t, want[k], got[k], 5e-5)
 		}
 	}
 	for i := range ms[1:] {
-		require.NotEqual(t, plain[i+1], aligned[i+1], "model %d was not turned", i+1)
+		require.NotEqual(t, plain.Others[i], aligned.Others[i], "model %d was not turned", i+1)
 	}
 }
 

@@ -1,0 +1,67 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// A MismatchError reports models whose graphs do not correspond.
+type MismatchError struct {
+	What           string // such as "depth" or the name of a node
+	Source, Anchor string
+}
+
+// Error implements error.
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%s differs: the source has %s, the anchor has %s", e.What, e.Source, e.Anchor)
+}
+
+// Check reports models that cannot be fused, as a [*MismatchError]: their graphs
+// must match node by node, and they must agree along every axis that is not
+// transported.
+func Check(src, anchor *models.Model) error {
+	if err := check(src, anchor); err != nil {
+		return fmt.Errorf("fuse: %w", err)
+	}
+	return nil
+}
+
+// check is Check within an error of this package.
+func check(src, anchor *models.Model) error {
+	if src == nil || anchor == nil {
+		return errNoModel
+	}
+	if src.Arch.Class != anchor.Arch.Class {
+		return &MismatchError{"architecture", src.Arch.Class, anchor.Arch.Class}
+	}
+	if a, b := src.Dims().Depth, anchor.Dims().Depth; a != b {
+		return &MismatchError{"depth", fmt.Sprintf("%d layers", a), fmt.Sprintf("%d layers", b)}
+	}
+	if a, b := len(src.Graph.Nodes), len(anchor.Graph.Nodes); a != b {
+		return &MismatchError{"size", fmt.Sprintf("%d nodes", a), fmt.Sprintf("%d nodes", b)}
+	}
+	for i, s := range src.Graph.Nodes {
+		a := anchor.Graph.Nodes[i]
+		if s.Op != a.Op || s.Name != a.Name || s.Fn != a.Fn {
+			return &MismatchError{"node " + fmt.Sprint(i), fmt.Sprint(s.Op, " ", s.Name, " ", s.Fn), fmt.Sprint(a.Op, " ", a.Name, " ", a.Fn)}
+		}
+		if x, y := len(s.Params), len(a.Params); x != y {
+			return &MismatchError{fmt.Sprint("number of tensors of ", s.Op, " ", s.Name), fmt.Sprint(x), fmt.Sprint(y)}
+		}
+		for k, p := range s.Params {
+			for x, axis := range p.Axes {
+				pinned := axis == graph.Fixed || axis == graph.Out && s.Flow() == graph.Fix
+				if pinned && p.Shape[x] != a.Params[k].Shape[x] {
+					return &MismatchError{fmt.Sprintf("axis %d of tensor %q", x, p.Name), fmt.Sprint(p.Shape), fmt.Sprint(a.Params[k].Shape)}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// errNoModel reports a nil model.
+var errNoModel = errors.New("the model is nil")

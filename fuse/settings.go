@@ -1,0 +1,83 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/models"
+)
+
+// Settings hold for every [Method]. The zero value, and a nil *Settings, means
+// equal weights, no calibration data and no refit.
+type Settings struct {
+	Weights     []float64             // anchor first, then each other model; finite, sum 1; nil means equal
+	Calibration Calibration           // for what needs activations; nil for none
+	Refit       *Refit                // follows the mean in [Into]; nil for none
+	KeepMaps    bool                  // the report keeps every [NodeReport.Push], units² values each
+	Observe     func(models.Progress) // called after each node, round or layer; may be nil
+}
+
+// A Calibration collects statistics of activations. models/gomlx has one.
+type Calibration interface {
+	Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error)
+}
+
+// ErrNoCalibration reports an aligner, a residual policy or a refit that needs
+// activations where Settings.Calibration is nil.
+var ErrNoCalibration = errors.New("calibration data is needed and none was given: set Settings.Calibration")
+
+// withDefaults fills in the weights of n models and an observer.
+func (s *Settings) withDefaults(n int) (Settings, error) {
+	var c Settings
+	if s != nil {
+		c = *s
+	}
+	var err error
+	if c.Weights, err = shares(c.Weights, n); err == nil && c.Refit != nil {
+		err = c.Refit.check(c.Calibration)
+	}
+	if err != nil {
+		return c, fmt.Errorf("fuse: %w", err)
+	}
+	return c, nil
+}
+
+// observe tells the observer, if there is one, how far a stage has come.
+func (s Settings) observe(stage, item string, done, total int) {
+	if s.Observe != nil {
+		s.Observe(models.Progress{Stage: stage, Item: item, Done: done, Total: total})
+	}
+}
+
+// kept returns what the report keeps of a node.
+func (s Settings) kept(r NodeReport) NodeReport {
+	if !s.KeepMaps {
+		r.push = nil
+	}
+	return r
+}
+
+// ErrWeights reports weights that are not finite, not one for each model, or do
+// not sum to 1.
+var ErrWeights = errors.New("weights must be finite, one for each model, and sum to 1")
+
+// shares returns the weights of n models.
+func shares(w []float64, n int) ([]float64, error) {
+	if w == nil {
+		w = make([]float64, n)
+		for i := range w {
+			w[i] = 1 / float64(n)
+		}
+	}
+	var sum float64
+	for _, v := range w {
+		sum += v
+	}
+	if len(w) != n || !(math.Abs(sum-1) <= 1e-6) {
+		return nil, fmt.Errorf("weights %v for %d models: %w", w, n, ErrWeights)
+	}
+	return w, nil
+}
