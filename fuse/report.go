@@ -20,13 +20,13 @@ type NodeReport struct {
 	Source   int // index among the other models
 	Name     string
 	Flow     graph.Flow
-	Tied     bool              // shares the map of another node
-	Cost     float64           // of a solved plan, per unit of mass
-	Entropy  float64           // of the plan, nats
-	Diagonal float64           // share of the plan's mass on its diagonal
-	Warning  *ot.NotConvergedError  // of a plan that was used as far as it got
-	Duration time.Duration     // of finding the map and moving the parameters
-	push     func() *mat.Dense // nil for the identity, or where it was not kept
+	Tied     bool                  // shares the map of another node
+	Cost     float64               // of a solved plan, per unit of mass
+	Entropy  float64               // of the plan, nats
+	Diagonal float64               // share of the plan's mass on its diagonal
+	Warning  *ot.NotConvergedError // of a plan that was used as far as it got
+	Duration time.Duration         // of finding the map and moving the parameters
+	push     func() *mat.Dense     // nil for the identity, or where it was not kept
 }
 
 // Push returns the matrix [n × m] by which the node's outputs were carried, or
