@@ -73,7 +73,7 @@ func (p *pictures) pick(idx []int) (models.Batch, error) { return p.Pick(p.Image
 
 func (p *pictures) feed(idx []int, batch int, seed uint64) feed {
 	f := p.Feed(batch, seed).Among(idx)
-	return feed{f.Batch, f.PerEpoch()}
+	return feed{f.Batch, f.StepsPerEpoch()}
 }
 
 func (p *pictures) parent(_ scale, k kind, out string) (training.Nursling, error) {
@@ -127,7 +127,7 @@ func (p *prose) some(idx []int) [][]int32 {
 
 func (p *prose) feed(idx []int, batch int, seed uint64) feed {
 	f := p.texts.Feed(p.some(idx), batch, seed)
-	return feed{f.Batch, f.PerEpoch()}
+	return feed{f.Batch, f.StepsPerEpoch()}
 }
 
 func (p *prose) parent(s scale, k kind, out string) (training.Nursling, error) {

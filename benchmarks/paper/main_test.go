@@ -16,12 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
 )
@@ -47,8 +47,8 @@ func newLab(t *testing.T, s scale) *lab {
 	require.NoError(t, err)
 	t.Cleanup(backend.Finalize)
 	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: gomlx.NewRunner(backend),
-		pictures: &pictures{vision.Images{Train: data.Shapes(96, 1), Test: data.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
-		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: text.Atlas(200, 1), Test: text.Atlas(10, 2)}}}}
+		pictures: &pictures{vision.Images{Train: dataset.Shapes(96, 1), Test: dataset.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
+		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: dataset.Encyclopedia(200, 1), Test: dataset.Encyclopedia(10, 2)}}}}
 	l.pictures.Norm = l.pictures.Images.Train.Norm()
 	t.Cleanup(l.runner.Close)
 	return l

@@ -41,7 +41,9 @@ func openGlue(dir string, j *job) (*glue, error) {
 		return nil, fmt.Errorf("bert-wiki: -glue: train.tsv has the label %q alone", g.classes[0])
 	}
 	length := len(j.texts.Train[0])
-	g.seqs = text.Sequences(g.tok, train.Sentences, length)
+	if g.seqs, err = g.tok.EncodeBatch(train.Sentences, length); err != nil {
+		return nil, err
+	}
 	if g.labels, err = train.IDs(g.classes); err != nil {
 		return nil, err
 	}
@@ -49,7 +51,11 @@ func openGlue(dir string, j *job) (*glue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bert-wiki: -glue: dev.tsv: %w", err)
 	}
-	g.dev = text.Classed(g.tok, text.Sequences(g.tok, dev.Sentences, length), labels)
+	seqs, err := g.tok.EncodeBatch(dev.Sentences, length)
+	if err != nil {
+		return nil, err
+	}
+	g.dev = text.Labeled(g.tok, seqs, labels)
 	return g, nil
 }
 
@@ -57,15 +63,15 @@ func openGlue(dir string, j *job) (*glue, error) {
 // on equal budgets, the same batches in the same order, and scores them on
 // dev.tsv.
 func (g *glue) finetune(s *story.Story) error {
-	order := data.Order{N: len(g.seqs), Batch: min(batchSize, len(g.seqs)), Seed: 3_000_003 + g.seed}
-	steps := max(int(g.epochs*float64(order.PerEpoch())), 1)
+	order := data.Sampler{N: len(g.seqs), Batch: min(batchSize, len(g.seqs)), Seed: 3_000_003 + g.seed}
+	steps := max(int(g.epochs*float64(order.StepsPerEpoch())), 1)
 	feed := func(step int) (models.Batch, error) {
 		var seqs [][]int32
 		var labels []int32
 		for _, i := range order.Indices(step) {
 			seqs, labels = append(seqs, g.seqs[i]), append(labels, g.labels[i])
 		}
-		return text.Classed(g.tok, seqs, labels), nil
+		return text.Labeled(g.tok, seqs, labels), nil
 	}
 	first, err := models.Classify(s.Parents[0], g.classes, g.seed)
 	if err != nil {

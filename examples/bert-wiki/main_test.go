@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
-	"github.com/otfuse/otfuse/models/text"
 )
 
 // write writes files into a folder.
@@ -33,7 +33,7 @@ func write(t *testing.T, dir string, files map[string]string) string {
 // texts is a folder with a small text.
 func smallText(t *testing.T) string {
 	return write(t, t.TempDir(), map[string]string{
-		"train.txt": strings.Join(text.Atlas(150, 1), "\n"), "valid.txt": strings.Join(text.Atlas(15, 2), "\n")})
+		"train.txt": strings.Join(dataset.Encyclopedia(150, 1), "\n"), "valid.txt": strings.Join(dataset.Encyclopedia(15, 2), "\n")})
 }
 
 // parse1 parses flags that must be good.
@@ -135,7 +135,7 @@ func TestGLUE(t *testing.T) {
 	tables := map[string]string{}
 	for name, seed := range map[string]uint64{"train.tsv": 3, "dev.tsv": 4} {
 		lines := []string{"sentence\tlabel"}
-		for _, p := range text.Atlas(400, seed) {
+		for _, p := range dataset.Encyclopedia(400, seed) {
 			for label, word := range []string{" bird ", " town "} {
 				if s, _, _ := strings.Cut(p, "."); strings.Contains(s, word) {
 					lines = append(lines, fmt.Sprintf("%s\t%d", s, label))

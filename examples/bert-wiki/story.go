@@ -107,7 +107,7 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 		return story.Setup{}, err
 	}
 	feed := t.Feed(t.Train, batchSize, 1_000_003+j.seed)
-	steps := max(int(j.epochs*float64(feed.PerEpoch())), 1)
+	steps := max(int(j.epochs*float64(feed.StepsPerEpoch())), 1)
 	test := t.Masked(t.Test, language.TestMask)
 	return story.Setup{
 		Title: fmt.Sprintf("Fusing %d BERTs", len(j.parents)), Samples: "sequences",
@@ -130,7 +130,7 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 
 // pseudo adds pseudo-perplexities to rows.
 func (j *job) pseudo(ctx context.Context) func(*cli.Row, ...*models.Model) error {
-	each := text.Turns(j.texts.Tok, j.texts.Test[:min(turns, len(j.texts.Test))]...)
+	each := text.MaskEach(j.texts.Tok, j.texts.Test[:min(turns, len(j.texts.Test))]...)
 	return func(row *cli.Row, ms ...*models.Model) error {
 		s, err := j.runner.Evaluate(ctx, each, language.ScoreBatch, ms...)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/text"
@@ -65,7 +66,7 @@ func open(ctx context.Context, name, dir string) (Corpus, error) {
 	switch name {
 	case Own:
 		c.Label = Own
-		c.Corpus = text.Corpus{Train: text.Atlas(atlasTrain, atlasTrainSeed), Test: text.Atlas(atlasTest, atlasTestSeed)}
+		c.Corpus = text.Corpus{Train: dataset.Encyclopedia(atlasTrain, atlasTrainSeed), Test: dataset.Encyclopedia(atlasTest, atlasTestSeed)}
 		return c, ctx.Err()
 	case "folder":
 		if dir == "" {
@@ -87,7 +88,7 @@ func open(ctx context.Context, name, dir string) (Corpus, error) {
 	default:
 		return c, fmt.Errorf("no text is called %q, allowed are %s", name, strings.Join(Names(), ", "))
 	}
-	c.Corpus, err = text.Open(where)
+	c.Corpus, err = text.Open(ctx, where)
 	return c, err
 }
 
@@ -128,7 +129,7 @@ func (c Corpus) Lend(parents []*models.Model) error {
 // Learned makes a tokenizer of a vocabulary learned from the training text, and
 // the files that say so beside a checkpoint.
 func (c Corpus) Learned(words int) (*text.Tokenizer, map[string][]byte, error) {
-	v, err := text.Learn(c.Train, words)
+	v, err := dataset.TrainVocabulary(c.Train, words)
 	if err != nil {
 		return nil, nil, fmt.Errorf("a vocabulary of %s: %w", c.Label, err)
 	}

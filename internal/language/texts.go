@@ -35,17 +35,17 @@ func (c Corpus) Cut(tok *text.Tokenizer, length, most int) (Texts, error) {
 type Feeder struct {
 	tok  *text.Tokenizer
 	seqs [][]int32
-	data.Order
+	data.Sampler
 }
 
 // Feed returns batches of some sequences, smaller ones where there are few.
 func (t Texts) Feed(seqs [][]int32, batch int, seed uint64) Feeder {
-	return Feeder{t.Tok, seqs, data.Order{N: len(seqs), Batch: min(batch, len(seqs)), Seed: seed}}
+	return Feeder{t.Tok, seqs, data.Sampler{N: len(seqs), Batch: min(batch, len(seqs)), Seed: seed}}
 }
 
 // Batch returns the batch of a step.
 func (f Feeder) Batch(step int) (models.Batch, error) {
-	seqs := make([][]int32, 0, f.Order.Batch)
+	seqs := make([][]int32, 0, f.Sampler.Batch)
 	for _, i := range f.Indices(step) {
 		seqs = append(seqs, f.seqs[i])
 	}

@@ -53,7 +53,7 @@ func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
 		return nil, gomlx.Recipe{}, err
 	}
 	m.Files = p.Files
-	return m, p.Schedule.Recipe(p.feed().PerEpoch()), nil
+	return m, p.Schedule.Recipe(p.feed().StepsPerEpoch()), nil
 }
 
 func (p Parent) feed() Feeder { return p.Texts.Feed(p.Texts.Train, p.Schedule.Batch, p.Net.Seed) }
@@ -62,7 +62,7 @@ func (p Parent) feed() Feeder { return p.Texts.Feed(p.Texts.Train, p.Schedule.Ba
 // now and then, and saves it. What is interrupted goes on at the next call.
 func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, runner *gomlx.Runner) error {
 	t, feed := p.Texts, p.feed()
-	recipe := p.Schedule.Recipe(feed.PerEpoch())
+	recipe := p.Schedule.Recipe(feed.StepsPerEpoch())
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
 		Save: p.Out + ".training.safetensors", Every: max(recipe.Steps/10, 1)}
 	judge := t.Masked(t.Test, TestMask)

@@ -19,7 +19,7 @@ import (
 // A Run is one training: what it sees, how it is watched.
 type Run struct {
 	Trainer    *gomlx.Trainer
-	Feed       func(step int) (models.Batch, error) // from the step alone, so that a run resumes exactly; called ahead, see [data.Ahead]
+	Feed       func(step int) (models.Batch, error) // from the step alone, so that a run resumes exactly; called ahead, see [data.Prefetch]
 	Accumulate int                                  // batches of a step, that of the trainer; 0 means 1
 	Steps      int
 	Save       string // checkpoint of the training; empty for none
@@ -42,7 +42,7 @@ func (r Run) Do(ctx context.Context, label string) (*models.Model, error) {
 			return nil, err
 		}
 	}
-	r.Feed = data.Ahead(max(r.Accumulate, 1), r.Feed) // the next step's, while one computes
+	r.Feed = data.Prefetch(max(r.Accumulate, 1), r.Feed) // the next step's, while one computes
 	bar := cli.NewProgress(label, r.Steps, t.Step())
 	last := time.Now()
 	for t.Step() < r.Steps {

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
 )
@@ -25,7 +26,7 @@ type Images struct {
 
 // A Source says where images are from.
 type Source struct {
-	Set  string // of [data.Names], or "auto": CIFAR-10 where it can be had and shapes where it cannot
+	Set  string // of [dataset.ImageNames], or "auto": CIFAR-10 where it can be had and shapes where it cannot
 	Dir  string // looked in first
 	Side int    // pixels that images of a folder are scaled to; 0 means 64
 }
@@ -43,11 +44,11 @@ func Open(ctx context.Context, from Source) (Images, error) {
 			last = line
 		}
 	}
-	train, test, label, err := data.Open(ctx, name, data.Options{Dir: from.Dir, Observe: observe, Size: data.Size{H: from.Side, W: from.Side}})
+	train, test, label, err := dataset.Images(ctx, name, data.Options{Dir: from.Dir, Observe: observe, Size: data.Size{H: from.Side, W: from.Side}})
 	if errors.Is(err, data.ErrUnavailable) && from.Set == "auto" && ctx.Err() == nil {
 		cli.Notice("CIFAR-10 is neither on this machine nor to be had from the network (%s); going on with shapes, a set drawn here", cli.OneLine(err))
 		name = "shapes"
-		train, test, label, err = data.Open(ctx, name, data.Options{})
+		train, test, label, err = dataset.Images(ctx, name, data.Options{})
 	}
 	if err != nil {
 		return Images{}, err
@@ -106,28 +107,28 @@ type Feeder struct {
 	Set     *data.Set
 	Norm    data.Norm
 	Augment data.Augment
-	data.Order
-	among []int // images that Order is an order of; nil means all
+	data.Sampler
+	among []int // images that Sampler draws from; nil means all
 }
 
 // Feed returns training batches, cropped and mirrored at random.
 func (i Images) Feed(batch int, seed uint64) Feeder {
-	return Feeder{Set: i.Train, Norm: i.Norm, Augment: data.Augment{Pad: 4, Flip: 0.5}, Order: data.Order{N: i.Train.Len(), Batch: batch, Seed: seed}}
+	return Feeder{Set: i.Train, Norm: i.Norm, Augment: data.Augment{Pad: 4, Flip: 0.5}, Sampler: data.Sampler{N: i.Train.Len(), Batch: batch, Seed: seed}}
 }
 
 // Among returns batches of the images idx alone, smaller ones where there are
 // few; nil means all images.
 func (f Feeder) Among(idx []int) Feeder {
 	if idx != nil {
-		f.among, f.N, f.Order.Batch = idx, len(idx), min(f.Order.Batch, len(idx))
+		f.among, f.N, f.Sampler.Batch = idx, len(idx), min(f.Sampler.Batch, len(idx))
 	}
 	return f
 }
 
 // Batch returns the batch of a step.
 func (f Feeder) Batch(step int) (models.Batch, error) {
-	if f.PerEpoch() == 0 {
-		return nil, fmt.Errorf("%d images are less than a batch of %d", f.N, f.Order.Batch)
+	if f.StepsPerEpoch() == 0 {
+		return nil, fmt.Errorf("%d images are less than a batch of %d", f.N, f.Sampler.Batch)
 	}
 	idx := f.Indices(step)
 	if f.among != nil {

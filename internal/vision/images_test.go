@@ -5,14 +5,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // TestSome: of a set that comes class by class, all classes are seen.
 func TestSome(t *testing.T) {
-	set := data.Shapes(40, 1)
+	set := dataset.Shapes(40, 1)
 	require.Equal(t, set.Labels[:10], Some(set, 10).Labels, "in mixed order: the first")
 	for i := range set.Labels {
 		set.Labels[i] = int32(i / 4)
@@ -29,7 +29,7 @@ func TestScore(t *testing.T) {
 	defer backend.Finalize()
 	runner := gomlx.NewRunner(backend)
 	defer runner.Close()
-	i := Images{Train: data.Shapes(8, 1), Test: data.Shapes(1100, 2)}
+	i := Images{Train: dataset.Shapes(8, 1), Test: dataset.Shapes(1100, 2)}
 	i.Norm = i.Train.Norm()
 	a, err := i.Fresh(Net{Width: 8, Depth: 1, Heads: 2, Patch: 16, Seed: 1})
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func TestScore(t *testing.T) {
 
 // TestFresh: a network is of the class that it says.
 func TestFresh(t *testing.T) {
-	i := Images{Train: data.Shapes(8, 1), Test: data.Shapes(8, 2)}
+	i := Images{Train: dataset.Shapes(8, 1), Test: dataset.Shapes(8, 2)}
 	net := Net{Width: 8, Depth: 1, Heads: 2, Patch: 16}
 	for class, want := range map[string]string{"": "ViTForImageClassification", "SimpleViT": "SimpleViT"} {
 		net.Class = class

@@ -17,7 +17,7 @@ func TestMixed(t *testing.T) {
 	for i := range set.Pixels {
 		set.Pixels[i] = byte(255 * (i / pixels % 2)) // black and white in turn
 	}
-	f := Feeder{Set: set, Norm: data.Norm{Std: [3]float32{1, 1, 1}}, Order: data.Order{N: n, Batch: n, Seed: 3}}
+	f := Feeder{Set: set, Norm: data.Norm{Std: [3]float32{1, 1, 1}}, Sampler: data.Sampler{N: n, Batch: n, Seed: 3}}
 	grey := map[float32]bool{}
 	for step := range 4 {
 		b, err := f.Mixed(step)
@@ -40,7 +40,7 @@ func TestMixed(t *testing.T) {
 		}
 	}
 	require.Greater(t, shades, n, "hardly an image was mixed")
-	f.Order.Batch = n + 1
+	f.Sampler.Batch = n + 1
 	_, err := f.Mixed(0)
 	require.Error(t, err)
 }

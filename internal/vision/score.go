@@ -28,7 +28,7 @@ func (i Images) Score(ctx context.Context, runner *gomlx.Runner, ms ...*models.M
 // scoreBy is Score with so many images in a portion.
 func (i Images) scoreBy(ctx context.Context, runner *gomlx.Runner, portion int, ms ...*models.Model) (gomlx.Score, error) {
 	n := i.Test.Len()
-	decode := data.Ahead(1, func(step int) (models.Batch, error) {
+	decode := data.Prefetch(1, func(step int) (models.Batch, error) {
 		var idx []int
 		for k := step * portion; k < min((step+1)*portion, n); k++ {
 			idx = append(idx, k)

@@ -69,7 +69,7 @@ type Parent struct {
 // trainer.
 func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
 	m, err := p.Images.Fresh(p.Net)
-	return m, p.Schedule.Recipe(p.feed().PerEpoch()), err
+	return m, p.Schedule.Recipe(p.feed().StepsPerEpoch()), err
 }
 
 func (p Parent) feed() Feeder { return p.Images.Feed(p.Schedule.Batch, p.Net.Seed) }
@@ -78,8 +78,8 @@ func (p Parent) feed() Feeder { return p.Images.Feed(p.Schedule.Batch, p.Net.See
 // now and then, and saves it. What is interrupted goes on at the next call.
 func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, runner *gomlx.Runner) error {
 	feed := p.feed()
-	recipe := p.Schedule.Recipe(feed.PerEpoch())
-	epoch := max(feed.PerEpoch()/max(recipe.Accumulate, 1), 1) // updates
+	recipe := p.Schedule.Recipe(feed.StepsPerEpoch())
+	epoch := max(feed.StepsPerEpoch()/max(recipe.Accumulate, 1), 1) // updates
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
 		Save: p.Out + ".training.safetensors", Every: 5 * epoch}
 	r.Look = func(step int, m *models.Model) error {

@@ -4,8 +4,8 @@
 // A [Set] holds images as bytes, or where it is larger than memory, the places
 // where they are: then they are decoded when they are asked for, on all cores.
 // [Set.Fill] turns a batch of them into normalised floats, with the usual
-// augmentation, and [Order] says which images make up a training step; both
-// depend on nothing but their arguments, so a run resumes exactly. [Ahead]
+// augmentation, and [Sampler] says which images make up a training step; both
+// depend on nothing but their arguments, so a run resumes exactly. [Prefetch]
 // prepares the next batches while one is in use.
 //
 // [Open] is the entry point of programs: it finds a set by name in a folder,

@@ -8,13 +8,13 @@ import (
 )
 
 func Example() {
-	train := data.Shapes(1000, 1)
+	train := black(1000)
 	norm := train.Norm()
-	order := data.Order{N: train.Len(), Batch: 64, Seed: 7}
+	order := data.Sampler{N: train.Len(), Batch: 64, Seed: 7}
 
 	images := make([]float32, order.Batch*3*32*32)
 	labels := make([]int32, order.Batch)
-	for step := range 2 * order.PerEpoch() {
+	for step := range 2 * order.StepsPerEpoch() {
 		rng := rand.New(rand.NewPCG(7, uint64(step)))
 		err := train.Fill(images, labels, order.Indices(step), norm, data.Augment{Pad: 4, Flip: 0.5}, rng)
 		if err != nil {
@@ -23,15 +23,15 @@ func Example() {
 		}
 		// … one training step on images and labels
 	}
-	fmt.Println(order.PerEpoch(), "steps per epoch of", train.Classes)
+	fmt.Println(order.StepsPerEpoch(), "steps per epoch of", train.Classes)
 	// Output:
-	// 15 steps per epoch of [disk half square triangle cross star ring crescent stripes checker]
+	// 15 steps per epoch of [black]
 }
 
-func ExampleOrder() {
-	o := data.Order{N: 7, Batch: 3, Seed: 1}
+func ExampleSampler() {
+	o := data.Sampler{N: 7, Batch: 3, Seed: 1}
 	for step := range 4 {
-		fmt.Println("epoch", step/o.PerEpoch(), o.Indices(step))
+		fmt.Println("epoch", step/o.StepsPerEpoch(), o.Indices(step))
 	}
 	// Output:
 	// epoch 0 [4 3 5]
@@ -41,7 +41,7 @@ func ExampleOrder() {
 }
 
 func ExampleSet_Slice() {
-	s := data.Shapes(100, 1)
+	s := black(100)
 	calibration, rest := s.Head(20), s.Slice(20, s.Len())
 	fmt.Println(calibration.Len(), rest.Len())
 	// Output:
@@ -49,14 +49,14 @@ func ExampleSet_Slice() {
 }
 
 // The next two batches are read and decoded while one is in use.
-func ExampleAhead() {
-	train := data.Shapes(1000, 1)
-	order := data.Order{N: train.Len(), Batch: 64, Seed: 7}
-	batch := data.Ahead(2, func(step int) ([]float32, error) {
+func ExamplePrefetch() {
+	train := black(1000)
+	order := data.Sampler{N: train.Len(), Batch: 64, Seed: 7}
+	batch := data.Prefetch(2, func(step int) ([]float32, error) {
 		images := make([]float32, order.Batch*3*32*32)
 		return images, train.Fill(images, nil, order.Indices(step), train.Norm(), data.Augment{}, nil)
 	})
-	for step := range order.PerEpoch() {
+	for step := range order.StepsPerEpoch() {
 		images, err := batch(step)
 		if err != nil {
 			fmt.Println(err)
@@ -64,7 +64,15 @@ func ExampleAhead() {
 		}
 		_ = images // … one training step
 	}
-	fmt.Println(order.PerEpoch(), "steps")
+	fmt.Println(order.StepsPerEpoch(), "steps")
 	// Output:
 	// 15 steps
+}
+
+// black returns a set of n black images.
+func black(n int) *data.Set {
+	return &data.Set{
+		Pixels: make([]byte, n*3*32*32), Labels: make([]int32, n),
+		C: 3, H: 32, W: 32, Classes: []string{"black"},
+	}
 }

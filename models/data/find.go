@@ -20,7 +20,7 @@ type Options struct {
 	// the folder or archive of images itself.
 	Dir string
 	// Size is what the images of folders are scaled and cropped to; zero means
-	// 64×64 pixels. CIFAR and the shapes are always 32×32.
+	// 64×64 pixels. CIFAR is always 32×32.
 	Size Size
 	// Memory is the most bytes of decoded images that [OpenImageFolder] holds;
 	// zero means 4 GiB. Those of a larger folder or .zip are decoded on demand.

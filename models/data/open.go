@@ -95,21 +95,19 @@ func names(from []source) []string {
 }
 
 // Names lists the names that [Open] knows: "cifar10", "cifar100",
-// "tinyimagenet", "imagefolder" and "shapes".
-func Names() []string { return append(names(sources()), "imagefolder", "shapes") }
+// "tinyimagenet" and "imagefolder".
+func Names() []string { return append(names(sources()), imageFolder) }
+
+// imageFolder is the name of whatever images o.Dir holds.
+const imageFolder = "imagefolder"
 
 // Open returns the training and the test images of a set of [Names], found as
-// [Find] says; "imagefolder" is what [OpenImageFolder] reads at o.Dir, and
-// "shapes" is drawn by [Shapes].
+// [Find] says; "imagefolder" is what [OpenImageFolder] reads at o.Dir.
 //
 // label is what results on the set must be called: "CIFAR-10", or "CIFAR-10
 // (JPEG q75)" for the lossy copy, or "CIFAR-10 (6102 images)" for a part.
 func Open(ctx context.Context, name string, o Options) (train, test *Set, label string, err error) {
-	switch name {
-	case "shapes":
-		train, test = Shapes(shapesTrain, shapesTrainSeed), Shapes(shapesTest, shapesTestSeed)
-		return train, test, "shapes", ctx.Err()
-	case "imagefolder":
+	if name == imageFolder {
 		if o.Dir == "" {
 			return nil, nil, "", fmt.Errorf("data: imagefolder needs the folder or archive of images")
 		}
@@ -119,7 +117,7 @@ func Open(ctx context.Context, name string, o Options) (train, test *Set, label 
 		}
 		return train, test, "images of " + filepath.Base(o.Dir), nil
 	}
-	s, err := lookup(name, sources(), "imagefolder", "shapes")
+	s, err := lookup(name, sources(), imageFolder)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -133,12 +131,6 @@ func Open(ctx context.Context, name string, o Options) (train, test *Set, label 
 	}
 	return train, test, s.label(e, train.Len()+test.Len()), nil
 }
-
-// The sets of Open("shapes") are as large as those of CIFAR-10.
-const (
-	shapesTrain, shapesTrainSeed = 50_000, 1
-	shapesTest, shapesTestSeed   = 10_000, 2
-)
 
 func (o Options) size() Size {
 	if o.Size == (Size{}) {

@@ -179,7 +179,7 @@ func TestFindTexts(t *testing.T) {
 func TestOpenNames(t *testing.T) {
 	home(t)
 	_, _, _, err := Open(t.Context(), "mnist", Options{})
-	require.EqualError(t, err, `data: no set is called "mnist"; there are cifar10, cifar100, tinyimagenet, imagefolder, shapes`)
+	require.EqualError(t, err, `data: no set is called "mnist"; there are cifar10, cifar100, tinyimagenet, imagefolder`)
 	_, err = Find(t.Context(), "shapes", Options{})
 	require.EqualError(t, err, `data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet, wikitext2, wiki2016`)
 	_, _, _, err = Open(t.Context(), "imagefolder", Options{})

@@ -206,7 +206,7 @@ func TestSliceIsAView(t *testing.T) {
 func BenchmarkFill(b *testing.B) {
 	s := noise(1000, 3, 32, 32)
 	n := s.Norm()
-	o := Order{N: s.Len(), Batch: 64}
+	o := Sampler{N: s.Len(), Batch: 64}
 	dst, labels := make([]float32, 64*s.dim()), make([]int32, 64)
 	for name, aug := range map[string]Augment{"plain": {}, "augmented": {Pad: 4, Flip: 0.5}} {
 		b.Run(name, func(b *testing.B) {

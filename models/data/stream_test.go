@@ -140,7 +140,7 @@ func TestImageNetLayout(t *testing.T) {
 
 // Whatever is asked for, and in whatever order, the results are those of the
 // function itself, each made once while it is near.
-func TestAhead(t *testing.T) {
+func TestPrefetch(t *testing.T) {
 	var mu sync.Mutex
 	calls := map[int]int{}
 	odd := errors.New("odd")
@@ -153,7 +153,7 @@ func TestAhead(t *testing.T) {
 		}
 		return step * step, nil
 	}
-	at := Ahead(3, produce)
+	at := Prefetch(3, produce)
 	check := func(step int) {
 		got, err := at(step)
 		if step%5 == 3 {
@@ -174,15 +174,15 @@ func TestAhead(t *testing.T) {
 	for _, step := range []int{100, 7, 8, 0, 2, 2, 1} {
 		check(step)
 	}
-	check0, err := Ahead(0, produce)(4)
+	check0, err := Prefetch(0, produce)(4)
 	require.NoError(t, err)
 	require.Equal(t, 16, check0)
 }
 
 // While one value is in use the next are being made.
-func TestAheadWorksAhead(t *testing.T) {
+func TestPrefetchWorksAhead(t *testing.T) {
 	made := make(chan int, 8)
-	at := Ahead(2, func(step int) (int, error) { made <- step; return step, nil })
+	at := Prefetch(2, func(step int) (int, error) { made <- step; return step, nil })
 	_, err := at(0)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []int{0, 1, 2}, []int{<-made, <-made, <-made})
@@ -229,14 +229,14 @@ func streamsAlike(t *testing.T, archive string, train, test *Set) {
 	exact, sampled := train.Norm(), s.Norm()
 	assert.InDeltaSlice(t, exact.Mean[:], sampled.Mean[:], 0.02)
 	assert.InDeltaSlice(t, exact.Std[:], sampled.Std[:], 0.02)
-	order := Order{N: s.Len(), Batch: 100, Seed: 3}
+	order := Sampler{N: s.Len(), Batch: 100, Seed: 3}
 	from := func(s *Set) func(step int) ([]float32, error) {
 		return func(step int) ([]float32, error) {
 			x := make([]float32, 100*s.dim())
 			return x, s.Fill(x, nil, order.Indices(step), exact, Augment{Pad: 4, Flip: 0.5}, rand.New(rand.NewPCG(3, uint64(step))))
 		}
 	}
-	want, got := from(train), Ahead(2, from(s))
+	want, got := from(train), Prefetch(2, from(s))
 	for step := range 4 {
 		x, err := want(step)
 		require.NoError(t, err)

@@ -3,7 +3,9 @@ package text
 import (
 	"archive/tar"
 	"archive/zip"
+	"bufio"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,26 +15,43 @@ import (
 	"strings"
 )
 
-// maxText is the size of the largest text that is read, in bytes.
-const maxText = 1 << 30
+// What is read of one text at most, against archives that unpack to more than
+// memory holds.
+const (
+	maxText       = 1 << 30 // bytes
+	maxParagraph  = 1 << 26 // bytes
+	maxParagraphs = 1 << 24
+	maxTrailer    = 1 << 24 // bytes behind the last entry of a .tar.gz
+)
 
 // A Corpus holds paragraphs to train on and others to test on.
 type Corpus struct{ Train, Test []string }
 
+// The files that a corpus consists of; WikiText-2 calls them otherwise.
+const (
+	trainFile = "train.txt"
+	testFile  = "valid.txt"
+)
+
 // Open reads a corpus from a folder, a .zip or a .tar.gz that holds train.txt and
 // valid.txt in some folder, one paragraph a line, or wiki.train.tokens and
 // wiki.valid.tokens, as WikiText-2 comes. The <unk> of WikiText becomes [UNK].
-// The error is [ErrCorpus] where one of them is not there and [ErrEmpty] where it
-// holds no paragraph.
-func Open(path string) (Corpus, error) {
-	found, err := gather(path)
+//
+// The error has [ErrCorpus] in its chain where one of the two is missing or
+// there twice, where they are larger than 1 GiB and where the archive is torn,
+// and [ErrEmpty] where one of them holds no paragraph.
+func Open(ctx context.Context, path string) (Corpus, error) {
+	found, err := readCorpus(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Corpus{}, fmt.Errorf("text: %w", err)
+	}
+	if ctx.Err() != nil {
+		return Corpus{}, fmt.Errorf("text: %s: %w", path, ctx.Err())
 	}
 	if err != nil {
 		return Corpus{}, fmt.Errorf("%w: %w (%s)", ErrCorpus, err, path)
 	}
-	for _, name := range []string{"train.txt", "valid.txt"} {
+	for _, name := range []string{trainFile, testFile} {
 		lines, ok := found[name]
 		if !ok {
 			return Corpus{}, fmt.Errorf("%w: no %s (%s)", ErrCorpus, name, path)
@@ -41,66 +60,93 @@ func Open(path string) (Corpus, error) {
 			return Corpus{}, fmt.Errorf("%w: %s (%s)", ErrEmpty, name, path)
 		}
 	}
-	return Corpus{Train: found["train.txt"], Test: found["valid.txt"]}, nil
+	return Corpus{Train: found[trainFile], Test: found[testFile]}, nil
 }
 
-// shelf holds the paragraphs of train.txt and valid.txt.
-type shelf map[string][]string
+// corpusReader collects the paragraphs of train.txt and valid.txt.
+type corpusReader struct {
+	found                   map[string][]string
+	maxBytes, maxParagraphs int // of a text
+}
 
-// gather reads what there is at a path.
-func gather(path string) (shelf, error) {
+// readCorpus reads the files of a corpus from whatever is at a path.
+func readCorpus(ctx context.Context, path string) (map[string][]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	found := shelf{}
-	switch {
-	case info.IsDir():
-		return found, found.walk(os.DirFS(path))
-	case strings.HasSuffix(path, ".zip"):
-		z, err := zip.OpenReader(path)
-		if err != nil {
-			return nil, err
-		}
-		defer z.Close()
-		return found, found.walk(z)
+	c := corpusReader{map[string][]string{}, maxText, maxParagraphs}
+	if info.IsDir() {
+		return c.found, c.walk(ctx, os.DirFS(path))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("neither a folder nor a regular file")
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return found, found.unpack(f)
+	start := bufio.NewReader(f)
+	switch magic, _ := start.Peek(2); string(magic) { // shorter files have no magic number
+	case "PK":
+		z, err := zip.NewReader(f, info.Size())
+		if err != nil {
+			return nil, err
+		}
+		return c.found, c.walk(ctx, z)
+	case "\x1f\x8b":
+		return c.found, c.unpack(ctx, start)
+	}
+	return nil, fmt.Errorf("neither a folder nor a .zip nor a .tar.gz; "+
+		"a plain text is read from a folder that holds it as %s, beside a %s to test on", trainFile, testFile)
 }
 
-// add reads a file if it is one of a corpus.
-func (s shelf) add(name string, size int64, r io.Reader) error {
-	switch path.Base(name) {
-	case "train.txt", "wiki.train.tokens":
-		name = "train.txt"
-	case "valid.txt", "wiki.valid.tokens":
-		name = "valid.txt"
+// read reads a file if it belongs to a corpus.
+func (c corpusReader) read(ctx context.Context, name string, r io.Reader) error {
+	file := path.Base(name)
+	switch file {
+	case trainFile, testFile:
+	case "wiki.train.tokens":
+		file = trainFile
+	case "wiki.valid.tokens":
+		file = testFile
 	default:
 		return nil
 	}
-	if size > maxText {
-		return fmt.Errorf("%s has %d bytes, at most %d are read", name, size, maxText)
+	if _, twice := c.found[file]; twice {
+		return fmt.Errorf("%s: a second %s", name, file)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, maxText))
-	if err != nil {
+	limited := &io.LimitedReader{R: r, N: int64(c.maxBytes) + 1}
+	lines := bufio.NewScanner(limited)
+	lines.Buffer(nil, maxParagraph)
+	paragraphs := []string{}
+	clean := wikiText()
+	for lines.Scan() {
+		if p, ok := paragraph(lines.Text(), clean); ok {
+			paragraphs = append(paragraphs, p)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case limited.N == 0 || len(paragraphs) > c.maxParagraphs:
+			return fmt.Errorf("%s is longer than %d bytes or %d paragraphs", name, c.maxBytes, c.maxParagraphs)
+		}
+	}
+	if err := lines.Err(); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	s[name] = Paragraphs(string(raw))
+	c.found[file] = paragraphs
 	return nil
 }
 
-func (s shelf) walk(files fs.FS) error {
+// walk reads the corpus files of a folder or a .zip.
+func (c corpusReader) walk(ctx context.Context, files fs.FS) error {
 	return fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
+		if err == nil {
+			err = ctx.Err()
 		}
-		info, err := e.Info()
-		if err != nil {
+		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
 		f, err := files.Open(name)
@@ -108,12 +154,13 @@ func (s shelf) walk(files fs.FS) error {
 			return err
 		}
 		defer f.Close()
-		return s.add(name, info.Size(), f)
+		return c.read(ctx, name, f)
 	})
 }
 
-// unpack reads a .tar.gz, up to its checksum.
-func (s shelf) unpack(r io.Reader) error {
+// unpack reads the corpus files of a .tar.gz, and then as far as the checksum
+// at its end.
+func (c corpusReader) unpack(ctx context.Context, r io.Reader) error {
 	packed, err := gzip.NewReader(r)
 	if err != nil {
 		return err
@@ -124,13 +171,16 @@ func (s shelf) unpack(r io.Reader) error {
 			break
 		}
 		if err == nil && head.Typeflag == tar.TypeReg {
-			err = s.add(head.Name, head.Size, files)
+			err = c.read(ctx, head.Name, files)
+		}
+		if err == nil {
+			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	_, err = io.Copy(io.Discard, packed)
+	_, err = io.Copy(io.Discard, io.LimitReader(packed, maxTrailer))
 	return err
 }
 
@@ -139,37 +189,26 @@ func (s shelf) unpack(r io.Reader) error {
 // numbers is put together again: "well @-@ known", "4 @,@ 000".
 func Paragraphs(s string) []string {
 	var out []string
-	whole := strings.NewReplacer("<unk>", special[1], " @-@ ", "-", " @,@ ", ",", " @.@ ", ".")
+	clean := wikiText()
 	for line := range strings.Lines(s) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "= ") && strings.HasSuffix(line, " =") {
-			continue
+		if p, ok := paragraph(line, clean); ok {
+			out = append(out, p)
 		}
-		out = append(out, whole.Replace(line))
 	}
 	return out
 }
 
-// Pack joins the word pieces of paragraphs, one after the other, and cuts them
-// into sequences of length T: [CLS], T-2 pieces, [SEP]. What is left over at the
-// end is dropped. Where not one sequence is filled the error is [ErrEmpty].
-func Pack(t *Tokenizer, paragraphs []string, length int) ([][]int32, error) {
-	if length < 3 {
-		return nil, fmt.Errorf("text: sequences of length %d, want at least 3", length)
+// wikiText returns what undoes the markup of WikiText.
+func wikiText() *strings.Replacer {
+	return strings.NewReplacer("<unk>", unknownPiece, " @-@ ", "-", " @,@ ", ",", " @.@ ", ".")
+}
+
+// paragraph returns the paragraph in a line, and false where there is none.
+func paragraph(line string, clean *strings.Replacer) (string, bool) {
+	line = strings.TrimSpace(line)
+	heading := strings.HasPrefix(line, "= ") && strings.HasSuffix(line, " =")
+	if line == "" || heading {
+		return "", false
 	}
-	var seqs [][]int32
-	seq := []int32{t.Special.Start}
-	for _, p := range paragraphs {
-		for _, id := range t.Encode(p) {
-			seq = append(seq, id)
-			if len(seq) == length-1 {
-				seqs = append(seqs, append(seq, t.Special.End))
-				seq = []int32{t.Special.Start}
-			}
-		}
-	}
-	if len(seqs) == 0 {
-		return nil, fmt.Errorf("%w: %d word pieces do not fill a sequence of %d", ErrEmpty, len(seq)-1, length)
-	}
-	return seqs, nil
+	return clean.Replace(line), true
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"compress/gzip"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,7 +34,7 @@ func archive(t *testing.T, files ...string) string {
 }
 
 func TestOpen(t *testing.T) {
-	c, err := text.Open(archive(t, "w/train.txt", " = Title = \n\n the <unk> a 4 @,@ 000 \r\nb", "w/notes.txt", "no", "w/valid.txt", "c\n"))
+	c, err := text.Open(t.Context(), archive(t, "w/train.txt", " = Title = \n\n the <unk> a 4 @,@ 000 \r\nb", "w/notes.txt", "no", "w/valid.txt", "c\n"))
 	require.NoError(t, err)
 	assert.Equal(t, text.Corpus{Train: []string{"the [UNK] a 4,000", "b"}, Test: []string{"c"}}, c)
 }
@@ -55,27 +56,40 @@ func TestOpenForms(t *testing.T) {
 	require.NoError(t, z.Close())
 	require.NoError(t, f.Close())
 	for _, path := range []string{filepath.Dir(folder), zipped} {
-		c, err := text.Open(path)
+		c, err := text.Open(t.Context(), path)
 		require.NoError(t, err)
 		assert.Equal(t, want, c)
 	}
 }
 
 func TestOpenRefuses(t *testing.T) {
-	_, err := text.Open(archive(t, "w/train.txt", "a"))
+	_, err := text.Open(t.Context(), archive(t, "w/train.txt", "a"))
 	require.ErrorIs(t, err, text.ErrCorpus)
 	assert.ErrorContains(t, err, "valid.txt")
-	_, err = text.Open(archive(t, "w/train.txt", " \n= Title =\n", "w/valid.txt", "a"))
+	_, err = text.Open(t.Context(), archive(t, "w/train.txt", " \n= Title =\n", "w/valid.txt", "a"))
 	assert.ErrorIs(t, err, text.ErrEmpty)
-	_, err = text.Open(filepath.Join(t.TempDir(), "missing"))
+	_, err = text.Open(t.Context(), filepath.Join(t.TempDir(), "missing"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	_, err = text.Open(t.Context(), archive(t, "a/train.txt", "a", "b/wiki.train.tokens", "b", "b/valid.txt", "c"))
+	require.ErrorIs(t, err, text.ErrCorpus)
+	assert.ErrorContains(t, err, "b/wiki.train.tokens: a second train.txt")
+	plain := filepath.Join(t.TempDir(), "novel.txt")
+	require.NoError(t, os.WriteFile(plain, []byte("It was a dark and stormy night.\n"), 0o600))
+	_, err = text.Open(t.Context(), plain)
+	require.ErrorIs(t, err, text.ErrCorpus)
+	assert.ErrorContains(t, err, "a plain text is read from a folder that holds it as train.txt")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = text.Open(ctx, archive(t, "train.txt", "a", "valid.txt", "c"))
+	require.ErrorIs(t, err, context.Canceled)
 
 	whole, err := os.ReadFile(archive(t, "train.txt", "a b c", "valid.txt", "d"))
 	require.NoError(t, err)
 	torn := filepath.Join(t.TempDir(), "torn.tar.gz")
 	for _, size := range []int{0, 5, len(whole) / 2, len(whole) - 9} {
 		require.NoError(t, os.WriteFile(torn, whole[:size], 0o600))
-		_, err = text.Open(torn)
+		_, err = text.Open(t.Context(), torn)
 		assert.ErrorIs(t, err, text.ErrCorpus, "cut to %d bytes", size)
 	}
 }
@@ -97,7 +111,7 @@ func TestRealCorpora(t *testing.T) {
 		t.Skip("OTFUSE_DATA is not set")
 	}
 	for _, name := range []string{"wikitext-2.tar.gz", "wiki-en-2016.tar.gz"} {
-		c, err := text.Open(filepath.Join(folder, name))
+		c, err := text.Open(t.Context(), filepath.Join(folder, name))
 		require.NoError(t, err)
 		assert.Greater(t, len(c.Train), 5*len(c.Test), name)
 	}

@@ -81,19 +81,3 @@ func (t Table) IDs(classes []string) ([]int32, error) {
 	}
 	return out, nil
 }
-
-// Sequences cuts every sentence into a sequence of its own of length T: [CLS],
-// its first T-2 word pieces, [SEP], and [PAD] to the end.
-func Sequences(t *Tokenizer, sentences []string, length int) [][]int32 {
-	out := make([][]int32, len(sentences))
-	for i, s := range sentences {
-		ids := t.Encode(s)
-		seq := append([]int32{t.Special.Start}, ids[:min(len(ids), max(length-2, 0))]...)
-		seq = append(seq, t.Special.End)
-		for len(seq) < length {
-			seq = append(seq, t.Special.Pad)
-		}
-		out[i] = seq
-	}
-	return out
-}

@@ -11,30 +11,48 @@ import (
 	"github.com/gomlx/go-huggingface/tokenizers/hftokenizer"
 )
 
-// special are the word pieces that every vocabulary must hold, in the order of
-// the fields of [Special].
-var special = [...]string{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+// unknownPiece stands for a word that the vocabulary cannot spell.
+const unknownPiece = "[UNK]"
 
-// Special holds the ids of the word pieces that stand for no text.
-type Special struct{ Pad, Unknown, Start, End, Mask int32 }
+// SpecialPieces lists the word pieces that every vocabulary must hold and that
+// stand for no text, in the order of the fields of [Special].
+func SpecialPieces() []string { return []string{"[PAD]", unknownPiece, "[CLS]", "[SEP]", "[MASK]"} }
 
-// has tells whether id is one of them.
-func (s Special) has(id int32) bool {
-	return slices.Contains([]int32{s.Pad, s.Unknown, s.Start, s.End, s.Mask}, id)
+// Special holds the ids of the word pieces that stand for no text: padding, an
+// unknown word, the start of a sequence, the end of a sentence, a hidden piece.
+type Special struct{ Pad, UNK, CLS, SEP, Mask int32 }
+
+// contains tells whether id is one of them.
+func (s Special) contains(id int32) bool {
+	return slices.Contains([]int32{s.Pad, s.UNK, s.CLS, s.SEP, s.Mask}, id)
 }
 
 // A Tokenizer cuts text into the word pieces of BERT. It is safe for concurrent
 // use.
 type Tokenizer struct {
-	Special Special
+	Special Special // ids of the special word pieces
 	size    int
 	longest int // runes of a word; a longer one is unknown
 	pieces  *hftokenizer.Tokenizer
 }
 
+// Limits on what a file of a tokenizer may ask for.
+const (
+	maxTokenizer = 1 << 28 // bytes of the file
+	maxPieceID   = 1 << 24
+	maxLongest   = 1000 // runes of a word: the time to cut it grows with their square
+)
+
 // OpenTokenizer reads a tokenizer from a file as [ParseTokenizer] does from its
 // text.
 func OpenTokenizer(path string) (*Tokenizer, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("text: %w", err)
+	case !info.Mode().IsRegular() || info.Size() > maxTokenizer: // a pipe would be waited for
+		return nil, fmt.Errorf("%w: not a regular file of at most %d bytes (%s)", ErrVocabulary, maxTokenizer, path)
+	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("text: %w", err)
@@ -71,7 +89,7 @@ func NewTokenizer(vocabulary []string) (*Tokenizer, error) {
 	raw, err := json.Marshal(map[string]any{
 		"normalizer":    map[string]any{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": true},
 		"pre_tokenizer": map[string]any{"type": "BertPreTokenizer"},
-		"model":         map[string]any{"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": ids},
+		"model":         map[string]any{"type": "WordPiece", "unk_token": unknownPiece, "continuing_subword_prefix": "##", "vocab": ids},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("text: %w", err)
@@ -106,8 +124,15 @@ func fromJSON(raw []byte) (*Tokenizer, error) {
 	if t.longest <= 0 {
 		t.longest = 100
 	}
+	if t.longest > maxLongest {
+		return nil, fmt.Errorf("%w: max_input_chars_per_word is %d, at most %d", ErrVocabulary, t.longest, maxLongest)
+	}
+	if err := checkNormalizer(file["normalizer"]); err != nil {
+		return nil, err
+	}
+	special := SpecialPieces()
 	added := make([]hftokenizer.AddedToken, len(special))
-	for i, at := range []*int32{&t.Special.Pad, &t.Special.Unknown, &t.Special.Start, &t.Special.End, &t.Special.Mask} {
+	for i, at := range []*int32{&t.Special.Pad, &t.Special.UNK, &t.Special.CLS, &t.Special.SEP, &t.Special.Mask} {
 		id, ok := model.Vocab[special[i]]
 		if !ok {
 			return nil, fmt.Errorf("%w: no %s", ErrVocabulary, special[i])
@@ -116,20 +141,47 @@ func fromJSON(raw []byte) (*Tokenizer, error) {
 		added[i] = hftokenizer.AddedToken{ID: id, Content: special[i], Special: true}
 	}
 	for piece, id := range model.Vocab {
-		if id < 0 || id >= 1<<24 {
+		if id < 0 || id >= maxPieceID {
 			return nil, fmt.Errorf("%w: %q has id %d", ErrVocabulary, piece, id)
 		}
 		t.size = max(t.size, id+1)
 	}
 	var err error
-	t.pieces, err = inner(file, added)
+	t.pieces, err = wordPieces(file, added)
 	return t, err
 }
 
-// inner builds the tokenizer of the library. Its own limit on the length of
+// checkNormalizer refuses a normalizer that can make a text longer again and
+// again, such as nested replacements.
+func checkNormalizer(raw json.RawMessage) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	var n struct {
+		Type        string            `json:"type"`
+		Normalizers []json.RawMessage `json:"normalizers"`
+	}
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return fmt.Errorf("%w: normalizer: %w", ErrVocabulary, err)
+	}
+	switch n.Type {
+	case "", "BertNormalizer", "Lowercase", "StripAccents", "Strip", "NFC", "NFD", "NFKC", "NFKD":
+		return nil
+	case "Sequence":
+		for _, part := range n.Normalizers {
+			if err := checkNormalizer(part); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: a normalizer of type %q, want BertNormalizer", ErrVocabulary, n.Type)
+}
+
+// wordPieces builds the tokenizer of the library. Its own limit on the length of
 // words counts bytes where it should count runes, so it is lifted here and kept
 // by [Tokenizer.words].
-func inner(file map[string]json.RawMessage, added []hftokenizer.AddedToken) (*hftokenizer.Tokenizer, error) {
+func wordPieces(file map[string]json.RawMessage, added []hftokenizer.AddedToken) (*hftokenizer.Tokenizer, error) {
 	var model map[string]json.RawMessage
 	if err := json.Unmarshal(file["model"], &model); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVocabulary, err)

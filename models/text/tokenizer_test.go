@@ -27,7 +27,7 @@ func smallTokenizer(t *testing.T) *text.Tokenizer {
 // The ids are those of BertTokenizer of Python's transformers 4.57.1.
 func TestEncodeSmallVocabulary(t *testing.T) {
 	tok := smallTokenizer(t)
-	assert.Equal(t, text.Special{Pad: 0, Unknown: 1, Start: 2, End: 3, Mask: 4}, tok.Special)
+	assert.Equal(t, text.Special{Pad: 0, UNK: 1, CLS: 2, SEP: 3, Mask: 4}, tok.Special)
 	assert.Equal(t, len(small), tok.Size())
 	for s, want := range map[string][]int32{
 		"The unaffable CAFÉ, 北京!": {5, 6, 7, 8, 9, 13, 10, 11, 12},
@@ -103,12 +103,18 @@ func TestTokenizerFromFiles(t *testing.T) {
 	assert.Equal(t, []int32{6, 7, 8}, lines.Encode("Unaffable"))
 	assert.Equal(t, []int32{7, 6, 5, 1, 4}, cased.Encode("Aa a aaaaaa [MASK]"))
 
+	const minimal = `{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}}}`
+	_, err = text.OpenTokenizer(write("minimal.json", minimal))
+	require.NoError(t, err)
 	for name, content := range map[string]string{
-		"none.txt":     "the\nun",
-		"twice.txt":    strings.Join(small, "\n") + "\nthe",
-		"torn.json":    `{"model"`,
-		"bpe.json":     `{"model": {"type": "BPE", "vocab": {}}}`,
-		"empty.json":   `{}`,
+		"none.txt":   "the\nun",
+		"twice.txt":  strings.Join(small, "\n") + "\nthe",
+		"torn.json":  `{"model"`,
+		"bpe.json":   `{"model": {"type": "BPE", "vocab": {}}}`,
+		"empty.json": `{}`,
+		"slow.json":  strings.Replace(minimal, `"vocab"`, `"max_input_chars_per_word": 1000000000, "vocab"`, 1),
+		"bomb.json": strings.Replace(minimal, `{`, `{"normalizer": {"type": "Sequence", "normalizers": [
+			{"type": "Lowercase"}, {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaa"}]}, `, 1),
 		"numbers.json": `{"model": {"type": "WordPiece", "vocab": {"[PAD]": -1, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}}}`,
 	} {
 		path := write(name, content)

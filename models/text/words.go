@@ -26,23 +26,49 @@ func (t *Tokenizer) words(s string) []string {
 	words := strings.Fields(s)
 	for i, word := range words {
 		if utf8.RuneCountInString(word) > t.longest {
-			words[i] = t.cut(word)
+			words[i] = t.withoutLongRuns(word)
 		}
 	}
 	return words
 }
 
-// cut replaces the runs between punctuation that are too long by [UNK].
-func (t *Tokenizer) cut(word string) string {
+// Words returns the words of a text as the tokenizer sees them before it cuts
+// them into word pieces: normalised, with every punctuation mark and every
+// ideograph a word of its own, and without [UNK]. Vocabularies are learned from
+// them.
+func (t *Tokenizer) Words(s string) []string {
+	var out []string
+	unknown := strings.ToLower(unknownPiece)
+	for _, word := range t.words(s) {
+		word = t.pieces.Normalize(word)
+		for _, field := range strings.Fields(strings.NewReplacer(unknownPiece, " ", unknown, " ").Replace(word)) {
+			for field != "" {
+				n := strings.IndexFunc(field, endsWord)
+				if n == 0 {
+					_, n = utf8.DecodeRuneInString(field)
+				} else if n < 0 {
+					n = len(field)
+				}
+				out = append(out, field[:n])
+				field = field[n:]
+			}
+		}
+	}
+	return out
+}
+
+// withoutLongRuns replaces the runs between punctuation that are too long for a
+// word by [UNK].
+func (t *Tokenizer) withoutLongRuns(word string) string {
 	var out strings.Builder
 	rest := word
 	for rest != "" {
-		n := strings.IndexFunc(rest, ends)
+		n := strings.IndexFunc(rest, endsWord)
 		if n < 0 {
 			n = len(rest)
 		}
 		if utf8.RuneCountInString(t.pieces.Normalize(rest[:n])) > t.longest {
-			out.WriteString(special[1])
+			out.WriteString(unknownPiece)
 		} else {
 			out.WriteString(rest[:n])
 		}
@@ -53,9 +79,9 @@ func (t *Tokenizer) cut(word string) string {
 	return out.String()
 }
 
-// ends tells whether a word ends at r: at punctuation and at ideographs, which
-// are words of their own.
-func ends(r rune) bool {
+// endsWord tells whether a word ends before r: punctuation and ideographs are
+// words of their own.
+func endsWord(r rune) bool {
 	symbol := r < utf8.RuneSelf && unicode.IsSymbol(r)
 	return symbol || unicode.IsPunct(r) || unicode.Is(unicode.Han, r)
 }

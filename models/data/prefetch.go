@@ -2,7 +2,7 @@ package data
 
 import "sync"
 
-// Ahead returns a function with the results of produce that works ahead: while
+// Prefetch returns a function with the results of produce that works ahead: while
 // the value of a step is in use, those of the next n steps are made, each on a
 // goroutine of its own. produce must depend on nothing but the step and may be
 // called by several goroutines at a time; then neither n nor the number of
@@ -10,7 +10,7 @@ import "sync"
 // made for steps that are passed over is dropped.
 //
 // The function returned is for one goroutine.
-func Ahead[T any](n int, produce func(step int) (T, error)) func(step int) (T, error) {
+func Prefetch[T any](n int, produce func(step int) (T, error)) func(step int) (T, error) {
 	made := map[int]func() (T, error){}
 	return func(step int) (T, error) {
 		for s := range made {

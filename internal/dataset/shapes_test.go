@@ -1,4 +1,4 @@
-package data
+package dataset
 
 import (
 	"crypto/sha256"
@@ -128,7 +128,7 @@ func TestPaintKeepsTheArea(t *testing.T) {
 // class away, so the nearest mean image is hardly better than a guess.
 func TestShapesAreNotTrivial(t *testing.T) {
 	train, test := Shapes(2000, 11), Shapes(500, 12)
-	d := train.dim()
+	const d = shapeBytes
 	means := make([]float64, 10*d)
 	for i, p := range train.Pixels {
 		means[int(train.Labels[i/d])*d+i%d] += float64(p) / 200

@@ -1,4 +1,4 @@
-package data
+package dataset
 
 // form is a class of [Shapes].
 type form struct {

@@ -1,35 +1,35 @@
-package text
+package dataset
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/otfuse/otfuse/models/text"
 )
 
-// Learn returns a vocabulary of at most size word pieces for [NewTokenizer],
-// drawn from paragraphs: the special ones, every letter at the head and inside
-// of a word, and what comes of merging, again and again, the neighbours that
-// stand side by side most often (Sennrich et al., "Neural Machine Translation of
-// Rare Words with Subword Units", 2016). The same text gives the same
-// vocabulary. A text without words is [ErrEmpty]; a size that does not hold the
-// letters is [ErrVocabulary].
-func Learn(paragraphs []string, size int) ([]string, error) {
-	t, err := NewTokenizer(special[:])
+// TrainVocabulary learns a vocabulary of at most size word pieces for
+// [text.NewTokenizer] from paragraphs: the special pieces, every letter at the
+// head and inside of a word, and the pieces that result when the most frequent
+// pair of neighbours is merged, again and again (Sennrich et al., "Neural Machine
+// Translation of Rare Words with Subword Units", 2016). The same text gives the
+// same vocabulary. The error is [text.ErrEmpty] for a text without words and
+// [text.ErrVocabulary] for a size that does not hold the letters.
+func TrainVocabulary(paragraphs []string, size int) ([]string, error) {
+	special := text.SpecialPieces()
+	t, err := text.NewTokenizer(special)
 	if err != nil {
 		return nil, err
 	}
 	counts := map[string]int{}
 	for _, p := range paragraphs {
-		for _, word := range t.words(p) {
-			for _, part := range parts(t.pieces.Normalize(word)) {
-				counts[part]++
-			}
+		for _, word := range t.Words(p) {
+			counts[word]++
 		}
 	}
 	if len(counts) == 0 {
-		return nil, fmt.Errorf("%w: no word in %d paragraphs", ErrEmpty, len(paragraphs))
+		return nil, fmt.Errorf("%w: no word in %d paragraphs", text.ErrEmpty, len(paragraphs))
 	}
 	m, letters := newMerger(counts), map[string]bool{}
 	for _, w := range m.words {
@@ -37,9 +37,9 @@ func Learn(paragraphs []string, size int) ([]string, error) {
 			letters[piece] = true
 		}
 	}
-	vocabulary := append(special[:len(special):len(special)], slices.Sorted(maps.Keys(letters))...)
+	vocabulary := append(special, slices.Sorted(maps.Keys(letters))...)
 	if len(vocabulary) > size {
-		return nil, fmt.Errorf("%w: %d word pieces do not hold the %d letters of the text", ErrVocabulary, size, len(letters))
+		return nil, fmt.Errorf("%w: %d word pieces do not hold the %d letters of the text", text.ErrVocabulary, size, len(letters))
 	}
 	known := map[string]bool{}
 	for len(vocabulary) < size {
@@ -53,25 +53,6 @@ func Learn(paragraphs []string, size int) ([]string, error) {
 		}
 	}
 	return vocabulary, nil
-}
-
-// parts cuts a word at punctuation and ideographs, each a part of its own, and
-// leaves out [UNK].
-func parts(word string) []string {
-	var out []string
-	for _, field := range strings.Fields(strings.ReplaceAll(word, strings.ToLower(special[1]), " ")) {
-		for field != "" {
-			n := strings.IndexFunc(field, ends)
-			if n == 0 {
-				_, n = utf8.DecodeRuneInString(field)
-			} else if n < 0 {
-				n = len(field)
-			}
-			out = append(out, field[:n])
-			field = field[n:]
-		}
-	}
-	return out
 }
 
 // continued marks a piece inside of a word.

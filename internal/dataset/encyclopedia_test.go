@@ -1,4 +1,4 @@
-package text_test
+package dataset_test
 
 import (
 	"slices"
@@ -8,25 +8,26 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/models/text"
 )
 
-// TestAtlas: the text is whole, the seed alone decides what is told, and what is
+// TestEncyclopedia: the text is whole, the seed alone decides what is told, and what is
 // told of the world in one text is said again in another.
-func TestAtlas(t *testing.T) {
-	a, b := text.Atlas(2000, 1), text.Atlas(2000, 2)
-	assert.Equal(t, a, text.Atlas(2000, 1))
+func TestEncyclopedia(t *testing.T) {
+	a, b := dataset.Encyclopedia(2000, 1), dataset.Encyclopedia(2000, 2)
+	assert.Equal(t, a, dataset.Encyclopedia(2000, 1))
 	assert.NotEqual(t, a, b)
 	for _, p := range a {
 		require.False(t, strings.ContainsAny(p, "()|<>") || strings.Contains(p, "  ") || !strings.HasSuffix(p, "."), p)
 	}
-	v, err := text.Learn(a, 2000)
+	v, err := dataset.TrainVocabulary(a, 2000)
 	require.NoError(t, err)
 	tok, err := text.NewTokenizer(v)
 	require.NoError(t, err)
 	seqs, err := text.Pack(tok, b, 64)
 	require.NoError(t, err)
-	assert.False(t, slices.ContainsFunc(seqs, func(s []int32) bool { return slices.Contains(s, tok.Special.Unknown) }))
+	assert.False(t, slices.ContainsFunc(seqs, func(s []int32) bool { return slices.Contains(s, tok.Special.UNK) }))
 	said := strings.Join(a, " ")
 	var again int
 	facts := 0

@@ -1,14 +1,20 @@
-package data
+package dataset
 
 import (
 	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
+
+	"github.com/otfuse/otfuse/internal/dataset/random"
+	"github.com/otfuse/otfuse/models/data"
 )
 
 // ShapesSize is the height and the width of the images of [Shapes] in pixels.
 const ShapesSize = 32
+
+// shapeBytes is the size of one image in bytes.
+const shapeBytes = 3 * ShapesSize * ShapesSize
 
 // Shapes draws n images of ten classes of coloured shapes, [n, 3, 32, 32].
 //
@@ -21,8 +27,8 @@ const ShapesSize = 32
 // Image i depends on (seed, i) alone, through integer arithmetic: the bytes are
 // the same on every machine, and Shapes(n, seed) begins with Shapes(m, seed)
 // for m < n. A negative n counts as 0. Train and test sets take two seeds.
-func Shapes(n int, seed uint64) *Set {
-	s := newSet(max(n, 0), ShapesSize, ShapesSize, shapeClasses())
+func Shapes(n int, seed uint64) *data.Set {
+	s := newShapes(max(n, 0))
 	sine := newSine()
 	const block = 10 // images per unit of work, one of each class
 	starts := make(chan int)
@@ -41,6 +47,14 @@ func Shapes(n int, seed uint64) *Set {
 	close(starts)
 	workers.Wait()
 	return s
+}
+
+// newShapes returns a set of n images without content.
+func newShapes(n int) *data.Set {
+	return &data.Set{
+		Pixels: make([]byte, n*shapeBytes), Labels: make([]int32, n),
+		C: 3, H: ShapesSize, W: ShapesSize, Classes: shapeClasses(),
+	}
 }
 
 func shapeClasses() []string {
@@ -78,10 +92,10 @@ func (t *sineTable) cos(a int) int { return t[(a+turn/4)&(turn-1)] }
 type dice struct{ *rand.PCG }
 
 // between returns an integer of [lo, hi].
-func (d dice) between(lo, hi int) int { return lo + below(d.PCG, hi-lo+1) }
+func (d dice) between(lo, hi int) int { return lo + random.Below(d.PCG, hi-lo+1) }
 
 // percent is true p times of 100.
-func (d dice) percent(p int) bool { return below(d.PCG, 100) < p }
+func (d dice) percent(p int) bool { return random.Below(d.PCG, 100) < p }
 
 // colour is red, green and blue, usually 0 to 255.
 type colour [3]int
@@ -108,15 +122,15 @@ type painter struct {
 }
 
 // block draws the images [from, to) of a set; from is a multiple of 10.
-func (p *painter) block(s *Set, from, to int, seed uint64) {
+func (p *painter) block(s *data.Set, from, to int, seed uint64) {
 	forms := shapeForms()
-	classes := Order{N: len(forms), Batch: len(forms), Seed: ^seed}.Indices(from / len(forms))
+	classes := data.Sampler{N: len(forms), Batch: len(forms), Seed: ^seed}.Indices(from / len(forms))
 	for i := from; i < to; i++ {
 		class := classes[i-from]
 		s.Labels[i] = int32(class)
-		d := dice{rand.NewPCG(mix(seed), mix(uint64(i)))}
+		d := dice{rand.NewPCG(random.Mix(seed), random.Mix(uint64(i)))}
 		p.scene(d, forms, class)
-		p.expose(d, s.Pixels[i*s.dim():(i+1)*s.dim()])
+		p.expose(d, s.Pixels[i*shapeBytes:(i+1)*shapeBytes])
 	}
 }
 

@@ -72,8 +72,45 @@ func TestMaskingDependsOnSeedEpochAndPlaceAlone(t *testing.T) {
 	assert.Equal(t, sequences(8, 40), seqs, "inputs are only read")
 }
 
-func TestTurns(t *testing.T) {
-	b := text.Turns(smallTokenizer(t), []int32{2, 7, 1, 9, 3, 0})
+// TestMaskingRagged: shorter sequences are filled with padding that is neither
+// attended to nor counted, and hide what they hide among equals.
+func TestMaskingRagged(t *testing.T) {
+	tok := smallTokenizer(t)
+	long, short := sequences(1, 40)[0], sequences(1, 10)[0]
+	b := text.Masking{Seed: 1, Rate: 0.5}.Batch(tok, [][]int32{long, short, {}}, 0)
+	require.NoError(t, b.Check())
+	require.Equal(t, []int{3, 40}, b["input_ids"].Shape)
+	ids, mask, labels := b["input_ids"].Ints, b["attention_mask"].Ints, b[models.Labels].Ints
+	for at := 40 + len(short); at < len(ids); at++ {
+		require.Equal(t, []int32{tok.Special.Pad, 0, models.Ignore}, []int32{ids[at], mask[at], labels[at]})
+	}
+	alone := text.Masking{Seed: 1, Rate: 0.5}.Batch(tok, [][]int32{long, short}, 0)
+	assert.Equal(t, alone, b.Slice(0, 2))
+	hidden := 0
+	for at := 40; at < 40+len(short); at++ {
+		if labels[at] != models.Ignore {
+			hidden++
+			assert.Equal(t, short[at-40], labels[at])
+		}
+	}
+	assert.NotZero(t, hidden)
+}
+
+// TestMaskingRate: the rate is that of the word pieces chosen.
+func TestMaskingRate(t *testing.T) {
+	tok, seqs := smallTokenizer(t), sequences(20, 43)
+	assert.Equal(t, text.Masking{}.Batch(tok, seqs, 0), text.Masking{Rate: 0.15}.Batch(tok, seqs, 0))
+	hidden := 0
+	for _, label := range (text.Masking{Rate: 1}).Batch(tok, seqs, 0)[models.Labels].Ints {
+		if label != models.Ignore {
+			hidden++
+		}
+	}
+	assert.Equal(t, 20*40, hidden, "all but [CLS], [UNK] and [SEP]")
+}
+
+func TestMaskEach(t *testing.T) {
+	b := text.MaskEach(smallTokenizer(t), []int32{2, 7, 1, 9, 3, 0})
 	require.NoError(t, b.Check())
 	assert.Equal(t, models.Batch{
 		"input_ids":      {Shape: []int{2, 6}, Ints: []int32{2, 4, 1, 9, 3, 0, 2, 7, 1, 4, 3, 0}},
@@ -81,7 +118,7 @@ func TestTurns(t *testing.T) {
 		"token_type_ids": {Shape: []int{2, 6}, Ints: make([]int32, 12)},
 		models.Labels:    {Shape: []int{2, 6}, Ints: []int32{-100, 7, -100, -100, -100, -100, -100, -100, -100, 9, -100, -100}},
 	}, b)
-	two := text.Turns(smallTokenizer(t), []int32{2, 7, 1, 9, 3, 0}, []int32{2, 8, 3, 0, 0, 0})
+	two := text.MaskEach(smallTokenizer(t), []int32{2, 7, 1, 9, 3, 0}, []int32{2, 8, 3, 0, 0, 0})
 	assert.Equal(t, b, two.Slice(0, 2))
 	assert.Equal(t, []int32{2, 4, 3, 0, 0, 0}, two["input_ids"].Ints[12:])
 }

@@ -1,4 +1,4 @@
-package text
+package dataset
 
 import (
 	"fmt"
@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Atlas writes n paragraphs of an encyclopedia of a world that does not exist:
+// Encyclopedia writes n paragraphs of an encyclopedia of a world that does not exist:
 // for programs that have no other text. The world, its lands, rivers, peaks,
 // towns, people and birds, is the same for every seed and full of facts that
 // return; the seed draws what is told of it, and how. The same seed gives the
 // same text.
-func Atlas(n int, seed uint64) []string {
+func Encyclopedia(n int, seed uint64) []string {
 	w, rng := newWorld(), rand.New(rand.NewPCG(seed, 2))
 	out := make([]string, n)
 	for i := range out {

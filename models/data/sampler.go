@@ -1,0 +1,55 @@
+package data
+
+import (
+	"math/rand/v2"
+
+	"github.com/otfuse/otfuse/internal/dataset/random"
+)
+
+// Sampler draws the batches that training visits a set of N samples in, Batch
+// samples a step: every epoch is a fresh permutation drawn from Seed, and the samples
+// left over at its end are dropped.
+//
+// It is a value without state: the samples of a step follow from (Seed, step)
+// alone, on every machine, so training resumes exactly where it stopped.
+type Sampler struct {
+	N, Batch int
+	Seed     uint64
+}
+
+// StepsPerEpoch returns the number of steps of one epoch, ⌊N/Batch⌋; 0 where Batch
+// is not between 1 and N.
+func (s Sampler) StepsPerEpoch() int {
+	if s.Batch < 1 {
+		return 0
+	}
+	return max(s.N, 0) / s.Batch
+}
+
+// Indices returns the samples [Batch] of training step step ≥ 0. It returns
+// nil for a negative step, and for every step where [Sampler.StepsPerEpoch] is 0.
+func (s Sampler) Indices(step int) []int {
+	per := s.StepsPerEpoch()
+	if step < 0 || per == 0 {
+		return nil
+	}
+	from := step % per * s.Batch
+	to := from + s.Batch
+	perm := s.epoch(step/per, to)
+	return perm[from:to:to]
+}
+
+// epoch is the permutation of an epoch, of which the first n entries are
+// final. Drawing from the front (Fisher–Yates) settles them first.
+func (s Sampler) epoch(epoch, n int) []int {
+	perm := make([]int, s.N)
+	for i := range perm {
+		perm[i] = i
+	}
+	rng := rand.NewPCG(random.Mix(s.Seed), random.Mix(^uint64(epoch)))
+	for i := range n {
+		j := i + random.Below(rng, s.N-i)
+		perm[i], perm[j] = perm[j], perm[i]
+	}
+	return perm
+}
