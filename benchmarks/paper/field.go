@@ -17,7 +17,7 @@ type field interface {
 	size() int                                  // training samples
 	fit(s scale, parents []*models.Model) error // gets ready for parents
 	tests() int                                 // samples that are scored on
-	score(ctx context.Context, r *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error)
+	score(ctx context.Context, d *gomlx.Device, ms ...*models.Model) (gomlx.Score, error)
 	pick(idx []int) (models.Batch, error)                          // training samples, to align on
 	feed(idx []int, batch int, seed uint64) feed                   // to train on; nil means all
 	parent(s scale, k kind, out string) (training.Nursling, error) // to be trained
@@ -65,8 +65,8 @@ func (p *pictures) fit(s scale, parents []*models.Model) error {
 	return p.Normalise(parents)
 }
 
-func (p *pictures) score(ctx context.Context, r *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error) {
-	return p.Score(ctx, r, ms...)
+func (p *pictures) score(ctx context.Context, d *gomlx.Device, ms ...*models.Model) (gomlx.Score, error) {
+	return p.Score(ctx, d, ms...)
 }
 
 func (p *pictures) pick(idx []int) (models.Batch, error) { return p.Pick(p.Images.Train, idx) }
@@ -106,8 +106,8 @@ func (p *prose) fit(s scale, parents []*models.Model) error {
 	return err
 }
 
-func (p *prose) score(ctx context.Context, r *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error) {
-	return r.Evaluate(ctx, p.texts.Masked(p.texts.Test, language.TestMask), language.ScoreBatch, ms...)
+func (p *prose) score(ctx context.Context, d *gomlx.Device, ms ...*models.Model) (gomlx.Score, error) {
+	return d.Evaluate(ctx, p.texts.Masked(p.texts.Test, language.TestMask), language.ScoreBatch, ms...)
 }
 
 func (p *prose) pick(idx []int) (models.Batch, error) {

@@ -102,19 +102,21 @@ func (s *study) growth(ctx context.Context) error {
 		}
 	}
 	batch := learned.Recipe.Batch
-	tuning := gomlx.Recipe{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
+	tuning := gomlx.TrainConfig{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
 	return s.everySize(cli.Row{Method: "parent", Label: "an update of finetuning", Options: tuning},
 		func(g []*models.Model) (meter.Usage, error) { return s.oneFinetuning(ctx, tuning, batch, g[0]) })
 }
 
-// everySize adds a row that is measured on the parents of every size, by a
-// runner that has compiled nothing yet.
+// everySize adds a row that is measured on the parents of every size, on a device
+// that holds no compiled graphs.
 func (s *study) everySize(r cli.Row, measure func(parents []*models.Model) (meter.Usage, error)) error {
 	x := row{Row: r}
 	for _, g := range s.groups {
-		s.runner = gomlx.NewRunner(s.backend)
-		u, err := measure(g)
-		s.runner.Close()
+		err := s.device.FreePrograms()
+		var u meter.Usage
+		if err == nil {
+			u, err = measure(g)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.Label, err)
 		}
@@ -178,7 +180,7 @@ func (s *study) oneLearning(ctx context.Context, rec recipe.Recipe, g []*models.
 	}
 	p := newPace()
 	l := s.learner(way{recipe: rec}, s.draw(rec.Samples, 0))
-	l.Observe = func(int, float64) { p.tick() }
+	l.Observe = func(models.Progress) { p.tick() }
 	method, _, err := rec.Build(l)
 	if err != nil {
 		return meter.Usage{}, err
@@ -190,9 +192,9 @@ func (s *study) oneLearning(ctx context.Context, rec recipe.Recipe, g []*models.
 }
 
 // oneFinetuning measures an update of finetuning.
-func (s *study) oneFinetuning(ctx context.Context, r gomlx.Recipe, batch int, m *models.Model) (meter.Usage, error) {
+func (s *study) oneFinetuning(ctx context.Context, r gomlx.TrainConfig, batch int, m *models.Model) (meter.Usage, error) {
 	p := newPace()
-	t, err := gomlx.NewTrainer(s.backend, m, r)
+	t, err := s.device.Trainer(m, r)
 	if err != nil {
 		return meter.Usage{}, err
 	}

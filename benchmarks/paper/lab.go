@@ -13,8 +13,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/gomlx/compute"
-
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
@@ -22,8 +20,7 @@ import (
 // lab is where tables are made.
 type lab struct {
 	options
-	backend  compute.Backend
-	runner   *gomlx.Runner
+	device   *gomlx.Device
 	pictures *pictures // nil until asked for
 	prose    *prose
 }
@@ -32,18 +29,15 @@ type lab struct {
 func (l *lab) named(ctx context.Context, name string) (*result, error) {
 	started := time.Now()
 	s := &study{lab: l, table: tableOf(l.scale, name)}
-	s.result = &result{Name: name, Title: s.table.title, Command: l.command(name), Scale: l.scale, Backend: l.backend.Name(),
+	s.result = &result{Name: name, Title: s.table.title, Command: l.command(name), Scale: l.scale, Backend: l.device.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}
 	if s.table.make == nil {
 		s.table.make = (*study).rows
 	}
-	if s.table.profiled { // by a runner that has compiled nothing yet
-		fresh := *l
-		fresh.runner = gomlx.NewRunner(l.backend)
-		defer fresh.runner.Close()
-		s.lab = &fresh
-	}
 	err := s.open(ctx)
+	if err == nil && s.table.profiled { // compilation is part of what is measured
+		err = l.device.FreePrograms()
+	}
 	if err == nil {
 		err = s.table.make(s, ctx)
 	}
@@ -153,17 +147,17 @@ func (s *study) find(ctx context.Context, k kind) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t, err := gomlx.NewTrainer(s.backend, m, r)
+	t, err := s.device.Trainer(m, r)
 	if err != nil {
 		return "", err
 	}
 	defer t.Close()
-	return dir, p.Train(ctx, t, s.runner)
+	return dir, p.Train(ctx, t, s.device)
 }
 
 // score scores a model, or an ensemble.
 func (s *study) score(ctx context.Context, ms ...*models.Model) (gomlx.Score, error) {
-	return s.field.score(ctx, s.runner, ms...)
+	return s.field.score(ctx, s.device, ms...)
 }
 
 // fingerprint tells models apart by their values.

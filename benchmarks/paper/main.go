@@ -131,13 +131,11 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			}
 			continue
 		}
-		if l.backend == nil {
-			if l.backend, err = gomlx.Open(ctx, cli.Line); err != nil {
+		if l.device == nil {
+			if l.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 				return err
 			}
-			defer l.backend.Finalize()
-			l.runner = gomlx.NewRunner(l.backend)
-			defer l.runner.Close()
+			defer l.device.Close()
 		}
 		if r, err = l.named(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

@@ -43,14 +43,13 @@ func shrunk(s scale) scale {
 // newLab is a lab on a few shapes.
 func newLab(t *testing.T, s scale) *lab {
 	t.Setenv("GOMLX_BACKEND", "go:ops_sequential") // has nothing to compile, and these networks are small
-	backend, err := gomlx.Open(t.Context(), func(line string) { t.Log(line) })
+	device, err := gomlx.Open(t.Context(), func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
-	t.Cleanup(backend.Finalize)
-	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, backend: backend, runner: gomlx.NewRunner(backend),
+	t.Cleanup(func() { require.NoError(t, device.Close()) })
+	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, device: device,
 		pictures: &pictures{vision.Images{Train: dataset.Shapes(96, 1), Test: dataset.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
 		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: dataset.Encyclopedia(200, 1), Test: dataset.Encyclopedia(10, 2)}}}}
 	l.pictures.Norm = l.pictures.Images.Train.Norm()
-	t.Cleanup(l.runner.Close)
 	return l
 }
 
@@ -234,7 +233,7 @@ func TestPaperScale(t *testing.T) {
 	s := paper()
 	require.Equal(t, []int{384, 7, 12, 4}, []int{s.Main.Width, s.Main.Depth, s.Main.Heads, s.Main.Patch})
 	r := s.Main.Train.Recipe(50_000 / s.Main.Train.Batch)
-	require.Equal(t, gomlx.Recipe{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
+	require.Equal(t, gomlx.TrainConfig{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
 	l := newLab(t, shrunk(s))
 	require.Equal(t, 2*6/2, l.scale.Tune.Recipe(96/16).Steps)
 	require.Equal(t, "learned, labels, finetuned", last(remade(t, l, "finetuned")).Label)
@@ -282,7 +281,7 @@ func TestResume(t *testing.T) {
 	require.NoError(t, st.open(t.Context()))
 	s := start{cli.Row{Label: "parent"}, st.groups[0][0]}
 	rec := l.scale.Tune.Recipe(96 / 16)
-	trainer, err := gomlx.NewTrainer(l.backend, s.model, rec)
+	trainer, err := l.device.Trainer(s.model, rec)
 	require.NoError(t, err)
 	run := training.Run{Trainer: trainer, Feed: l.pictures.feed(nil, 16, 3).batch, Steps: rec.Steps, Every: 1, Look: func(int, *models.Model) error { return nil }}
 	dir := st.tunedDir(s, rec)

@@ -219,7 +219,7 @@ func (s *study) method(ctx context.Context, w way, parents []*models.Model) (fus
 	if err != nil {
 		return nil, nil, err
 	}
-	set.Calibration, err = rec.Calibration(ctx, s.runner, calib, parents...)
+	set.Calibration, err = rec.Calibration(ctx, s.device, calib, parents...)
 	return method, set, err
 }
 
@@ -231,13 +231,14 @@ func (s *study) learner(w way, idx []int) *gomlx.Learner {
 	}
 	f := s.field.feed(idx, w.recipe.Batch, uint64(2_000_003+w.draw))
 	bar := cli.NewProgress("learned matching", w.recipe.Steps, 0)
-	return &gomlx.Learner{Backend: s.backend, Seed: uint64(w.draw), Recipe: gomlx.Recipe{Steps: w.recipe.Steps, LR: w.recipe.LR},
-		Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) },
-		Feed: func(step int) (models.Batch, error) {
-			b, err := f.batch(step)
-			if !w.labels {
-				delete(b, models.Labels)
-			}
-			return b, err
-		}}
+	learner := s.device.Learner(func(step int) (models.Batch, error) {
+		b, err := f.batch(step)
+		if !w.labels {
+			delete(b, models.Labels)
+		}
+		return b, err
+	})
+	learner.Seed, learner.Config = uint64(w.draw), gomlx.TrainConfig{Steps: w.recipe.Steps, LR: w.recipe.LR}
+	learner.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
+	return learner
 }

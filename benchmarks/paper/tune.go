@@ -41,7 +41,7 @@ func (s *study) finetune(ctx context.Context, starts []start) error {
 	schedule := s.schedule()
 	f := s.field.feed(nil, schedule.Batch, feedSeed)
 	rec := schedule.Recipe(f.perEpoch)
-	t, err := gomlx.NewTrainer(s.backend, starts[0].model, rec)
+	t, err := s.device.Trainer(starts[0].model, rec)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *study) finetune(ctx context.Context, starts []start) error {
 }
 
 // tunedDir is where a finetuned model is kept until its table is done.
-func (s *study) tunedDir(st start, rec gomlx.Recipe) string {
+func (s *study) tunedDir(st start, rec gomlx.TrainConfig) string {
 	_, label := s.field.names()
 	h := fnv.New64a()
 	fmt.Fprint(h, label, rec, fingerprint(st.model))

@@ -25,7 +25,7 @@ const libraryBatch = 50
 // bench holds what all phases share.
 type bench struct {
 	o           options
-	runner      *gomlx.Runner
+	device      *gomlx.Device
 	anchor, src *models.Model
 	images      models.Batch // 8 times as many as are calibrated on
 	want        align.Want   // what the paper's recipe asks a calibration for
@@ -34,20 +34,19 @@ type bench struct {
 
 // measure runs all phases.
 func measure(ctx context.Context, o options) (*results, error) {
-	backend, err := gomlx.Open(ctx, cli.Line)
+	device, err := gomlx.Open(ctx, cli.Opening)
 	if err != nil {
 		return nil, err
 	}
-	defer backend.Finalize()
-	b := &bench{o: o, runner: gomlx.NewRunner(backend), images: images(8*o.images, 3)}
-	defer b.runner.Close()
+	defer device.Close()
+	b := &bench{o: o, device: device, images: images(8*o.images, 3)}
 	if b.anchor, err = network(o, 1); err == nil {
 		b.src, err = network(o, 2)
 	}
 	if err != nil {
 		return nil, err
 	}
-	b.results = results{Backend: backend.Name(), Processors: runtime.GOMAXPROCS(0), Parameters: b.anchor.Size(), Images: o.images}
+	b.results = results{Backend: device.Name(), Processors: runtime.GOMAXPROCS(0), Parameters: b.anchor.Size(), Images: o.images}
 	if b.want, err = wanted(ctx, b.src, b.anchor); err != nil {
 		return nil, err
 	}
@@ -117,7 +116,9 @@ func wanted(ctx context.Context, src, anchor *models.Model) (w align.Want, err e
 
 // calibration is that of the paper on the first n images.
 func (b *bench) calibration(n int) *gomlx.Calibration {
-	return &gomlx.Calibration{Runner: b.runner, Data: b.images.Slice(0, n), Tokens: align.Window{Size: 6}, Narrow: true, Batch: b.o.batch}
+	c := b.device.Calibration(b.images.Slice(0, n), align.Window{Size: 6})
+	c.Narrow, c.Batch = true, b.o.batch
+	return c
 }
 
 // compile is what the first batch takes more than the second.

@@ -77,7 +77,7 @@ func (g *glue) finetune(s *story.Story) error {
 	if err != nil {
 		return err
 	}
-	t, err := gomlx.NewTrainer(g.backend, first, gomlx.Recipe{Steps: steps, LR: g.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
+	t, err := g.device.Trainer(first, gomlx.TrainConfig{Steps: steps, LR: g.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (g *glue) finetune(s *story.Story) error {
 
 // add scores a classifier, adds its row and saves that of the main fusion.
 func (g *glue) add(s *story.Story, row cli.Row, m *models.Model) error {
-	score, err := g.runner.Evaluate(s.Context(), g.dev, language.ScoreBatch, m)
+	score, err := g.device.Evaluate(s.Context(), g.dev, language.ScoreBatch, m)
 	if err != nil {
 		return err
 	}

@@ -169,10 +169,10 @@ func TestResume(t *testing.T) {
 	require.NoError(t, err)
 	m, _, err := p.Start()
 	require.NoError(t, err)
-	backend, err := gomlx.Open(ctx, func(line string) { t.Log(line) })
+	device, err := gomlx.Open(ctx, func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
-	defer backend.Finalize()
-	trainer, err := gomlx.NewTrainer(backend, m, gomlx.Recipe{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.01, Clip: 1})
+	defer device.Close()
+	trainer, err := device.Trainer(m, gomlx.TrainConfig{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.01, Clip: 1})
 	require.NoError(t, err)
 	defer trainer.Close()
 	save := filepath.Join(t.TempDir(), "training.safetensors")
@@ -275,11 +275,9 @@ func TestBadInput(t *testing.T) {
 // text, and have learned from that text.
 func TestShipped(t *testing.T) {
 	ctx := context.Background()
-	backend, err := gomlx.Open(ctx, func(line string) { t.Log(line) })
+	device, err := gomlx.Open(ctx, func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
-	defer backend.Finalize()
-	runner := gomlx.NewRunner(backend)
-	defer runner.Close()
+	defer device.Close()
 	for name, most := range map[string]float64{language.Own: 1.5, "wikitext2": 5.5} { // nats
 		t.Run(name, func(t *testing.T) {
 			if name != language.Own && os.Getenv("OTFUSE_DATA") == "" {
@@ -293,7 +291,7 @@ func TestShipped(t *testing.T) {
 			require.NoError(t, err)
 			for k, m := range j.parents {
 				require.Equal(t, files, m.Files, "parent %d", k)
-				s, err := runner.Evaluate(ctx, j.texts.Masked(j.texts.Test, language.TestMask), language.ScoreBatch, m)
+				s, err := device.Evaluate(ctx, j.texts.Masked(j.texts.Test, language.TestMask), language.ScoreBatch, m)
 				require.NoError(t, err)
 				require.Less(t, s.Loss, most, "parent %d", k)
 			}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/gomlx/compute"
-
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/story"
@@ -25,8 +23,7 @@ type job struct {
 	options
 	parents []*models.Model // anchor first
 	texts   language.Texts
-	backend compute.Backend
-	runner  *gomlx.Runner
+	device  *gomlx.Device
 }
 
 // tell runs the main job.
@@ -49,15 +46,13 @@ func tell(ctx context.Context, o options) error {
 	return j.tell(ctx, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, ending)
 }
 
-// tell goes through the chapters on a backend of its own.
+// tell goes through the chapters on a device of its own.
 func (j *job) tell(ctx context.Context, chapters ...func(*story.Story) error) error {
 	var err error
-	if j.backend, err = gomlx.Open(ctx, cli.Line); err != nil {
+	if j.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 		return err
 	}
-	defer j.backend.Finalize()
-	j.runner = gomlx.NewRunner(j.backend)
-	defer j.runner.Close()
+	defer j.device.Close()
 	setup, err := j.setup(ctx)
 	if err != nil {
 		return err
@@ -111,18 +106,20 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 	test := t.Masked(t.Test, language.TestMask)
 	return story.Setup{
 		Title: fmt.Sprintf("Fusing %d BERTs", len(j.parents)), Samples: "sequences",
-		Data: t.Label, Backend: j.backend.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Runner: j.runner,
+		Data: t.Label, Backend: j.device.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Device: j.device,
 		Calib: t.Masked(t.Train[:min(j.choice.Samples, len(t.Train))], language.CalibMask), Tests: test.Len(), Quick: test.Slice(0, min(quickTest, test.Len())), Batch: language.ScoreBatch,
 		Measure: story.Loss(),
 		Judge: func(ms ...*models.Model) (gomlx.Score, error) {
-			return j.runner.Evaluate(ctx, test, language.ScoreBatch, ms...)
+			return j.device.Evaluate(ctx, test, language.ScoreBatch, ms...)
 		},
 		Score: j.pseudo(ctx),
 		Learner: func(f story.Fusion) *gomlx.Learner {
-			return &gomlx.Learner{Backend: j.backend, Seed: j.seed, Feed: j.lessons(f)}
+			learner := j.device.Learner(j.lessons(f))
+			learner.Seed = j.seed
+			return learner
 		},
 		Trainer: func(m *models.Model) (*gomlx.Trainer, error) {
-			return gomlx.NewTrainer(j.backend, m, gomlx.Recipe{Steps: steps, LR: j.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
+			return j.device.Trainer(m, gomlx.TrainConfig{Steps: steps, LR: j.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1})
 		},
 		Feed: feed.Batch, Lesson: batchSize, Steps: steps,
 	}, nil
@@ -132,7 +129,7 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 func (j *job) pseudo(ctx context.Context) func(*cli.Row, ...*models.Model) error {
 	each := text.MaskEach(j.texts.Tok, j.texts.Test[:min(turns, len(j.texts.Test))]...)
 	return func(row *cli.Row, ms ...*models.Model) error {
-		s, err := j.runner.Evaluate(ctx, each, language.ScoreBatch, ms...)
+		s, err := j.device.Evaluate(ctx, each, language.ScoreBatch, ms...)
 		if err != nil {
 			return fmt.Errorf("pseudo-perplexity: %w", err)
 		}

@@ -37,12 +37,11 @@ func goldenDir(t *testing.T) string {
 	return dir
 }
 
-func newRunner(t *testing.T) *gomlx.Runner {
-	b, err := gomlx.Open(context.Background(), func(line string) { t.Log(line) })
+func openDevice(t *testing.T) *gomlx.Device {
+	d, err := gomlx.Open(context.Background(), func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
-	r := gomlx.NewRunner(b)
-	t.Cleanup(func() { r.Close(); b.Finalize() })
-	return r
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
 }
 
 func readTensors(t *testing.T, path string) map[string]models.Array {
@@ -84,21 +83,21 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	var cases []goldenCase
 	require.NoError(t, json.Unmarshal(text, &cases))
-	runner := newRunner(t)
+	device := openDevice(t)
 	compared := 0
 	for _, c := range cases {
 		if c.Parity == "none" {
 			continue
 		}
 		compared++
-		t.Run(c.Name, func(t *testing.T) { c.compare(t, dir, runner) })
+		t.Run(c.Name, func(t *testing.T) { c.compare(t, dir, device) })
 	}
 	require.Greater(t, compared, 30, "cases compared")
 }
 
-func (c goldenCase) compare(t *testing.T, dir string, runner *gomlx.Runner) {
+func (c goldenCase) compare(t *testing.T, dir string, device *gomlx.Device) {
 	ctx := context.Background()
-	j := c.load(t, dir, runner)
+	j := c.load(t, dir, device)
 	fused, maps, err := j.fuse(ctx)
 	require.NoError(t, err)
 	pushTol, weightTol := 1e-4, 2e-5
@@ -128,7 +127,7 @@ func (c goldenCase) compare(t *testing.T, dir string, runner *gomlx.Runner) {
 	if logits == nil || len(c.Ties) > 0 {
 		return
 	}
-	got, err := runner.Logits(ctx, fused, j.calib)
+	got, err := device.Logits(ctx, fused, j.calib)
 	require.NoError(t, err)
 	require.LessOrEqual(t, worst(t, logits["logits"].Floats, got.Floats), 1e-4, "logits")
 }
@@ -161,7 +160,7 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 }
 
 // load makes the job that the flags of the case would make.
-func (c goldenCase) load(t *testing.T, dir string, runner *gomlx.Runner) *job {
+func (c goldenCase) load(t *testing.T, dir string, device *gomlx.Device) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
 	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
 		calib: filepath.Join(dir, "parents", calib)}
@@ -172,7 +171,7 @@ func (c goldenCase) load(t *testing.T, dir string, runner *gomlx.Runner) *job {
 	}
 	j, err := load(o)
 	require.NoError(t, err)
-	j.runner = runner
+	j.device = device
 	return j
 }
 
@@ -226,7 +225,7 @@ func (c goldenCase) compareMaps(t *testing.T, dir string, maps map[string]safete
 // TestForward compares the logits of every parent with those of transformers.
 func TestForward(t *testing.T) {
 	dir := goldenDir(t)
-	runner := newRunner(t)
+	device := openDevice(t)
 	want := readTensors(t, filepath.Join(dir, "parents", "parent_logits.safetensors"))
 	require.NotEmpty(t, want)
 	for name, logits := range want {
@@ -238,7 +237,7 @@ func TestForward(t *testing.T) {
 		}
 		batch, err := inputs.Read(filepath.Join(dir, "parents", file), m)
 		require.NoError(t, err)
-		got, err := runner.Logits(context.Background(), m, batch.Slice(0, logits.Shape[0]))
+		got, err := device.Logits(context.Background(), m, batch.Slice(0, logits.Shape[0]))
 		require.NoError(t, err)
 		require.Equal(t, logits.Shape, got.Shape, name)
 		require.LessOrEqual(t, worst(t, logits.Floats, got.Floats), 1e-4, name)

@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gomlx/compute"
-
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/inputs"
@@ -77,8 +75,7 @@ type job struct {
 	models []*models.Model // linked, the anchor first
 	calib  models.Batch    // nil for none
 	eval   models.Batch    // nil for none
-	runner *gomlx.Runner   // nil until it is needed
-	device compute.Backend // the runner's
+	device *gomlx.Device   // nil until it is needed
 	report cli.Report
 	fusion *fuse.Report // nil for vanilla
 }
@@ -89,13 +86,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if j.eval != nil || j.calib != nil && j.recipe.Method != "vanilla" {
-		backend, err := gomlx.Open(ctx, cli.Line)
-		if err != nil {
+		if j.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 			return err
 		}
-		defer backend.Finalize()
-		j.report.Backend, j.runner, j.device = backend.Name(), gomlx.NewRunner(backend), backend
-		defer j.runner.Close()
+		defer j.device.Close()
+		j.report.Backend = j.device.Name()
 	}
 	if err := j.scoreParents(ctx); err != nil {
 		return err
@@ -221,8 +216,8 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 	var calibration *gomlx.Calibration
 	var learner fuse.Learner
 	var err error
-	if j.runner != nil && j.calib != nil {
-		if calibration, err = j.recipe.Calibration(ctx, j.runner, j.calib, j.models...); err != nil {
+	if j.device != nil && j.calib != nil {
+		if calibration, err = j.recipe.Calibration(ctx, j.device, j.calib, j.models...); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -231,9 +226,10 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 			return nil, nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
 		}
 		bar := cli.NewProgress("learning maps", j.recipe.Steps, 0)
-		learner = &gomlx.Learner{Backend: j.device, Recipe: gomlx.Recipe{Steps: j.recipe.Steps, LR: j.recipe.LR},
-			Feed:    shuffled(calibration.Data, j.recipe.Batch),
-			Observe: func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }}
+		l := j.device.Learner(shuffled(calibration.Data, j.recipe.Batch))
+		l.Config = gomlx.TrainConfig{Steps: j.recipe.Steps, LR: j.recipe.LR}
+		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
+		learner = l
 	}
 	method, set, err := j.recipe.Build(learner)
 	if err != nil {
@@ -302,7 +298,7 @@ func (j *job) score(ctx context.Context, row cli.Row, ms ...*models.Model) error
 		row.Options = struct{}{}
 	}
 	if j.eval != nil {
-		s, err := j.runner.Evaluate(ctx, j.eval, evalBatch, ms...)
+		s, err := j.device.Evaluate(ctx, j.eval, evalBatch, ms...)
 		if err != nil {
 			return fmt.Errorf("-eval: %w", err)
 		}

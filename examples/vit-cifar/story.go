@@ -27,19 +27,20 @@ func tell(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	backend, err := gomlx.Open(ctx, cli.Line)
+	device, err := gomlx.Open(ctx, cli.Opening)
 	if err != nil {
 		return err
 	}
-	defer backend.Finalize()
-	setup.Backend, setup.Runner = backend.Name(), gomlx.NewRunner(backend)
-	defer setup.Runner.Close()
-	setup.Judge = func(ms ...*models.Model) (gomlx.Score, error) { return img.Score(ctx, setup.Runner, ms...) }
-	recipe := gomlx.Recipe{Steps: setup.Steps, LR: o.lr, Warmup: setup.Steps / 10, WeightDecay: 0.05, Clip: 1}
-	setup.Trainer = func(m *models.Model) (*gomlx.Trainer, error) { return gomlx.NewTrainer(backend, m, recipe) }
-	setup.Distiller = func(m *models.Model) (*gomlx.Trainer, error) { return gomlx.NewDistiller(backend, m, parents, recipe) }
+	defer device.Close()
+	setup.Backend, setup.Device = device.Name(), device
+	setup.Judge = func(ms ...*models.Model) (gomlx.Score, error) { return img.Score(ctx, device, ms...) }
+	recipe := gomlx.TrainConfig{Steps: setup.Steps, LR: o.lr, Warmup: setup.Steps / 10, WeightDecay: 0.05, Clip: 1}
+	setup.Trainer = func(m *models.Model) (*gomlx.Trainer, error) { return device.Trainer(m, recipe) }
+	setup.Distiller = func(m *models.Model) (*gomlx.Trainer, error) { return device.Distiller(m, parents, recipe) }
 	setup.Learner = func(f story.Fusion) *gomlx.Learner {
-		return &gomlx.Learner{Backend: backend, Seed: o.seed, Feed: o.lessons(img, f)}
+		learner := device.Learner(o.lessons(img, f))
+		learner.Seed = o.seed
+		return learner
 	}
 	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters", img.Label, img.Test.Len(), len(parents)-1, parents[0].Size())
 	return story.Tell(ctx, setup, (*story.Story).ScoreParents, (*story.Story).Vanilla, (*story.Story).Fuse, (*story.Story).Line, (*story.Story).Finetune, (*story.Story).Distill)

@@ -46,11 +46,11 @@ const ScoreBatch = 64
 
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
-func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
+func (p Parent) Start() (*models.Model, gomlx.TrainConfig, error) {
 	config := p.Net.config(p.Texts.Tok.Size())
 	m, err := models.Fresh(models.BERTForMaskedLM(), config, p.Net.Seed, config.InitStd)
 	if err != nil {
-		return nil, gomlx.Recipe{}, err
+		return nil, gomlx.TrainConfig{}, err
 	}
 	m.Files = p.Files
 	return m, p.Schedule.Recipe(p.feed().StepsPerEpoch()), nil
@@ -60,14 +60,14 @@ func (p Parent) feed() Feeder { return p.Texts.Feed(p.Texts.Train, p.Schedule.Ba
 
 // Train trains the parent by a trainer made for its [Parent.Start], looks at it
 // now and then, and saves it. What is interrupted goes on at the next call.
-func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, runner *gomlx.Runner) error {
+func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, device *gomlx.Device) error {
 	t, feed := p.Texts, p.feed()
 	recipe := p.Schedule.Recipe(feed.StepsPerEpoch())
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
 		Save: p.Out + ".training.safetensors", Every: max(recipe.Steps/10, 1)}
 	judge := t.Masked(t.Test, TestMask)
 	r.Look = func(step int, m *models.Model) error {
-		s, err := runner.Evaluate(ctx, judge, ScoreBatch, m)
+		s, err := device.Evaluate(ctx, judge, ScoreBatch, m)
 		if err == nil {
 			cli.Notice("epoch %.1f: test loss %.3f (perplexity %.1f), %.2f %% of masked word pieces found",
 				p.Schedule.Epochs*float64(step)/float64(recipe.Steps), s.Loss, math.Exp(s.Loss), 100*s.Accuracy)

@@ -28,7 +28,7 @@ type Setup struct {
 	File    string          // of the report; empty means report.json in Out
 	Parents []*models.Model // anchor first
 	Fusions []Fusion
-	Runner  *gomlx.Runner
+	Device  *gomlx.Device
 
 	Calib, Quick models.Batch // to align on, to score the points of curves on
 	Batch        int          // samples scored at a time
@@ -152,7 +152,7 @@ func (s *Story) Vanilla() error {
 		}
 	}
 	started := time.Now()
-	set := &fuse.Settings{Calibration: &gomlx.Calibration{Runner: s.Runner, Data: s.Calib}}
+	set := &fuse.Settings{Calibration: s.Device.Calibration(s.Calib, nil)}
 	aligned, _, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], fuse.Vanilla{}, set)
 	if err != nil {
 		return err
@@ -230,8 +230,8 @@ func (s *Story) method(f Fusion) (fuse.Method, *fuse.Settings, error) {
 	var learner fuse.Learner
 	if r.Method == "learned" {
 		l, bar := s.Learner(f), cli.NewProgress(f.Label, r.Steps, 0)
-		l.Recipe = gomlx.Recipe{Steps: r.Steps, LR: r.LR}
-		l.Observe = func(_ int, loss float64) { bar.Step(fmt.Sprintf("loss %.3f", loss)) }
+		l.Config = gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}
+		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
 		learner = l
 	}
 	method, set, err := r.Build(learner)
@@ -239,6 +239,6 @@ func (s *Story) method(f Fusion) (fuse.Method, *fuse.Settings, error) {
 		return nil, nil, err
 	}
 	set.KeepMaps = true // some are drawn
-	set.Calibration, err = r.Calibration(s.ctx, s.Runner, s.Calib, s.Parents...)
+	set.Calibration, err = r.Calibration(s.ctx, s.Device, s.Calib, s.Parents...)
 	return method, set, err
 }

@@ -21,7 +21,7 @@ const (
 
 // quick scores a model as a point of a curve.
 func (s *Story) quick(x float64, m *models.Model) (cli.Point, error) {
-	score, err := s.Runner.Evaluate(s.ctx, s.Quick, s.Batch, m)
+	score, err := s.Device.Evaluate(s.ctx, s.Quick, s.Batch, m)
 	return cli.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss}, err
 }
 

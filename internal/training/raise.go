@@ -11,29 +11,27 @@ import (
 // A Nursling is a network to be trained from scratch.
 type Nursling interface {
 	// Start returns it before its training, and the recipe of that.
-	Start() (*models.Model, gomlx.Recipe, error)
+	Start() (*models.Model, gomlx.TrainConfig, error)
 	// Train trains it by a trainer made for both.
-	Train(context.Context, *gomlx.Trainer, *gomlx.Runner) error
+	Train(context.Context, *gomlx.Trainer, *gomlx.Device) error
 }
 
-// Raise trains a network on a backend of its own, which is opened once the
+// Raise trains a network on a device of its own, which is opened once the
 // network is found sound.
 func Raise(ctx context.Context, n Nursling) error {
 	m, recipe, err := n.Start()
 	if err != nil {
 		return err
 	}
-	backend, err := gomlx.Open(ctx, cli.Line)
+	device, err := gomlx.Open(ctx, cli.Opening)
 	if err != nil {
 		return err
 	}
-	defer backend.Finalize()
-	runner := gomlx.NewRunner(backend)
-	defer runner.Close()
-	trainer, err := gomlx.NewTrainer(backend, m, recipe)
+	defer device.Close()
+	trainer, err := device.Trainer(m, recipe)
 	if err != nil {
 		return err
 	}
 	defer trainer.Close()
-	return n.Train(ctx, trainer, runner)
+	return n.Train(ctx, trainer, device)
 }

@@ -24,11 +24,9 @@ func TestSome(t *testing.T) {
 
 // TestScore: portion by portion is the same as all at once.
 func TestScore(t *testing.T) {
-	backend, err := gomlx.Open(t.Context(), func(line string) { t.Log(line) })
+	device, err := gomlx.Open(t.Context(), func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
-	defer backend.Finalize()
-	runner := gomlx.NewRunner(backend)
-	defer runner.Close()
+	defer device.Close()
 	i := Images{Train: dataset.Shapes(8, 1), Test: dataset.Shapes(1100, 2)}
 	i.Norm = i.Train.Norm()
 	a, err := i.Fresh(Net{Width: 8, Depth: 1, Heads: 2, Patch: 16, Seed: 1})
@@ -37,14 +35,14 @@ func TestScore(t *testing.T) {
 	require.NoError(t, err)
 	all, err := i.First(i.Test, 1100)
 	require.NoError(t, err)
-	want, err := runner.Evaluate(t.Context(), all, 1100, a, b)
+	want, err := device.Evaluate(t.Context(), all, 1100, a, b)
 	require.NoError(t, err)
-	got, err := i.Score(t.Context(), runner, a, b)
+	got, err := i.Score(t.Context(), device, a, b)
 	require.NoError(t, err)
 	require.Equal(t, want.Count, got.Count)
 	require.InDelta(t, want.Accuracy, got.Accuracy, 1e-12)
 	require.InDelta(t, want.Loss, got.Loss, 1e-5)
-	got, err = i.scoreBy(t.Context(), runner, 300, a, b)
+	got, err = i.scoreBy(t.Context(), device, 300, a, b)
 	require.NoError(t, err)
 	require.Equal(t, want.Count, got.Count)
 	require.InDelta(t, want.Accuracy, got.Accuracy, 1e-12)

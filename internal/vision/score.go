@@ -20,13 +20,13 @@ func (i Images) ScoreBatch() int { return max(scorePixels/(i.Test.H*i.Test.W), 1
 
 // Score scores a network, or several as their ensemble, on all test images. They
 // are decoded portion by portion, the next one while one is scored.
-func (i Images) Score(ctx context.Context, runner *gomlx.Runner, ms ...*models.Model) (gomlx.Score, error) {
+func (i Images) Score(ctx context.Context, device *gomlx.Device, ms ...*models.Model) (gomlx.Score, error) {
 	portion := max(decodePixels/(i.Test.H*i.Test.W)/i.ScoreBatch(), 1) * i.ScoreBatch()
-	return i.scoreBy(ctx, runner, portion, ms...)
+	return i.scoreBy(ctx, device, portion, ms...)
 }
 
 // scoreBy is Score with so many images in a portion.
-func (i Images) scoreBy(ctx context.Context, runner *gomlx.Runner, portion int, ms ...*models.Model) (gomlx.Score, error) {
+func (i Images) scoreBy(ctx context.Context, device *gomlx.Device, portion int, ms ...*models.Model) (gomlx.Score, error) {
 	n := i.Test.Len()
 	decode := data.Prefetch(1, func(step int) (models.Batch, error) {
 		var idx []int
@@ -41,7 +41,7 @@ func (i Images) scoreBy(ctx context.Context, runner *gomlx.Runner, portion int, 
 		if err != nil {
 			return gomlx.Score{}, err
 		}
-		s, err := runner.Evaluate(ctx, b, i.ScoreBatch(), ms...)
+		s, err := device.Evaluate(ctx, b, i.ScoreBatch(), ms...)
 		if err != nil {
 			return gomlx.Score{}, err
 		}

@@ -67,7 +67,7 @@ type Parent struct {
 
 // Start returns the parent before its training and the recipe of that, for a
 // trainer.
-func (p Parent) Start() (*models.Model, gomlx.Recipe, error) {
+func (p Parent) Start() (*models.Model, gomlx.TrainConfig, error) {
 	m, err := p.Images.Fresh(p.Net)
 	return m, p.Schedule.Recipe(p.feed().StepsPerEpoch()), err
 }
@@ -76,14 +76,14 @@ func (p Parent) feed() Feeder { return p.Images.Feed(p.Schedule.Batch, p.Net.See
 
 // Train trains the parent by a trainer made for its [Parent.Start], looks at it
 // now and then, and saves it. What is interrupted goes on at the next call.
-func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, runner *gomlx.Runner) error {
+func (p Parent) Train(ctx context.Context, trainer *gomlx.Trainer, device *gomlx.Device) error {
 	feed := p.feed()
 	recipe := p.Schedule.Recipe(feed.StepsPerEpoch())
 	epoch := max(feed.StepsPerEpoch()/max(recipe.Accumulate, 1), 1) // updates
 	r := training.Run{Trainer: trainer, Feed: feed.Batch, Accumulate: recipe.Accumulate, Steps: recipe.Steps,
 		Save: p.Out + ".training.safetensors", Every: 5 * epoch}
 	r.Look = func(step int, m *models.Model) error {
-		s, err := p.Images.Score(ctx, runner, m)
+		s, err := p.Images.Score(ctx, device, m)
 		if err == nil {
 			cli.Notice("epoch %.1f: test accuracy %.2f %%, loss %.3f", float64(step)/float64(epoch), 100*s.Accuracy, s.Loss)
 		}

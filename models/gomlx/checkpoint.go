@@ -19,6 +19,11 @@ func parts() [3]string { return [3]string{"param/", "first/", "second/"} }
 // trainer of the same model and recipe that loads it goes on exactly as this
 // one would.
 func (t *Trainer) Save(path string) error {
+	done, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer done()
 	ts := map[string]safetensors.Tensor{}
 	all := names(t.model.Graph)
 	for i, s := range t.state {
@@ -32,29 +37,34 @@ func (t *Trainer) Save(path string) error {
 		}
 		ts[parts()[i/len(all)]+all[i%len(all)]] = st
 	}
-	recipe, err := json.Marshal(t.recipe)
+	recipe, err := json.Marshal(t.config)
 	if err != nil {
 		return fmt.Errorf("gomlx: %w", err)
 	}
 	return safetensors.WriteFile(path, ts, map[string]string{"step": strconv.Itoa(t.step), "recipe": string(recipe)})
 }
 
-// ErrRecipe reports a checkpoint of a training by another recipe.
-var ErrRecipe = errors.New("gomlx: the checkpoint is of another recipe")
+// ErrTrainConfig reports a checkpoint of a training by another configuration.
+var ErrTrainConfig = errors.New("gomlx: the checkpoint is of another configuration")
 
 // Load takes the state of the training from a file that [Trainer.Save] wrote.
 func (t *Trainer) Load(path string) (err error) {
+	done, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer done()
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return fmt.Errorf("gomlx: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	recipe, err := json.Marshal(t.recipe)
+	recipe, err := json.Marshal(t.config)
 	if err != nil {
 		return fmt.Errorf("gomlx: %w", err)
 	}
 	if got := f.Metadata()["recipe"]; got != string(recipe) {
-		return fmt.Errorf("%w: %s has %s, want %s", ErrRecipe, path, got, recipe)
+		return fmt.Errorf("%w: %s has %s, want %s", ErrTrainConfig, path, got, recipe)
 	}
 	step, err := strconv.Atoi(f.Metadata()["step"])
 	if err != nil || step < 0 {

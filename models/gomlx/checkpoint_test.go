@@ -14,12 +14,12 @@ import (
 // TestResume: a training that is saved, loaded elsewhere and continued ends
 // with the very bits of one that was not interrupted.
 func TestResume(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
 	m := randomModel(t, net, 1)
-	r := Recipe{Steps: 6, LR: 0.02, Warmup: 2, WeightDecay: 0.1, Clip: 1, Smoothing: 0.1}
+	r := TrainConfig{Steps: 6, LR: 0.02, Warmup: 2, WeightDecay: 0.1, Clip: 1, Smoothing: 0.1}
 	path := filepath.Join(t.TempDir(), "state.safetensors")
-	whole := trainer(t, b, m, r)
+	whole := trainer(t, d, m, r)
 	for i := range uint64(6) {
 		_, err := whole.Update(t.Context(), net.Batch(4, i))
 		require.NoError(t, err)
@@ -27,7 +27,7 @@ func TestResume(t *testing.T) {
 			require.NoError(t, whole.Save(path))
 		}
 	}
-	resumed := trainer(t, b, randomModel(t, net, 9), r)
+	resumed := trainer(t, d, randomModel(t, net, 9), r)
 	_, err := resumed.Update(t.Context(), net.Batch(4, 7))
 	require.NoError(t, err)
 	require.NoError(t, resumed.Load(path))
@@ -41,10 +41,10 @@ func TestResume(t *testing.T) {
 
 // TestReset: a trainer that starts anew has forgotten everything.
 func TestReset(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
 	m, other := randomModel(t, net, 1), randomModel(t, net, 2)
-	r := Recipe{Steps: 3, LR: 0.02, Warmup: 1}
+	r := TrainConfig{Steps: 3, LR: 0.02, Warmup: 1}
 	train := func(tr *Trainer) models.Params {
 		for i := range uint64(3) {
 			_, err := tr.Update(t.Context(), net.Batch(4, i))
@@ -52,7 +52,7 @@ func TestReset(t *testing.T) {
 		}
 		return trained(t, tr)
 	}
-	used := trainer(t, b, m, r)
+	used := trainer(t, d, m, r)
 	want := train(used)
 	require.NoError(t, used.Reset(other))
 	require.Equal(t, other.Params, trained(t, used))
@@ -66,12 +66,12 @@ func TestReset(t *testing.T) {
 
 // TestLoadErrors: what does not fit leaves the trainer as it was.
 func TestLoadErrors(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
 	net.Config.Layers = 2
 	m := randomModel(t, net, 1)
-	r := Recipe{Steps: 6, LR: 0.02}
-	tr := trainer(t, b, m, r)
+	r := TrainConfig{Steps: 6, LR: 0.02}
+	tr := trainer(t, d, m, r)
 	_, err := tr.Update(t.Context(), net.Batch(2, 1))
 	require.NoError(t, err)
 	before := trained(t, tr)
@@ -82,21 +82,21 @@ func TestLoadErrors(t *testing.T) {
 	require.Error(t, tr.Load(path))
 
 	r.LR = 0.03
-	require.NoError(t, trainer(t, b, m, r).Save(path))
-	require.ErrorIs(t, tr.Load(path), ErrRecipe)
+	require.NoError(t, trainer(t, d, m, r).Save(path))
+	require.ErrorIs(t, tr.Load(path), ErrTrainConfig)
 	require.ErrorContains(t, tr.Load(path), "0.03")
 
 	r.LR = 0.02
 	wide := net
 	wide.Config.Hidden = 12
-	require.NoError(t, trainer(t, b, randomModel(t, wide, 1), r).Save(path))
+	require.NoError(t, trainer(t, d, randomModel(t, wide, 1), r).Save(path))
 	require.ErrorContains(t, tr.Load(path), "12")
 	deep := net
 	deep.Config.Layers = 1
-	require.NoError(t, trainer(t, b, randomModel(t, deep, 1), r).Save(path))
+	require.NoError(t, trainer(t, d, randomModel(t, deep, 1), r).Save(path))
 	require.ErrorContains(t, tr.Load(path), "layer.1.")
 	deep.Config.Layers = 3
-	require.NoError(t, trainer(t, b, randomModel(t, deep, 1), r).Save(path))
+	require.NoError(t, trainer(t, d, randomModel(t, deep, 1), r).Save(path))
 	require.ErrorContains(t, tr.Load(path), "another network")
 	require.Error(t, tr.Save(filepath.Join(path, "below")))
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -17,7 +16,8 @@ import (
 // A descent minimises a loss by AdamW. What it moves and both moments stay on
 // the device between updates.
 type descent struct {
-	recipe  Recipe
+	device  *Device
+	config  TrainConfig
 	loss    func(batch, params []*gx.Node) *gx.Node // of a batch and, after it, what is fixed
 	retract func(params []*gx.Node) []*gx.Node      // brings updated parameters back to where they may be; may be nil
 	decayed []bool                                  // parameters that decay; nil for none
@@ -25,8 +25,9 @@ type descent struct {
 	step    int
 	state   []*tensors.Tensor // parameters, first moments, second moments
 	sums    []*tensors.Tensor // gradients of an unfinished accumulation
-	add     *gx.Exec          // accumulates gradients
-	update  *gx.Exec          // makes an update
+	add     *program          // accumulates gradients
+	update  *program          // makes an update
+	closed  bool
 }
 
 // ErrDiverged reports a loss that is not finite; the trainer keeps the state
@@ -34,21 +35,22 @@ type descent struct {
 var ErrDiverged = errors.New("gomlx: the loss is not finite")
 
 // open readies a descent that has its recipe and its loss.
-func (d *descent) open(b compute.Backend, params []*tensors.Tensor) error {
-	if d.recipe.Steps <= 0 || d.recipe.LR <= 0 {
-		return errors.Join(fmt.Errorf("gomlx: a recipe of %d steps at learning rate %g", d.recipe.Steps, d.recipe.LR), free(params...))
+func (d *descent) open(params []*tensors.Tensor) error {
+	if d.config.Steps <= 0 || d.config.LR <= 0 {
+		return errors.Join(fmt.Errorf("gomlx: a recipe of %d steps at learning rate %g", d.config.Steps, d.config.LR), free(params...))
 	}
-	d.recipe = d.recipe.withDefaults()
+	d.config = d.config.withDefaults()
 	err := d.start(params)
 	if err != nil {
 		return err
 	}
-	if d.add, err = gx.NewExec(b, d.addGraph); err != nil {
-		return fmt.Errorf("gomlx: %w", err)
+	if d.add, err = d.device.program("accumulation of gradients", d.addGraph); err != nil {
+		return err
 	}
-	if d.update, err = gx.NewExec(b, d.updateGraph); err != nil {
-		return fmt.Errorf("gomlx: %w", err)
+	if d.update, err = d.device.program("update", d.updateGraph); err != nil {
+		return err
 	}
+	d.device.hold(d)
 	return nil
 }
 
@@ -66,21 +68,47 @@ func (d *descent) start(params []*tensors.Tensor) error {
 
 func (d *descent) params() []*tensors.Tensor { return d.state[:len(d.state)/3] }
 
-// close frees the memory on the device.
+// acquire keeps the device open until done is called.
+func (d *descent) acquire() (done func(), err error) {
+	if done, err = d.device.acquire(); err == nil && d.closed {
+		done()
+		return nil, ErrNotOpen
+	}
+	return done, err
+}
+
+// close frees the memory on the device, unless closing that has done so.
 func (d *descent) close() error {
-	for _, e := range []*gx.Exec{d.add, d.update} {
-		if e != nil {
-			e.Finalize()
+	done, err := d.acquire()
+	if err != nil {
+		return nil
+	}
+	defer done()
+	d.device.drop(d)
+	return d.release()
+}
+
+// release frees the memory on the device.
+func (d *descent) release() error {
+	d.closed = true
+	for _, p := range []*program{d.add, d.update} {
+		if p != nil {
+			p.exec.Finalize()
 		}
 	}
 	return errors.Join(free(d.state...), free(d.sums...), free(d.fixed...))
 }
 
-// descend makes one update from Recipe.Accumulate batches, of which inputs are
+// descend makes one update from TrainConfig.Accumulate batches, of which inputs are
 // fed, and returns their mean loss.
 func (d *descent) descend(ctx context.Context, inputs []string, batches []models.Batch) (float64, error) {
-	if len(batches) != d.recipe.Accumulate {
-		return 0, fmt.Errorf("gomlx: an update takes %d batches, got %d", d.recipe.Accumulate, len(batches))
+	done, err := d.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if len(batches) != d.config.Accumulate {
+		return 0, fmt.Errorf("gomlx: an update takes %d batches, got %d", d.config.Accumulate, len(batches))
 	}
 	var total float64
 	defer func() { _, d.sums = free(d.sums...), nil }() // of an update that was broken off
@@ -122,10 +150,10 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 // call adds a batch to the gradients or, with the last one, makes the update.
 func (d *descent) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, error) {
 	if !last {
-		return d.add.Call(args(in, d.fixed, d.params(), d.sums)...)
+		return d.add.call(args(in, d.fixed, d.params(), d.sums)...)
 	}
 	rates := d.rates()
-	out, err := d.update.Call(args(in, d.fixed, rates, d.state, d.sums)...)
+	out, err := d.update.call(args(in, d.fixed, rates, d.state, d.sums)...)
 	return out, errors.Join(err, free(rates...))
 }
 
@@ -134,9 +162,9 @@ func (d *descent) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, erro
 func (d *descent) rates() []*tensors.Tensor {
 	k := float64(d.step + 1)
 	return []*tensors.Tensor{tensors.FromFlatDataAndDimensions([]float32{
-		float32(d.recipe.rate(d.step)),
-		float32(1 - math.Pow(d.recipe.Beta1, k)),
-		float32(1 - math.Pow(d.recipe.Beta2, k))}, 3)}
+		float32(d.config.rate(d.step)),
+		float32(1 - math.Pow(d.config.Beta1, k)),
+		float32(1 - math.Pow(d.config.Beta2, k))}, 3)}
 }
 
 // addGraph: batch.., fixed.., params.., sums.. → loss, sums...
@@ -160,12 +188,12 @@ func (d *descent) updateGraph(in []*gx.Node) []*gx.Node {
 	out := make([]*gx.Node, 3*n)
 	for i, w := range params {
 		by := gx.Mul(grads[i], scale)
-		m := gx.Add(gx.MulScalar(first[i], d.recipe.Beta1), gx.MulScalar(by, 1-d.recipe.Beta1))
-		v := gx.Add(gx.MulScalar(second[i], d.recipe.Beta2), gx.MulScalar(gx.Square(by), 1-d.recipe.Beta2))
-		if d.decayed != nil && d.decayed[i] && d.recipe.WeightDecay > 0 {
-			w = gx.Mul(w, gx.OneMinus(gx.MulScalar(rate(0), d.recipe.WeightDecay)))
+		m := gx.Add(gx.MulScalar(first[i], d.config.Beta1), gx.MulScalar(by, 1-d.config.Beta1))
+		v := gx.Add(gx.MulScalar(second[i], d.config.Beta2), gx.MulScalar(gx.Square(by), 1-d.config.Beta2))
+		if d.decayed != nil && d.decayed[i] && d.config.WeightDecay > 0 {
+			w = gx.Mul(w, gx.OneMinus(gx.MulScalar(rate(0), d.config.WeightDecay)))
 		}
-		by = gx.Div(gx.Div(m, rate(1)), gx.AddScalar(gx.Sqrt(gx.Div(v, rate(2))), d.recipe.Eps))
+		by = gx.Div(gx.Div(m, rate(1)), gx.AddScalar(gx.Sqrt(gx.Div(v, rate(2))), d.config.Eps))
 		out[i], out[n+i], out[2*n+i] = gx.Sub(w, gx.Mul(rate(0), by)), m, v
 	}
 	if d.retract != nil {
@@ -175,19 +203,19 @@ func (d *descent) updateGraph(in []*gx.Node) []*gx.Node {
 }
 
 // scale is what gradients are multiplied with: for the mean over batches, and
-// for a norm of at most Recipe.Clip.
+// for a norm of at most TrainConfig.Clip.
 func (d *descent) scale(grads []*gx.Node) *gx.Node {
 	g := grads[0].Graph()
-	scale := gx.Const(g, float32(1)/float32(d.recipe.Accumulate))
-	if d.recipe.Clip <= 0 {
+	scale := gx.Const(g, float32(1)/float32(d.config.Accumulate))
+	if d.config.Clip <= 0 {
 		return scale
 	}
 	square := gx.ScalarZero(g, dtypes.Float32)
 	for _, grad := range grads {
 		square = gx.Add(square, gx.ReduceAllSum(gx.Square(grad)))
 	}
-	norm := gx.MulScalar(gx.Sqrt(square), 1/float64(d.recipe.Accumulate))
-	return gx.Mul(scale, gx.MinScalar(gx.Div(gx.Const(g, float32(d.recipe.Clip)), gx.AddScalar(norm, 1e-6)), 1))
+	norm := gx.MulScalar(gx.Sqrt(square), 1/float64(d.config.Accumulate))
+	return gx.Mul(scale, gx.MinScalar(gx.Div(gx.Const(g, float32(d.config.Clip)), gx.AddScalar(norm, 1e-6)), 1))
 }
 
 // gradients is the loss of a batch and its gradient by every parameter.

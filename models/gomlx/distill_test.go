@@ -13,7 +13,7 @@ import (
 // TestDistiller: a model learns from teachers of another width what they answer,
 // no batch has labels, and the loss is the cross-entropy with their mean answer.
 func TestDistiller(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.Classifier()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			wide := net
@@ -26,7 +26,7 @@ func TestDistiller(t *testing.T) {
 				require.NoError(t, err)
 				teachers = append(teachers, teacher)
 			}
-			tr, err := NewDistiller(b, m, teachers, Recipe{Steps: 60, LR: 1e-2, MinLR: 1e-2})
+			tr, err := d.Distiller(m, teachers, TrainConfig{Steps: 60, LR: 1e-2, MinLR: 1e-2})
 			require.NoError(t, err)
 			defer func() { require.NoError(t, tr.Close()) }()
 			batch := net.Batch(8, 3)
@@ -47,7 +47,7 @@ func TestDistiller(t *testing.T) {
 			require.Less(t, taught(trained, batch, teachers...)-least, 0.3*(first-least))
 		})
 	}
-	_, err := NewDistiller(b, nil, nil, Recipe{})
+	_, err := d.Distiller(nil, nil, TrainConfig{})
 	require.Error(t, err)
 }
 

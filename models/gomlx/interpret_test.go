@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/stretchr/testify/require"
@@ -25,17 +24,11 @@ import (
 // parity is how far float32 may be from float64, and one library from another.
 const parity = 1e-4
 
-func openBackend(t *testing.T) compute.Backend {
-	b, err := Open(t.Context(), func(line string) { t.Log(line) })
+func openDevice(t *testing.T) *Device {
+	d, err := Open(t.Context(), func(p models.Progress) { t.Log(p.Stage, p.Item) })
 	require.NoError(t, err)
-	t.Cleanup(b.Finalize)
-	return b
-}
-
-func openRunner(t *testing.T) *Runner {
-	r := NewRunner(openBackend(t))
-	t.Cleanup(r.Close)
-	return r
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
 }
 
 // shallow is net with one layer: what is compiled takes long by its size.
@@ -73,9 +66,9 @@ func everywhere(g *graph.Graph) []int {
 }
 
 // values runs m and returns every node's value by name: as it lies in memory.
-func values(t *testing.T, r *Runner, m *models.Model, batch models.Batch) map[string]models.Array {
+func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[string]models.Array {
 	inputs, all := m.Graph.Inputs(), names(m.Graph)
-	e, err := gx.NewExec(r.backend, func(in []*gx.Node) []*gx.Node {
+	e, err := gx.NewExec(d.backend, func(in []*gx.Node) []*gx.Node {
 		return interpret(m.Graph, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]), everywhere(m.Graph)...)
 	})
 	require.NoError(t, err)
@@ -101,13 +94,13 @@ func values(t *testing.T, r *Runner, m *models.Model, batch models.Batch) map[st
 
 // TestForward compares every node of every kind of network with float64.
 func TestForward(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	for _, net := range modeltest.Nets() {
 		net = shallow(net)
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			m, batch := randomModel(t, net, 1), net.Batch(3, 2)
 			want := modeltest.Forward(m, batch)
-			got := values(t, r, m, batch)
+			got := values(t, d, m, batch)
 			for _, n := range m.Graph.Nodes {
 				if want[0][n.ID] == nil {
 					continue
@@ -121,7 +114,7 @@ func TestForward(t *testing.T) {
 				}
 				require.LessOrEqual(t, apart(t, flat, got[n.Name].Floats), parity, n.Name)
 			}
-			logits, err := r.Logits(t.Context(), m, batch)
+			logits, err := d.Logits(t.Context(), m, batch)
 			require.NoError(t, err)
 			require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), logits.Floats), parity)
 			last, _ := want[0][len(want[0])-1].Dims()
@@ -136,12 +129,12 @@ func TestForward(t *testing.T) {
 
 // TestActivations compares those that the other networks lack.
 func TestActivations(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	for _, fn := range []string{"relu", "tanh", "gelu_new"} {
 		net := shallow(modeltest.ViT())
 		net.Config.Act = graph.Activation(fn)
 		m, batch := randomModel(t, net, 1), net.Batch(2, 2)
-		logits, err := r.Logits(t.Context(), m, batch)
+		logits, err := d.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
 		require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), logits.Floats), parity, fn)
 	}
@@ -150,39 +143,39 @@ func TestActivations(t *testing.T) {
 // TestPermutationLaw: relabelling the units of every space leaves the logits as
 // they are on the device too.
 func TestPermutationLaw(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	for _, net := range modeltest.Nets() {
 		m, batch := randomModel(t, net, 3), net.Batch(3, 4)
 		shuffle, err := modeltest.Relabel(m.Graph, 5)
 		require.NoError(t, err)
 		moved, err := transported(t, m, m, fuse.Transport{Aligner: shuffle}, nil)
 		require.NoError(t, err)
-		want, err := r.Logits(t.Context(), m, batch)
+		want, err := d.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
-		got, err := r.Logits(t.Context(), m.With(moved), batch)
+		got, err := d.Logits(t.Context(), m.With(moved), batch)
 		require.NoError(t, err)
 		require.Greater(t, slices.Max(want.Floats)-slices.Min(want.Floats), float32(0.1))
 		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, net.Arch.Class)
 	}
 }
 
-// TestLogitsErrors: a batch that does not fit is an error, and the runner goes
+// TestLogitsErrors: a batch that does not fit is an error, and the device goes
 // on.
 func TestLogitsErrors(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	m, batch := randomModel(t, net, 1), net.Batch(2, 2)
-	_, err := r.Logits(t.Context(), m, models.Batch{"x": batch["pixel_values"]})
+	_, err := d.Logits(t.Context(), m, models.Batch{"x": batch["pixel_values"]})
 	require.ErrorContains(t, err, "pixel_values")
-	_, err = r.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 4, 4}, Floats: make([]float32, 96)}})
+	_, err = d.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 4, 4}, Floats: make([]float32, 96)}})
 	require.Error(t, err)
-	_, err = r.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 6, 6}, Floats: make([]float32, 96)}})
+	_, err = d.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 6, 6}, Floats: make([]float32, 96)}})
 	require.Error(t, err)
 	fewer := maps.Clone(m.Params)
 	delete(fewer, "classifier.bias")
-	_, err = r.Logits(t.Context(), m.With(fewer), batch)
+	_, err = d.Logits(t.Context(), m.With(fewer), batch)
 	require.ErrorContains(t, err, "classifier.bias")
-	_, err = r.Logits(t.Context(), m, batch)
+	_, err = d.Logits(t.Context(), m, batch)
 	require.NoError(t, err)
 }
 
@@ -219,7 +212,7 @@ func arrays(t *testing.T, path string) map[string]models.Array {
 // TestReferenceLogits compares with transformers on its own checkpoints.
 func TestReferenceLogits(t *testing.T) {
 	dir := goldens(t)
-	r := openRunner(t)
+	d := openDevice(t)
 	images := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "images.safetensors"))["pixel_values"]}
 	texts := models.Batch(arrays(t, filepath.Join(dir, "tokens.safetensors")))
 	compared := 0
@@ -230,7 +223,7 @@ func TestReferenceLogits(t *testing.T) {
 		}
 		m, err := models.Open(filepath.Join(dir, name))
 		require.NoError(t, err)
-		got, err := r.Logits(t.Context(), m, batch)
+		got, err := d.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
 		require.Equal(t, want.Shape, got.Shape, name)
 		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, name)
@@ -242,11 +235,11 @@ func TestReferenceLogits(t *testing.T) {
 // TestReferenceActivations compares module by module.
 func TestReferenceActivations(t *testing.T) {
 	dir := filepath.Join(goldens(t), "vit_a", "model_0")
-	r := openRunner(t)
+	d := openDevice(t)
 	m, err := models.Open(dir, models.ViT())
 	require.NoError(t, err)
 	images := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "..", "..", "images.safetensors"))["pixel_values"]}
-	got := values(t, r, m, images.Slice(0, 1))
+	got := values(t, d, m, images.Slice(0, 1))
 	want := arrays(t, filepath.Join(dir, "acts_image0.safetensors"))
 	require.Greater(t, len(want), 20)
 	for name, a := range want {

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/gomlx/compute"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/mat"
@@ -24,16 +23,22 @@ import (
 // the models compute what they did, but for fuse.Matching.Inexact. Theus et al.,
 // "Generalized linear mode connectivity for transformers" (NeurIPS 2025).
 type Learner struct {
-	Backend compute.Backend
-	Recipe  Recipe // Steps 0 means 250, LR 0 means 1e-2
-	Seed    uint64 // of the shares
+	device *Device
+	Config TrainConfig // Steps 0 means 250, LR 0 means 1e-2
+	Seed   uint64      // of the shares
 
-	// Feed returns the batch of an update. The loss is the cross-entropy with
+	// Batches returns the batch of an update. The loss is the cross-entropy with
 	// what the models answer in the mean or, where the first batch has labels,
 	// half with that and half with them.
-	Feed    func(step int) (models.Batch, error)
-	Observe func(step int, loss float64) // called after each update; may be nil
+	Batches Batches
+	Observe func(models.Progress) // told after each update; may be nil
 }
+
+// StageLearn is the Stage under which a learner reports its updates.
+const StageLearn = "learning maps"
+
+// Learner returns a learner on the device.
+func (d *Device) Learner(batches Batches) *Learner { return &Learner{device: d, Batches: batches} }
 
 // blend is the input that holds the share of each model, the same for every
 // sample.
@@ -51,14 +56,14 @@ type learning struct {
 
 // Learn implements fuse.Learner.
 func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []graph.Space) (turns [][]*mat.Dense, err error) {
-	r := l.Recipe
+	r := l.Config
 	if r.Steps == 0 {
 		r.Steps = 250
 	}
 	if r.LR == 0 {
 		r.LR = 1e-2
 	}
-	batch, err := l.Feed(0)
+	batch, err := l.Batches(0)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +81,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 			run.of[n.ID] = k
 		}
 	}
-	run.descent = descent{recipe: r, loss: run.lossGraph, retract: run.rotations}
+	run.descent = descent{device: l.device, config: r, loss: run.lossGraph, retract: run.rotations}
 	defer func() { err = errors.Join(err, run.close()) }()
 	for _, m := range aligned {
 		ts, err := upload(m)
@@ -85,7 +90,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 		}
 		run.fixed = append(run.fixed, ts...)
 	}
-	if err := run.open(l.Backend, run.identities()); err != nil {
+	if err := run.open(run.identities()); err != nil {
 		return nil, err
 	}
 	return l.run(ctx, run)
@@ -94,10 +99,10 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 // run makes the updates and reads the maps back.
 func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error) {
 	rng := rand.New(rand.NewPCG(l.Seed, 7))
-	for step := range run.recipe.Steps {
+	for step := range run.config.Steps {
 		var batches []models.Batch
-		for range run.recipe.Accumulate {
-			batch, err := l.Feed(step*run.recipe.Accumulate + len(batches))
+		for range run.config.Accumulate {
+			batch, err := l.Batches(step*run.config.Accumulate + len(batches))
 			if err != nil {
 				return nil, err
 			}
@@ -113,7 +118,7 @@ func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error
 			return nil, fmt.Errorf("learning maps: %w", err)
 		}
 		if l.Observe != nil {
-			l.Observe(step+1, loss)
+			l.Observe(models.Progress{Stage: StageLearn, Done: step + 1, Total: run.config.Steps, Loss: loss})
 		}
 	}
 	return run.turns()
@@ -134,6 +139,11 @@ func (run *learning) draw(n int, rng *rand.Rand) models.Array {
 
 // turns reads the maps back.
 func (run *learning) turns() ([][]*mat.Dense, error) {
+	done, err := run.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	out := make([][]*mat.Dense, len(run.models)-1)
 	for i, t := range run.params() {
 		data, err := tensors.CopyFlatData[float32](t)

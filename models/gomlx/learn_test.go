@@ -15,9 +15,7 @@ import (
 // TestLearner: what is learned, with labels and without, lowers the loss of the
 // model in the middle and leaves the other model as it was.
 func TestLearner(t *testing.T) {
-	b := openBackend(t)
-	runner := NewRunner(b)
-	defer runner.Close()
+	d := openDevice(t)
 	for labelled, nets := range map[string][]modeltest.Net{"labels": {modeltest.ViT(), modeltest.SimpleViT()}, "no labels": {modeltest.ViT(), modeltest.MaskedLM()}} {
 		for _, net := range nets {
 			t.Run(net.Arch.Class+" "+labelled, func(t *testing.T) {
@@ -27,12 +25,12 @@ func TestLearner(t *testing.T) {
 				require.NoError(t, err)
 				batch := net.Batch(16, 3)
 				if labelled == "labels" {
-					batch[models.Labels] = answers(t, runner, anchor, batch)
+					batch[models.Labels] = answers(t, d, anchor, batch)
 				}
 				var losses []float64
-				learner := &Learner{Backend: b, Recipe: Recipe{Steps: 40, LR: 2e-2},
-					Feed:    func(int) (models.Batch, error) { return batch, nil },
-					Observe: func(_ int, loss float64) { losses = append(losses, loss) }}
+				learner := &Learner{device: d, Config: TrainConfig{Steps: 40, LR: 2e-2},
+					Batches: func(int) (models.Batch, error) { return batch, nil },
+					Observe: func(p models.Progress) { losses = append(losses, p.Loss) }}
 				p, err := transported(t, other, anchor, fuse.Matching{Learner: learner}, nil)
 				require.NoError(t, err)
 				require.Len(t, losses, 40)
@@ -65,10 +63,10 @@ func TestLearnerInexact(t *testing.T) {
 	require.NoError(t, err)
 	other, err := net.Model(2)
 	require.NoError(t, err)
-	b, batch := openBackend(t), net.Batch(16, 3)
+	d, batch := openDevice(t), net.Batch(16, 3)
 	delete(batch, models.Labels)
 	for _, inexact := range []bool{false, true} {
-		learner := &Learner{Backend: b, Recipe: Recipe{Steps: 40, LR: 2e-2}, Feed: func(int) (models.Batch, error) { return batch, nil }}
+		learner := &Learner{device: d, Config: TrainConfig{Steps: 40, LR: 2e-2}, Batches: func(int) (models.Batch, error) { return batch, nil }}
 		fused, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, fuse.Matching{Learner: learner, Inexact: inexact}, nil)
 		require.NoError(t, err)
 		losses[inexact] = taught(fused, batch, anchor, other)
@@ -80,8 +78,7 @@ func TestLearnerInexact(t *testing.T) {
 // they were, for every architecture with the group that it has: of one source,
 // and of several that are matched together.
 func TestMatchedAlone(t *testing.T) {
-	runner := NewRunner(openBackend(t))
-	defer runner.Close()
+	d := openDevice(t)
 	for _, net := range modeltest.Nets() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			var ms []*models.Model
@@ -91,14 +88,14 @@ func TestMatchedAlone(t *testing.T) {
 				ms = append(ms, m)
 			}
 			batch := net.Batch(4, 5)
-			method, set := fuse.Matching{Mix: 0.4}, &fuse.Settings{Calibration: &Calibration{Runner: runner, Data: net.Batch(8, 9)}}
+			method, set := fuse.Matching{Mix: 0.4}, &fuse.Settings{Calibration: &Calibration{device: d, Data: net.Batch(8, 9)}}
 			for _, others := range [][]*models.Model{ms[1:2], ms[1:]} {
 				aligned, _, err := fuse.Align(t.Context(), ms[0], others, method, set)
 				require.NoError(t, err)
 				for i, m := range append(ms[:1:1], others...) {
-					want, err := runner.Logits(t.Context(), m, batch)
+					want, err := d.Logits(t.Context(), m, batch)
 					require.NoError(t, err)
-					got, err := runner.Logits(t.Context(), ms[0].With(aligned.Params()[i]), batch)
+					got, err := d.Logits(t.Context(), ms[0].With(aligned.Params()[i]), batch)
 					require.NoError(t, err)
 					for k, v := range want.Floats {
 						require.InDelta(t, v, got.Floats[k], 5e-5, "model %d", i)
@@ -113,9 +110,7 @@ func TestMatchedAlone(t *testing.T) {
 // did, through GoMLX, matched and learned further; where the stream is pinned or
 // a norm stands behind the sum, hidden units and heads may be more and no more.
 func TestNarrowIntoWide(t *testing.T) {
-	b := openBackend(t)
-	runner := NewRunner(b)
-	defer runner.Close()
+	d := openDevice(t)
 	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT(), modeltest.MaskedLM()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			wide := net
@@ -132,14 +127,14 @@ func TestNarrowIntoWide(t *testing.T) {
 			require.NoError(t, err)
 			batch := net.Batch(16, 3)
 			delete(batch, models.Labels)
-			want, err := runner.Logits(t.Context(), narrow, batch)
+			want, err := d.Logits(t.Context(), narrow, batch)
 			require.NoError(t, err)
-			learner := &Learner{Backend: b, Recipe: Recipe{Steps: 10, LR: 2e-2}, Feed: func(int) (models.Batch, error) { return batch, nil }}
+			learner := &Learner{device: d, Config: TrainConfig{Steps: 10, LR: 2e-2}, Batches: func(int) (models.Batch, error) { return batch, nil }}
 			var moved []models.Params
 			for _, l := range []fuse.Learner{nil, learner} {
 				p, err := transported(t, narrow, anchor, fuse.Matching{Learner: l}, nil)
 				require.NoError(t, err)
-				got, err := runner.Logits(t.Context(), anchor.With(p), batch)
+				got, err := d.Logits(t.Context(), anchor.With(p), batch)
 				require.NoError(t, err)
 				for k, v := range want.Floats {
 					require.InDelta(t, v, got.Floats[k], 2e-4)
@@ -162,9 +157,9 @@ func TestLearnerOfSeveral(t *testing.T) {
 	batch := net.Batch(16, 3)
 	delete(batch, models.Labels)
 	var losses []float64
-	learner := &Learner{Backend: openBackend(t), Recipe: Recipe{Steps: 40, LR: 2e-2},
-		Feed:    func(int) (models.Batch, error) { return batch, nil },
-		Observe: func(_ int, loss float64) { losses = append(losses, loss) }}
+	learner := &Learner{device: openDevice(t), Config: TrainConfig{Steps: 40, LR: 2e-2},
+		Batches: func(int) (models.Batch, error) { return batch, nil },
+		Observe: func(p models.Progress) { losses = append(losses, p.Loss) }}
 	plain, _, err := fuse.Align(t.Context(), ms[0], ms[1:], fuse.Matching{}, nil)
 	require.NoError(t, err)
 	aligned, _, err := fuse.Align(t.Context(), ms[0], ms[1:], fuse.Matching{Learner: learner}, nil)
@@ -182,8 +177,8 @@ func TestLearnerOfSeveral(t *testing.T) {
 }
 
 // answers are the classes that m finds most likely.
-func answers(t *testing.T, r *Runner, m *models.Model, batch models.Batch) models.Array {
-	logits, err := r.Logits(context.Background(), m, batch)
+func answers(t *testing.T, d *Device, m *models.Model, batch models.Batch) models.Array {
+	logits, err := d.Logits(context.Background(), m, batch)
 	require.NoError(t, err)
 	classes := logits.Shape[len(logits.Shape)-1]
 	out := models.Array{Shape: logits.Shape[:len(logits.Shape)-1]}

@@ -34,8 +34,13 @@ var ErrNoLabels = errors.New("gomlx: no label counts")
 
 // Evaluate scores a network on labelled data, size samples at a time. Several
 // networks are scored as their ensemble, the mean of their probabilities.
-func (r *Runner) Evaluate(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (Score, error) {
-	right, loss, err := r.each(ctx, data, size, ms...)
+func (d *Device) Evaluate(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (Score, error) {
+	done, err := d.acquire()
+	if err != nil {
+		return Score{}, err
+	}
+	defer done()
+	right, loss, err := d.each(ctx, data, size, ms...)
 	if err != nil {
 		return Score{}, err
 	}
@@ -55,9 +60,14 @@ func (r *Runner) Evaluate(ctx context.Context, data models.Batch, size int, ms .
 	return s, nil
 }
 
-// Below returns the samples whose loss is strictly below a bound, in nats, in
+// FilterByLoss returns the samples whose loss is strictly below a bound, in nats, in
 // every one of the models; the loss of a sample is the mean over its labels.
-func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms ...*models.Model) (models.Batch, error) {
+func (d *Device) FilterByLoss(ctx context.Context, data models.Batch, bound float64, ms ...*models.Model) (models.Batch, error) {
+	done, err := d.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	labels, ok := data[models.Labels]
 	if !ok {
 		return nil, fmt.Errorf("gomlx: filtering by loss: %w", ErrNoLabels)
@@ -70,7 +80,7 @@ func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms
 	keep := make([]int, 0, n)
 	worst := make([]float64, n)
 	for _, m := range ms {
-		_, loss, err := r.each(ctx, data, min(n, 50), m)
+		_, loss, err := d.each(ctx, data, min(n, 50), m)
 		if err != nil {
 			return nil, err
 		}
@@ -98,11 +108,11 @@ func (r *Runner) Below(ctx context.Context, data models.Batch, bound float64, ms
 
 // each scores every label: whether it is the most likely class (1 or 0) and
 // its loss in nats.
-func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
+func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
 	if data.Len() == 0 || size <= 0 || len(ms) == 0 {
 		return nil, nil, fmt.Errorf("gomlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
 	}
-	scorer, err := r.compiled("score", score)
+	scorer, err := d.cached("score", "scoring", score)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,15 +142,15 @@ func (r *Runner) each(ctx context.Context, data models.Batch, size int, ms ...*m
 			return nil, nil, err
 		}
 		for i, m := range ms {
-			y, err := r.runWith(m.Graph, params[i], batch)
+			y, err := d.forward(m.Graph, params[i], batch)
 			if err != nil {
 				return nil, nil, errors.Join(err, free(in...))
 			}
 			in = append(in, y)
 		}
-		out, err := scorer.Call(args(in)...)
+		out, err := scorer.call(args(in)...)
 		if err = errors.Join(err, free(in...)); err != nil {
-			return nil, nil, fmt.Errorf("gomlx: scoring: %w", err)
+			return nil, nil, err
 		}
 		for i, all := range []*[]float32{&right, &loss} {
 			v, err := tensors.CopyFlatData[float32](out[i])

@@ -58,7 +58,7 @@ func scores(batch models.Batch, ms ...*models.Model) (s Score, loss []float64) {
 // TestEvaluate compares with float64, one network and an ensemble, images and
 // words of which some do not count; how many go at a time does not matter.
 func TestEvaluate(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	for _, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.Words())} {
 		ms := []*models.Model{randomModel(t, net, 1), randomModel(t, net, 2), randomModel(t, net, 3)}
 		batch := net.Batch(11, 4)
@@ -66,7 +66,7 @@ func TestEvaluate(t *testing.T) {
 		for _, some := range [][]*models.Model{ms[:1], ms} {
 			want, _ := scores(batch, some...)
 			for _, size := range []int{4, 64} {
-				got, err := r.Evaluate(t.Context(), batch, size, some...)
+				got, err := d.Evaluate(t.Context(), batch, size, some...)
 				require.NoError(t, err)
 				require.Equal(t, want.Count, got.Count)
 				require.Less(t, got.Count, len(batch[models.Labels].Ints))
@@ -79,12 +79,12 @@ func TestEvaluate(t *testing.T) {
 
 // TestEnsembleOfOne: a network with itself is no better than alone, in loss too.
 func TestEnsembleOfOne(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	m, batch := randomModel(t, net, 1), net.Batch(8, 2)
-	one, err := r.Evaluate(t.Context(), batch, 8, m)
+	one, err := d.Evaluate(t.Context(), batch, 8, m)
 	require.NoError(t, err)
-	two, err := r.Evaluate(t.Context(), batch, 8, m, m)
+	two, err := d.Evaluate(t.Context(), batch, 8, m, m)
 	require.NoError(t, err)
 	require.Equal(t, one.Accuracy, two.Accuracy)
 	require.InDelta(t, one.Loss, two.Loss, 1e-5)
@@ -92,7 +92,7 @@ func TestEnsembleOfOne(t *testing.T) {
 
 // TestBelow keeps the samples whose loss is below the bound in every model.
 func TestBelow(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	for _, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.Words())} {
 		a, b := randomModel(t, net, 1), randomModel(t, net, 2)
 		batch := net.Batch(20, 4)
@@ -121,43 +121,43 @@ func TestBelow(t *testing.T) {
 			}
 		}
 		require.NotEmpty(t, keep)
-		got, err := r.Below(t.Context(), batch, bound, a, b)
+		got, err := d.FilterByLoss(t.Context(), batch, bound, a, b)
 		require.NoError(t, err)
 		require.Equal(t, batch.Pick(keep), got)
-		_, err = r.Below(t.Context(), batch, 0, a, b)
+		_, err = d.FilterByLoss(t.Context(), batch, 0, a, b)
 		require.ErrorContains(t, err, "none of 20")
 	}
 }
 
 func TestScoreErrors(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	m, batch := randomModel(t, net, 1), net.Batch(3, 2)
 	bare := models.Batch{"pixel_values": batch["pixel_values"]}
-	_, err := r.Evaluate(t.Context(), bare, 2, m)
+	_, err := d.Evaluate(t.Context(), bare, 2, m)
 	require.ErrorContains(t, err, "labels")
-	_, err = r.Below(t.Context(), bare, 1, m)
+	_, err = d.FilterByLoss(t.Context(), bare, 1, m)
 	require.ErrorIs(t, err, ErrNoLabels)
-	_, err = r.Evaluate(t.Context(), batch.Slice(0, 0), 2, m)
+	_, err = d.Evaluate(t.Context(), batch.Slice(0, 0), 2, m)
 	require.Error(t, err)
-	_, err = r.Below(t.Context(), batch.Slice(0, 0), 2, m)
+	_, err = d.FilterByLoss(t.Context(), batch.Slice(0, 0), 2, m)
 	require.Error(t, err)
-	_, err = r.Evaluate(t.Context(), batch, 0, m)
+	_, err = d.Evaluate(t.Context(), batch, 0, m)
 	require.Error(t, err)
-	_, err = r.Evaluate(t.Context(), batch, 2)
+	_, err = d.Evaluate(t.Context(), batch, 2)
 	require.Error(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = r.Evaluate(ctx, batch, 2, m)
+	_, err = d.Evaluate(ctx, batch, 2, m)
 	require.ErrorIs(t, err, context.Canceled)
 	wrong := net.Batch(3, 2)
 	wrong[models.Labels].Ints[1] = 3
-	_, err = r.Evaluate(t.Context(), wrong, 2, m)
+	_, err = d.Evaluate(t.Context(), wrong, 2, m)
 	require.ErrorContains(t, err, "label 1")
 	silent := net.Batch(3, 2)
 	for i := range silent[models.Labels].Ints {
 		silent[models.Labels].Ints[i] = models.Ignore
 	}
-	_, err = r.Evaluate(t.Context(), silent, 2, m)
+	_, err = d.Evaluate(t.Context(), silent, 2, m)
 	require.ErrorIs(t, err, ErrNoLabels)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// Sinkhorn is ot.Sinkhorn on the device of a runner, for costs that are there
-// already, and the same plan to 1e-6 of a unit's mass.
+// Sinkhorn returns a solver that runs [ot.Sinkhorn] on the device and finds the
+// same plan to 1e-6 of a unit's mass.
 //
 //	min ⟨P, C⟩ + ε Σᵢⱼ Pᵢⱼ (log Pᵢⱼ − 1)   over P 1 = a,  Pᵀ 1 = b
 //
@@ -28,11 +28,11 @@ import (
 //
 // Schmitzer, "Stabilized sparse scaling algorithms for entropy regularized
 // transport problems" (2019).
-type Sinkhorn struct {
-	Runner  *Runner
-	Reg     float64 // ε > 0 in units of the cost; 0 means ot.DefaultReg
-	Tol     float64 // L1 error of either marginal, relative to the total mass; 0 means ot.DefaultTol
-	MaxIter int     // 0 means ot.DefaultMaxIter
+func (d *Device) Sinkhorn(parameters ot.Sinkhorn) ot.Solver { return sinkhorn{parameters, d} }
+
+type sinkhorn struct {
+	ot.Sinkhorn
+	device *Device
 }
 
 const (
@@ -45,7 +45,12 @@ const (
 )
 
 // Solve implements ot.Solver.
-func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
+func (s sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
+	done, err := s.device.acquire()
+	if err != nil {
+		return ot.Plan{}, err
+	}
+	defer done()
 	if err := p.Validate(); err != nil {
 		return ot.Plan{}, err
 	}
@@ -55,8 +60,8 @@ func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 		flat = append(flat, mat.Row(nil, i, p.Cost)...)
 	}
 	cost := tensors.FromFlatDataAndDimensions(flat, n, m)
-	out, stopped := s.On(ctx, cost, p.A, p.B)
-	err := free(cost)
+	out, stopped := s.solve(ctx, cost, p.A, p.B)
+	err = free(cost)
 	if late := (*ot.NotConvergedError)(nil); err != nil || stopped != nil && !errors.As(stopped, &late) {
 		return ot.Plan{}, errors.Join(stopped, err, free(out))
 	}
@@ -68,11 +73,11 @@ func (s Sinkhorn) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
 	return plan, errors.Join(stopped, err)
 }
 
-// On solves the problem with a cost [n × m] of any float type, finite and
+// solve solves the problem with a cost [n × m] of any float type, finite and
 // non-negative, and masses a [n], b [m] of equal total, nil for uniform ones. The
 // plan [n × m], float64, stays on the device and comes with an
 // *ot.NotConvergedError if MaxIter is not enough.
-func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) (plan *tensors.Tensor, err error) {
+func (s sinkhorn) solve(ctx context.Context, cost *tensors.Tensor, a, b []float64) (plan *tensors.Tensor, err error) {
 	s.Reg, s.Tol, s.MaxIter = cmp.Or(s.Reg, ot.DefaultReg), cmp.Or(s.Tol, ot.DefaultTol), cmp.Or(s.MaxIter, ot.DefaultMaxIter)
 	if !(s.Reg > 0 && s.Tol > 0 && s.MaxIter > 0) || math.IsInf(s.Reg+s.Tol, 0) {
 		return nil, fmt.Errorf("gomlx: Sinkhorn with reg %g, tolerance %g, %d iterations: %w", s.Reg, s.Tol, s.MaxIter, ot.ErrOption)
@@ -87,7 +92,7 @@ func (s Sinkhorn) On(ctx context.Context, cost *tensors.Tensor, a, b []float64) 
 		return nil, fmt.Errorf("gomlx: masses of %d and %d units, %g and %g in all, for a cost of shape %s: %w",
 			len(a), len(b), suma, sumb, cost.Shape(), ot.ErrShape)
 	}
-	run := &scaling{Sinkhorn: s, cost: cost, masses: []*tensors.Tensor{
+	run := &scaling{sinkhorn: s, cost: cost, masses: []*tensors.Tensor{
 		tensors.FromFlatDataAndDimensions(a, n, 1), tensors.FromFlatDataAndDimensions(b, 1, m)}}
 	run.state = []*tensors.Tensor{
 		tensors.FromFlatDataAndDimensions(make([]float64, n), n, 1), tensors.FromFlatDataAndDimensions(make([]float64, m), 1, m)}
@@ -126,7 +131,7 @@ func marginal(w []float64, n int) (out []float64, total float64) {
 
 // scaling is one run.
 type scaling struct {
-	Sinkhorn
+	sinkhorn
 	cost   *tensors.Tensor
 	masses []*tensors.Tensor // a [n, 1], b [1, m]
 	state  []*tensors.Tensor // potentials f [n, 1], g [1, m]
@@ -136,16 +141,16 @@ type scaling struct {
 // anneal solves for a falling sequence of ε, each from the potentials of the
 // one before.
 func (r *scaling) anneal(ctx context.Context) error {
-	e, err := r.Runner.compiled("largest cost", func(in []*gx.Node) []*gx.Node {
+	e, err := r.device.cached("largest cost", "costs of Sinkhorn", func(in []*gx.Node) []*gx.Node {
 		c := gx.ConvertDType(in[0], dtypes.F64)
 		return []*gx.Node{gx.ReduceAllMax(c), gx.ReduceAllMin(c), gx.ReduceAllSum(c)}
 	})
 	if err != nil {
 		return err
 	}
-	out, err := e.Call(r.cost)
+	out, err := e.call(r.cost)
 	if err != nil {
-		return fmt.Errorf("gomlx: %w", err)
+		return err
 	}
 	top, low, sum, err := scalars(out)
 	switch {
@@ -172,7 +177,7 @@ func (r *scaling) anneal(ctx context.Context) error {
 // stage runs rounds until the rows, too, have their masses right after a step
 // in the log domain, which makes the columns exact.
 func (r *scaling) stage(ctx context.Context, reg, tol float64, limit int) error {
-	e, err := r.Runner.compiled("sinkhorn round", scalingRound)
+	e, err := r.device.cached("sinkhorn round", "Sinkhorn", scalingRound)
 	if err != nil {
 		return err
 	}
@@ -182,9 +187,9 @@ func (r *scaling) stage(ctx context.Context, reg, tol float64, limit int) error 
 		}
 		r.count++
 		steps := max(0, min(round, limit-r.count))
-		out, err := e.Call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.state), reg, tol, omega, float64(steps))...)
+		out, err := e.call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.state), reg, tol, omega, float64(steps))...)
 		if err != nil {
-			return fmt.Errorf("gomlx: %w", err)
+			return err
 		}
 		err = free(r.state...)
 		r.state = out[:2]
@@ -287,7 +292,7 @@ func scale(p []*gx.Node) []*gx.Node {
 
 // plan is exp((f + g − C)/ε) times the total mass.
 func (r *scaling) plan(mass float64) (*tensors.Tensor, error) {
-	e, err := r.Runner.compiled("sinkhorn plan", func(in []*gx.Node) []*gx.Node {
+	e, err := r.device.cached("sinkhorn plan", "plan of Sinkhorn", func(in []*gx.Node) []*gx.Node {
 		p := gx.Exp(gx.Div(gx.Sub(gx.Add(in[3], in[4]), gx.ConvertDType(in[0], dtypes.F64)), in[5]))
 		for _, w := range in[1:3] {
 			some := gx.GreaterThan(w, number(w, nothing))
@@ -298,9 +303,9 @@ func (r *scaling) plan(mass float64) (*tensors.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := e.Call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.state), r.Reg, mass)...)
+	out, err := e.call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.state), r.Reg, mass)...)
 	if err != nil {
-		return nil, fmt.Errorf("gomlx: %w", err)
+		return nil, err
 	}
 	return out[0], nil
 }

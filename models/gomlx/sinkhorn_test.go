@@ -28,7 +28,7 @@ func distances(t *testing.T, n, m int) *mat.Dense {
 
 // The plans of ot.Sinkhorn, to 1e-6 of a unit's mass.
 func TestSinkhorn(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	const n, m = 70, 45
 	cost := distances(t, n, m)
 	uneven := ot.Problem{Cost: cost, A: make([]float64, n), B: make([]float64, m)}
@@ -42,7 +42,7 @@ func TestSinkhorn(t *testing.T) {
 		for _, reg := range []float64{1, 0.08, 0.005} {
 			want, err := ot.Sinkhorn{Reg: reg, Tol: 1e-10}.Solve(t.Context(), p)
 			require.NoError(t, err)
-			got, err := Sinkhorn{Runner: r, Reg: reg, Tol: 1e-10}.Solve(t.Context(), p)
+			got, err := d.Sinkhorn(ot.Sinkhorn{Reg: reg, Tol: 1e-10}).Solve(t.Context(), p)
 			require.NoError(t, err)
 			mass, _ := want.Marginals()
 			unit := mat.Max(mat.NewVecDense(n, mass))
@@ -55,7 +55,7 @@ func flatten(p ot.Plan) []float64 { return mat.DenseCopyOf(p.Mass()).RawMatrix()
 
 // A float32 cost stays where it is, and so does the plan.
 func TestSinkhornOnDevice(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	const n, m = 70, 45
 	cost := distances(t, n, m)
 	single := make([]float32, n*m)
@@ -65,7 +65,7 @@ func TestSinkhornOnDevice(t *testing.T) {
 	}
 	device := tensors.FromFlatDataAndDimensions(single, n, m)
 	defer device.MustFinalizeAll()
-	plan, err := Sinkhorn{Runner: r, Reg: 0.08}.On(t.Context(), device, nil, nil)
+	plan, err := d.Sinkhorn(ot.Sinkhorn{Reg: 0.08}).(sinkhorn).solve(t.Context(), device, nil, nil)
 	require.NoError(t, err)
 	defer plan.MustFinalizeAll()
 	got, err := tensors.CopyFlatData[float64](plan)
@@ -77,23 +77,20 @@ func TestSinkhornOnDevice(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), -1} {
 		single[3] = bad
 		device := tensors.FromFlatDataAndDimensions(single, n, m)
-		_, err := Sinkhorn{Runner: r}.On(t.Context(), device, nil, nil)
+		_, err := d.Sinkhorn(ot.Sinkhorn{}).(sinkhorn).solve(t.Context(), device, nil, nil)
 		require.ErrorIs(t, err, ot.ErrNotFinite, bad)
 		device.MustFinalizeAll()
 	}
-	_, err = Sinkhorn{Runner: r}.On(t.Context(), device, make([]float64, n+1), nil)
+	_, err = d.Sinkhorn(ot.Sinkhorn{}).(sinkhorn).solve(t.Context(), device, make([]float64, n+1), nil)
 	require.ErrorIs(t, err, ot.ErrShape)
-	_, err = Sinkhorn{Runner: r, Reg: -1}.On(t.Context(), device, nil, nil)
+	_, err = d.Sinkhorn(ot.Sinkhorn{Reg: -1}).(sinkhorn).solve(t.Context(), device, nil, nil)
 	require.ErrorIs(t, err, ot.ErrOption)
 }
 
 // Pure Go compiles the many shapes of the suite at once.
 func TestSinkhornConformance(t *testing.T) {
-	b, err := compute.NewWithConfig("go:ops_sequential")
-	require.NoError(t, err)
-	defer b.Finalize()
-	r := NewRunner(b)
-	defer r.Close()
-	ottest.TestSolver(t, Sinkhorn{Runner: r}, ot.DefaultTol)
-	ottest.TestSolver(t, Sinkhorn{Runner: r, Reg: 1e-3, MaxIter: 3}, ot.DefaultTol)
+	t.Setenv(compute.ConfigEnvVar, "go")
+	d := openDevice(t)
+	ottest.TestSolver(t, d.Sinkhorn(ot.Sinkhorn{}), ot.DefaultTol)
+	ottest.TestSolver(t, d.Sinkhorn(ot.Sinkhorn{Reg: 1e-3, MaxIter: 3}), ot.DefaultTol)
 }

@@ -19,7 +19,7 @@ import (
 // anchor.. → [batchMoments] of each site, then Σ|y| and the samples of each
 // magnitude.
 type pass struct {
-	exec   *gx.Exec
+	run    *program
 	inputs []string
 	params []*tensors.Tensor
 }
@@ -37,7 +37,7 @@ func (p *pass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
 		weights[i] = 1
 	}
 	in = slices.Insert(in, 0, tensors.FromFlatDataAndDimensions(weights, len(weights)))
-	out, err := p.exec.Call(args(in, p.params)...)
+	out, err := p.run.call(args(in, p.params)...)
 	return out, errors.Join(err, free(in...))
 }
 
@@ -46,7 +46,7 @@ func (c *Calibration) pass(src, anchor *models.Model, want align.Want) (*pass, e
 	inputs, sites, mags := anchor.Graph.Inputs(), ids(want.Sites), ids(single(want.Magnitudes))
 	key := fmt.Sprintf("pass %T%v %v %v %v %v", c.tokens(), c.tokens(), c.Narrow, want.Self, sites, mags) +
 		signature(src.Graph) + signature(anchor.Graph)
-	exec, err := c.Runner.compiled(key, func(in []*gx.Node) (out []*gx.Node) {
+	run, err := c.device.cached(key, "calibration", func(in []*gx.Node) (out []*gx.Node) {
 		k := len(inputs) + 1
 		given, params := zip(inputs, in[1:k]), in[k:]
 		k = len(names(src.Graph))
@@ -66,7 +66,7 @@ func (c *Calibration) pass(src, anchor *models.Model, want align.Want) (*pass, e
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{exec: exec, inputs: inputs}
+	p := &pass{run: run, inputs: inputs}
 	for _, m := range []*models.Model{src, anchor} {
 		params, err := upload(m)
 		if p.params = append(p.params, params...); err != nil {

@@ -5,18 +5,18 @@ import (
 	"errors"
 	"math"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Recipe says how to train: AdamW (Loshchilov and Hutter, ICLR 2019) with a
+// A TrainConfig says how to train: AdamW (Loshchilov and Hutter, ICLR 2019) with a
 // linear warm-up and a cosine schedule. The zero value of a field means what
 // its comment says.
-type Recipe struct {
+type TrainConfig struct {
 	Steps       int     // updates in all
 	LR          float64 // peak learning rate
 	MinLR       float64 // learning rate at the end
@@ -30,7 +30,7 @@ type Recipe struct {
 	Accumulate  int     // batches per update; 0 means 1
 }
 
-func (r Recipe) withDefaults() Recipe {
+func (r TrainConfig) withDefaults() TrainConfig {
 	if r.Beta1 == 0 {
 		r.Beta1 = 0.9
 	}
@@ -45,13 +45,18 @@ func (r Recipe) withDefaults() Recipe {
 }
 
 // rate returns the learning rate of update step = 0, 1, ….
-func (r Recipe) rate(step int) float64 {
+func (r TrainConfig) rate(step int) float64 {
 	if step < r.Warmup {
 		return r.LR * float64(step+1) / float64(r.Warmup)
 	}
 	done := min(float64(step-r.Warmup)/float64(max(r.Steps-r.Warmup, 1)), 1)
 	return r.MinLR + (r.LR-r.MinLR)*(1+math.Cos(math.Pi*done))/2
 }
+
+// Batches returns the batch of a step = 0, 1, … by that number alone, so that a
+// training that is interrupted resumes with the very batches it would have had.
+// An update that accumulates k batches takes k steps.
+type Batches func(step int) (models.Batch, error)
 
 // A Trainer holds a model in training: parameters and both moments of AdamW,
 // on the device between updates. It serves one goroutine at a time.
@@ -62,44 +67,67 @@ type Trainer struct {
 	teachers []*models.Model
 }
 
-// NewTrainer returns a trainer that starts from the parameters of m.
-func NewTrainer(b compute.Backend, m *models.Model, r Recipe) (*Trainer, error) {
+// Trainer returns a trainer that starts from the parameters of m.
+func (d *Device) Trainer(m *models.Model, c TrainConfig) (*Trainer, error) {
+	done, err := d.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	t := &Trainer{model: m, inputs: append(m.Graph.Inputs(), models.Labels)}
 	params, err := upload(m)
 	if err != nil {
 		return nil, err
 	}
-	t.descent = descent{recipe: r, loss: t.lossGraph, decayed: decays(m.Graph)}
-	return t, t.open(b, params)
+	t.descent = descent{device: d, config: c, loss: t.lossGraph, decayed: decays(m.Graph)}
+	return t.ready(params)
 }
 
-// NewDistiller returns a trainer that starts from m and learns, in place of
+// Distiller returns a trainer that starts from m and learns, in place of
 // labels, what teachers of the same inputs and classes answer in the mean
-// (Hinton, Vinyals and Dean, 2015, at temperature 1). Recipe.Smoothing has no
+// (Hinton, Vinyals and Dean, 2015, at temperature 1). TrainConfig.Smoothing has no
 // part in it.
-func NewDistiller(b compute.Backend, m *models.Model, teachers []*models.Model, r Recipe) (*Trainer, error) {
+func (d *Device) Distiller(m *models.Model, teachers []*models.Model, c TrainConfig) (*Trainer, error) {
+	done, err := d.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if len(teachers) == 0 {
 		return nil, errors.New("gomlx: nobody to learn from")
 	}
 	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
-	t.descent = descent{recipe: r, loss: t.softGraph, decayed: decays(m.Graph)}
+	t.descent = descent{device: d, config: c, loss: t.softGraph, decayed: decays(m.Graph)}
 	for _, m := range teachers {
 		ts, err := upload(m)
 		if err != nil {
-			return nil, errors.Join(err, t.close())
+			return nil, errors.Join(err, t.release())
 		}
 		t.fixed = append(t.fixed, ts...)
 	}
 	params, err := upload(m)
 	if err != nil {
-		return nil, errors.Join(err, t.close())
+		return nil, errors.Join(err, t.release())
 	}
-	return t, t.open(b, params)
+	return t.ready(params)
+}
+
+// ready opens the descent of a new trainer.
+func (t *Trainer) ready(params []*tensors.Tensor) (*Trainer, error) {
+	if err := t.open(params); err != nil {
+		return nil, errors.Join(err, t.release())
+	}
+	return t, nil
 }
 
 // Reset starts anew from the parameters of m, which must be of the same
 // architecture and size. Nothing is compiled again.
 func (t *Trainer) Reset(m *models.Model) error {
+	done, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer done()
 	if signature(m.Graph) != signature(t.model.Graph) {
 		return errors.New("gomlx: a trainer cannot be reset to a model of another size or architecture")
 	}
@@ -114,7 +142,7 @@ func (t *Trainer) Reset(m *models.Model) error {
 // Step returns the number of updates made.
 func (t *Trainer) Step() int { return t.step }
 
-// Update makes one update from Recipe.Accumulate batches of equal size, each
+// Update makes one update from TrainConfig.Accumulate batches of equal size, each
 // with its labels but for a distiller, and returns their mean loss in nats.
 func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64, error) {
 	var fit []models.Batch
@@ -130,6 +158,11 @@ func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64,
 
 // Model returns the model as trained so far.
 func (t *Trainer) Model() (*models.Model, error) {
+	done, err := t.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	p, err := download(t.model.Graph, t.params(), t.model.Params)
 	if err != nil {
 		return nil, err
@@ -144,7 +177,7 @@ func (t *Trainer) Close() error { return t.close() }
 func (t *Trainer) lossGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs) - 1
 	values := interpret(t.model.Graph, zip(names(t.model.Graph), params), zip(t.inputs[:k], batch[:k]))
-	return crossEntropy(values[len(values)-1], batch[k], t.recipe.Smoothing)
+	return crossEntropy(values[len(values)-1], batch[k], t.config.Smoothing)
 }
 
 // softGraph is the mean loss of a batch and the parameters of the teachers.

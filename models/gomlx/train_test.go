@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute"
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/graph"
@@ -15,8 +14,8 @@ import (
 	"github.com/otfuse/otfuse/models/modeltest"
 )
 
-func trainer(t *testing.T, b compute.Backend, m *models.Model, r Recipe) *Trainer {
-	tr, err := NewTrainer(b, m, r)
+func trainer(t *testing.T, d *Device, m *models.Model, r TrainConfig) *Trainer {
+	tr, err := d.Trainer(m, r)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, tr.Close()) })
 	return tr
@@ -94,13 +93,13 @@ func slope(m *models.Model, batch models.Batch, smoothing float64) map[string][]
 
 // adam is AdamW as its paper has it, in float64.
 type adam struct {
-	recipe        Recipe
+	config        TrainConfig
 	step          int
 	w, first, sec map[string][]float64
 }
 
-func newAdam(m *models.Model, r Recipe) *adam {
-	a := &adam{recipe: r, w: map[string][]float64{}, first: map[string][]float64{}, sec: map[string][]float64{}}
+func newAdam(m *models.Model, r TrainConfig) *adam {
+	a := &adam{config: r, w: map[string][]float64{}, first: map[string][]float64{}, sec: map[string][]float64{}}
 	for name, t := range m.Params {
 		for _, v := range t.Data {
 			a.w[name] = append(a.w[name], float64(v))
@@ -113,7 +112,7 @@ func newAdam(m *models.Model, r Recipe) *adam {
 // update goes down the gradient at the given rate; decays says which tensors
 // shrink.
 func (a *adam) update(grad map[string][]float64, rate float64, decays func(string) bool) {
-	r := a.recipe
+	r := a.config
 	a.step++
 	var square float64
 	for _, g := range grad {
@@ -156,8 +155,8 @@ func (a *adam) model(m *models.Model) *models.Model {
 // warm-up and cosine, decay of matrices alone, clipping, smoothing, labels
 // that do not count.
 func TestAdamW(t *testing.T) {
-	b := openBackend(t)
-	r := Recipe{Steps: 5, LR: 0.02, MinLR: 0.002, Warmup: 2, WeightDecay: 0.3, Beta1: 0.8, Beta2: 0.95, Eps: 1e-3, Clip: 0.4, Smoothing: 0.1}
+	d := openDevice(t)
+	r := TrainConfig{Steps: 5, LR: 0.02, MinLR: 0.002, Warmup: 2, WeightDecay: 0.3, Beta1: 0.8, Beta2: 0.95, Eps: 1e-3, Clip: 0.4, Smoothing: 0.1}
 	rates := []float64{0.01, 0.02, 0.02, 0.002 + 0.009*(1+0.5), 0.002 + 0.009*(1-0.5)} // cos π/3, cos 2π/3
 	matrices := func(name string) bool {
 		return strings.HasSuffix(name, ".weight") && !strings.Contains(name, "norm") && name != "words.weight" && name != "types.weight"
@@ -165,7 +164,7 @@ func TestAdamW(t *testing.T) {
 	for _, net := range tiny() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			m := randomModel(t, net, 1)
-			tr, want := trainer(t, b, m, r), newAdam(m, r)
+			tr, want := trainer(t, d, m, r), newAdam(m, r)
 			for i, rate := range rates {
 				batch := net.Batch(4, uint64(i))
 				batch[models.Labels].Ints[1] = models.Ignore
@@ -186,15 +185,15 @@ func TestAdamW(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	r := Recipe{Steps: 10, LR: 1, MinLR: 0.1, Warmup: 4}
+	r := TrainConfig{Steps: 10, LR: 1, MinLR: 0.1, Warmup: 4}
 	for step, want := range map[int]float64{0: 0.25, 1: 0.5, 2: 0.75, 3: 1, 4: 1, 5: 0.1 + 0.45*(1+math.Sqrt(3)/2), 6: 0.1 + 0.45*1.5, 7: 0.55,
 		8: 0.1 + 0.45*0.5, 10: 0.1, 11: 0.1, 1000: 0.1} {
 		require.InDelta(t, want, r.rate(step), 1e-12, "update %d", step)
 	}
-	require.Equal(t, 1., Recipe{Steps: 10, LR: 1}.rate(0), "without warm-up it starts at the peak")
-	require.Equal(t, 0.5, Recipe{Steps: 2, LR: 1, Warmup: 4}.rate(1), "a warm-up longer than the training")
-	d := Recipe{}.withDefaults()
-	require.Equal(t, Recipe{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Accumulate: 1}, d)
+	require.Equal(t, 1., TrainConfig{Steps: 10, LR: 1}.rate(0), "without warm-up it starts at the peak")
+	require.Equal(t, 0.5, TrainConfig{Steps: 2, LR: 1, Warmup: 4}.rate(1), "a warm-up longer than the training")
+	d := TrainConfig{}.withDefaults()
+	require.Equal(t, TrainConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Accumulate: 1}, d)
 }
 
 // TestDecays: matrices decay, biases, norms and tables do not.
@@ -215,13 +214,13 @@ func TestDecays(t *testing.T) {
 
 // TestAccumulate: two batches of eight make the update of one of sixteen.
 func TestAccumulate(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
 	m := randomModel(t, net, 1)
-	r := Recipe{Steps: 3, LR: 0.01, WeightDecay: 0.1, Clip: 0.5, Eps: 1e-4}
-	whole := trainer(t, b, m, r)
+	r := TrainConfig{Steps: 3, LR: 0.01, WeightDecay: 0.1, Clip: 0.5, Eps: 1e-4}
+	whole := trainer(t, d, m, r)
 	r.Accumulate = 2
-	halves := trainer(t, b, m, r)
+	halves := trainer(t, d, m, r)
 	for i := range uint64(3) {
 		batch := net.Batch(16, i)
 		one, err := whole.Update(t.Context(), batch)
@@ -240,9 +239,9 @@ func TestAccumulate(t *testing.T) {
 
 // TestLearns: the loss of a batch that is seen again and again falls.
 func TestLearns(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
-	tr := trainer(t, b, randomModel(t, net, 1), Recipe{Steps: 100, LR: 0.05, Warmup: 3})
+	tr := trainer(t, d, randomModel(t, net, 1), TrainConfig{Steps: 100, LR: 0.05, Warmup: 3})
 	batch := net.Batch(8, 1)
 	var first, last float64
 	for i := range 100 {
@@ -258,10 +257,10 @@ func TestLearns(t *testing.T) {
 // TestDiverged: a loss that is no number leaves the state as it was, also
 // where it comes in the middle of an update, and training goes on.
 func TestDiverged(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
 	m := randomModel(t, net, 1)
-	tr := trainer(t, b, m, Recipe{Steps: 4, LR: 0.01, Accumulate: 2})
+	tr := trainer(t, d, m, TrainConfig{Steps: 4, LR: 0.01, Accumulate: 2})
 	good, bad := net.Batch(2, 1), net.Batch(2, 2)
 	for i := range bad["pixel_values"].Floats {
 		bad["pixel_values"].Floats[i] = float32(math.NaN())
@@ -287,14 +286,14 @@ func TestDiverged(t *testing.T) {
 }
 
 func TestUpdateErrors(t *testing.T) {
-	b := openBackend(t)
+	d := openDevice(t)
 	net := tiny()[0]
 	m := randomModel(t, net, 1)
-	for _, r := range []Recipe{{}, {Steps: 1}, {LR: 1}, {Steps: -1, LR: 1}} {
-		_, err := NewTrainer(b, m, r)
+	for _, r := range []TrainConfig{{}, {Steps: 1}, {LR: 1}, {Steps: -1, LR: 1}} {
+		_, err := d.Trainer(m, r)
 		require.Error(t, err)
 	}
-	tr := trainer(t, b, m, Recipe{Steps: 1, LR: 0.1})
+	tr := trainer(t, d, m, TrainConfig{Steps: 1, LR: 0.1})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := tr.Update(ctx, net.Batch(2, 1))

@@ -59,19 +59,17 @@ func run(ctx context.Context, dir, file, out string) error {
 	if data.Len() == 0 {
 		return fmt.Errorf("%s: there are no samples", file)
 	}
-	b, err := gomlx.Open(ctx, cli.Line)
+	device, err := gomlx.Open(ctx, cli.Opening)
 	if err != nil {
 		return err
 	}
-	defer b.Finalize()
-	r := gomlx.NewRunner(b)
-	defer r.Close()
+	defer device.Close()
 	var all []float32
 	var shape []int
 	n, size := data.Len(), min(batch, data.Len())
 	for from := 0; from < n; from += size {
 		to := min(from+size, n)
-		y, err := r.Logits(ctx, m, data.Slice(from, to).Pad(size))
+		y, err := device.Logits(ctx, m, data.Slice(from, to).Pad(size))
 		if err != nil {
 			return err
 		}

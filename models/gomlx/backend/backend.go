@@ -1,4 +1,19 @@
-package gomlx
+// Package backend finds, fetches, checks and opens the library that computes
+// for GoMLX: an XLA plugin where one can be had, GoMLX's pure Go otherwise.
+//
+// Most programs want gomlx.Open, which calls this package and owns what it
+// returns. [Open] alone serves those that write GoMLX graphs of their own:
+//
+//	b, err := backend.Open(ctx, func(p models.Progress) { log.Println(p.Item) })
+//	if err != nil {
+//		return err
+//	}
+//	defer b.Finalize()
+//
+// This is the only package of the module that imports go-xla. XLA needs cgo on
+// Linux, amd64 or arm64; elsewhere, and under the build tag noxla, the pure Go
+// backend is the only one.
+package backend
 
 import (
 	"context"
@@ -13,15 +28,21 @@ import (
 	_ "github.com/gomlx/compute/gobackend" // the backend "go", in every build
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
+
+	"github.com/otfuse/otfuse/models"
 )
 
-// sequential is the configuration of the pure Go backend that cannot hang: in
-// its default mode an operation may wait for a worker that waits for it.
-const sequential = "go:ops_sequential"
+// Stage is the Stage of every [models.Progress] that [Open] reports. Its Item is
+// one line of text.
+const Stage = "opening the backend"
 
-// ErrNoBackend is wrapped by the error of [Open] when $GOMLX_BACKEND names a
+// sequentialGo configures the pure Go backend so that it cannot deadlock: in its
+// default mode an operation may wait for a worker that waits for that operation.
+const sequentialGo = "go:ops_sequential"
+
+// ErrUnknown is wrapped by the error of [Open] when $GOMLX_BACKEND names a
 // backend that the program does not have, such as "xla" in a build without cgo.
-var ErrNoBackend = errors.New("no such backend in this build")
+var ErrUnknown = errors.New("no such backend in this build")
 
 // opening admits one Open at a time: the plugin list and the installer switch
 // of go-xla are unguarded globals.
@@ -41,52 +62,55 @@ var opening = make(chan struct{}, 1)
 //     nothing is fetched;
 //  5. the pure Go backend, which is many times slower.
 //
-// observe, unless it is nil, is told in one line which backend was taken and,
-// in lines before that, what was tried in vain. XLA needs cgo and is left out under the
-// build tag noxla. The caller owns the backend and finalizes it.
-func Open(ctx context.Context, observe func(line string)) (compute.Backend, error) {
+// observe, unless it is nil, is told what was tried in vain and, last and with
+// Done = Total = 1, which backend was taken. The caller owns the backend and
+// finalizes it.
+func Open(ctx context.Context, observe func(models.Progress)) (compute.Backend, error) {
 	if observe == nil {
-		observe = func(string) {}
+		observe = func(models.Progress) {}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("open backend: %w", err)
+		return nil, fmt.Errorf("backend: %w", err)
 	}
 	select {
 	case opening <- struct{}{}:
 		defer func() { <-opening }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("open backend: %w", ctx.Err())
+		return nil, fmt.Errorf("backend: %w", ctx.Err())
 	}
 	disableAutoInstall()
-	tell := func(text string) { observe(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")) }
-	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), tell)
+	notice := func(text string) { observe(models.Progress{Stage: Stage, Item: oneLine(text), Total: 1}) }
+	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), notice)
 	if err != nil {
-		return nil, fmt.Errorf("open backend: %w", err)
+		return nil, fmt.Errorf("backend: %w", err)
 	}
-	tell("backend: " + b.Description())
+	observe(models.Progress{Stage: Stage, Item: oneLine("backend: " + b.Description()), Done: 1, Total: 1})
 	return b, nil
 }
 
+// oneLine joins the lines of a text by semicolons.
+func oneLine(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") }
+
 // choose opens what config asks for; the empty config asks for the best there is.
-func choose(ctx context.Context, config string, observe func(string)) (compute.Backend, error) {
+func choose(ctx context.Context, config string, notice func(string)) (compute.Backend, error) {
 	switch config {
 	case "":
-		b, err := openXLA(ctx, anyPlugin, observe)
+		b, err := openXLA(ctx, anyPlugin, notice)
 		if err == nil {
 			return b, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		observe(fmt.Sprintf("NOTICE: %v; the pure Go backend takes over and is many times slower (%s chooses another)",
+		notice(fmt.Sprintf("NOTICE: %v; the pure Go backend takes over and is many times slower (%s chooses another)",
 			err, "$"+compute.ConfigEnvVar))
-		return openConfig(sequential)
+		return openConfig(sequentialGo)
 	case "go", "go:":
-		return openConfig(sequential)
+		return openConfig(sequentialGo)
 	case "xla", "xla:":
-		return openXLA(ctx, anyPlugin, observe)
+		return openXLA(ctx, anyPlugin, notice)
 	case "xla:" + cpuPlugin:
-		return openXLA(ctx, cpuPlugin, observe)
+		return openXLA(ctx, cpuPlugin, notice)
 	}
 	return openConfig(config)
 }
@@ -104,7 +128,7 @@ func openConfig(config string) (compute.Backend, error) {
 	name, _, _ := strings.Cut(config, ":")
 	if have := compute.List(); !slices.Contains(have, name) {
 		slices.Sort(have)
-		return nil, fmt.Errorf("%q: %w, which has %s", config, ErrNoBackend, strings.Join(have, ", "))
+		return nil, fmt.Errorf("%q: %w, which has %s", config, ErrUnknown, strings.Join(have, ", "))
 	}
 	var b compute.Backend
 	if err := recovered(func() (err error) {
@@ -113,17 +137,17 @@ func openConfig(config string) (compute.Backend, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("%q: %w", config, err)
 	}
-	if err := recovered(func() error { return firstSum(b) }); err != nil {
-		// Its panic would hide why the backend is of no use.
+	if err := recovered(func() error { return computeSum(b) }); err != nil {
+		// A panic of Finalize would hide why the backend is of no use.
 		_ = recovered(func() error { b.Finalize(); return nil })
 		return nil, fmt.Errorf("%q opens but does not compute: %w", config, err)
 	}
 	return b, nil
 }
 
-// firstSum compiles and runs 0 + 1 + … + 9: a plugin may load and then lack a
+// computeSum compiles and runs 0 + 1 + … + 9: a plugin may load and then lack a
 // library or a device that only compiling needs.
-func firstSum(b compute.Backend) error {
+func computeSum(b compute.Backend) error {
 	out, err := graph.CallOnce(b, func(g *graph.Graph) *graph.Node {
 		return graph.ReduceAllSum(graph.IotaFull(g, shapes.Make(dtypes.Float32, 10)))
 	})
@@ -137,8 +161,8 @@ func firstSum(b compute.Backend) error {
 	return out.FinalizeAll()
 }
 
-// recovered runs fn and returns a panic of it as an error.
-func recovered(fn func() error) (err error) {
+// recovered runs f and returns a panic of it as an error.
+func recovered(f func() error) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -148,5 +172,5 @@ func recovered(fn func() error) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	return fn()
+	return f()
 }

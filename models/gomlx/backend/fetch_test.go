@@ -1,6 +1,6 @@
 //go:build cgo && !noxla && linux && (amd64 || arm64)
 
-package gomlx
+package backend
 
 import (
 	"archive/tar"
@@ -30,7 +30,7 @@ const pluginText = "the bytes of a plugin"
 
 // storeOf returns an empty store with the sources.
 func storeOf(t *testing.T, sources ...source) *pluginStore {
-	return &pluginStore{dir: filepath.Join(t.TempDir(), "xla"), sources: sources, observe: func(string) {}}
+	return &pluginStore{dir: filepath.Join(t.TempDir(), "xla"), sources: sources, notice: func(string) {}}
 }
 
 // content is what a store has of a source; the empty string if it has nothing.

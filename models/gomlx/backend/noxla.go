@@ -1,6 +1,6 @@
 //go:build !cgo || noxla || !linux || !(amd64 || arm64)
 
-package gomlx
+package backend
 
 import (
 	"context"
@@ -14,5 +14,5 @@ func disableAutoInstall() {}
 
 // openXLA says that there is none.
 func openXLA(context.Context, string, func(string)) (compute.Backend, error) {
-	return nil, fmt.Errorf("XLA: %w", ErrNoBackend)
+	return nil, fmt.Errorf("XLA: %w", ErrUnknown)
 }

@@ -1,4 +1,4 @@
-package gomlx
+package backend
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // goName is what the pure Go backend calls itself.
@@ -27,12 +29,13 @@ const tookGo = `took: "` + goName + `"`
 type lines struct {
 	mu   sync.Mutex
 	said []string
+	last models.Progress
 }
 
-func (l *lines) add(line string) {
+func (l *lines) add(p models.Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.said = append(l.said, line)
+	l.said, l.last = append(l.said, p.Item), p
 }
 
 // TestOpenHere opens what this process can have. [openInChild] runs it again in
@@ -54,7 +57,7 @@ func TestOpenHere(t *testing.T) {
 	defer out.MustFinalizeAll()
 	assert.Equal(t, float32(7+10+15+22), out.Value())
 	require.NotEmpty(t, told.said)
-	assert.Equal(t, "backend: "+b.Description(), told.said[len(told.said)-1])
+	assert.Equal(t, models.Progress{Stage: Stage, Item: "backend: " + b.Description(), Done: 1, Total: 1}, told.last)
 	assert.Equal(t, 1, strings.Count("\n"+strings.Join(told.said, "\n"), "\nbackend: "))
 }
 
@@ -81,7 +84,7 @@ func TestOpenUnknown(t *testing.T) {
 	for _, config := range []string{"abacus", "abacus:beads=10", ":cpu"} {
 		t.Setenv(compute.ConfigEnvVar, config)
 		b, err := Open(t.Context(), nil)
-		require.ErrorIs(t, err, ErrNoBackend, config)
+		require.ErrorIs(t, err, ErrUnknown, config)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", config))
 		assert.True(t, b == nil, "a backend beside an error: %#v", b)
 	}
@@ -160,7 +163,7 @@ func TestOpenXLAOrNothing(t *testing.T) {
 	t.Parallel()
 	for _, config := range []string{"xla", "xla:", "xla:cpu"} {
 		said := openInChild(t, compute.ConfigEnvVar+"="+config)
-		assert.Contains(t, said, "open backend: ", config)
+		assert.Contains(t, said, "backend: XLA: ", config)
 		assert.NotContains(t, said, "took:", config)
 	}
 }
@@ -171,7 +174,7 @@ func TestOpenPassesOverBrokenPlugin(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pjrt_c_api_cpu_plugin.so"), []byte("no library"), 0o644))
 	said := openInChild(t, "PJRT_PLUGIN_LIBRARY_PATH="+dir)
 	assert.Contains(t, said, tookGo)
-	if strings.Contains(said, ErrNoBackend.Error()) {
+	if strings.Contains(said, ErrUnknown.Error()) {
 		return // a build without XLA has no plugin to break
 	}
 	assert.Contains(t, said, "installed XLA plugins passed over, one of them is broken")

@@ -22,11 +22,17 @@ import (
 // between batches float64. Tokens that attention may not look at, the padding of
 // a text, are no samples.
 type Calibration struct {
-	Runner *Runner
+	device *Device
 	Data   models.Batch // labels are not looked at
 	Tokens align.Tokens // nil means all
 	Narrow bool         // sites that the network reads at the selected token only count that token alone
 	Batch  int          // samples at a time; 0 means at most 50, fewer where their activations are large
+}
+
+// Calibration returns a calibration on data, at the tokens that the filter keeps;
+// nil means all.
+func (d *Device) Calibration(data models.Batch, tokens align.Tokens) *Calibration {
+	return &Calibration{device: d, Data: data, Tokens: tokens}
 }
 
 // The largest batch where none is asked for: so many samples, or so many
@@ -38,6 +44,11 @@ const (
 
 // Collect runs both models over the data and returns what want asks for.
 func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (stats *align.Stats, err error) {
+	done, err := c.device.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if c.Data.Len() == 0 {
 		return nil, errors.New("gomlx: the calibration data is empty")
 	}

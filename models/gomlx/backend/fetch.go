@@ -1,6 +1,6 @@
 //go:build cgo && !noxla && linux && (amd64 || arm64)
 
-package gomlx
+package backend
 
 import (
 	"archive/tar"
@@ -49,7 +49,7 @@ func pinnedWheel() wheel {
 type pluginStore struct {
 	dir     string
 	sources []source // in the order to try them
-	observe func(string)
+	notice  func(string)
 }
 
 // source is a place that a CPU plugin comes from.
@@ -60,15 +60,15 @@ type source struct {
 }
 
 // userStore is the store in the user's cache directory.
-func userStore(observe func(string)) (*pluginStore, error) {
+func userStore(notice func(string)) (*pluginStore, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
 	}
-	s := &pluginStore{dir: filepath.Join(cache, "otfuse", "xla"), observe: observe}
-	s.sources = []source{release{lookup: lookupRelease}.source(observe)}
+	s := &pluginStore{dir: filepath.Join(cache, "otfuse", "xla"), notice: notice}
+	s.sources = []source{release{lookup: lookupRelease}.source(notice)}
 	if runtime.GOARCH == "amd64" {
-		s.sources = append(s.sources, pinnedWheel().source(observe))
+		s.sources = append(s.sources, pinnedWheel().source(notice))
 	}
 	return s, nil
 }
@@ -119,7 +119,7 @@ func lookupRelease() (string, error) {
 	return installer.CPUGetDownloadURL(runtime.GOOS+"_"+runtime.GOARCH, pjrt.DefaultCPUVersion)
 }
 
-func (r release) source(observe func(string)) source {
+func (r release) source(notice func(string)) source {
 	return source{
 		name: pjrt.DefaultCPUVersion,
 		write: func(ctx context.Context, w io.Writer, _ string) error {
@@ -127,7 +127,7 @@ func (r release) source(observe func(string)) source {
 			if err != nil {
 				return err
 			}
-			observe(fmt.Sprintf("fetching the XLA plugin for the CPU, release %s", pjrt.DefaultCPUVersion))
+			notice(fmt.Sprintf("fetching the XLA plugin for the CPU, release %s", pjrt.DefaultCPUVersion))
 			ctx, cancel := context.WithTimeout(ctx, releaseLimit)
 			defer cancel()
 			return fetchArchive(ctx, w, url)
@@ -218,11 +218,11 @@ type wheel struct {
 	member      string // path of the plugin in the wheel
 }
 
-func (p wheel) source(observe func(string)) source {
+func (p wheel) source(notice func(string)) source {
 	return source{
 		name: "wheel-" + p.sha256[:12],
 		write: func(ctx context.Context, w io.Writer, scratch string) error {
-			observe(fmt.Sprintf("fetching the XLA plugin for the CPU with pip, wheel %s", p.requirement))
+			notice(fmt.Sprintf("fetching the XLA plugin for the CPU with pip, wheel %s", p.requirement))
 			ctx, cancel := context.WithTimeout(ctx, pipLimit)
 			defer cancel()
 			path, err := p.download(ctx, scratch)

@@ -69,7 +69,7 @@ func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
 // over networks of different widths. Seven samples by three leave a batch that
 // has to be filled up; what fills it up does not count.
 func TestCollect(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	filters := []align.Tokens{align.All{}, align.Lead{}, align.Window{Size: 2}, align.Pool{}}
 	for k, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.SimpleViT()), shallow(modeltest.Words())} {
 		wide := net
@@ -85,7 +85,7 @@ func TestCollect(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%T", net.Arch.Class, tokens), func(t *testing.T) {
 				exact, err := modeltest.Calibration{Data: data, Tokens: tokens, Narrow: narrow}.Collect(t.Context(), src, anchor, want)
 				require.NoError(t, err)
-				c := &Calibration{Runner: r, Data: data, Tokens: tokens, Narrow: narrow, Batch: size}
+				c := &Calibration{device: d, Data: data, Tokens: tokens, Narrow: narrow, Batch: size}
 				got, err := c.Collect(t.Context(), src, anchor, want)
 				require.NoError(t, err)
 				sameStats(t, exact, got, 1e-5)
@@ -96,14 +96,14 @@ func TestCollect(t *testing.T) {
 
 // TestCollectInBatches: how many samples go at a time does not matter.
 func TestCollectInBatches(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(7, 3)
 	want := wanted(anchor.Graph)
 	want.Self = false
 	var first *align.Stats
 	for _, size := range []int{7, 4, 100} {
-		got, err := (&Calibration{Runner: r, Data: data, Batch: size}).Collect(t.Context(), src, anchor, want)
+		got, err := (&Calibration{device: d, Data: data, Batch: size}).Collect(t.Context(), src, anchor, want)
 		require.NoError(t, err)
 		if first == nil {
 			first = got
@@ -113,20 +113,20 @@ func TestCollectInBatches(t *testing.T) {
 }
 
 func TestCollectErrors(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	m := randomModel(t, net, 1)
-	_, err := (&Calibration{Runner: r}).Collect(t.Context(), m, m, align.Want{})
+	_, err := d.Calibration(nil, nil).Collect(t.Context(), m, m, align.Want{})
 	require.ErrorContains(t, err, "empty")
-	_, err = (&Calibration{Runner: r, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m, align.Want{})
+	_, err = (&Calibration{device: d, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m, align.Want{})
 	require.ErrorContains(t, err, "pixel_values")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = (&Calibration{Runner: r, Data: net.Batch(2, 1)}).Collect(ctx, m, m, wanted(m.Graph))
+	_, err = (&Calibration{device: d, Data: net.Batch(2, 1)}).Collect(ctx, m, m, wanted(m.Graph))
 	require.ErrorIs(t, err, context.Canceled)
 	labels := net.Batch(2, 1)
 	labels[models.Labels].Ints[0] = 1000
-	_, err = (&Calibration{Runner: r, Data: labels}).Collect(t.Context(), m, m, wanted(m.Graph))
+	_, err = (&Calibration{device: d, Data: labels}).Collect(t.Context(), m, m, wanted(m.Graph))
 	require.NoError(t, err, "labels are not looked at")
 }
 
@@ -134,7 +134,7 @@ func TestCollectErrors(t *testing.T) {
 // with statistics in float64, under the policies that need more of them, also
 // where one branch of a sum is constant.
 func TestFusionOnActivations(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	for _, c := range []struct {
 		net    modeltest.Net
 		method fuse.Transport
@@ -147,7 +147,7 @@ func TestFusionOnActivations(t *testing.T) {
 		set := &fuse.Settings{Calibration: modeltest.Calibration{Data: data, Tokens: align.Window{Size: 2}, Narrow: true}}
 		want, err := transported(t, src, anchor, method, set)
 		require.NoError(t, err)
-		set.Calibration = &Calibration{Runner: r, Data: data, Tokens: align.Window{Size: 2}, Narrow: true, Batch: 4}
+		set.Calibration = &Calibration{device: d, Data: data, Tokens: align.Window{Size: 2}, Narrow: true, Batch: 4}
 		got, err := transported(t, src, anchor, method, set)
 		require.NoError(t, err)
 		for name, w := range want {
@@ -159,7 +159,7 @@ func TestFusionOnActivations(t *testing.T) {
 // TestCollectFarFromZero: activations whose mean is a thousand times their
 // spread keep the digits of what varies.
 func TestCollectFarFromZero(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	m := randomModel(t, net, 1)
 	bias := m.Params["vit.embeddings.patch_embeddings.projection.bias"].Data
@@ -171,7 +171,7 @@ func TestCollectFarFromZero(t *testing.T) {
 	data := net.Batch(40, 3)
 	exact, err := modeltest.Calibration{Data: data, Tokens: align.All{}}.Collect(t.Context(), m, m, want)
 	require.NoError(t, err)
-	got, err := (&Calibration{Runner: r, Data: data, Batch: 8}).Collect(t.Context(), m, m, want)
+	got, err := (&Calibration{device: d, Data: data, Batch: 8}).Collect(t.Context(), m, m, want)
 	require.NoError(t, err)
 	for i, v := range exact.Moments[0].VarX {
 		require.InEpsilon(t, v, got.Moments[0].VarX[i], 1e-3)
@@ -182,7 +182,7 @@ func TestCollectFarFromZero(t *testing.T) {
 // TestPaddingDoesNotCount: what is read at padding enters no moment, so texts
 // that are padded, with whatever words, have the moments of those that are not.
 func TestPaddingDoesNotCount(t *testing.T) {
-	r := openRunner(t)
+	d := openDevice(t)
 	net := shallow(modeltest.MaskedLM())
 	src, anchor := randomModel(t, net, 1), randomModel(t, net, 2)
 	want := wanted(anchor.Graph)
@@ -207,15 +207,15 @@ func TestPaddingDoesNotCount(t *testing.T) {
 		short[name] = s
 	}
 	for _, filter := range []align.Tokens{align.All{}, align.Pool{}} {
-		bare, err := (&Calibration{Runner: r, Data: short, Tokens: filter, Batch: 5}).Collect(t.Context(), src, anchor, want)
+		bare, err := (&Calibration{device: d, Data: short, Tokens: filter, Batch: 5}).Collect(t.Context(), src, anchor, want)
 		require.NoError(t, err)
-		padded, err := (&Calibration{Runner: r, Data: long, Tokens: filter, Batch: 3}).Collect(t.Context(), src, anchor, want)
+		padded, err := (&Calibration{device: d, Data: long, Tokens: filter, Batch: 3}).Collect(t.Context(), src, anchor, want)
 		require.NoError(t, err)
 		sameStats(t, bare, padded, 1e-5)
 	}
 	for i := range long["attention_mask"].Ints {
 		long["attention_mask"].Ints[i] = 0
 	}
-	_, err := (&Calibration{Runner: r, Data: long}).Collect(t.Context(), src, anchor, want)
+	_, err := (&Calibration{device: d, Data: long}).Collect(t.Context(), src, anchor, want)
 	require.ErrorContains(t, err, "padding alone")
 }

@@ -1,6 +1,6 @@
 //go:build cgo && !noxla && linux && (amd64 || arm64)
 
-package gomlx
+package backend
 
 import (
 	"cmp"
@@ -23,15 +23,15 @@ func disableAutoInstall() { xla.EnableAutoInstall(false) }
 
 // openXLA returns a backend on an installed plugin of the kind, on one in the
 // cache or on one just fetched. The error says why there is none.
-func openXLA(ctx context.Context, kind string, observe func(string)) (compute.Backend, error) {
-	for _, name := range installed(kind, observe) {
+func openXLA(ctx context.Context, kind string, notice func(string)) (compute.Backend, error) {
+	for _, name := range installed(kind, notice) {
 		b, err := openConfig("xla:" + name)
 		if err == nil {
 			return b, nil
 		}
-		observe(fmt.Sprintf("installed XLA plugin passed over: %v", err))
+		notice(fmt.Sprintf("installed XLA plugin passed over: %v", err))
 	}
-	store, err := userStore(observe)
+	store, err := userStore(notice)
 	if err != nil {
 		return nil, fmt.Errorf("XLA: %w", err)
 	}
@@ -40,20 +40,20 @@ func openXLA(ctx context.Context, kind string, observe func(string)) (compute.Ba
 		return nil, fmt.Errorf("XLA: %w", err)
 	}
 	if gpus, _ := filepath.Glob("/dev/nvidia[0-9]*"); kind == anyPlugin && len(gpus) > 0 {
-		observe("NOTICE: there is a GPU but no working XLA plugin for CUDA, which go-xla's pjrt_installer installs")
+		notice("NOTICE: there is a GPU but no working XLA plugin for CUDA, which go-xla's pjrt_installer installs")
 	}
 	return b, nil
 }
 
 // installed lists the plugins of a kind that go-xla finds, the best first.
-func installed(kind string, observe func(string)) []string {
+func installed(kind string, notice func(string)) []string {
 	var names []string
 	if err := recovered(func() error {
 		names = slices.Clone(xla.GetAvailablePlugins())
 		return nil
 	}); err != nil {
 		// A single plugin that cannot be loaded hides all the others.
-		observe(fmt.Sprintf("installed XLA plugins passed over, one of them is broken: %v", err))
+		notice(fmt.Sprintf("installed XLA plugins passed over, one of them is broken: %v", err))
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		return kind != anyPlugin && name != kind && !strings.HasPrefix(name, kind+"_")

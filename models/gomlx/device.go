@@ -1,0 +1,232 @@
+package gomlx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gomlx/compute"
+	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx/backend"
+)
+
+// A Device runs networks: forward passes, calibration, scoring, training and
+// learning. It owns a backend of GoMLX and the graphs that were compiled for it.
+//
+// A graph is compiled once for every shape of a batch. Parameters are arguments
+// of it, so one compilation serves all checkpoints of an architecture and size.
+//
+// Methods may be called from several goroutines at once.
+type Device struct {
+	backend compute.Backend
+
+	using   sync.RWMutex // held for reading while something computes, for writing by Close
+	closed  bool
+	mu      sync.Mutex // guards what follows
+	cache   map[string]*program
+	holders map[holder]struct{}
+
+	telling sync.Mutex // one report at a time
+	observe func(models.Progress)
+}
+
+// holder holds memory on the device between calls.
+type holder interface{ release() error }
+
+// ErrNotOpen reports the use of a device that was closed or that is not from
+// [Open], and of a trainer that was closed.
+var ErrNotOpen = errors.New("gomlx: no open device")
+
+// StageOpen is the Stage under which [Open] reports; the Item is a line of text,
+// the last of them the backend that was taken.
+const StageOpen = backend.Stage
+
+// StageCompile is the Stage under which a device reports compilations; the Item
+// says of what. A compilation takes seconds and cannot be cancelled.
+const StageCompile = "compiling"
+
+// Open returns the best device that there is, see [backend.Open]: XLA on a GPU
+// or the CPU, or else pure Go, which is many times slower. $GOMLX_BACKEND asks
+// for another.
+//
+// observe, unless it is nil, is told which backend was taken and what was tried
+// before that (Stage [StageOpen]) and, as long as the device is open, of each
+// compilation ([StageCompile]). It must not call the device.
+func Open(ctx context.Context, observe func(models.Progress)) (*Device, error) {
+	b, err := backend.Open(ctx, observe)
+	if err != nil {
+		return nil, fmt.Errorf("gomlx: %w", err)
+	}
+	return newDevice(b, observe), nil
+}
+
+func newDevice(b compute.Backend, observe func(models.Progress)) *Device {
+	return &Device{backend: b, observe: observe, cache: map[string]*program{}, holders: map[holder]struct{}{}}
+}
+
+// Name returns the name of the backend, such as "xla".
+func (d *Device) Name() string {
+	if d == nil || d.backend == nil {
+		return ""
+	}
+	return d.backend.Name()
+}
+
+// Close frees all that the device holds, its trainers included, once what
+// computes on it is done. Everything that uses the device after that returns
+// [ErrNotOpen]; a second Close has no effect.
+func (d *Device) Close() error {
+	if d == nil || d.backend == nil {
+		return nil
+	}
+	d.using.Lock()
+	defer d.using.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var errs []error
+	for h := range d.holders {
+		errs = append(errs, h.release())
+	}
+	d.finalizePrograms()
+	errs = append(errs, recovered("closing the device", func() error { d.backend.Finalize(); return nil }))
+	return errors.Join(errs...)
+}
+
+// FreePrograms frees the memory of compiled graphs. They are compiled anew when
+// they are needed.
+func (d *Device) FreePrograms() error {
+	if d == nil || d.backend == nil {
+		return ErrNotOpen
+	}
+	d.using.Lock()
+	defer d.using.Unlock()
+	if d.closed {
+		return ErrNotOpen
+	}
+	d.finalizePrograms()
+	return nil
+}
+
+// finalizePrograms needs d.using for writing.
+func (d *Device) finalizePrograms() {
+	for _, p := range d.cache {
+		p.exec.Finalize()
+	}
+	d.cache = map[string]*program{}
+}
+
+// acquire keeps the device open until done is called. Every exported method that
+// computes calls it once: a second time, with a Close in between that waits,
+// would wait forever.
+func (d *Device) acquire() (done func(), err error) {
+	if d == nil || d.backend == nil {
+		return nil, ErrNotOpen
+	}
+	d.using.RLock()
+	if d.closed {
+		d.using.RUnlock()
+		return nil, ErrNotOpen
+	}
+	return d.using.RUnlock, nil
+}
+
+// hold has Close release h.
+func (d *Device) hold(h holder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holders[h] = struct{}{}
+}
+
+// drop undoes hold.
+func (d *Device) drop(h holder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.holders, h)
+}
+
+// report tells the observer.
+func (d *Device) report(p models.Progress) {
+	if d.observe == nil {
+		return
+	}
+	d.telling.Lock()
+	defer d.telling.Unlock()
+	d.observe(p)
+}
+
+// A program is a graph function and its compilations, one for every combination
+// of argument shapes.
+type program struct {
+	device    *Device
+	what      string // names it in errors and reports: "the forward pass of …"
+	exec      *gx.Exec
+	compiling atomic.Int32 // compilations that were reported to have begun, and not yet to be done
+}
+
+// program makes a program of a graph function, which runs once for each
+// compilation and panics as GoMLX does. The caller finalizes it.
+func (d *Device) program(what string, build func([]*gx.Node) []*gx.Node) (*program, error) {
+	p := &program{device: d, what: what}
+	var err error
+	p.exec, err = gx.NewExec(d.backend, func(in []*gx.Node) []*gx.Node {
+		p.compiling.Add(1)
+		d.report(models.Progress{Stage: StageCompile, Item: what, Total: 1})
+		return build(in)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gomlx: %s: %w", what, err)
+	}
+	p.exec.SetMaxCache(-1)
+	return p, nil
+}
+
+// cached returns the program under a key, made where there is none yet.
+func (d *Device) cached(key, what string, build func([]*gx.Node) []*gx.Node) (*program, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p, ok := d.cache[key]; ok {
+		return p, nil
+	}
+	p, err := d.program(what, build)
+	if err != nil {
+		return nil, err
+	}
+	d.cache[key] = p
+	return p, nil
+}
+
+// call runs the program on tensors and numbers. The caller frees the results.
+func (p *program) call(arguments ...any) (out []*tensors.Tensor, err error) {
+	err = recovered(p.what, func() (err error) {
+		out, err = p.exec.Call(arguments...)
+		return err
+	})
+	if n := p.compiling.Swap(0); n > 0 {
+		p.device.report(models.Progress{Stage: StageCompile, Item: p.what, Done: 1, Total: 1})
+	}
+	return out, err
+}
+
+// recovered runs f, returns a panic of it as an error and says what it was about.
+func recovered(what string, f func() error) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+			if err != nil {
+				err = fmt.Errorf("gomlx: %s: %w", what, err)
+			}
+		case error:
+			err = fmt.Errorf("gomlx: %s: %w", what, r)
+		default:
+			err = fmt.Errorf("gomlx: %s: %v", what, r)
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,76 @@
+package gomlx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	gx "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// Logits runs m on a batch, whose labels are not looked at. It returns
+// [samples, classes], or [samples, tokens, classes] of a masked language model,
+// in row-major order.
+func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch) (models.Array, error) {
+	if err := ctx.Err(); err != nil {
+		return models.Array{}, err
+	}
+	done, err := d.acquire()
+	if err != nil {
+		return models.Array{}, err
+	}
+	defer done()
+	batch = maps.Clone(batch)
+	delete(batch, models.Labels)
+	if batch, err = fitting(m, batch); err != nil {
+		return models.Array{}, err
+	}
+	params, err := upload(m)
+	if err != nil {
+		return models.Array{}, err
+	}
+	out, err := d.forward(m.Graph, params, batch)
+	if err = errors.Join(err, free(params...)); err != nil {
+		return models.Array{}, err
+	}
+	data, err := tensors.CopyFlatData[float32](out)
+	return models.Array{Shape: out.Shape().Clone().Dimensions, Floats: data}, errors.Join(err, free(out))
+}
+
+// forward returns the logits of a network with the given parameters.
+func (d *Device) forward(g *graph.Graph, params []*tensors.Tensor, batch models.Batch) (*tensors.Tensor, error) {
+	inputs, all := g.Inputs(), names(g)
+	p, err := d.cached(signature(g), "forward pass", func(in []*gx.Node) []*gx.Node {
+		values := interpret(g, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]))
+		return values[len(values)-1:]
+	})
+	if err != nil {
+		return nil, err
+	}
+	in, err := feed(batch, inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := p.call(args(in, params)...)
+	if err = errors.Join(err, free(in...)); err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// signature tells apart graphs that compute differently.
+func signature(g *graph.Graph) string {
+	s := g.String()
+	for _, n := range g.Nodes {
+		s += fmt.Sprint(n.Heads, n.Eps, n.Fn, n.Rows)
+		for _, p := range n.Params {
+			s += fmt.Sprint(p)
+		}
+	}
+	return s
+}
