@@ -137,6 +137,15 @@ func (d *Device) acquire() (done func(), err error) {
 	return d.using.RUnlock, nil
 }
 
+// check returns ErrNotOpen where the device is not open.
+func (d *Device) check() error {
+	done, err := d.acquire()
+	if err == nil {
+		done()
+	}
+	return err
+}
+
 // hold has Close release h.
 func (d *Device) hold(h holder) {
 	d.mu.Lock()

@@ -56,6 +56,12 @@ type learning struct {
 
 // Learn implements fuse.Learner.
 func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []graph.Space) (turns [][]*mat.Dense, err error) {
+	if err := l.device.check(); err != nil {
+		return nil, err
+	}
+	if l.Batches == nil {
+		return nil, errors.New("gomlx: a learner without batches")
+	}
 	r := l.Config
 	if r.Steps == 0 {
 		r.Steps = 250
