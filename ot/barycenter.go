@@ -59,6 +59,9 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, all [][]float64,
 		k.reg = c.reg
 		ks = append(ks, k)
 	}
+	if err := contextError(ctx); err != nil {
+		return nil, err
+	}
 	kept := w[:0]
 	for _, v := range w {
 		if v > 0 {

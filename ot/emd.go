@@ -43,7 +43,7 @@ func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := contextError(ctx); err != nil {
 		return Plan{}, Duals{}, err
 	}
 	mass, u, v, err := exactly(ctx, in, start)

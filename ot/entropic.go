@@ -49,7 +49,11 @@ func (w *inner) settle(ctx context.Context, c control) (count int, residual floa
 	const inside = 1000 // iterations of Sinkhorn, each time from the last potentials
 	total, tol := floats.Sum(w.in.a), c.tol/4
 	grad := make([]float64, len(w.in.cost))
-	k := newKernel(ctx, w.linear(grad), total, floats.Sum(w.in.b))
+	linear, err := w.linear(grad)
+	if err != nil {
+		return 0, 0, err
+	}
+	k := newKernel(ctx, linear, total, floats.Sum(w.in.b))
 	if err := (control{c.reg, tol, inside}).anneal(k); err != nil {
 		return 0, 0, err
 	}
@@ -66,7 +70,9 @@ func (w *inner) settle(ctx context.Context, c control) (count int, residual floa
 		if residual <= c.tol || count == c.limit {
 			return count, residual, nil
 		}
-		k.in = w.linear(grad)
+		if k.in, err = w.linear(grad); err != nil {
+			return 0, 0, err
+		}
 		if err := k.set(c.reg); err != nil {
 			return 0, 0, err
 		}

@@ -1,6 +1,7 @@
 package ot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -55,6 +56,14 @@ type NotConvergedError struct {
 // Error implements the error interface.
 func (e *NotConvergedError) Error() string {
 	return fmt.Sprintf("ot: not converged after %d iterations: residual %.2g", e.Iterations, e.Residual)
+}
+
+// contextError returns the error of ctx, and an [*InvalidError] for a nil context.
+func contextError(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("ctx", ErrOption, "nil")
+	}
+	return ctx.Err()
 }
 
 // invalid builds an error about a whole field.

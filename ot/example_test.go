@@ -47,6 +47,23 @@ func ExamplePlan() {
 	// ⎣  0    0  0.5  0.5⎦
 }
 
+// The barycentric projection of POT and OTT: source units go to the mean of the
+// points that they are coupled with.
+func ExamplePlan_Project() {
+	cost := mat.NewDense(1, 2, []float64{1, 1})
+	plan, err := ot.EMD{}.Solve(context.Background(), ot.Problem{Cost: cost})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(plan)
+	projected, err := plan.Project(mat.NewDense(2, 2, []float64{0, 0, 4, 2}))
+	fmt.Println(mat.Formatted(projected), err)
+	// Output:
+	// plan of 1 × 2 units: mass 1, entropy 0.6931 nats, 0.5 on the diagonal
+	// [2  1] <nil>
+}
+
 // Regularisation spreads mass over units that cost about the same.
 func ExampleSinkhorn() {
 	p := ot.Problem{Cost: mat.NewDense(2, 2, []float64{0, 1, 1, 0})}

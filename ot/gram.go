@@ -83,7 +83,9 @@ func sums(squares, values, x []float64) {
 }
 
 // Validate returns nil if the shapes fit and every entry is finite, and an
-// [*InvalidError] naming the first bad entry otherwise.
+// [*InvalidError] naming the first bad entry otherwise. It does not look for
+// inner products that no vectors have, |XYᵢⱼ| > √(XXᵢ YYⱼ): distances are zero
+// where those would make them negative.
 func (g Gram) Validate() error {
 	_, _, _, err := g.load()
 	return err

@@ -67,8 +67,11 @@ func (w *inner) descend(ctx context.Context, c control) (count int, gap float64,
 	var v []float64 // potentials of the last plan
 	grad, d := make([]float64, len(w.in.cost)), make([]float64, len(w.in.cost))
 	for ; ; count++ {
-		linear := w.linear(grad)
-		if err := ctx.Err(); err != nil {
+		linear, err := w.linear(grad)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
 			return 0, 0, err
 		}
 		var mass []float64

@@ -46,7 +46,7 @@ func newInner(ctx context.Context, alpha float64, q Quadratic) (*inner, error) {
 	if r, c := len(in.fullA), len(in.fullB); r != n || c != m {
 		return nil, invalid("Cost", ErrShape, "%d × %d between %d and %d units", r, c, n, m)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
 	w := &inner{in: in, alpha: cmp.Or(alpha, 0.5), x: among(x, n, in.rows), y: among(y, m, in.cols)}
@@ -137,18 +137,18 @@ func (w *inner) from(ctx context.Context, start Plan) (err error) {
 		for j := range row {
 			row[j] = start.mass.At(in.row(i), in.col(j))
 		}
-		floats.Scale(min(1, a/max(floats.Sum(row), 1/vast)), row)
+		floats.Scale(min(1, a/max(floats.Sum(row), 1/maxTotal)), row)
 		floats.Add(sums, row)
 	}
 	for i := range in.a {
 		row := w.p.RawRowView(i)
 		for j, b := range in.b {
-			row[j] *= min(1, b/max(sums[j], 1/vast))
+			row[j] *= min(1, b/max(sums[j], 1/maxTotal))
 			rows[i] = rows[i] - row[j]
 			cols[j] = cols[j] - row[j]
 		}
 	}
-	if left := floats.Sum(rows); left > 0 {
+	if left := floats.Sum(rows); left > 1/maxTotal { // less than that is rounding, and its inverse overflows
 		clamped(rows)
 		clamped(cols)
 		w.p.RankOne(w.p, 1/left, mat.NewVecDense(in.n, rows), mat.NewVecDense(in.m, cols))
@@ -235,14 +235,17 @@ func flat(d *mat.Dense) []float64 { return d.RawMatrix().Data }
 
 // linear is the transport problem at the gradient, written to grad, of the
 // objective at p: less a constant, which is the same for every plan.
-func (w *inner) linear(grad []float64) *instance {
+func (w *inner) linear(grad []float64) (*instance, error) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for k, c := range w.in.cost {
 		g := (1-w.alpha)*c - 2*w.alpha*flat(w.s)[k]
 		grad[k], low, high = g, min(low, g), max(high, g)
 	}
+	if d := high - low; d-d != 0 { // NaN or infinite
+		return nil, invalid("X", ErrNotFinite, "the gradient overflows")
+	}
 	floats.AddConst(-low, grad)
-	return &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: high - low}
+	return &instance{n: w.in.n, m: w.in.m, cost: grad, a: w.in.a, b: w.in.b, top: high - low}, nil
 }
 
 // result is the plan as it is and its objective; what is not settled to tol

@@ -18,7 +18,7 @@ type Metric interface {
 // of the features.
 //
 // Distances below the rounding of that difference, about 4e-8 of the norms,
-// are zero.
+// are zero, so points far from the origin should be centred first.
 type Euclidean struct{}
 
 // Cost implements [Metric].
@@ -28,6 +28,9 @@ func (Euclidean) Cost(g Gram) (*mat.Dense, error) {
 
 // SqEuclidean is the squared distance ‖xᵢ − yⱼ‖² = max(0, XXᵢ + YYⱼ − 2 XYᵢⱼ),
 // in squared units of the features.
+//
+// Squared distances below about 2e-15 of the squared norms are zero, so points
+// far from the origin should be centred first.
 type SqEuclidean struct{}
 
 // Cost implements [Metric].

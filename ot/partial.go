@@ -15,7 +15,8 @@ import (
 // Total masses may differ. The plan carries the masses it was asked for, so
 // that units left behind have columns and rows that sum to less. It is the
 // transport problem with one more unit on either side, free of charge, for
-// what stays.
+// what stays. A computed share that may become 0 needs a check by the caller,
+// as 0 stands for the default.
 //
 // Caffarelli and McCann, "Free boundaries in optimal transport and
 // Monge-Ampère obstacle problems" (2010); Chapel, Alaya and Gasso, "Partial
@@ -30,7 +31,7 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := contextError(ctx); err != nil {
 		return Plan{}, err
 	}
 	moved := share * min(in.suma, in.sumb)
@@ -122,6 +123,9 @@ func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 		return Plan{}, err
 	}
 	if err := c.resolves(in.top); err != nil {
+		return Plan{}, err
+	}
+	if err := contextError(ctx); err != nil {
 		return Plan{}, err
 	}
 	moved := share * min(in.suma, in.sumb)

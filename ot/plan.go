@@ -1,6 +1,8 @@
 package ot
 
 import (
+	"context"
+	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
@@ -12,8 +14,12 @@ const exact = 1e-9
 // Plan couples n source units with m target units.
 //
 // It holds a coupling P [n × m] and the marginals a [n], b [m] it was made for.
-// The zero Plan is the identity: both sides share one basis, whatever its
-// size. Plans are not changed once made.
+// Plans are not changed once made.
+//
+// The zero Plan is the identity: both sides share one basis, whatever its size.
+// Functions of this package return it beside any error other than a
+// [*NotConvergedError], so a caller that drops errors reads "nothing moves"
+// where there was no answer.
 type Plan struct {
 	mass *mat.Dense
 	a, b []float64
@@ -78,7 +84,8 @@ func PermutationPlan(perm []int) (Plan, error) {
 	return Plan{mass: mass, a: uniform(n), b: uniform(n)}, nil
 }
 
-// IsIdentity reports whether p is the zero Plan.
+// IsIdentity reports whether p is the zero Plan. A solver without an error never
+// returns it.
 func (p Plan) IsIdentity() bool { return p.mass == nil }
 
 // Dims returns the numbers of source and target units, 0 and 0 for the
@@ -101,8 +108,10 @@ func (p Plan) Marginals() (a, b []float64) {
 }
 
 // Push returns P diag(1/b) [n × m], whose columns sum to one: each target unit
-// as a convex combination of source units. Columns with bⱼ = 0 are zero. It is
-// nil for the identity.
+// as a convex combination of source units. Columns with bⱼ = 0 are zero.
+//
+// The identity has no size, so its Push is nil; gonum panics on a nil factor,
+// see [Plan.IsIdentity].
 func (p Plan) Push() *mat.Dense {
 	if p.mass == nil {
 		return nil
@@ -118,8 +127,10 @@ func (p Plan) Push() *mat.Dense {
 }
 
 // Pull returns diag(1/a) P [n × m], whose rows sum to one: each source unit as
-// a convex combination of target units. Rows with aᵢ = 0 are zero. It is nil
-// for the identity.
+// a convex combination of target units. Rows with aᵢ = 0 are zero.
+//
+// The identity has no size, so its Pull is nil. [Plan.Project] applies Pull to
+// points and takes the identity, too.
 func (p Plan) Pull() *mat.Dense {
 	if p.mass == nil {
 		return nil
@@ -132,6 +143,47 @@ func (p Plan) Pull() *mat.Dense {
 		}
 	}
 	return out
+}
+
+// Project returns the barycentric projection of the source units onto points
+// [m × d] of the target units: every source unit goes to the mean of the points
+// that it is coupled with,
+//
+//	x̂ᵢ = Σⱼ Pᵢⱼ yⱼ / aᵢ  [n × d]
+//
+// It is Pull times points. The identity returns a copy of points, and units
+// without mass go to the origin. Points that are not finite or of which there
+// are not m give an [*InvalidError].
+//
+// Ferradans, Papadakis, Peyré and Aujol, "Regularized discrete optimal
+// transport" (2014).
+func (p Plan) Project(points mat.Matrix) (*mat.Dense, error) {
+	data, rows, d, err := rowMajor("points", points)
+	if err != nil {
+		return nil, err
+	}
+	if m := len(p.b); rows == 0 || d == 0 || p.mass != nil && rows != m {
+		return nil, invalid("points", ErrShape, "%d × %d for %d target units", rows, d, m)
+	}
+	for k, v := range data {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, badEntry("points", k/d, k%d, v, ErrNotFinite)
+		}
+	}
+	if p.mass == nil {
+		return mat.DenseCopyOf(points), nil
+	}
+	return times(context.Background(), p.Pull(), mat.NewDense(rows, d, data))
+}
+
+// String describes the plan in one line: its size, mass and entropy, and the
+// share of the mass that stays on its index.
+func (p Plan) String() string {
+	if p.mass == nil {
+		return "identity plan"
+	}
+	return fmt.Sprintf("plan of %d × %d units: mass %.4g, entropy %.4g nats, %.4g on the diagonal",
+		len(p.a), len(p.b), p.total(), p.Entropy(), p.Diagonal())
 }
 
 // share is v/w, and 0 where there is no mass to share.

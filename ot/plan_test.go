@@ -1,6 +1,7 @@
 package ot_test
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -140,4 +141,61 @@ func TestErrorsNameTheEntry(t *testing.T) {
 	wide := mat.NewDense(2, 4, []float64{0, 1, 2, -9, 3, 4, 5, -9})
 	require.NoError(t, ot.Problem{Cost: wide.Slice(0, 2, 0, 3)}.Validate())
 	require.EqualError(t, ot.Problem{Cost: wide.T()}.Validate(), "ot: Cost[3,0] = -9: negative")
+}
+
+// A nil matrix, also one with a type, a nil context and a nil cost in a Scale are
+// errors or nothing to do, and never a panic.
+func TestNil(t *testing.T) {
+	ok := mat.NewDense(2, 2, []float64{0, 1, 1, 0})
+	var dense *mat.Dense
+	require.EqualError(t, ot.Problem{Cost: dense}.Validate(), "ot: Cost: shapes do not fit: nil")
+	require.ErrorIs(t, ot.NewGram(dense, ok).Validate(), ot.ErrShape)
+	for _, s := range []ot.Scale{ot.ScaleMax{}, ot.ScaleMean{}, ot.ScaleMedian{}, ot.ScaleLog{}} {
+		require.NotPanics(t, func() { s.Apply(nil) })
+	}
+	var none context.Context
+	for _, s := range []ot.Solver{
+		ot.EMD{}, ot.Sinkhorn{}, ot.Unbalanced{}, ot.Partial{Share: 0.5}, ot.PartialSinkhorn{},
+		inside{ot.GromovWasserstein{}}, inside{ot.EntropicGromovWasserstein{}},
+	} {
+		plan, err := s.Solve(none, ot.Problem{Cost: ok})
+		require.EqualError(t, err, "ot: ctx: option out of range: nil")
+		require.True(t, plan.IsIdentity())
+	}
+	_, err := ot.Barycenter{}.Solve(none, ok, [][]float64{nil}, nil)
+	require.ErrorIs(t, err, ot.ErrOption)
+}
+
+func TestPlanProject(t *testing.T) {
+	points := mat.NewDense(3, 2, []float64{0, 0, 4, 0, 0, 8})
+	mass := mat.NewDense(3, 3, []float64{0.25, 0.25, 0, 0, 0, 0.5, 0, 0, 0})
+	plan, err := ot.NewPlan(mass, []float64{0.5, 0.5, 0}, nil)
+	require.NoError(t, err)
+	got, err := plan.Project(points)
+	require.NoError(t, err)
+	near(t, mat.NewDense(3, 2, []float64{2, 0, 0, 8, 0, 0}), got, 0)
+	var want mat.Dense
+	want.Mul(plan.Pull(), points)
+	near(t, &want, got, 1e-15)
+
+	got, err = ot.Plan{}.Project(points)
+	require.NoError(t, err)
+	near(t, points, got, 0)
+	got.Set(0, 0, 9)
+	require.Zero(t, points.At(0, 0), "a copy")
+
+	_, err = plan.Project(mat.NewDense(2, 2, nil))
+	require.EqualError(t, err, "ot: points: shapes do not fit: 2 × 2 for 3 target units")
+	_, err = plan.Project(nil)
+	require.ErrorIs(t, err, ot.ErrShape)
+	points.Set(1, 1, math.Inf(1))
+	_, err = plan.Project(points)
+	require.ErrorContains(t, err, "points[1,1] = +Inf")
+}
+
+func TestPlanString(t *testing.T) {
+	require.Equal(t, "identity plan", ot.Plan{}.String())
+	plan, err := ot.NewPlan(mat.NewDense(2, 2, []float64{0.5, 0.25, 0, 0.25}), nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, "plan of 2 × 2 units: mass 1, entropy 1.04 nats, 0.75 on the diagonal", plan.String())
 }

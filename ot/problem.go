@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
 	"gonum.org/v1/gonum/mat"
@@ -12,9 +13,9 @@ import (
 // balance is the relative difference up to which two total masses are equal.
 const balance = 1e-9
 
-// vast bounds total masses and ε, and their inverses, so that sums and shares of
-// them stay numbers.
-const vast = 1e300
+// maxTotal bounds total masses and ε, and its inverse bounds them from below, so
+// that sums and shares of them stay finite.
+const maxTotal = 1e300
 
 // Problem is a discrete transport problem: move the masses A onto the masses B
 // at the given Cost.
@@ -31,8 +32,9 @@ type Problem struct {
 //
 // Solve returns an [*InvalidError] for what is no problem, the error of ctx
 // when it ends, and a [*NotConvergedError] together with the plan reached when an
-// iteration stops early. It never returns a plan without mass, and what it
-// returns does not depend on GOMAXPROCS. Totals of A and B that differ within
+// iteration stops early. The plan beside any other error is the zero one and
+// means nothing, although it reads as the identity. Solve never returns a plan
+// without mass, and what it returns does not depend on GOMAXPROCS. Totals of A and B that differ within
 // the 1e-9 that [Problem.Validate] allows are matched by rescaling B.
 type Solver interface {
 	Solve(ctx context.Context, p Problem) (Plan, error)
@@ -273,9 +275,9 @@ func masses(field string, w []float64, n int) ([]float64, float64, error) {
 	switch {
 	case sum == 0:
 		return nil, 0, invalid(field, ErrEmpty, "all %d masses are zero", n)
-	case sum < 1/vast:
+	case sum < 1/maxTotal:
 		return nil, 0, invalid(field, ErrEmpty, "a total of %g is beyond floating point", sum)
-	case sum > vast:
+	case sum > maxTotal:
 		return nil, 0, invalid(field, ErrNotFinite, "a total of %g is beyond floating point", sum)
 	}
 	return append([]float64(nil), w...), sum, nil
@@ -291,10 +293,10 @@ func uniform(n int) []float64 {
 
 // rowMajor returns the entries of x without copying them where it can.
 func rowMajor(field string, x mat.Matrix) (data []float64, r, c int, err error) {
-	if x == nil {
+	if v := reflect.ValueOf(x); x == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, 0, 0, invalid(field, ErrShape, "nil")
 	}
-	// A foreign or nil matrix may panic.
+	// The methods of a foreign matrix may panic.
 	defer func() {
 		if v := recover(); v != nil {
 			data, err = nil, invalid(field, ErrShape, "%s", fmt.Sprint(v))

@@ -48,6 +48,9 @@ type ScaleMean struct{}
 
 // Apply implements [Scale].
 func (ScaleMean) Apply(c *mat.Dense) {
+	if c == nil {
+		return
+	}
 	n, m := c.Dims()
 	size := float64(n) * float64(m)
 	var s float64
@@ -61,10 +64,10 @@ type ScaleMedian struct{}
 
 // Apply implements [Scale].
 func (ScaleMedian) Apply(c *mat.Dense) {
-	n, m := c.Dims()
-	if n*m == 0 {
+	if c == nil || c.IsEmpty() {
 		return
 	}
+	n, m := c.Dims()
 	all := make([]float64, 0, n*m)
 	each(c, func(v float64) float64 { all = append(all, v); return v })
 	divide(c, nth(all, (n*m-1)/2))

@@ -50,6 +50,9 @@ func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := contextError(ctx); err != nil {
+		return Plan{}, err
+	}
 	total := floats.Sum(in.a)
 	k := newKernel(ctx, in, total, floats.Sum(in.b))
 	if err := c.anneal(k); err != nil {
@@ -75,7 +78,7 @@ type control struct {
 // filled checks the options and puts the defaults in.
 func (c control) filled() (control, error) {
 	switch {
-	case !(c.reg == 0 || c.reg > 1/vast && c.reg < vast):
+	case !(c.reg == 0 || c.reg > 1/maxTotal && c.reg < maxTotal):
 		return c, invalid("Reg", ErrOption, "%g", c.reg)
 	case !(c.tol >= 0) || math.IsInf(c.tol, 0):
 		return c, invalid("Tol", ErrOption, "%g", c.tol)

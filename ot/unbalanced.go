@@ -33,7 +33,7 @@ type Unbalanced struct {
 }
 
 // Prior is the plan R that entropic regularisation prefers: [PriorProduct] or
-// [PriorCounting].
+// [PriorCounting]. There are no others: the interface is closed.
 type Prior interface {
 	// relax is the step under a penalty with ρ/(ρ + ε) = tau.
 	relax(tau float64) step
@@ -75,6 +75,9 @@ func (s Unbalanced) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := contextError(ctx); err != nil {
+		return Plan{}, err
+	}
 	k := newKernel(ctx, in, 1, 1)
 	k.next = prior.relax(rho / (rho + c.reg))
 	if err := c.anneal(k); err != nil {
@@ -86,7 +89,7 @@ func (s Unbalanced) Solve(ctx context.Context, p Problem) (Plan, error) {
 	}
 	plan := in.plan(mass)
 	switch total := plan.total(); {
-	case !(total > 1/vast && total < vast):
+	case !(total > 1/maxTotal && total < maxTotal):
 		return Plan{}, invalid("Penalty", ErrEmpty, "%g leaves a plan of mass %g at costs up to %g", rho, total, in.top)
 	case !(k.residual <= c.tol):
 		return plan, &NotConvergedError{Iterations: k.count, Residual: k.residual}
