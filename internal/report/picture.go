@@ -1,4 +1,4 @@
-package htmlreport
+package report
 
 import (
 	"bytes"
@@ -19,17 +19,17 @@ import (
 	"github.com/otfuse/otfuse/graph"
 )
 
-// A picture is a map painted, one image in the order of storage and one with
-// the rows ordered by the anchor's unit that each gives most to.
+// picture is a map as two images: one in the order of storage, and one with the
+// rows ordered by the unit of the anchor that each gives most to.
 type picture struct {
 	Title, Note    string
 	Stored, Sorted template.URL
 	Rows, Cols     int
 }
 
-// Spread takes k maps of the first other model from a fusion, evenly spaced over
-// the nodes whose maps were solved.
-func Spread(rep *fuse.Report, k int, note string) []Map {
+// SampleMaps takes k maps of the first other model from a fusion, evenly spaced
+// over the nodes whose maps were solved.
+func SampleMaps(rep *fuse.Report, k int, note string) []Map {
 	var solved []Map
 	for _, n := range rep.Nodes {
 		if n.Source != 0 || n.Flow != graph.Solve {
@@ -49,13 +49,15 @@ func Spread(rep *fuse.Report, k int, note string) []Map {
 	return out
 }
 
-// maxSide is the most pixels along a picture; larger maps are pooled.
-const maxSide = 128
+// maxPixels is the most pixels along one side of a picture; larger maps are
+// pooled.
+const maxPixels = 128
 
 // ErrMap reports a matrix that cannot be painted.
 var ErrMap = errors.New("the matrix is empty or has an entry that is no number")
 
-func paint(m Map) (picture, error) {
+// newPicture draws a map.
+func newPicture(m Map) (picture, error) {
 	if m.Values == nil {
 		return picture{}, ErrMap
 	}
@@ -63,38 +65,38 @@ func paint(m Map) (picture, error) {
 	if r == 0 || c == 0 {
 		return picture{}, ErrMap
 	}
-	best, order, most := make([]int, r), make([]int, r), 0.0
+	target, order, largest := make([]int, r), make([]int, r), 0.0
 	for i := range r {
 		order[i] = i
 		for j := range c {
 			v := math.Abs(m.Values.At(i, j))
-			if !finite(v) {
+			if !isFinite(v) {
 				return picture{}, ErrMap
 			}
-			if v > math.Abs(m.Values.At(i, best[i])) {
-				best[i] = j
+			if v > math.Abs(m.Values.At(i, target[i])) {
+				target[i] = j
 			}
-			most = max(most, v)
+			largest = max(largest, v)
 		}
 	}
 	out := picture{Title: strings.ReplaceAll(m.Title, ".", ".\u200b"), Note: m.Note, Rows: r, Cols: c}
 	var err error
-	if out.Stored, err = encode(m.Values, order, most); err != nil {
+	if out.Stored, err = encodePNG(m.Values, order, largest); err != nil {
 		return out, err
 	}
-	sort.SliceStable(order, func(a, b int) bool { return best[order[a]] < best[order[b]] })
-	out.Sorted, err = encode(m.Values, order, most)
+	sort.SliceStable(order, func(a, b int) bool { return target[order[a]] < target[order[b]] })
+	out.Sorted, err = encodePNG(m.Values, order, largest)
 	return out, err
 }
 
-// encode paints a matrix with its rows in the given order: blue for positive
+// encodePNG paints a matrix with its rows in the given order: blue for positive
 // entries, orange for negative ones, the more transparent the smaller, so that
 // it suits a light page and a dark one. A pixel shows the entry of largest size
 // of those that it stands for.
-func encode(m mat.Matrix, order []int, most float64) (template.URL, error) {
+func encodePNG(m mat.Matrix, order []int, largest float64) (template.URL, error) {
 	_, cols := m.Dims()
-	h, w := min(len(order), maxSide), min(cols, maxSide)
-	img := image.NewPaletted(image.Rect(0, 0, w, h), colours())
+	h, w := min(len(order), maxPixels), min(cols, maxPixels)
+	img := image.NewPaletted(image.Rect(0, 0, w, h), palette())
 	for y := range h {
 		for x := range w {
 			var v float64
@@ -105,8 +107,8 @@ func encode(m mat.Matrix, order []int, most float64) (template.URL, error) {
 					}
 				}
 			}
-			if most > 0 {
-				v /= most
+			if largest > 0 {
+				v /= largest
 			}
 			img.SetColorIndex(x, y, uint8(math.Round(levels*(1+v))))
 		}
@@ -121,7 +123,7 @@ func encode(m mat.Matrix, order []int, most float64) (template.URL, error) {
 // levels is the number of shades of each sign.
 const levels = 31
 
-func colours() color.Palette {
+func palette() color.Palette {
 	var p color.Palette
 	for k := -levels; k <= levels; k++ {
 		c := color.NRGBA{R: 0x2b, G: 0x7f, B: 0xc4, A: uint8(255 * k / levels)}

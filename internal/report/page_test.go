@@ -1,4 +1,4 @@
-package htmlreport
+package report
 
 import (
 	"bytes"
@@ -21,7 +21,6 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
 )
@@ -42,8 +41,8 @@ func full(t *testing.T) Page {
 	anchor, other := vit(t, 0), vit(t, 1)
 	_, rep, err := fuse.Align(context.Background(), anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{KeepMaps: true})
 	require.NoError(t, err)
-	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}, Maps: Spread(rep, 3, "weights")}
-	p.Report = cli.Report{Data: "a & b", Backend: "none", Rows: []cli.Row{
+	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}, Maps: SampleMaps(rep, 3, "weights")}
+	p.Report = Report{Data: "a & b", Backend: "none", Rows: []Row{
 		{Method: "parent", Label: "parent 0", Accuracy: ptr(0.7123), Loss: ptr(0.811)},
 		{Method: "parent", Label: "parent 1", Accuracy: ptr(0.6912), Loss: ptr(0.842), Options: struct{}{}},
 		{Method: "ensemble", Accuracy: ptr(0.7345), Loss: ptr(0.799)},
@@ -52,19 +51,10 @@ func full(t *testing.T) Page {
 		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: ptr(0.7001), Loss: ptr(0.9), Seconds: 20, Seen: "195 updates of 128 images with labels"},
 	}}
 	p.Report.AddNodes(rep)
-	curve := func(ys ...float64) []Curve {
-		c := Curve{Method: "flow", Label: "transport"}
-		for i, y := range ys {
-			c.Points = append(c.Points, Point{float64(i) / float64(len(ys)-1), y})
-		}
-		return []Curve{c}
+	p.Report.Curves = []Curve{
+		{Method: "flow", Label: "transport", Along: AlongLine, Points: []Point{{0, 0.7, 1}, {0.5, 0.35, 2.25}, {1, 0.6, 1.5}}, Barrier: &Barrier{0.3, 1}},
+		{Method: "flow", Label: "transport", Along: AlongUpdates, Points: []Point{{0, 0.65, 1.1}, {10, 0.7, 0.9}}},
 	}
-	barred := func(cs []Curve, b float64) []Curve {
-		cs[0].Barrier = b
-		return cs
-	}
-	p.Lines = []Plot{{Accuracy, "Accuracy", "share", barred(curve(0.7, 0.35, 0.6), 0.3)}, {Loss, "Loss", "share", barred(curve(1, 2.25, 1.5), 1)}}
-	p.Tuning = []Plot{{Accuracy, "Accuracy", "updates", curve(0.65, 0.7)}}
 	return p
 }
 
@@ -111,8 +101,8 @@ func TestPageShowsTheNumbersOfTheReport(t *testing.T) {
 	p := full(t)
 	_, text := wellFormed(t, render(t, p))
 	for _, r := range p.Report.Rows {
-		require.Contains(t, text, Accuracy.text(*r.Accuracy))
-		require.Contains(t, text, Loss.text(*r.Loss))
+		require.Contains(t, text, Accuracy.format(*r.Accuracy))
+		require.Contains(t, text, Loss.format(*r.Loss))
 	}
 	for _, n := range p.Report.Nodes {
 		require.Contains(t, text, n.Name)
@@ -142,14 +132,14 @@ func TestBarsAndBarriers(t *testing.T) {
 
 // Without an accuracy the page goes by the loss, where less is better.
 func TestLossAlone(t *testing.T) {
-	p := Page{Title: "loss", Report: cli.Report{Rows: []cli.Row{{Method: "vanilla", Loss: ptr(7.5)}, {Method: "flow", Loss: ptr(2.25)}, {Method: "flow", Loss: ptr(4)}}}}
+	p := Page{Title: "loss", Report: Report{Rows: []Row{{Method: "vanilla", Loss: ptr(7.5)}, {Method: "flow", Loss: ptr(2.25)}, {Method: "flow", Loss: ptr(4)}}}}
 	_, text := wellFormed(t, render(t, p))
 	require.Contains(t, text, "reach a loss of 7.500. Aligned first, they reach a loss of 2.250")
 }
 
 func TestGraphIsCutIntoBlocks(t *testing.T) {
 	p := full(t)
-	f := layout(p.Graph, p.Report.Nodes)
+	f := newFlowChart(p.Graph, p.Report.Nodes)
 	var titles []string
 	boxes := 0
 	for _, s := range f.Sections {
@@ -172,13 +162,13 @@ func TestEveryArchitecture(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		g, err := net.Graph()
 		require.NoError(t, err)
-		wellFormed(t, render(t, Page{Title: net.Arch.Class, Report: cli.Report{Rows: []cli.Row{{Method: "flow"}}}, Graph: g}))
+		wellFormed(t, render(t, Page{Title: net.Arch.Class, Report: Report{Rows: []Row{{Method: "flow"}}}, Graph: g}))
 	}
 }
 
 func TestPicture(t *testing.T) {
 	m := mat.NewDense(3, 3, []float64{0, -2, 0, 0, 0, 1, 1, 0, 0})
-	p, err := paint(Map{Values: m})
+	p, err := newPicture(Map{Values: m})
 	require.NoError(t, err)
 	signs := func(url string) (out []string) {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(url, "data:image/png;base64,"))
@@ -208,17 +198,18 @@ func TestPicture(t *testing.T) {
 // What is odd is left out or is an error; nothing panics.
 func TestOddPages(t *testing.T) {
 	require.ErrorIs(t, Page{}.Render(io.Discard), ErrEmpty)
-	one := cli.Report{Rows: []cli.Row{{Method: "flow"}}}
+	one := Report{Rows: []Row{{Method: "flow"}}}
 	for _, m := range []mat.Matrix{nil, &mat.Dense{}, mat.NewDense(1, 1, []float64{math.NaN()})} {
 		require.ErrorIs(t, Page{Report: one, Maps: []Map{{Title: "m", Values: m}}}.Render(io.Discard), ErrMap)
 	}
 	nan, inf := math.NaN(), math.Inf(1)
 	for _, p := range []Page{
 		{Report: one}, {Report: one, Graph: &graph.Graph{}},
-		{Report: cli.Report{Rows: []cli.Row{{Method: "x", Accuracy: &nan, Loss: &inf, Options: func() {}}}}},
-		{Report: cli.Report{Rows: []cli.Row{{Method: "flow", Accuracy: ptr(0), Loss: ptr(0)}}}},
-		{Report: cli.Report{Rows: one.Rows, Nodes: []cli.Node{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
-		{Report: one, Lines: []Plot{{}, {Curves: []Curve{{}, {Points: []Point{{nan, inf}}}, {Points: []Point{{1, 1}}}}}}, Tuning: []Plot{{Measure: Loss, Curves: []Curve{{Points: []Point{{0, 1}, {0, 1}}}}}}},
+		{Report: Report{Rows: []Row{{Method: "x", Accuracy: &nan, Loss: &inf, Options: func() {}}}}},
+		{Report: Report{Rows: []Row{{Method: "flow", Accuracy: ptr(0), Loss: ptr(0)}}}},
+		{Report: Report{Rows: one.Rows, Nodes: []Node{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
+		{Report: Report{Rows: one.Rows, Curves: []Curve{{}, {Along: AlongLine}, {Along: AlongLine, Points: []Point{{nan, inf, inf}}},
+			{Along: AlongLine, Points: []Point{{1, 1, nan}}}, {Along: AlongUpdates, Points: []Point{{0, nan, 1}, {0, nan, 1}}}}}},
 		{Report: one, Maps: []Map{{Values: mat.NewDense(1, 300, nil)}, {Values: mat.NewDense(300, 1, nil)}}},
 	} {
 		page := render(t, p)
@@ -239,4 +230,23 @@ func TestWriteFile(t *testing.T) {
 	text, err = os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, render(t, p), string(text), "the same page is the same bytes")
+}
+
+// TestPlots: every chart that has curves is a picture of its own.
+func TestPlots(t *testing.T) {
+	dir, p := t.TempDir(), full(t)
+	p.Report.Curves[1].Points = []Point{{0, math.NaN(), 1.1}, {10, math.NaN(), 0.9}}
+	require.NoError(t, p.WritePlots(dir))
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	for _, name := range []string{"line-accuracy.svg", "line-loss.svg", "finetuning-loss.svg"} {
+		picture, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.NotContains(t, string(picture), "ZgotmplZ")
+		elements, text := wellFormed(t, string(picture))
+		require.Equal(t, 1, elements["svg"])
+		require.Equal(t, len(p.Report.Curves[0].Points), elements["circle"]+map[bool]int{true: 1}[strings.HasPrefix(name, "fine")])
+		require.Contains(t, text, "transport")
+	}
 }

@@ -1,0 +1,126 @@
+// Package report holds what a program found, as rows, curves and nodes, and
+// shows it: as a table, as JSON, as Markdown and as an HTML page with plots.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// Report is what a program found.
+type Report struct {
+	Data    string  `json:"data"`
+	Backend string  `json:"backend"`
+	Rows    []Row   `json:"rows"`
+	Nodes   []Node  `json:"nodes"`
+	Curves  []Curve `json:"curves,omitempty"`
+}
+
+// Row is one model: how it was made and how well it does.
+type Row struct {
+	Method    string   `json:"method"` // of package recipe, or one of the methods of this package
+	Label     string   `json:"label,omitempty"`
+	Options   any      `json:"options"`
+	Finetuned int      `json:"finetuned_steps"`
+	Accuracy  *float64 `json:"accuracy,omitempty"` // 0 to 1
+	Loss      *float64 `json:"loss,omitempty"`     // nats
+	Pseudo    *float64 `json:"pseudo_perplexity,omitempty"`
+	Seconds   float64  `json:"seconds"`        // to make it
+	Seen      string   `json:"seen,omitempty"` // samples, labels and updates that it took beside the parents
+}
+
+// Score fills in how well the model of a row does.
+func (r *Row) Score(s gomlx.Score) { r.Accuracy, r.Loss = &s.Accuracy, &s.Loss }
+
+// Name is what a row is called.
+func (r Row) Name() string {
+	if r.Label != "" {
+		return r.Label
+	}
+	return r.Method
+}
+
+// Add appends a row; one without options gets empty ones.
+func (r *Report) Add(row Row) {
+	if row.Options == nil {
+		row.Options = struct{}{}
+	}
+	r.Rows = append(r.Rows, row)
+}
+
+// Node is the map at one node of the flow graph.
+type Node struct {
+	Source    int      `json:"source"` // index among the other models
+	Name      string   `json:"name"`
+	Flow      string   `json:"flow"`
+	Cost      float64  `json:"cost"`
+	Entropy   float64  `json:"entropy"`  // nats
+	Diagonal  float64  `json:"diagonal"` // 0 to 1
+	Seconds   float64  `json:"seconds"`
+	Converged bool     `json:"converged"`
+	Residual  *float64 `json:"residual,omitempty"` // marginal error of a plan that did not converge
+}
+
+// AddNodes adds the maps of a fusion.
+func (r *Report) AddNodes(f *fuse.Report) {
+	for _, n := range f.Nodes {
+		node := Node{Source: n.Source, Name: n.Name, Flow: n.Flow.String(), Cost: n.Cost, Entropy: n.Entropy,
+			Diagonal: n.Diagonal, Seconds: n.Duration.Seconds(), Converged: n.Warning == nil}
+		if n.Warning != nil {
+			node.Residual = &n.Warning.Residual
+		}
+		r.Nodes = append(r.Nodes, node)
+	}
+}
+
+// Write writes the report as JSON, whole or not at all.
+func (r *Report) Write(path string) error {
+	if r.Nodes == nil {
+		r.Nodes = []Node{}
+	}
+	return WriteJSON(path, r)
+}
+
+// WriteJSON writes a value as indented JSON, whole or not at all.
+func WriteJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// Print writes the rows as a table.
+func (r *Report) Print(w io.Writer) error {
+	columns := []Column[Row]{
+		{"model", Row.Name},
+		{"finetuned", func(r Row) string { return fmt.Sprint(r.Finetuned) }},
+		{"accuracy", func(r Row) string { return number(r.Accuracy, "%.2f %%", 100) }},
+		{"loss", func(r Row) string { return number(r.Loss, "%.3f", 1) }},
+		{"pseudo-perplexity", func(r Row) string { return number(r.Pseudo, "%.2f", 1) }},
+		{"seconds", func(r Row) string { return fmt.Sprintf("%.1f", r.Seconds) }},
+		{"seen", func(r Row) string { return r.Seen }},
+	}
+	if !slices.ContainsFunc(r.Rows, func(r Row) bool { return r.Pseudo != nil }) {
+		columns = slices.DeleteFunc(columns, func(c Column[Row]) bool { return c.Head == "pseudo-perplexity" })
+	}
+	return Tabulate(r.Rows, columns).Print(w)
+}
+
+// number formats a value, or a dash where there is none.
+func number(v *float64, format string, scale float64) string {
+	if v == nil || math.IsNaN(*v) {
+		return "-"
+	}
+	return fmt.Sprintf(format, *v*scale)
+}
