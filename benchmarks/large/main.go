@@ -26,6 +26,7 @@ import (
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -120,7 +121,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if o.json == "" {
 		return nil
 	}
-	return cli.WriteJSON(o.json, rows)
+	return report.WriteJSON(o.json, rows)
 }
 
 // measure fuses two networks of one name.

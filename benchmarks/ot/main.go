@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 )
 
 type options struct {
@@ -138,7 +139,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}
 	}
 	if o.json != "" {
-		if err := cli.WriteJSON(o.json, rows); err != nil {
+		if err := report.WriteJSON(o.json, rows); err != nil {
 			return fmt.Errorf("ot: -json: %w", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
@@ -97,19 +98,19 @@ func (s *study) growth(ctx context.Context) error {
 			}
 			return s.oneFusion(ctx, rec, g)
 		}
-		if err := s.everySize(cli.Row{Method: rec.Method, Label: t.Label, Options: rec}, measure); err != nil {
+		if err := s.everySize(report.Row{Method: rec.Method, Label: t.Label, Options: rec}, measure); err != nil {
 			return err
 		}
 	}
 	batch := learned.Recipe.Batch
 	tuning := gomlx.TrainConfig{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
-	return s.everySize(cli.Row{Method: "parent", Label: "an update of finetuning", Options: tuning},
+	return s.everySize(report.Row{Method: "parent", Label: "an update of finetuning", Options: tuning},
 		func(g []*models.Model) (meter.Usage, error) { return s.oneFinetuning(ctx, tuning, batch, g[0]) })
 }
 
 // everySize adds a row that is measured on the parents of every size, on a device
 // that holds no compiled graphs.
-func (s *study) everySize(r cli.Row, measure func(parents []*models.Model) (meter.Usage, error)) error {
+func (s *study) everySize(r report.Row, measure func(parents []*models.Model) (meter.Usage, error)) error {
 	x := row{Row: r}
 	for _, g := range s.groups {
 		err := s.device.FreePrograms()
@@ -223,12 +224,12 @@ func (z sized) String() string {
 }
 
 // sizeColumns are those of sizes and of how rows grow over them.
-func (r *result) sizeColumns() (out []column) {
+func (r *result) sizeColumns() (out []report.Column[row]) {
 	if len(r.Rows) == 0 || len(r.Rows[0].Sizes) == 0 {
 		return nil
 	}
 	for k, z := range r.Rows[0].Sizes {
-		out = append(out, column{fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth), func(x row) string { return x.Sizes[k].String() }})
+		out = append(out, column(fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth), func(x row) string { return x.Sizes[k].String() }))
 	}
 	exponent := func(get func(row) *exponents, of func(exponents) float64) func(row) string {
 		return func(x row) string {
@@ -240,6 +241,6 @@ func (r *result) sizeColumns() (out []column) {
 	}
 	time, memory := func(x row) *exponents { return x.Time }, func(x row) *exponents { return x.Memory }
 	width, depth := func(e exponents) float64 { return e.Width }, func(e exponents) float64 { return e.Depth }
-	return append(out, column{"time, exponent of width", exponent(time, width)}, column{"of depth", exponent(time, depth)},
-		column{"memory, exponent of width", exponent(memory, width)}, column{"of depth", exponent(memory, depth)})
+	return append(out, column("time, exponent of width", exponent(time, width)), column("of depth", exponent(time, depth)),
+		column("memory, exponent of width", exponent(memory, width)), column("of depth", exponent(memory, depth)))
 }

@@ -15,10 +15,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
@@ -149,11 +149,6 @@ func barriers(t *testing.T, r result) {
 	}
 }
 
-func TestBarrier(t *testing.T) {
-	require.InDelta(t, 0.25, barrier([]cli.Point{{X: 0, Loss: 1}, {X: 0.5, Loss: 1.75}, {X: 1, Loss: 2}}, 1, 2), 1e-12)
-	require.Zero(t, barrier([]cli.Point{{X: 0, Loss: 1}, {X: 0.5, Loss: 1.25}, {X: 1, Loss: 2}}, 1, 2))
-}
-
 func runs(r result) (out []int) {
 	for _, x := range r.Rows {
 		out = append(out, x.Runs)
@@ -196,7 +191,7 @@ func TestGrowth(t *testing.T) {
 		heads = append(heads, fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth))
 	}
 	require.Equal(t, []string{"12 wide, 2 deep", "24 wide, 2 deep", "48 wide, 2 deep", "24 wide, 1 deep", "24 wide, 4 deep"}, heads)
-	for i, line := range r.cells() {
+	for i, line := range r.table() {
 		require.Equal(t, 5, len(slices.DeleteFunc(line, func(s string) bool { return !strings.Contains(s, " s") && !slices.Contains(heads, s) })), i)
 	}
 	for _, x := range r.Rows {
@@ -208,7 +203,7 @@ func TestGrowth(t *testing.T) {
 	require.NoError(t, r.publish(l.out))
 	kept, err := l.kept(t.Context(), "growth")
 	require.NoError(t, err)
-	require.Equal(t, r.cells(), kept.cells())
+	require.Equal(t, r.table(), kept.table())
 }
 
 func TestGrown(t *testing.T) {
@@ -279,7 +274,7 @@ func TestResume(t *testing.T) {
 	l := newLab(t, shrunk(tiny()))
 	st := &study{lab: l, table: table{parents: pair}, result: &result{}}
 	require.NoError(t, st.open(t.Context()))
-	s := start{cli.Row{Label: "parent"}, st.groups[0][0]}
+	s := start{report.Row{Label: "parent"}, st.groups[0][0]}
 	rec := l.scale.Tune.Recipe(96 / 16)
 	trainer, err := l.device.Trainer(s.model, rec)
 	require.NoError(t, err)

@@ -7,20 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/internal/report"
 )
 
-// A column of a table; rows that have nothing to say there say "".
-type column struct {
-	head string
-	cell func(row) string
-}
-
 // columns lists all that tables may have.
-func columns() []column {
+func columns() []report.Column[row] {
 	stage := func(get func(stages) float64) func(row) string {
 		return func(x row) string {
 			if x.Stages == nil {
@@ -29,41 +22,44 @@ func columns() []column {
 			return fmt.Sprintf("%.2f", get(*x.Stages))
 		}
 	}
-	return []column{
-		{"model", func(x row) string { return x.Label }},
-		{"updates", func(x row) string {
-			if x.Finetuned == 0 {
-				return ""
-			}
-			return fmt.Sprint(x.Finetuned)
-		}},
-		{"accuracy, %", func(x row) string { return spread(x.Accuracy, x.AccuracyStd, 2, 100) }},
-		{"loss, nats", func(x row) string { return spread(x.Loss, x.LossStd, 3, 1) }},
-		{"barrier, nats", func(x row) string { return spread(x.Barrier, x.BarrierStd, 3, 1) }},
-		{"runs", func(x row) string {
-			if x.Runs == 0 {
-				return ""
-			}
-			return fmt.Sprint(x.Runs)
-		}},
-		{"seconds", func(x row) string {
+	return []report.Column[row]{
+		column("model", func(x row) string { return x.Label }),
+		column("updates", func(x row) string { return count(x.Finetuned) }),
+		column("accuracy, %", func(x row) string { return spread(x.Accuracy, x.AccuracyStd, 2, 100) }),
+		column("loss, nats", func(x row) string { return spread(x.Loss, x.LossStd, 3, 1) }),
+		column("barrier, nats", func(x row) string { return spread(x.Barrier, x.BarrierStd, 3, 1) }),
+		column("runs", func(x row) string { return count(x.Runs) }),
+		column("seconds", func(x row) string {
 			if x.Seconds == 0 {
 				return ""
 			}
 			return fmt.Sprintf("%.2f", x.Seconds)
-		}},
-		{"calibration", stage(func(s stages) float64 { return s.Collect })},
-		{"costs", stage(func(s stages) float64 { return s.Costs })},
-		{"plans", stage(func(s stages) float64 { return s.Plans })},
-		{"rest", stage(func(s stages) float64 { return s.Rest })},
-		{"compilation", stage(func(s stages) float64 { return s.Compile })},
-		{"peak MiB", func(x row) string {
+		}),
+		column("calibration", stage(func(s stages) float64 { return s.Collect })),
+		column("costs", stage(func(s stages) float64 { return s.Costs })),
+		column("plans", stage(func(s stages) float64 { return s.Plans })),
+		column("rest", stage(func(s stages) float64 { return s.Rest })),
+		column("compilation", stage(func(s stages) float64 { return s.Compile })),
+		column("peak MiB", func(x row) string {
 			if x.Stages == nil || x.Stages.PeakMiB == nil {
 				return ""
 			}
 			return fmt.Sprintf("%.0f", *x.Stages.PeakMiB)
-		}},
+		}),
 	}
+}
+
+// column is a column of the tables.
+func column(head string, cell func(row) string) report.Column[row] {
+	return report.Column[row]{Head: head, Cell: cell}
+}
+
+// count formats a number of things; none are not mentioned.
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
 }
 
 // spread formats a mean and, where there is one, its standard deviation.
@@ -78,22 +74,9 @@ func spread(mean, std *float64, digits int, scale float64) string {
 	return s
 }
 
-// cells are the columns that have something to say, the heads first.
-func (r *result) cells() [][]string {
-	out := make([][]string, len(r.Rows)+1)
-	for _, c := range append(columns(), r.sizeColumns()...) {
-		texts := []string{c.head}
-		for _, x := range r.Rows {
-			texts = append(texts, c.cell(x))
-		}
-		if !slices.ContainsFunc(texts[1:], func(t string) bool { return t != "" }) {
-			continue
-		}
-		for i, t := range texts {
-			out[i] = append(out[i], t)
-		}
-	}
-	return out
+// table is the columns that have something to say.
+func (r *result) table() report.Table {
+	return report.Tabulate(r.Rows, append(columns(), r.sizeColumns()...))
 }
 
 // about says what a result was made from and on.
@@ -109,11 +92,7 @@ func (r *result) about() string {
 // print writes a result as text.
 func (r *result) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s (%s)\n%s\n\n", r.Title, r.Name, r.about())
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, line := range r.cells() {
-		fmt.Fprintln(t, strings.Join(line, "\t"))
-	}
-	if err := t.Flush(); err != nil {
+	if err := r.table().Print(w); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w)
@@ -121,18 +100,16 @@ func (r *result) print(w io.Writer) error {
 }
 
 // markdown writes a result as a section.
-func (r *result) markdown(w io.Writer) {
+func (r *result) markdown(w io.Writer) error {
 	fmt.Fprintf(w, "\n## %s\n\n`%s`\n\n", r.Title, r.Command)
-	for i, line := range r.cells() {
-		fmt.Fprintf(w, "| %s |\n", strings.Join(line, " | "))
-		if i == 0 {
-			fmt.Fprintf(w, "|%s\n", strings.Repeat("---|", len(line)))
-		}
+	if err := r.table().Markdown(w); err != nil {
+		return err
 	}
 	if r.Plane != nil {
 		fmt.Fprintf(w, "\n![%s](%s.png)\n", r.Title, r.Name)
 	}
-	fmt.Fprintf(w, "\n%s.\n", r.about())
+	_, err := fmt.Fprintf(w, "\n%s.\n", r.about())
+	return err
 }
 
 // pageHead begins the page of all results.
@@ -166,7 +143,9 @@ func publishAll(dir string) error {
 			return err
 		}
 		for _, r := range all {
-			r.markdown(w)
+			if err := r.markdown(w); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

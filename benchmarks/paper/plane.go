@@ -15,6 +15,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -98,7 +99,7 @@ func (s *study) landscape(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		x := row{Row: cli.Row{Method: "point", Label: at.Label}}
+		x := row{Row: report.Row{Method: "point", Label: at.Label}}
 		if _, err := s.add(ctx, x, func([]*models.Model) []*models.Model { return []*models.Model{m} }); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
@@ -38,17 +39,17 @@ type result struct {
 // A row is a model; where it depends on the calibration samples that were drawn
 // or stands for several groups of parents, the mean over these runs.
 type row struct {
-	cli.Row
-	Runs        int           `json:"runs"`
-	AccuracyStd *float64      `json:"accuracy_std,omitempty"`
-	LossStd     *float64      `json:"loss_std,omitempty"`
-	Barrier     *float64      `json:"barrier,omitempty"` // of the loss, nats
-	BarrierStd  *float64      `json:"barrier_std,omitempty"`
-	Lines       [][]cli.Point `json:"lines,omitempty"`  // of every run
-	Stages      *stages       `json:"stages,omitempty"` // of the last run, but for compilation
-	Sizes       []sized       `json:"sizes,omitempty"`  // what it took at each
-	Time        *exponents    `json:"seconds_grow_as,omitempty"`
-	Memory      *exponents    `json:"memory_grows_as,omitempty"` // beside what was held before
+	report.Row
+	Runs        int              `json:"runs"`
+	AccuracyStd *float64         `json:"accuracy_std,omitempty"`
+	LossStd     *float64         `json:"loss_std,omitempty"`
+	Barrier     *float64         `json:"barrier,omitempty"` // of the loss, nats
+	BarrierStd  *float64         `json:"barrier_std,omitempty"`
+	Lines       [][]report.Point `json:"lines,omitempty"`  // of every run
+	Stages      *stages          `json:"stages,omitempty"` // of the last run, but for compilation
+	Sizes       []sized          `json:"sizes,omitempty"`  // what it took at each
+	Time        *exponents       `json:"seconds_grow_as,omitempty"`
+	Memory      *exponents       `json:"memory_grows_as,omitempty"` // beside what was held before
 
 	scores   []gomlx.Score
 	barriers []float64
@@ -177,5 +178,5 @@ func (r *result) publish(dir string) error {
 			return err
 		}
 	}
-	return cli.WriteJSON(r.path(dir), r)
+	return report.WriteJSON(r.path(dir), r)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
@@ -18,7 +19,7 @@ import (
 func (s *study) rows(ctx context.Context) error {
 	var starts []start
 	for k, m := range s.groups[0] {
-		x := row{Row: cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d, %d wide", k, m.Dims().Width)}}
+		x := row{Row: report.Row{Method: "parent", Label: fmt.Sprintf("parent %d, %d wide", k, m.Dims().Width)}}
 		scores, err := s.add(ctx, x, func(g []*models.Model) []*models.Model { return g[k : k+1] })
 		if err != nil {
 			return err
@@ -28,7 +29,7 @@ func (s *study) rows(ctx context.Context) error {
 			starts = append(starts, start{x.Row, m})
 		}
 	}
-	x := row{Row: cli.Row{Method: "ensemble", Label: "ensemble"}}
+	x := row{Row: report.Row{Method: "ensemble", Label: "ensemble"}}
 	if _, err := s.add(ctx, x, func(g []*models.Model) []*models.Model { return g }); err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (s *study) trial(ctx context.Context, t trial) (first start, err error) {
 	if len(s.groups) > 1 || rec.Refit == 0 && (rec.Method == "vanilla" || rec.Features == "weights") {
 		draws = 1
 	}
-	x := row{Row: cli.Row{Method: rec.Method, Label: t.Label, Options: rec}}
+	x := row{Row: report.Row{Method: rec.Method, Label: t.Label, Options: rec}}
 	for run := range len(s.groups) * draws {
 		group := run / draws
 		started := time.Now()
@@ -115,12 +116,13 @@ func (s *study) measure(ctx context.Context, x *row, f fused, group int) error {
 		return err
 	}
 	x.Lines = append(x.Lines, points)
-	x.barriers = append(x.barriers, barrier(points, s.ends[0][group].Loss, s.ends[1][group].Loss))
+	from, to := report.Point{Loss: s.ends[0][group].Loss}, report.Point{Loss: s.ends[1][group].Loss}
+	x.barriers = append(x.barriers, report.BarrierOf(points, from, to).Loss)
 	return nil
 }
 
 // line scores the models on the way between two.
-func (s *study) line(ctx context.Context, aligned *fuse.Aligned) (out []cli.Point, err error) {
+func (s *study) line(ctx context.Context, aligned *fuse.Aligned) (out []report.Point, err error) {
 	for k := range s.table.line {
 		x := float64(k) / float64(s.table.line-1)
 		m, err := aligned.Line(x)
@@ -131,18 +133,9 @@ func (s *study) line(ctx context.Context, aligned *fuse.Aligned) (out []cli.Poin
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, cli.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss})
+		out = append(out, report.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss})
 	}
 	return out, nil
-}
-
-// barrier is the most that the loss on a line rises above the straight way from
-// the loss of one parent to that of the other.
-func barrier(points []cli.Point, from, to float64) (most float64) {
-	for _, p := range points {
-		most = max(most, p.Loss-((1-p.X)*from+p.X*to))
-	}
-	return most
 }
 
 // A way is how to fuse on one draw of calibration samples.

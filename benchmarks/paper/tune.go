@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
@@ -18,7 +18,7 @@ import (
 
 // A start is a model to finetune and the row that it came from.
 type start struct {
-	row   cli.Row
+	row   report.Row
 	model *models.Model
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/report"
 )
 
 type options struct {
@@ -88,7 +89,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if o.json == "" {
 		return nil
 	}
-	return cli.WriteJSON(o.json, r)
+	return report.WriteJSON(o.json, r)
 }
 
 // results is what was measured.

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
@@ -105,7 +105,7 @@ func (g *glue) finetune(s *story.Story) error {
 }
 
 // add scores a classifier, adds its row and saves that of the main fusion.
-func (g *glue) add(s *story.Story, row cli.Row, m *models.Model) error {
+func (g *glue) add(s *story.Story, row report.Row, m *models.Model) error {
 	score, err := g.device.Evaluate(s.Context(), g.dev, language.ScoreBatch, m)
 	if err != nil {
 		return err

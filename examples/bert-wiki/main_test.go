@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
-	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +15,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
@@ -69,7 +70,7 @@ func untrained(t *testing.T, dir string, seed int, more ...string) string {
 	return out
 }
 
-func readReport(t *testing.T, path string) (report cli.Report, rows []string) {
+func readReport(t *testing.T, path string) (report report.Report, rows []string) {
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(raw, &report))
@@ -108,12 +109,10 @@ func TestStory(t *testing.T) {
 		require.Equal(t, 0., c.Points[0].X)
 		require.Greater(t, c.Points[0].Loss, 0.)
 	}
-	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
-		f, err := os.Open(filepath.Join(out, name))
+	for _, name := range []string{"line-accuracy.svg", "line-loss.svg", "finetuning-accuracy.svg", "finetuning-loss.svg"} {
+		plot, err := os.ReadFile(filepath.Join(out, name))
 		require.NoError(t, err)
-		_, err = png.Decode(f)
-		require.NoError(t, err, name)
-		require.NoError(t, f.Close())
+		require.NoError(t, xml.Unmarshal(plot, new(struct{})), name)
 	}
 	anchor, err := models.Open(a)
 	require.NoError(t, err)

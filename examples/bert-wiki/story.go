@@ -7,6 +7,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/story"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
@@ -108,7 +109,6 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 		Title: fmt.Sprintf("Fusing %d BERTs", len(j.parents)), Samples: "sequences",
 		Data: t.Label, Backend: j.device.Name(), Out: j.out, File: j.report, Parents: j.parents, Fusions: fusions, Device: j.device,
 		Calib: t.Masked(t.Train[:min(j.choice.Samples, len(t.Train))], language.CalibMask), Tests: test.Len(), Quick: test.Slice(0, min(quickTest, test.Len())), Batch: language.ScoreBatch,
-		Measure: story.Loss(),
 		Judge: func(ms ...*models.Model) (gomlx.Score, error) {
 			return j.device.Evaluate(ctx, test, language.ScoreBatch, ms...)
 		},
@@ -126,9 +126,9 @@ func (j *job) setup(ctx context.Context) (story.Setup, error) {
 }
 
 // pseudo adds pseudo-perplexities to rows.
-func (j *job) pseudo(ctx context.Context) func(*cli.Row, ...*models.Model) error {
+func (j *job) pseudo(ctx context.Context) func(*report.Row, ...*models.Model) error {
 	each := text.MaskEach(j.texts.Tok, j.texts.Test[:min(turns, len(j.texts.Test))]...)
-	return func(row *cli.Row, ms ...*models.Model) error {
+	return func(row *report.Row, ms ...*models.Model) error {
 		s, err := j.device.Evaluate(ctx, each, language.ScoreBatch, ms...)
 		if err != nil {
 			return fmt.Errorf("pseudo-perplexity: %w", err)

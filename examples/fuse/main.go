@@ -20,6 +20,7 @@ import (
 	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -76,7 +77,7 @@ type job struct {
 	calib  models.Batch    // nil for none
 	eval   models.Batch    // nil for none
 	device *gomlx.Device   // nil until it is needed
-	report cli.Report
+	report report.Report
 	fusion *fuse.Report // nil for vanilla
 }
 
@@ -191,7 +192,7 @@ func (j *job) link() error {
 // fuse makes the fused model and, for the first other, its push matrices.
 func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.Tensor, error) {
 	started := time.Now()
-	row := cli.Row{Method: j.recipe.Method, Options: j.recipe}
+	row := report.Row{Method: j.recipe.Method, Options: j.recipe}
 	method, set, err := j.method(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -284,19 +285,16 @@ func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
 // scoreParents adds the rows of the parents and of their ensemble.
 func (j *job) scoreParents(ctx context.Context) error {
 	for i, dir := range append([]string{j.anchor}, j.others...) {
-		row := cli.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, dir)}
+		row := report.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, dir)}
 		if err := j.score(ctx, row, j.models[i]); err != nil {
 			return err
 		}
 	}
-	return j.score(ctx, cli.Row{Method: "ensemble"}, j.models...)
+	return j.score(ctx, report.Row{Method: "ensemble"}, j.models...)
 }
 
 // score adds a row, with a score where there is something to score on.
-func (j *job) score(ctx context.Context, row cli.Row, ms ...*models.Model) error {
-	if row.Options == nil {
-		row.Options = struct{}{}
-	}
+func (j *job) score(ctx context.Context, row report.Row, ms ...*models.Model) error {
 	if j.eval != nil {
 		s, err := j.device.Evaluate(ctx, j.eval, evalBatch, ms...)
 		if err != nil {
@@ -304,7 +302,7 @@ func (j *job) score(ctx context.Context, row cli.Row, ms ...*models.Model) error
 		}
 		row.Score(s)
 	}
-	j.report.Rows = append(j.report.Rows, row)
+	j.report.Add(row)
 	return nil
 }
 

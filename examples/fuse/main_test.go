@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -66,8 +66,8 @@ func program(t *testing.T, args ...string) error {
 	return run(context.Background(), o)
 }
 
-func readReport(t *testing.T, path string) cli.Report {
-	var report cli.Report
+func readReport(t *testing.T, path string) report.Report {
+	var report report.Report
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &report))

@@ -3,21 +3,21 @@ package main
 import (
 	"fmt"
 
-	"github.com/otfuse/otfuse/internal/htmlreport"
+	"github.com/otfuse/otfuse/internal/report"
 )
 
 // pageMaps is the number of maps that a page shows.
 const pageMaps = 8
 
 // page is the report to look at.
-func (j *job) page() htmlreport.Page {
-	p := htmlreport.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report, Graph: j.models[0].Graph}
+func (j *job) page() report.Page {
+	p := report.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report, Graph: j.models[0].Graph}
 	for i, dir := range append([]string{j.anchor}, j.others...) {
-		p.Facts = append(p.Facts, htmlreport.Describe(dir, j.models[i]))
+		p.Facts = append(p.Facts, report.Describe(dir, j.models[i]))
 	}
-	p.Facts = append(p.Facts, htmlreport.Fact{Name: "fused model", Text: j.out})
+	p.Facts = append(p.Facts, report.Fact{Name: "fused model", Text: j.out})
 	if j.fusion != nil {
-		p.Maps = htmlreport.Spread(j.fusion, pageMaps, "other model 1 onto the anchor")
+		p.Maps = report.SampleMaps(j.fusion, pageMaps, "other model 1 onto the anchor")
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"image"
 	"image/color"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
@@ -59,7 +61,7 @@ func trained(t *testing.T, set string, seed int) string {
 }
 
 // reported reads the report that a run wrote.
-func reported(t *testing.T, out string) (report cli.Report) {
+func reported(t *testing.T, out string) (report report.Report) {
 	text, err := os.ReadFile(filepath.Join(out, "report.json"))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &report))
@@ -112,12 +114,10 @@ func TestStory(t *testing.T) {
 	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", "as it is"} {
 		require.Contains(t, string(page), part)
 	}
-	for _, name := range []string{"line.png", "map.png", "finetuning.png"} {
-		f, err := os.Open(filepath.Join(out, name))
+	for _, name := range []string{"line-accuracy.svg", "line-loss.svg", "finetuning-accuracy.svg", "finetuning-loss.svg"} {
+		plot, err := os.ReadFile(filepath.Join(out, name))
 		require.NoError(t, err)
-		_, err = png.Decode(f)
-		require.NoError(t, err, name)
-		require.NoError(t, f.Close())
+		require.NoError(t, xml.Unmarshal(plot, new(struct{})), name)
 	}
 	anchor, err := models.Open(a)
 	require.NoError(t, err)

@@ -72,7 +72,7 @@ func open(ctx context.Context, o options) (img vision.Images, parents []*models.
 func (o options) setup(img vision.Images, parents []*models.Model) (s story.Setup, err error) {
 	feed := img.Feed(batchSize, 1_000_003+o.seed)
 	s = story.Setup{Title: fmt.Sprintf("Fusing %d vision transformers", len(parents)), Samples: "images", Data: img.Label, Out: o.out, File: o.report,
-		Parents: parents, Tests: img.Test.Len(), Batch: img.ScoreBatch(), Measure: story.Accuracy(), Feed: feed.Batch, Lesson: batchSize, Steps: max(int(o.epochs*float64(feed.StepsPerEpoch())), 1)}
+		Parents: parents, Tests: img.Test.Len(), Batch: img.ScoreBatch(), Feed: feed.Batch, Lesson: batchSize, Steps: max(int(o.epochs*float64(feed.StepsPerEpoch())), 1)}
 	if s.Fusions, err = o.choice.Fusions(); err != nil {
 		return s, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
@@ -32,23 +33,22 @@ type Setup struct {
 
 	Calib, Quick models.Batch // to align on, to score the points of curves on
 	Batch        int          // samples scored at a time
-	Measure      Measure      // of plots
 	Tests        int          // samples that rows are scored on
 
-	Judge     func(ms ...*models.Model) (gomlx.Score, error) // scores rows
-	Score     func(row *cli.Row, ms ...*models.Model) error  // scores further; may be nil
-	Learner   func(Fusion) *gomlx.Learner                    // of learned matching, to be observed
-	Trainer   func(*models.Model) (*gomlx.Trainer, error)    // of finetuning
-	Distiller func(*models.Model) (*gomlx.Trainer, error)    // the same without labels, from the parents; may be nil
-	Feed      func(step int) (models.Batch, error)           // of finetuning
-	Lesson    int                                            // samples of a batch of Feed
-	Steps     int                                            // of finetuning
+	Judge     func(ms ...*models.Model) (gomlx.Score, error)   // scores rows
+	Score     func(row *report.Row, ms ...*models.Model) error // scores further; may be nil
+	Learner   func(Fusion) *gomlx.Learner                      // of learned matching, to be observed
+	Trainer   func(*models.Model) (*gomlx.Trainer, error)      // of finetuning
+	Distiller func(*models.Model) (*gomlx.Trainer, error)      // the same without labels, from the parents; may be nil
+	Feed      func(step int) (models.Batch, error)             // of finetuning
+	Lesson    int                                              // samples of a batch of Feed
+	Steps     int                                              // of finetuning
 }
 
 // A Story is what was found so far.
 type Story struct {
 	Setup
-	Report  cli.Report
+	Report  report.Report
 	ctx     context.Context
 	reports map[string]*fuse.Report  // by label of a fusion
 	fused   map[string]*models.Model // by label of a row
@@ -94,7 +94,7 @@ func (s *Story) Best() []Fusion {
 func (s *Story) Main() Fusion { return s.Best()[len(s.Best())-1] }
 
 // add scores a model, or an ensemble, and adds its row.
-func (s *Story) add(row cli.Row, ms ...*models.Model) error {
+func (s *Story) add(row report.Row, ms ...*models.Model) error {
 	score, err := s.Judge(ms...)
 	if err != nil {
 		return err
@@ -110,22 +110,19 @@ func (s *Story) add(row cli.Row, ms ...*models.Model) error {
 }
 
 // Add adds a row that has its score.
-func (s *Story) Add(row cli.Row) {
-	if row.Options == nil {
-		row.Options = struct{}{}
-	}
-	s.Report.Rows = append(s.Report.Rows, row)
+func (s *Story) Add(row report.Row) {
+	s.Report.Add(row)
 	cli.Notice("%-34s accuracy %6.2f %%  loss %.3f", row.Label, 100**row.Accuracy, *row.Loss)
 }
 
 // ScoreParents scores the parents and their ensemble.
 func (s *Story) ScoreParents() error {
 	for k, m := range s.Parents {
-		if err := s.add(cli.Row{Method: "parent", Label: parentLabel(k)}, m); err != nil {
+		if err := s.add(report.Row{Method: "parent", Label: parentLabel(k)}, m); err != nil {
 			return err
 		}
 	}
-	return s.add(cli.Row{Method: "ensemble", Label: "ensemble of the parents"}, s.Parents...)
+	return s.add(report.Row{Method: "ensemble", Label: "ensemble of the parents"}, s.Parents...)
 }
 
 func parentLabel(k int) string {
@@ -162,13 +159,13 @@ func (s *Story) Vanilla() error {
 		return err
 	}
 	s.fused[vanillaLabel] = m
-	if err := s.add(cli.Row{Method: "vanilla", Label: vanillaLabel, Seconds: time.Since(started).Seconds()}, m); err != nil {
+	if err := s.add(report.Row{Method: "vanilla", Label: vanillaLabel, Seconds: time.Since(started).Seconds()}, m); err != nil {
 		return err
 	}
 	if m, err = (fuse.Refit{Ridge: Ridge}).Fit(s.ctx, m, aligned, set); err != nil {
 		return err
 	}
-	return s.add(cli.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: Ridge, Samples: s.Calib.Len()},
+	return s.add(report.Row{Method: "vanilla", Label: vanillaLabel + ", refit", Options: recipe.Recipe{Refit: Ridge, Samples: s.Calib.Len()},
 		Seen: fmt.Sprintf("%d %s", s.Calib.Len(), s.Samples), Seconds: time.Since(started).Seconds()}, m)
 }
 
@@ -192,7 +189,7 @@ func (s *Story) align(f Fusion) error {
 		return err
 	}
 	started := time.Now()
-	aligned, report, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], method, set)
+	aligned, rep, err := fuse.Align(s.ctx, s.Parents[0], s.Parents[1:], method, set)
 	if err != nil {
 		return err
 	}
@@ -203,9 +200,9 @@ func (s *Story) align(f Fusion) error {
 	if err != nil {
 		return err
 	}
-	s.reports[f.Label], s.fused[f.Label] = report, m
+	s.reports[f.Label], s.fused[f.Label] = rep, m
 	s.ways[f.Label] = way{aligned.Anchor, aligned.Anchor.With(aligned.Others[0])}
-	return s.add(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe, Seen: s.seen(f), Seconds: time.Since(started).Seconds()}, m)
+	return s.add(report.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe, Seen: s.seen(f), Seconds: time.Since(started).Seconds()}, m)
 }
 
 // seen says what a fusion took beside the models.

@@ -8,36 +8,25 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
-// The axes that curves run along.
-const (
-	share   = "share of the other model"
-	updates = "updates"
-)
-
 // quick scores a model as a point of a curve.
-func (s *Story) quick(x float64, m *models.Model) (cli.Point, error) {
+func (s *Story) quick(x float64, m *models.Model) (report.Point, error) {
 	score, err := s.Device.Evaluate(s.ctx, s.Quick, s.Batch, m)
-	return cli.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss}, err
+	return report.Point{X: x, Accuracy: score.Accuracy, Loss: score.Loss}, err
 }
 
 // point adds a point to the curve of a row along an axis.
-func (s *Story) point(along string, row cli.Row, x float64, m *models.Model) error {
+func (s *Story) point(along string, row report.Row, x float64, m *models.Model) error {
 	at, err := s.quick(x, m)
 	if err != nil {
 		return err
 	}
-	for i, c := range s.Report.Curves {
-		if c.Along == along && c.Label == row.Label {
-			s.Report.Curves[i].Points = append(c.Points, at)
-			return nil
-		}
-	}
-	s.Report.Curves = append(s.Report.Curves, cli.Curve{Method: row.Method, Label: row.Label, Along: along, Points: []cli.Point{at}})
+	s.Report.AddPoint(row, along, at)
 	return nil
 }
 
@@ -59,12 +48,12 @@ func (s *Story) Line() error {
 	if err != nil {
 		return err
 	}
-	var rows []cli.Row
+	var rows []report.Row
 	if anchor, other := s.Parents[0], s.Parents[1]; equal(anchor, other) {
-		rows, s.ways[asItIs] = append(rows, cli.Row{Method: "vanilla", Label: asItIs}), way{anchor, other}
+		rows, s.ways[asItIs] = append(rows, report.Row{Method: "vanilla", Label: asItIs}), way{anchor, other}
 	}
 	for _, f := range s.Best() {
-		rows = append(rows, cli.Row{Method: f.Recipe.Method, Label: f.Label})
+		rows = append(rows, report.Row{Method: f.Recipe.Method, Label: f.Label})
 	}
 	bar := cli.NewProgress("line between the models", len(rows)*linePoints, 0)
 	for _, row := range rows {
@@ -75,13 +64,14 @@ func (s *Story) Line() error {
 			if err != nil {
 				return err
 			}
-			if err := s.point(share, row, x, m); err != nil {
+			if err := s.point(report.AlongLine, row, x, m); err != nil {
 				return err
 			}
 			bar.Step(row.Label)
 		}
 		c := &s.Report.Curves[len(s.Report.Curves)-1]
-		c.Barrier = c.Rise(from, to)
+		barrier := report.BarrierOf(c.Points, from, to)
+		c.Barrier = &barrier
 		cli.Notice("%-34s barrier of the loss %.3f nats, of the accuracy %.2f points", row.Label, c.Barrier.Loss, 100*c.Barrier.Accuracy)
 	}
 	bar.Done()
@@ -97,12 +87,12 @@ const (
 
 // A Start is a model to finetune and the row that it makes.
 type Start struct {
-	Row   cli.Row
+	Row   report.Row
 	Model *models.Model
 }
 
 // start is how a model begins that a row is about.
-func (s *Story) start(row cli.Row, m *models.Model) Start {
+func (s *Story) start(row report.Row, m *models.Model) Start {
 	for _, r := range s.Report.Rows {
 		if r.Label == row.Label {
 			row.Seen = r.Seen
@@ -117,15 +107,15 @@ func (s *Story) Starts() []Start {
 	var out []Start
 	for _, f := range s.Best() {
 		if m := s.fused[f.Label]; m != nil {
-			out = append(out, s.start(cli.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe}, m))
+			out = append(out, s.start(report.Row{Method: f.Recipe.Method, Label: f.Label, Options: f.Recipe}, m))
 		}
 	}
 	if m := s.fused[vanillaLabel]; m != nil {
-		out = append(out, s.start(cli.Row{Method: "vanilla", Label: vanillaLabel}, m))
+		out = append(out, s.start(report.Row{Method: "vanilla", Label: vanillaLabel}, m))
 	}
 	for k, m := range s.Parents {
 		if equal(m, s.Parents[0]) {
-			out = append(out, s.start(cli.Row{Method: "parent", Label: parentLabel(k)}, m))
+			out = append(out, s.start(report.Row{Method: "parent", Label: parentLabel(k)}, m))
 		}
 	}
 	return out
@@ -172,7 +162,7 @@ func (s *Story) tune(t *gomlx.Trainer, st Start, how string) error {
 	}
 	st.Row.Label, st.Row.Seen = st.Row.Label+how, seen
 	r := training.Run{Trainer: t, Feed: s.Feed, Steps: s.Steps, Every: max(s.Steps/5, 1)}
-	r.Look = func(step int, m *models.Model) error { return s.point(updates, st.Row, float64(step), m) }
+	r.Look = func(step int, m *models.Model) error { return s.point(report.AlongUpdates, st.Row, float64(step), m) }
 	if err := r.Look(0, st.Model); err != nil {
 		return err
 	}
