@@ -34,11 +34,12 @@ var layers = map[string]struct {
 	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize", // its tokenizer brings its hub along
 		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys", "golang.org/x/text"}},
-	"fuse":         {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numeric},
-	"models/gomlx": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
-	"internal":     {layers: []string{""}, libraries: []string{""}},
-	"examples":     {layers: []string{""}, libraries: []string{""}},
-	"benchmarks":   {layers: []string{""}, libraries: []string{""}},
+	"fuse":             {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numeric},
+	"models/modeltest": {layers: []string{"ot", "graph", "align", "models", "models/safetensors", "fuse"}, libraries: numeric},
+	"models/gomlx":     {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
+	"internal":         {layers: []string{""}, libraries: []string{""}},
+	"examples":         {layers: []string{""}, libraries: []string{""}},
+	"benchmarks":       {layers: []string{""}, libraries: []string{""}},
 }
 
 // numeric is what package ot and all above it stand on: gonum, and what the

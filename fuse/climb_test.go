@@ -7,10 +7,17 @@ import (
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/mat"
 
-	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/modeltest"
 )
+
+// A Network is a small network to match. Package modeltest, which has them, fuses
+// models itself, so that tests inside of this package are handed its networks by
+// those outside.
+type Network struct {
+	Class       string
+	Model       func(seed uint64) (*models.Model, error)
+	Calibration Calibration
+}
 
 // weightsAgree is what Matching maximises, up to the terms of the moments, from
 // the transported weights themselves.
@@ -28,18 +35,18 @@ func (m *matcher) weightsAgree() float64 {
 	return sum
 }
 
-// TestClimb: no update lowers the objective, neither as it is counted nor as
+// TestingClimb: no update lowers the objective, neither as it is counted nor as
 // the weights themselves show it, and the maps stay in their groups.
-func TestClimb(t *testing.T) {
-	for _, net := range modeltest.Nets() {
+func TestingClimb(t *testing.T, nets []Network) {
+	for _, net := range nets {
 		for _, mix := range []float64{0, 0.4} {
-			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
+			t.Run(fmt.Sprint(net.Class, mix), func(t *testing.T) {
 				a, err := net.Model(1)
 				require.NoError(t, err)
 				b, err := net.Model(2)
 				require.NoError(t, err)
 				m := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
-				m.own, err = m.collect(t.Context(), modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}, m.anchor)
+				m.own, err = m.collect(t.Context(), net.Calibration, m.anchor)
 				require.NoError(t, err)
 				m.target, m.moments = directions(m.anchor), m.own
 				m.start(0)
@@ -76,9 +83,9 @@ func TestClimb(t *testing.T) {
 	}
 }
 
-// TestWaves: updates side by side end as one after the other.
-func TestWaves(t *testing.T) {
-	for _, net := range modeltest.Nets() {
+// TestingWaves: updates side by side end as one after the other.
+func TestingWaves(t *testing.T, nets []Network) {
+	for _, net := range nets {
 		a, err := net.Model(1)
 		require.NoError(t, err)
 		b, err := net.Model(2)
@@ -101,17 +108,17 @@ func TestWaves(t *testing.T) {
 			}
 			return out
 		})
-		require.Less(t, len(waves.waves()), len(waves.updates()), net.Arch.Class)
-		require.Equal(t, single.maps, waves.maps, net.Arch.Class)
+		require.Less(t, len(waves.waves()), len(waves.updates()), net.Class)
+		require.Equal(t, single.maps, waves.maps, net.Class)
 		require.InDelta(t, single.objective, waves.objective, 1e-12)
 	}
 }
 
-// TestSettle: matching each source with all others never lowers what every two
+// TestingSettle: matching each source with all others never lowers what every two
 // models agree.
-func TestSettle(t *testing.T) {
-	for _, net := range modeltest.Nets() {
-		t.Run(net.Arch.Class, func(t *testing.T) {
+func TestingSettle(t *testing.T, nets []Network) {
+	for _, net := range nets {
+		t.Run(net.Class, func(t *testing.T) {
 			u := universe{}
 			for seed := range uint64(4) {
 				m, err := net.Model(seed + 1)
