@@ -38,21 +38,29 @@ func (b Batch) Len() int {
 // Check reports an array whose size does not fit its shape or whose number of
 // samples differs from that of the others.
 func (b Batch) Check() error {
-	n := b.Len() // which array says so is left to chance: ask once
-	for _, name := range slices.Sorted(maps.Keys(b)) {
+	if err := b.check(); err != nil {
+		return fmt.Errorf("models: %w", err)
+	}
+	return nil
+}
+
+// check is Check with an error that does not name the package yet.
+func (b Batch) check() error {
+	names := slices.Sorted(maps.Keys(b))
+	for _, name := range names {
 		a := b[name]
 		size, ok := count(a.Shape)
 		if !ok || len(a.Shape) == 0 {
-			return fmt.Errorf("models: %s has shape %v", name, a.Shape)
+			return fmt.Errorf("%s has shape %v", name, a.Shape)
 		}
 		if len(a.Floats) > 0 && len(a.Ints) > 0 {
-			return fmt.Errorf("models: %s holds floats and integers", name)
+			return fmt.Errorf("%s holds floats and integers", name)
 		}
 		if len(a.Floats)+len(a.Ints) != size {
-			return fmt.Errorf("models: %s: shape %v holds %d values, got %d", name, a.Shape, size, len(a.Floats)+len(a.Ints))
+			return fmt.Errorf("%s: shape %v holds %d values, got %d", name, a.Shape, size, len(a.Floats)+len(a.Ints))
 		}
-		if a.Shape[0] != n {
-			return fmt.Errorf("models: %s has %d samples, others have %d", name, a.Shape[0], n)
+		if first := names[0]; a.Shape[0] != b[first].Shape[0] {
+			return fmt.Errorf("%s has %d samples, %s has %d", name, a.Shape[0], first, b[first].Shape[0])
 		}
 	}
 	return nil
@@ -76,8 +84,11 @@ func (a Array) row() int {
 	return n
 }
 
-// Slice returns the samples from..to-1; the data is shared.
+// Slice returns the samples from, from+1, …, to-1; the data is shared. Bounds
+// outside the batch are moved to its ends.
 func (b Batch) Slice(from, to int) Batch {
+	from = min(max(from, 0), b.Len())
+	to = min(max(to, from), b.Len())
 	out := make(Batch, len(b))
 	for name, a := range b {
 		row := a.row()

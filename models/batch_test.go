@@ -26,6 +26,13 @@ func TestBatchSlice(t *testing.T) {
 		"ids":         {Shape: []int{2}, Ints: []int32{8, 9}},
 		models.Labels: {Shape: []int{2, 2}, Ints: []int32{2, 3, 4, 5}},
 	}, b.Slice(1, 3))
+	for _, bounds := range [][2]int{{-1, 4}, {-7, 99}} {
+		require.Equal(t, b, b.Slice(bounds[0], bounds[1]), "bounds outside are moved to the ends")
+	}
+	for _, bounds := range [][2]int{{2, 1}, {4, 9}, {-3, -2}} {
+		require.Zero(t, b.Slice(bounds[0], bounds[1]).Len())
+		require.NoError(t, b.Slice(bounds[0], bounds[1]).Check())
+	}
 	empty := b.Slice(2, 2)
 	require.NoError(t, empty.Check())
 	require.Zero(t, empty.Len())

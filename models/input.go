@@ -51,6 +51,15 @@ func (s Spec) Input(name string) (Input, bool) {
 // that have a default; arrays are shared and b itself stays as it is. Shapes,
 // kinds and values are checked, those of [Labels] against the logits.
 func (m *Model) Complete(b Batch) (Batch, error) {
+	out, err := m.completed(b)
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	return out, nil
+}
+
+// completed is Complete with errors that do not name the package yet.
+func (m *Model) completed(b Batch) (Batch, error) {
 	out := make(Batch, len(b)+len(m.Inputs))
 	for name, a := range b {
 		out[name] = a
@@ -59,21 +68,21 @@ func (m *Model) Complete(b Batch) (Batch, error) {
 		a, ok := out[in.Name]
 		if !ok {
 			if in.Default == nil {
-				return nil, fmt.Errorf("models: the batch has no %s, which %s reads", in.Name, m.Arch.Class)
+				return nil, fmt.Errorf("the batch has no %s, which %s reads", in.Name, m.Arch.Class)
 			}
 			a = in.Default(out[in.Like])
 			out[in.Name] = a
 		}
 		if err := in.check(a, out); err != nil {
-			return nil, fmt.Errorf("models: %w", err)
+			return nil, err
 		}
 	}
 	if labels, ok := out[Labels]; ok {
 		if err := m.labels().check(labels, out); err != nil {
-			return nil, fmt.Errorf("models: %w", err)
+			return nil, err
 		}
 	}
-	return out, out.Check()
+	return out, out.check()
 }
 
 // labels says what labels fit the logits: one for each sample, or one for each
@@ -118,8 +127,11 @@ func (in Input) check(a Array, b Batch) error {
 		fits = slices.Equal(a.Shape, b[in.Like].Shape)
 	}
 	otherKind := in.IsFloats() && len(a.Ints) > 0 || !in.IsFloats() && len(a.Floats) > 0
-	if !fits || otherKind {
+	switch {
+	case otherKind:
 		return fmt.Errorf("%s has shape %v%s, want %s", in.Name, a.Shape, kindOf(a), in.wanted(want))
+	case !fits:
+		return fmt.Errorf("%s has shape %v, want %s", in.Name, a.Shape, in.wanted(want))
 	}
 	for i, v := range a.Floats {
 		if !finite(v) {

@@ -100,14 +100,14 @@ func (l *link) read(name string) (Tensor, error) {
 	if err != nil {
 		return Tensor{}, fmt.Errorf("models: %w", err)
 	}
-	data, err := raw.Float32s()
+	read, err := FromSafetensors(raw)
 	if err != nil {
 		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, t.name, err)
 	}
-	if i := notFinite(data); i >= 0 {
-		return Tensor{}, fmt.Errorf("models: %s: tensor %q is %v at position %d", l.dir, t.name, data[i], i)
+	if i := notFinite(read.Data); i >= 0 {
+		return Tensor{}, fmt.Errorf("models: %s: tensor %q is %v at position %d", l.dir, t.name, read.Data[i], i)
 	}
-	return Tensor{DType: raw.DType, Shape: raw.Shape, Data: data}, nil
+	return read, nil
 }
 
 // Tensor returns a parameter, read anew each time where m was linked.

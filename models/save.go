@@ -30,11 +30,7 @@ func (m *Model) Save(dir string) error {
 	}
 	ts := map[string]safetensors.Tensor{}
 	for name, t := range m.Params {
-		dtype := t.DType
-		if dtype == "" || dtype == safetensors.F64 {
-			dtype = safetensors.F32
-		}
-		if ts[name], err = safetensors.FromFloat32(dtype, t.Shape, t.Data); err != nil {
+		if ts[name], err = t.ToSafetensors(); err != nil {
 			return fmt.Errorf("models: tensor %q: %w", name, err)
 		}
 	}

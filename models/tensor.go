@@ -17,6 +17,27 @@ type Tensor struct {
 	Data  []float32
 }
 
+// FromSafetensors returns a tensor of floats of any width as a model holds it.
+// Other dtypes are an error with [safetensors.ErrDType] in its chain.
+func FromSafetensors(t safetensors.Tensor) (Tensor, error) {
+	data, err := t.Float32s()
+	if err != nil {
+		return Tensor{}, err
+	}
+	return Tensor{DType: t.DType, Shape: t.Shape, Data: data}, nil
+}
+
+// ToSafetensors returns the tensor as it is stored on disk, rounded to its
+// DType. One that was read from F64 is stored as F32, since its values are held
+// as that.
+func (t Tensor) ToSafetensors() (safetensors.Tensor, error) {
+	dtype := t.DType
+	if dtype == "" || dtype == safetensors.F64 {
+		dtype = safetensors.F32
+	}
+	return safetensors.FromFloat32(dtype, t.Shape, t.Data)
+}
+
 // Params holds the tensors of a checkpoint by name. Tensors are shared freely
 // and not to be changed in place.
 type Params map[string]Tensor

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -235,7 +234,7 @@ func TestForward(t *testing.T) {
 		if strings.HasPrefix(name, "bert") {
 			file = "tokens.safetensors"
 		}
-		batch, err := inputs.Read(filepath.Join(dir, "parents", file), m)
+		batch, err := m.ReadSamples(filepath.Join(dir, "parents", file))
 		require.NoError(t, err)
 		got, err := device.Logits(context.Background(), m, batch.Slice(0, logits.Shape[0]))
 		require.NoError(t, err)

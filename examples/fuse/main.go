@@ -17,7 +17,6 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
@@ -143,12 +142,12 @@ func load(o options) (*job, error) {
 	calibrated := recipe.Uncalibrated
 	if o.calib != "" {
 		calibrated = recipe.Calibrated
-		if j.calib, err = inputs.Read(o.calib, j.models[0]); err != nil {
+		if j.calib, err = j.models[0].ReadSamples(o.calib); err != nil {
 			return nil, fmt.Errorf("-calib: %w", err)
 		}
 	}
 	if o.eval != "" {
-		if j.eval, err = inputs.Read(o.eval, j.models[0]); err != nil {
+		if j.eval, err = j.models[0].ReadSamples(o.eval); err != nil {
 			return nil, fmt.Errorf("-eval: %w", err)
 		}
 		if _, ok := j.eval[models.Labels]; !ok {

@@ -17,7 +17,6 @@ import (
 	"os"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/inputs"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -52,7 +51,7 @@ func run(ctx context.Context, dir, file, out string) error {
 	if err != nil {
 		return err
 	}
-	data, err := inputs.Read(file, m)
+	data, err := m.ReadSamples(file)
 	if err != nil {
 		return err
 	}
