@@ -89,12 +89,12 @@ func TestOwnTexts(t *testing.T) {
 		key   string
 		array models.Array
 	}{
-		"input_ids is 11":                          {"input_ids", ints(11, 5)},
-		"T at most 7":                              {"input_ids", ints(1, 8)},
-		"token_type_ids is 2":                      {"token_type_ids", ints(2, 5)},
-		"attention_mask has shape [3 4] of":        {"attention_mask", ints(1, 4)},
+		"input_ids is 11":     {"input_ids", ints(11, 5)},
+		"T at most 7":         {"input_ids", ints(1, 8)},
+		"token_type_ids is 2": {"token_type_ids", ints(2, 5)},
+		"attention_mask has shape [3 4], want [N 5]": {"attention_mask", ints(1, 4)},
 		"label 0 is 11":                            {models.Labels, ints(11, 5)},
-		"labels has shape [3 4] of":                {models.Labels, ints(1, 4)},
+		"labels has shape [3 4], want [N 5]":       {models.Labels, ints(1, 4)},
 		"labels has shape [3 5] of floats":         {models.Labels, models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}},
 		"token_type_ids has shape [3 5] of floats": {"token_type_ids", models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}},
 	} {
