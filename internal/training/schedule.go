@@ -18,6 +18,7 @@ type Schedule struct {
 // Recipe is the schedule over a set of which an epoch has so many batches.
 func (s Schedule) Recipe(batches int) gomlx.TrainConfig {
 	per := float64(batches) / float64(max(s.Accumulate, 1))
-	return gomlx.TrainConfig{Steps: max(int(s.Epochs*per), 1), Warmup: int(s.Warmup * per), Accumulate: s.Accumulate,
+	steps := max(int(s.Epochs*per), 1)
+	return gomlx.TrainConfig{Steps: steps, Warmup: min(int(s.Warmup*per), steps), Accumulate: s.Accumulate,
 		LR: s.LR, MinLR: s.MinLR, WeightDecay: s.WeightDecay, Clip: s.Clip}
 }

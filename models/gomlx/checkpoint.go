@@ -11,43 +11,68 @@ import (
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// parts are the prefixes of the tensors of a training checkpoint, in the order
-// of Trainer.state.
-func parts() [3]string { return [3]string{"param/", "first/", "second/"} }
+// ErrCheckpoint reports a checkpoint of another network or configuration of
+// training.
+var ErrCheckpoint = errors.New("gomlx: the checkpoint is of another training")
 
-// Save writes the state of the training to a file, whole or not at all. A
-// trainer of the same model and recipe that loads it goes on exactly as this
-// one would.
+// statePrefixes are the prefixes of the tensors of a training checkpoint, in the
+// order of Trainer.state.
+func statePrefixes() [3]string { return [3]string{"param/", "first/", "second/"} }
+
+// Save writes the state of the training to a safetensors file, whole or not at
+// all: parameters, both moments, the number of updates, and what the state is of.
+// A trainer of the same network and configuration that loads it goes on exactly
+// as this one would.
 func (t *Trainer) Save(path string) error {
 	done, err := t.acquire()
 	if err != nil {
 		return err
 	}
 	defer done()
-	ts := map[string]safetensors.Tensor{}
-	all := names(t.model.Graph)
+	identity, err := t.identity()
+	if err != nil {
+		return err
+	}
+	identity["step"] = strconv.Itoa(t.step)
+	stored := map[string]safetensors.Tensor{}
 	for i, s := range t.state {
 		data, err := tensors.CopyFlatData[float32](s)
 		if err != nil {
-			return fmt.Errorf("gomlx: %w", err)
+			return fmt.Errorf("gomlx: saving the training: %w", err)
 		}
-		st, err := safetensors.FromFloat32(safetensors.F32, s.Shape().Dimensions, data)
+		stored[t.stateName(i)], err = safetensors.FromFloat32(safetensors.F32, s.Shape().Dimensions, data)
 		if err != nil {
-			return fmt.Errorf("gomlx: %w", err)
+			return fmt.Errorf("gomlx: saving the training: %w", err)
 		}
-		ts[parts()[i/len(all)]+all[i%len(all)]] = st
 	}
-	recipe, err := json.Marshal(t.config)
-	if err != nil {
-		return fmt.Errorf("gomlx: %w", err)
+	if err := safetensors.WriteFile(path, stored, identity); err != nil {
+		return fmt.Errorf("gomlx: saving the training: %w", err)
 	}
-	return safetensors.WriteFile(path, ts, map[string]string{"step": strconv.Itoa(t.step), "recipe": string(recipe)})
+	return nil
 }
 
-// ErrTrainConfig reports a checkpoint of a training by another configuration.
-var ErrTrainConfig = errors.New("gomlx: the checkpoint is of another configuration")
+// identity says what a checkpoint is of.
+func (t *Trainer) identity() (map[string]string, error) {
+	config, err := json.Marshal(t.config)
+	if err != nil {
+		return nil, fmt.Errorf("gomlx: TrainConfig: %w", err)
+	}
+	network, err := json.Marshal(t.model.Config)
+	if err != nil {
+		return nil, fmt.Errorf("gomlx: configuration of %s: %w", t.model.Arch.Class, err)
+	}
+	return map[string]string{"training": string(config), "network": t.model.Arch.Class + " " + string(network)}, nil
+}
+
+// stateName is the name in a checkpoint of tensor i of the state.
+func (t *Trainer) stateName(i int) string {
+	all := names(t.model.Graph)
+	return statePrefixes()[i/len(all)] + all[i%len(all)]
+}
 
 // Load takes the state of the training from a file that [Trainer.Save] wrote.
+// One of another training is an [ErrCheckpoint]; a trainer that cannot load stays
+// as it was.
 func (t *Trainer) Load(path string) (err error) {
 	done, err := t.acquire()
 	if err != nil {
@@ -56,41 +81,50 @@ func (t *Trainer) Load(path string) (err error) {
 	defer done()
 	f, err := safetensors.Open(path)
 	if err != nil {
-		return fmt.Errorf("gomlx: %w", err)
+		return fmt.Errorf("gomlx: loading a training: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	recipe, err := json.Marshal(t.config)
+	step, err := t.identify(f, path)
 	if err != nil {
-		return fmt.Errorf("gomlx: %w", err)
-	}
-	if got := f.Metadata()["recipe"]; got != string(recipe) {
-		return fmt.Errorf("%w: %s has %s, want %s", ErrTrainConfig, path, got, recipe)
-	}
-	step, err := strconv.Atoi(f.Metadata()["step"])
-	if err != nil || step < 0 {
-		return fmt.Errorf("gomlx: %s: step %q", path, f.Metadata()["step"])
-	}
-	all := names(t.model.Graph)
-	if n := len(f.Names()); n > len(t.state) {
-		return fmt.Errorf("gomlx: %s holds %d tensors, want %d: it is of another network", path, n, len(t.state))
+		return err
 	}
 	state := make([]*tensors.Tensor, len(t.state))
 	for i := range state {
-		name := parts()[i/len(all)] + all[i%len(all)]
-		raw, err := f.Tensor(name)
+		raw, err := f.Tensor(t.stateName(i))
 		if err != nil {
-			return fmt.Errorf("gomlx: %w", err)
+			return fmt.Errorf("%w: %w", ErrCheckpoint, err)
 		}
 		data, err := raw.Float32s()
 		if err != nil {
-			return fmt.Errorf("gomlx: %w", err)
+			return fmt.Errorf("gomlx: loading a training: %w", err)
 		}
 		want := t.state[i].Shape()
 		if state[i] = tensors.FromFlatDataAndDimensions(data, raw.Shape...); !state[i].Shape().Equal(want) {
-			return fmt.Errorf("gomlx: %s: tensor %q has shape %v, want %s", path, name, raw.Shape, want)
+			return fmt.Errorf("%w: %s: tensor %q has shape %v, want %s", ErrCheckpoint, path, t.stateName(i), raw.Shape, want)
 		}
 	}
 	old := t.state
 	t.state, t.step = state, step
 	return free(old...)
+}
+
+// identify returns the number of updates of a checkpoint of this training.
+func (t *Trainer) identify(f *safetensors.File, path string) (step int, err error) {
+	want, err := t.identity()
+	if err != nil {
+		return 0, err
+	}
+	for _, key := range []string{"network", "training"} {
+		if got := f.Metadata()[key]; got != want[key] {
+			return 0, fmt.Errorf("%w: %s: %s is %q, want %q", ErrCheckpoint, path, key, got, want[key])
+		}
+	}
+	step, err = strconv.Atoi(f.Metadata()["step"])
+	if err != nil || step < 0 || step > t.config.Steps {
+		return 0, fmt.Errorf("%w: %s: step is %q, want 0 to %d", ErrCheckpoint, path, f.Metadata()["step"], t.config.Steps)
+	}
+	if n := len(f.Names()); n > len(t.state) {
+		return 0, fmt.Errorf("%w: %s holds %d tensors, want %d", ErrCheckpoint, path, n, len(t.state))
+	}
+	return step, nil
 }

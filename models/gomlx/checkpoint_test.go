@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
+	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // TestResume: a training that is saved, loaded elsewhere and continued ends
@@ -64,6 +66,22 @@ func TestReset(t *testing.T) {
 	require.Error(t, used.Reset(randomModel(t, net, 1)))
 }
 
+// disguise makes a checkpoint say that it is of a training that it is not of.
+func disguise(t *testing.T, path string, of *Trainer) {
+	f, err := safetensors.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	stored := map[string]safetensors.Tensor{}
+	for _, name := range f.Names() {
+		stored[name], err = f.Tensor(name)
+		require.NoError(t, err)
+	}
+	identity, err := of.identity()
+	require.NoError(t, err)
+	identity["step"] = "0"
+	require.NoError(t, safetensors.WriteFile(path, stored, identity))
+}
+
 // TestLoadErrors: what does not fit leaves the trainer as it was.
 func TestLoadErrors(t *testing.T) {
 	d := openDevice(t)
@@ -83,21 +101,22 @@ func TestLoadErrors(t *testing.T) {
 
 	r.LR = 0.03
 	require.NoError(t, trainer(t, d, m, r).Save(path))
-	require.ErrorIs(t, tr.Load(path), ErrTrainConfig)
+	require.ErrorIs(t, tr.Load(path), ErrCheckpoint)
 	require.ErrorContains(t, tr.Load(path), "0.03")
 
 	r.LR = 0.02
 	wide := net
 	wide.Config.Hidden = 12
-	require.NoError(t, trainer(t, d, randomModel(t, wide, 1), r).Save(path))
-	require.ErrorContains(t, tr.Load(path), "12")
-	deep := net
-	deep.Config.Layers = 1
-	require.NoError(t, trainer(t, d, randomModel(t, deep, 1), r).Save(path))
-	require.ErrorContains(t, tr.Load(path), "layer.1.")
-	deep.Config.Layers = 3
-	require.NoError(t, trainer(t, d, randomModel(t, deep, 1), r).Save(path))
-	require.ErrorContains(t, tr.Load(path), "another network")
+	shallow, deep := net, net
+	shallow.Config.Layers, deep.Config.Layers = 1, 3
+	for want, other := range map[string]modeltest.Net{"12": wide, "layer.1.": shallow, "tensors, want": deep} {
+		require.NoError(t, trainer(t, d, randomModel(t, other, 1), r).Save(path))
+		require.ErrorIs(t, tr.Load(path), ErrCheckpoint)
+		require.ErrorContains(t, tr.Load(path), "network is")
+		disguise(t, path, tr) // even if it claims to be of this network
+		require.ErrorIs(t, tr.Load(path), ErrCheckpoint)
+		require.ErrorContains(t, tr.Load(path), want)
+	}
 	require.Error(t, tr.Save(filepath.Join(path, "below")))
 
 	require.Equal(t, 1, tr.Step())

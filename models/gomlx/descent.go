@@ -34,10 +34,13 @@ type descent struct {
 // before the update that made it.
 var ErrDiverged = errors.New("gomlx: the loss is not finite")
 
+// ErrFinished reports an update beyond the Steps of a [TrainConfig].
+var ErrFinished = errors.New("gomlx: all updates of the training are made")
+
 // open readies a descent that has its recipe and its loss.
 func (d *descent) open(params []*tensors.Tensor) error {
-	if d.config.Steps <= 0 || d.config.LR <= 0 {
-		return errors.Join(fmt.Errorf("gomlx: a recipe of %d steps at learning rate %g", d.config.Steps, d.config.LR), free(params...))
+	if err := d.config.check(); err != nil {
+		return errors.Join(err, free(params...))
 	}
 	d.config = d.config.withDefaults()
 	err := d.start(params)
@@ -107,6 +110,9 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 		return 0, err
 	}
 	defer done()
+	if d.step >= d.config.Steps {
+		return 0, fmt.Errorf("%w: %d of %d", ErrFinished, d.step, d.config.Steps)
+	}
 	if len(batches) != d.config.Accumulate {
 		return 0, fmt.Errorf("gomlx: an update takes %d batches, got %d", d.config.Accumulate, len(batches))
 	}
@@ -162,7 +168,7 @@ func (d *descent) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, erro
 func (d *descent) rates() []*tensors.Tensor {
 	k := float64(d.step + 1)
 	return []*tensors.Tensor{tensors.FromFlatDataAndDimensions([]float32{
-		float32(d.config.rate(d.step)),
+		float32(d.config.LearningRate(d.step)),
 		float32(1 - math.Pow(d.config.Beta1, k)),
 		float32(1 - math.Pow(d.config.Beta2, k))}, 3)}
 }

@@ -3,7 +3,6 @@ package gomlx
 import (
 	"context"
 	"errors"
-	"math"
 
 	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
@@ -12,51 +11,6 @@ import (
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
-
-// A TrainConfig says how to train: AdamW (Loshchilov and Hutter, ICLR 2019) with a
-// linear warm-up and a cosine schedule. The zero value of a field means what
-// its comment says.
-type TrainConfig struct {
-	Steps       int     // updates in all
-	LR          float64 // peak learning rate
-	MinLR       float64 // learning rate at the end
-	Warmup      int     // updates of linear warm-up
-	WeightDecay float64 // decoupled; spares biases, norms and tables
-	Beta1       float64 // 0 means 0.9
-	Beta2       float64 // 0 means 0.999
-	Eps         float64 // 0 means 1e-8
-	Clip        float64 // largest norm of the gradient; 0 means no clipping
-	Smoothing   float64 // of the labels, 0 to 1
-	Accumulate  int     // batches per update; 0 means 1
-}
-
-func (r TrainConfig) withDefaults() TrainConfig {
-	if r.Beta1 == 0 {
-		r.Beta1 = 0.9
-	}
-	if r.Beta2 == 0 {
-		r.Beta2 = 0.999
-	}
-	if r.Eps == 0 {
-		r.Eps = 1e-8
-	}
-	r.Accumulate = max(r.Accumulate, 1)
-	return r
-}
-
-// rate returns the learning rate of update step = 0, 1, ….
-func (r TrainConfig) rate(step int) float64 {
-	if step < r.Warmup {
-		return r.LR * float64(step+1) / float64(r.Warmup)
-	}
-	done := min(float64(step-r.Warmup)/float64(max(r.Steps-r.Warmup, 1)), 1)
-	return r.MinLR + (r.LR-r.MinLR)*(1+math.Cos(math.Pi*done))/2
-}
-
-// Batches returns the batch of a step = 0, 1, … by that number alone, so that a
-// training that is interrupted resumes with the very batches it would have had.
-// An update that accumulates k batches takes k steps.
-type Batches func(step int) (models.Batch, error)
 
 // A Trainer holds a model in training: parameters and both moments of AdamW,
 // on the device between updates. It serves one goroutine at a time.

@@ -188,10 +188,9 @@ func TestRate(t *testing.T) {
 	r := TrainConfig{Steps: 10, LR: 1, MinLR: 0.1, Warmup: 4}
 	for step, want := range map[int]float64{0: 0.25, 1: 0.5, 2: 0.75, 3: 1, 4: 1, 5: 0.1 + 0.45*(1+math.Sqrt(3)/2), 6: 0.1 + 0.45*1.5, 7: 0.55,
 		8: 0.1 + 0.45*0.5, 10: 0.1, 11: 0.1, 1000: 0.1} {
-		require.InDelta(t, want, r.rate(step), 1e-12, "update %d", step)
+		require.InDelta(t, want, r.LearningRate(step), 1e-12, "update %d", step)
 	}
-	require.Equal(t, 1., TrainConfig{Steps: 10, LR: 1}.rate(0), "without warm-up it starts at the peak")
-	require.Equal(t, 0.5, TrainConfig{Steps: 2, LR: 1, Warmup: 4}.rate(1), "a warm-up longer than the training")
+	require.Equal(t, 1., TrainConfig{Steps: 10, LR: 1}.LearningRate(0), "without warm-up it starts at the peak")
 	d := TrainConfig{}.withDefaults()
 	require.Equal(t, TrainConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Accumulate: 1}, d)
 }
@@ -263,7 +262,7 @@ func TestDiverged(t *testing.T) {
 	tr := trainer(t, d, m, TrainConfig{Steps: 4, LR: 0.01, Accumulate: 2})
 	good, bad := net.Batch(2, 1), net.Batch(2, 2)
 	for i := range bad["pixel_values"].Floats {
-		bad["pixel_values"].Floats[i] = float32(math.NaN())
+		bad["pixel_values"].Floats[i] = math.MaxFloat32
 	}
 	_, err := tr.Update(t.Context(), good, good)
 	require.NoError(t, err)
@@ -289,9 +288,16 @@ func TestUpdateErrors(t *testing.T) {
 	d := openDevice(t)
 	net := tiny()[0]
 	m := randomModel(t, net, 1)
-	for _, r := range []TrainConfig{{}, {Steps: 1}, {LR: 1}, {Steps: -1, LR: 1}} {
-		_, err := d.Trainer(m, r)
-		require.Error(t, err)
+	nan, huge := math.NaN(), math.Inf(1)
+	for want, c := range map[string]TrainConfig{
+		"Steps is 0": {}, "LR is 0": {Steps: 1}, "Steps is -1": {Steps: -1, LR: 1}, "LR is NaN": {Steps: 1, LR: nan}, "LR is +Inf": {Steps: 1, LR: huge},
+		"Warmup is 4, want 0 to 2": {Steps: 2, LR: 1, Warmup: 4}, "Warmup is -1": {Steps: 2, LR: 1, Warmup: -1}, "MinLR is -1": {Steps: 1, LR: 1, MinLR: -1},
+		"WeightDecay is NaN": {Steps: 1, LR: 1, WeightDecay: nan}, "Beta1 is 1, want at least 0 and below 1": {Steps: 1, LR: 1, Beta1: 1},
+		"Beta2 is -1": {Steps: 1, LR: 1, Beta2: -1}, "Eps is -1": {Steps: 1, LR: 1, Eps: -1}, "Clip is NaN": {Steps: 1, LR: 1, Clip: nan},
+		"Smoothing is 2, want 0 to 1": {Steps: 1, LR: 1, Smoothing: 2}, "Accumulate is -1": {Steps: 1, LR: 1, Accumulate: -1}} {
+		_, err := d.Trainer(m, c)
+		require.ErrorIs(t, err, ErrTrainConfig)
+		require.ErrorContains(t, err, want)
 	}
 	tr := trainer(t, d, m, TrainConfig{Steps: 1, LR: 0.1})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -307,4 +313,10 @@ func TestUpdateErrors(t *testing.T) {
 	require.ErrorContains(t, err, "label 0 is 9")
 	require.Zero(t, tr.Step())
 	require.Equal(t, m.Params, trained(t, tr))
+	_, err = tr.Update(t.Context(), net.Batch(2, 1))
+	require.NoError(t, err)
+	last := trained(t, tr)
+	_, err = tr.Update(t.Context(), net.Batch(2, 1))
+	require.ErrorIs(t, err, ErrFinished)
+	require.Equal(t, last, trained(t, tr))
 }
