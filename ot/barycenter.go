@@ -18,9 +18,9 @@ import (
 // Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
 // regularized transportation problems" (2015).
 type Barycenter struct {
-	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
+	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg of the largest cost
 	Tol     float64 // L1 change of p against every plan's marginal; 0 means DefaultTol
-	MaxIter int     // 0 means DefaultMaxIter
+	MaxIter int     // never exceeded; 0 means DefaultMaxIter
 }
 
 // Solve returns the barycenter p [n], with total 1, of the masses [m] each, for
@@ -30,45 +30,45 @@ type Barycenter struct {
 // are taken relative to their totals. What does not fit gives an
 // [*InvalidError], and p comes with a [*NotConvergedError] if MaxIter is not
 // enough: its residual is Σₖ wₖ ‖Pₖ 1 − p‖₁.
-func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64) ([]float64, error) {
+func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]float64, weights []float64) ([]float64, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
+	if len(marginals) == 0 {
 		return nil, invalid("masses", ErrShape, "none")
 	}
-	w, total, err := masses("weights", weights, len(all))
+	w, total, err := masses("weights", weights, len(marginals))
 	if err != nil {
 		return nil, err
 	}
-	ks := make([]*kernel, 0, len(all))
-	for i, b := range all {
-		w[i] /= total
-		if w[i] == 0 {
+	var top float64
+	var all []*instance
+	kept := w[:0] // weights above zero
+	for i, b := range marginals {
+		share := w[i] / total
+		if share == 0 {
 			continue
 		}
 		in, err := load(Problem{Cost: cost, B: b})
 		if err != nil {
 			return nil, err
 		}
-		if err := c.resolves(in.top); err != nil {
-			return nil, err
-		}
-		k := newKernel(ctx, in, 1, in.sumb)
-		k.reg = c.reg
-		ks = append(ks, k)
+		all, kept, top = append(all, in), append(kept, share), max(top, in.top)
+	}
+	c = c.relativeTo(top)
+	if err := c.resolves(top); err != nil {
+		return nil, err
 	}
 	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
-	kept := w[:0]
-	for _, v := range w {
-		if v > 0 {
-			kept = append(kept, v)
-		}
+	kernels := make([]*kernel, len(all))
+	for i, in := range all {
+		kernels[i] = newKernel(ctx, in, 1, in.sumb)
+		kernels[i].reg = c.reg
 	}
-	return c.barycenter(ks, kept)
+	return c.barycenter(kernels, kept)
 }
 
 // barycenter iterates on one kernel for each of the masses.

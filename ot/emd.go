@@ -104,7 +104,7 @@ func (in *instance) start(d *Duals) ([]float64, error) {
 // within the range of the costs.
 func tightened[T number](ctx context.Context, cost []T, v []float64) (u []float64, err error) {
 	m := len(v)
-	u, low := make([]float64, len(cost)/m), inf(m)
+	u, low := make([]float64, len(cost)/m), filled(m, math.Inf(1))
 	var first float64
 	for i := range u {
 		row, least := cost[i*m:(i+1)*m], math.Inf(1)
@@ -154,7 +154,7 @@ func (in *instance) duals(p Problem, u, v []float64) Duals {
 		return Duals{U: u, V: v}
 	}
 	c, _, width, _ := rowMajor("Cost", p.Cost) // was loaded before
-	d := Duals{U: inf(len(in.fullA)), V: inf(len(in.fullB))}
+	d := Duals{U: filled(len(in.fullA), math.Inf(1)), V: filled(len(in.fullB), math.Inf(1))}
 	for i, w := range u {
 		d.U[in.row(i)] = w
 	}
@@ -176,14 +176,6 @@ func (in *instance) duals(p Problem, u, v []float64) Duals {
 		}
 	}
 	return d
-}
-
-func inf(n int) []float64 {
-	x := make([]float64, n)
-	for i := range x {
-		x[i] = math.Inf(1)
-	}
-	return x
 }
 
 // Certificate says how far a plan can be from the optimum, in units of the

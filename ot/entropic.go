@@ -21,7 +21,7 @@ import (
 // distance matrices" (2016).
 type EntropicGromovWasserstein struct {
 	Alpha   float64 // weight α of the inner structure, in (0, 1]; 0 means 1/2 with a cost and 1 without
-	Reg     float64 // ε > 0 in units of the gradient, squared distances times mass; 0 means DefaultReg
+	Reg     float64 // ε > 0 in units of the gradient, squared distances times mass; 0 means 0.05
 	Tol     float64 // 0 means DefaultTol
 	MaxIter int     // plans, each of up to 1000 iterations of Sinkhorn; 0 means 1000
 }
@@ -29,55 +29,79 @@ type EntropicGromovWasserstein struct {
 // Solve returns a plan [n × m] and its objective without the entropy, as
 // [GromovWasserstein.Solve] does.
 func (s EntropicGromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float64, error) {
-	c, err := control{s.Reg, s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()
-	if err != nil {
+	w, e, err := s.solve(ctx, q)
+	if e.kernel == nil {
 		return Plan{}, 0, err
+	}
+	return e.plan, w.objective(), err
+}
+
+// SolveResult also returns what else is known. In the formula of [Result.Duals]
+// the gradient of the objective before the last iteration takes the place of the
+// cost, up to a constant, and iterations count plans.
+func (s EntropicGromovWasserstein) SolveResult(ctx context.Context, q Quadratic) (Result, error) {
+	w, e, err := s.solve(ctx, q)
+	if e.kernel == nil {
+		return Result{}, err
+	}
+	r := e.result()
+	entropy := r.Regularised - r.Objective
+	r.Objective = w.objective()
+	r.Regularised = r.Objective + entropy
+	return r, err
+}
+
+func (s EntropicGromovWasserstein) solve(ctx context.Context, q Quadratic) (*inner, entropic, error) {
+	c, err := control{cmp.Or(s.Reg, DefaultReg), s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()
+	if err != nil {
+		return nil, entropic{}, err
 	}
 	w, err := newInner(ctx, s.Alpha, q)
 	if err != nil {
-		return Plan{}, 0, err
+		return nil, entropic{}, err
 	}
-	count, residual, err := w.settle(ctx, c)
+	e, err := w.settle(ctx, c)
 	if err != nil {
-		return Plan{}, 0, err
+		return nil, entropic{}, err
 	}
-	return w.result(count, residual, c.tol)
+	return w, e, e.failure(c.tol)
 }
 
 // settle iterates until the plan is its own successor.
-func (w *inner) settle(ctx context.Context, c control) (count int, residual float64, err error) {
+func (w *inner) settle(ctx context.Context, c control) (entropic, error) {
 	const inside = 1000 // iterations of Sinkhorn, each time from the last potentials
 	total, tol := floats.Sum(w.in.a), c.tol/4
 	grad := make([]float64, len(w.in.cost))
 	linear, err := w.linear(grad)
 	if err != nil {
-		return 0, 0, err
+		return entropic{}, err
 	}
 	k := newKernel(ctx, linear, total, floats.Sum(w.in.b))
 	if err := (control{c.reg, tol, inside}).anneal(k); err != nil {
-		return 0, 0, err
+		return entropic{}, err
 	}
-	for count = 1; ; count++ {
+	for count := 1; ; count++ {
 		mass, off, err := k.coupling(total)
 		if err != nil {
-			return 0, 0, err
+			return entropic{}, err
 		}
-		residual = max(off, floats.Distance(mass, flat(w.p), 1)/total)
+		residual := max(off, floats.Distance(mass, flat(w.p), 1)/total)
 		w.p, k.k = mat.NewDense(w.in.n, w.in.m, mass), flat(w.p)
 		if w.s, err = w.products(ctx, w.p); err != nil {
-			return 0, 0, err
+			return entropic{}, err
 		}
 		if residual <= c.tol || count == c.limit {
-			return count, residual, nil
+			k.k, k.count = mass, count
+			return entropic{in: w.in, kernel: k, plan: w.in.plan(mass), unit: total, residual: residual}, nil
 		}
 		if k.in, err = w.linear(grad); err != nil {
-			return 0, 0, err
+			return entropic{}, err
 		}
 		if err := k.set(c.reg); err != nil {
-			return 0, 0, err
+			return entropic{}, err
 		}
 		if err := (&relaxation{tol: tol, limit: k.count + inside}).run(k); err != nil {
-			return 0, 0, err
+			return entropic{}, err
 		}
 	}
 }

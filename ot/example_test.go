@@ -126,3 +126,21 @@ func ExampleGromovWasserstein() {
 	fmt.Printf("%v %v %.1f\n", perm, ok, objective)
 	// Output: [1 2 0] true 0.0
 }
+
+// A result holds the potentials, both objectives and how the solver came there;
+// the potentials of one problem start the next one close to its solution.
+func ExampleSinkhorn_SolveResult() {
+	p := ot.Problem{Cost: mat.NewDense(2, 2, []float64{0, 1, 0.5, 0}), A: []float64{0.7, 0.3}}
+	r, err := ot.Sinkhorn{Reg: 0.2}.SolveResult(context.Background(), p)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("cost %.4f, regularised %.4f\n", r.Objective, r.Regularised)
+	p.A = []float64{0.69, 0.31}
+	next, err := ot.Sinkhorn{Reg: 0.2, Start: &r.Duals}.SolveResult(context.Background(), p)
+	fmt.Println(next.Iterations < r.Iterations, err)
+	// Output:
+	// cost 0.2006, regularised -0.2060
+	// true <nil>
+}

@@ -41,7 +41,7 @@ type GromovWasserstein struct {
 // fit gives an [*InvalidError], and the plan comes with a [*NotConvergedError] if
 // MaxIter is not enough.
 func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float64, error) {
-	c, err := control{1, s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()
+	c, err := control{0, s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()
 	if err != nil {
 		return Plan{}, 0, err
 	}

@@ -23,9 +23,11 @@ type kernel struct {
 	ctx  context.Context
 	in   *instance
 	n, m int
-	reg  float64 // ε
-	next step    // nil is the one that meets the masses
-	a, b []float64
+	reg  float64   // ε
+	a, b []float64 // masses, relative to a total
+
+	rowStep, columnStep step // nil is the one that meets the masses
+
 	f, g []float64 // potentials, units of the cost
 	k    []float64 // [n × m]
 	u, v []float64
@@ -140,7 +142,7 @@ func (k *kernel) rows(omega float64) error {
 	err := k.pass(func(i int, sums []float64) {
 		row := k.row(i)
 		s := dot(row, k.v)
-		full := k.full(k.a[i], s, k.f[i])
+		full := k.full(k.rowStep, k.a[i], s, k.f[i])
 		k.errs[i] = math.Abs(k.u[i]-full) * s
 		k.tots[i] = k.u[i] * s
 		k.u[i] = relaxed(k.u[i], full, omega)
@@ -180,7 +182,7 @@ func (k *kernel) keep() error {
 func (k *kernel) columns(omega float64) error {
 	copy(k.oldV, k.v)
 	for j, s := range k.sums {
-		k.v[j] = relaxed(k.v[j], k.full(k.b[j], s, k.g[j]), omega)
+		k.v[j] = relaxed(k.v[j], k.full(k.columnStep, k.b[j], s, k.g[j]), omega)
 	}
 	if held(k.v) {
 		return nil
@@ -195,11 +197,11 @@ func (k *kernel) columns(omega float64) error {
 
 // full is the scaling that the next step gives to a row or column of mass w
 // and potential f whose kernel sums to s.
-func (k *kernel) full(w, s, f float64) float64 {
-	if k.next == nil {
+func (k *kernel) full(next step, w, s, f float64) float64 {
+	if next == nil {
 		return w / s
 	}
-	return math.Exp(k.next(math.Log(w), math.Log(s)-f/k.reg) - f/k.reg)
+	return math.Exp(next(math.Log(w), math.Log(s)-f/k.reg) - f/k.reg)
 }
 
 // relaxed is x (full/x)^ω.

@@ -25,7 +25,7 @@ func (k *kernel) logSums(f func(i int, sum, top float64)) error {
 
 // logRow takes the log of the sum of row i, less top/ε.
 func (k *kernel) logRow(i int, sum, top float64) {
-	f := k.potential(k.a[i], sum, top)
+	f := k.potential(k.rowStep, k.a[i], sum, top)
 	k.tots[i] = math.Exp((k.f[i]+top)/k.reg + sum)
 	k.errs[i] = k.change(k.f[i], f, sum, top)
 	k.f[i] = f
@@ -37,11 +37,11 @@ func (k *kernel) change(from, to, sum, top float64) float64 {
 }
 
 // potential is the next one of a row or column of mass w.
-func (k *kernel) potential(w, sum, top float64) float64 {
-	if k.next == nil {
-		return k.reg*(math.Log(w)-sum) - top // apart, for the digits
+func (k *kernel) potential(next step, w, sum, top float64) float64 {
+	if next == nil {
+		return k.reg*(math.Log(w)-sum) - top // kept separate from the general case to avoid cancellation
 	}
-	return k.reg * k.next(math.Log(w), sum+top/k.reg)
+	return k.reg * next(math.Log(w), sum+top/k.reg)
 }
 
 // logColumns sets gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), by strips of
@@ -51,7 +51,7 @@ func (k *kernel) logColumns() error {
 	const strip = 256
 	return blocks(k.ctx, (k.m+strip-1)/strip, k.n*k.m, func(b int) {
 		lo, hi := b*strip, min(k.m, (b+1)*strip)
-		below, s, row := inf(hi-lo), make([]float64, hi-lo), make([]float64, hi-lo)
+		below, s, row := filled(hi-lo, math.Inf(1)), make([]float64, hi-lo), make([]float64, hi-lo)
 		for i, f := range k.f {
 			for j, c := range k.cost(i)[lo:hi] {
 				if d := c - f; d < below[j] {
@@ -64,7 +64,7 @@ func (k *kernel) logColumns() error {
 		}
 		for j := range s {
 			sum, top := math.Log(s[j]), -below[j]
-			g := k.potential(k.b[lo+j], sum, top)
+			g := k.potential(k.columnStep, k.b[lo+j], sum, top)
 			k.sums[lo+j] = k.change(k.g[lo+j], g, sum, top)
 			k.g[lo+j] = g
 		}

@@ -107,54 +107,101 @@ func loadShare(p Problem, share float64) (*instance, float64, error) {
 // regularized transportation problems" (2015).
 type PartialSinkhorn struct {
 	Share   float64 // of the mass that can be moved, in (0, 1]; 0 means 1
-	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
+	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg of the largest cost
 	Tol     float64 // 0 means DefaultTol
-	MaxIter int     // 0 means DefaultMaxIter
+	MaxIter int     // never exceeded; 0 means DefaultMaxIter
+	Start   *Duals  // both potentials of a similar problem; nil starts from zero
 }
 
 // Solve implements [Solver], but for the marginals of the plan.
 func (s PartialSinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
+	e, err := s.solve(ctx, p)
+	return e.plan, err
+}
+
+// SolveResult implements [ResultSolver]. The potential h of the total is part of
+// every Uᵢ.
+func (s PartialSinkhorn) SolveResult(ctx context.Context, p Problem) (Result, error) {
+	e, err := s.solve(ctx, p)
+	if e.kernel == nil {
+		return Result{}, err
+	}
+	return e.result(), err
+}
+
+func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
 	in, share, err := loadShare(p, s.Share)
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
+	c = c.relativeTo(in.top)
 	if err := c.resolves(in.top); err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
 	if err := contextError(ctx); err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
 	moved := share * min(in.suma, in.sumb)
 	k := newKernel(ctx, in, moved, moved)
 	k.reg = c.reg
-	if err := k.cap(c); err != nil {
-		return Plan{}, err
+	h, err := k.capped(s.Start, moved)
+	if err != nil {
+		return entropic{}, err
+	}
+	if err := k.cap(c, h); err != nil {
+		return entropic{}, err
 	}
 	if err := k.build(); err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
 	mass, _, err := k.coupling(moved)
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
-	plan := in.plan(mass)
-	if !(k.residual <= c.tol) {
-		return plan, &NotConvergedError{Iterations: k.count, Residual: k.residual}
-	}
-	return plan, nil
+	e := entropic{in: in, kernel: k, plan: in.plan(mass), unit: moved, residual: k.residual}
+	return e, e.failure(c.tol)
 }
 
-// cap iterates on h, the rows and the columns; h is kept in the potentials of
-// the rows.
-func (k *kernel) cap(c control) error {
-	var h float64                 // in units of ε
+// capped takes over potentials, as far as they are some of a partial problem, and
+// returns h/ε, which bounds those of the rows.
+func (k *kernel) capped(d *Duals, moved float64) (h float64, err error) {
+	if d == nil {
+		return 0, nil
+	}
+	v, err := k.in.start(d)
+	if err != nil {
+		return 0, err
+	}
+	if len(d.U) != len(k.in.fullA) {
+		return 0, invalid("Start", ErrShape, "%d potentials for %d units", len(d.U), len(k.in.fullA))
+	}
+	for i := range k.f {
+		at := k.in.row(i)
+		if k.f[i] = d.U[at] - k.reg*math.Log(moved); math.IsNaN(d.U[at]) || math.IsInf(d.U[at], 0) {
+			return 0, badEntry("Start", at, -1, d.U[at], ErrNotFinite)
+		}
+	}
+	limit := 2 * (k.in.top + 1500*k.reg) // beyond it potentials hide the costs behind their rounding
+	if floats.Norm(k.f, math.Inf(1)) > limit || floats.Norm(v, math.Inf(1)) > limit {
+		fill(k.f, 0)
+		return 0, nil
+	}
+	for j, g := range v {
+		k.g[j] = min(0, g)
+	}
+	return floats.Max(k.f) / k.reg, nil
+}
+
+// cap iterates on h, in units of ε, the rows and the columns; h is kept in the
+// potentials of the rows.
+func (k *kernel) cap(c control, h float64) error {
 	sums := make([]float64, k.n)  // of the rows without their potentials, logs
 	total := make([]float64, k.n) // of the rows
-	k.next = func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
+	k.columnStep = func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
 	for ; ; k.count++ {
 		if err := k.logSums(func(i int, sum, top float64) {
 			sums[i] = sum + top/k.reg

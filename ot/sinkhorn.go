@@ -8,9 +8,15 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// Defaults of [Sinkhorn].
+// Defaults of the entropic solvers.
 const (
-	DefaultReg     = 0.05
+	// DefaultReg is the default of ε relative to the largest cost between units
+	// with mass, ε = 0.05 max C, so that the plan does not depend on the unit of
+	// the cost. An ε that is set counts in units of the cost as it is: above about
+	// the largest cost the plan is nearly a bᵀ, in which all units are alike.
+	// [Scaled] brings costs to a scale on which one ε suits many problems.
+	DefaultReg = 0.05
+
 	DefaultTol     = 1e-9
 	DefaultMaxIter = 10000
 )
@@ -24,7 +30,8 @@ const (
 // they leave the range of floating point; where that is too late it takes a
 // step in the log domain, so that no ε underflows. Small ε is approached from
 // large ones, and the scaling is over-relaxed by what its own convergence rate
-// suggests. Iterations count one update of both sides, over all ε.
+// suggests. Iterations count one update of both sides, over all ε. From the
+// potentials of a similar problem it starts at ε itself.
 //
 // A reg, tolerance or number of iterations that is negative or not finite, a
 // reg beyond 1e±300 and a cost beyond 1e12 reg give an [*InvalidError].
@@ -34,39 +41,60 @@ const (
 // Renesse, Sambale and Uschmajew, "A note on overrelaxation in the Sinkhorn
 // algorithm" (2022).
 type Sinkhorn struct {
-	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
+	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg of the largest cost
 	Tol     float64 // L1 error of either marginal, relative to the total mass; 0 means DefaultTol
-	MaxIter int     // 0 means DefaultMaxIter
+	MaxIter int     // never exceeded; 0 means DefaultMaxIter
+
+	// Start warm-starts the solver with the dual potentials V [m] of a similar
+	// problem; nil starts from the costs alone. It changes how many iterations a
+	// solution takes, and the plan within Tol.
+	Start *Duals
 }
 
 // Solve implements [Solver]. If MaxIter is not enough the plan comes with a
 // [*NotConvergedError]; its columns still sum to b.
 func (s Sinkhorn) Solve(ctx context.Context, p Problem) (Plan, error) {
+	e, err := s.solve(ctx, p)
+	return e.plan, err
+}
+
+// SolveResult implements [ResultSolver].
+func (s Sinkhorn) SolveResult(ctx context.Context, p Problem) (Result, error) {
+	e, err := s.solve(ctx, p)
+	if e.kernel == nil {
+		return Result{}, err
+	}
+	return e.result(), err
+}
+
+func (s Sinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
 	in, err := loadBalanced(p)
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, err
+	}
+	start, err := in.start(s.Start)
+	if err != nil {
+		return entropic{}, err
 	}
 	if err := contextError(ctx); err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
+	c = c.relativeTo(in.top)
 	total := floats.Sum(in.a)
 	k := newKernel(ctx, in, total, floats.Sum(in.b))
-	if err := c.anneal(k); err != nil {
-		return Plan{}, err
+	if err := c.warm(k, start); err != nil {
+		return entropic{}, err
 	}
-	mass, res, err := k.coupling(total)
+	mass, residual, err := k.coupling(total)
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, err
 	}
-	plan := in.plan(mass)
-	if !(res <= c.tol) {
-		return plan, &NotConvergedError{Iterations: k.count, Residual: res}
-	}
-	return plan, nil
+	e := entropic{in: in, kernel: k, plan: in.plan(mass), unit: total, residual: residual}
+	return e, e.failure(c.tol)
 }
 
 // control holds what entropic iterations have in common.
@@ -75,7 +103,7 @@ type control struct {
 	limit    int // iterations
 }
 
-// filled checks the options and puts the defaults in.
+// filled checks the options and puts the defaults in, but for that of ε.
 func (c control) filled() (control, error) {
 	switch {
 	case !(c.reg == 0 || c.reg > 1/maxTotal && c.reg < maxTotal):
@@ -85,7 +113,19 @@ func (c control) filled() (control, error) {
 	case c.limit < 0:
 		return c, invalid("MaxIter", ErrOption, "%d", c.limit)
 	}
-	return control{cmp.Or(c.reg, DefaultReg), cmp.Or(c.tol, DefaultTol), cmp.Or(c.limit, DefaultMaxIter)}, nil
+	return control{c.reg, cmp.Or(c.tol, DefaultTol), cmp.Or(c.limit, DefaultMaxIter)}, nil
+}
+
+// relativeTo sets the default of ε for costs up to top.
+func (c control) relativeTo(top float64) control {
+	switch {
+	case c.reg != 0:
+	case top == 0:
+		c.reg = DefaultReg // where all is free, every ε gives the same plan
+	default:
+		c.reg = min(max(DefaultReg*top, 2/maxTotal), maxTotal/2)
+	}
+	return c
 }
 
 // resolves rejects an ε so small that rounding of the costs decides the plan.
@@ -115,6 +155,9 @@ func (c control) anneal(k *kernel) error {
 		}
 	}
 	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
+		if k.count+1 >= c.limit {
+			break // the last iteration is for the ε asked for
+		}
 		if err := k.set(reg); err != nil {
 			return err
 		}

@@ -1,17 +1,21 @@
 package ot
 
 import (
+	"cmp"
 	"context"
 	"math"
+
+	"gonum.org/v1/gonum/floats"
 )
 
-// DefaultPenalty is the default of [Unbalanced].
+// DefaultPenalty is the default of ρ in [Unbalanced], relative to the largest cost
+// between units with mass.
 const DefaultPenalty = 1.0
 
 // Unbalanced solves the entropic problem that may create and destroy mass: the
 // marginals are drawn to a and b instead of bound to them.
 //
-//	min ⟨P, C⟩ + ε KL(P | R) + ρ KL(P 1 | a) + ρ KL(Pᵀ 1 | b)   over P ≥ 0
+//	min ⟨P, C⟩ + ε KL(P | R) + ρ KL(P 1 | a) + ρ′ KL(Pᵀ 1 | b)   over P ≥ 0
 //	KL(x | y) = Σ x log(x/y) − x + y
 //
 // Total masses may differ. The plan carries the masses it was asked for, so
@@ -25,11 +29,13 @@ const DefaultPenalty = 1.0
 // Chizat, Peyré, Schmitzer and Vialard, "Scaling algorithms for unbalanced
 // optimal transport problems" (2018).
 type Unbalanced struct {
-	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg
-	Penalty float64 // ρ > 0 in units of the cost; 0 means DefaultPenalty
-	Prior   Prior   // R; nil means PriorProduct
-	Tol     float64 // 0 means DefaultTol
-	MaxIter int     // 0 means DefaultMaxIter
+	Reg           float64 // ε > 0 in units of the cost; 0 means DefaultReg of the largest cost
+	Penalty       float64 // ρ > 0 in units of the cost; 0 means DefaultPenalty of the largest cost
+	TargetPenalty float64 // ρ′ > 0 in units of the cost; 0 means Penalty
+	Prior         Prior   // R; nil means PriorProduct
+	Tol           float64 // 0 means DefaultTol
+	MaxIter       int     // never exceeded; 0 means DefaultMaxIter
+	Start         *Duals  // as in [Sinkhorn]
 }
 
 // Prior is the plan R that entropic regularisation prefers: [PriorProduct] or
@@ -37,6 +43,10 @@ type Unbalanced struct {
 type Prior interface {
 	// relax is the step under a penalty with ρ/(ρ + ε) = tau.
 	relax(tau float64) step
+	// log is the logarithm of Rᵢⱼ between the masses aᵢ and bⱼ.
+	log(a, b float64) float64
+	// total is Σ R for the masses a and b, those that are zero included.
+	total(a, b []float64) float64
 }
 
 // PriorProduct is the prior R = a bᵀ of independent sides.
@@ -46,6 +56,10 @@ func (PriorProduct) relax(tau float64) step {
 	return func(logMass, logSum float64) float64 { return logMass - tau*logSum }
 }
 
+func (PriorProduct) log(a, b float64) float64 { return math.Log(a) + math.Log(b) }
+
+func (PriorProduct) total(a, b []float64) float64 { return floats.Sum(a) * floats.Sum(b) }
+
 // PriorCounting is the prior Rᵢⱼ = 1. With it ε KL(P | R) is the negative entropy
 // ε Σ P (log P − 1), up to a constant.
 type PriorCounting struct{}
@@ -54,45 +68,115 @@ func (PriorCounting) relax(tau float64) step {
 	return func(logMass, logSum float64) float64 { return tau * (logMass - logSum) }
 }
 
+func (PriorCounting) log(_, _ float64) float64 { return 0 }
+
+func (PriorCounting) total(a, b []float64) float64 { return float64(len(a)) * float64(len(b)) }
+
 // Solve implements [Solver], but for the marginals of the plan.
 func (s Unbalanced) Solve(ctx context.Context, p Problem) (Plan, error) {
+	e, _, err := s.solve(ctx, p)
+	return e.plan, err
+}
+
+// SolveResult implements [ResultSolver]. The objective without the term of ε is
+// ⟨P, C⟩ + ρ KL(P 1 | a) + ρ′ KL(Pᵀ 1 | b). R is part of the potentials: for the
+// classical ones of [PriorProduct] take ε log aᵢ from Uᵢ and ε log bⱼ from Vⱼ.
+func (s Unbalanced) SolveResult(ctx context.Context, p Problem) (Result, error) {
+	e, filled, err := s.solve(ctx, p)
+	if e.kernel == nil {
+		return Result{}, err
+	}
+	r := e.result()
+	r.Objective, r.Regularised = filled.objectives(e)
+	return r, err
+}
+
+// solve also returns s with its defaults filled in.
+func (s Unbalanced) solve(ctx context.Context, p Problem) (entropic, Unbalanced, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, s, err
 	}
-	rho := s.Penalty
-	switch {
-	case !(rho >= 0) || math.IsInf(rho, 0):
-		return Plan{}, invalid("Penalty", ErrOption, "%g", rho)
-	case rho == 0:
-		rho = DefaultPenalty
-	}
-	prior := s.Prior
-	if prior == nil {
-		prior = PriorProduct{}
+	if err := s.validate(); err != nil {
+		return entropic{}, s, err
 	}
 	in, err := load(p)
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, s, err
+	}
+	start, err := in.start(s.Start)
+	if err != nil {
+		return entropic{}, s, err
 	}
 	if err := contextError(ctx); err != nil {
-		return Plan{}, err
+		return entropic{}, s, err
 	}
+	c = c.relativeTo(in.top)
+	s.fill(in.top)
 	k := newKernel(ctx, in, 1, 1)
-	k.next = prior.relax(rho / (rho + c.reg))
-	if err := c.anneal(k); err != nil {
-		return Plan{}, err
+	k.rowStep = s.Prior.relax(s.Penalty / (s.Penalty + c.reg))
+	k.columnStep = s.Prior.relax(s.TargetPenalty / (s.TargetPenalty + c.reg))
+	if err := c.warm(k, start); err != nil {
+		return entropic{}, s, err
 	}
 	mass, _, err := k.coupling(1)
 	if err != nil {
-		return Plan{}, err
+		return entropic{}, s, err
 	}
-	plan := in.plan(mass)
-	switch total := plan.total(); {
-	case !(total > 1/maxTotal && total < maxTotal):
-		return Plan{}, invalid("Penalty", ErrEmpty, "%g leaves a plan of mass %g at costs up to %g", rho, total, in.top)
-	case !(k.residual <= c.tol):
-		return plan, &NotConvergedError{Iterations: k.count, Residual: k.residual}
+	e := entropic{in: in, kernel: k, plan: in.plan(mass), unit: 1, residual: k.residual}
+	if total := e.plan.total(); !(total > 1/maxTotal && total < maxTotal) {
+		return entropic{}, s, invalid("Penalty", ErrEmpty, "%g leaves a plan of mass %g at costs up to %g",
+			s.Penalty, total, in.top)
 	}
-	return plan, nil
+	return e, s, e.failure(c.tol)
+}
+
+func (s Unbalanced) validate() error {
+	if !(s.Penalty >= 0) || math.IsInf(s.Penalty, 0) {
+		return invalid("Penalty", ErrOption, "%g", s.Penalty)
+	}
+	if !(s.TargetPenalty >= 0) || math.IsInf(s.TargetPenalty, 0) {
+		return invalid("TargetPenalty", ErrOption, "%g", s.TargetPenalty)
+	}
+	return nil
+}
+
+// fill puts in the defaults for costs up to top.
+func (s *Unbalanced) fill(top float64) {
+	if top == 0 {
+		top = 1
+	}
+	s.Penalty = cmp.Or(s.Penalty, min(max(DefaultPenalty*top, 1/maxTotal), maxTotal))
+	s.TargetPenalty = cmp.Or(s.TargetPenalty, s.Penalty)
+	if s.Prior == nil {
+		s.Prior = PriorProduct{}
+	}
+}
+
+// objectives are those of the plan without and with the term of ε.
+func (s Unbalanced) objectives(e entropic) (objective, regularised float64) {
+	in, cols := e.in, make([]float64, e.in.m)
+	var divergence float64 // KL(P | R)
+	for i, a := range in.a {
+		row := e.kernel.row(i)
+		floats.Add(cols, row)
+		objective += costOf(row, e.kernel.cost(i)) + s.Penalty*divergenceOf(floats.Sum(row), a)
+		for j, v := range row {
+			if v > 0 {
+				divergence += v * (math.Log(v) - s.Prior.log(a, in.b[j]) - 1)
+			}
+		}
+	}
+	for j, b := range in.b {
+		objective += s.TargetPenalty * divergenceOf(cols[j], b)
+	}
+	return objective, objective + e.kernel.reg*(divergence+s.Prior.total(in.fullA, in.fullB))
+}
+
+// divergenceOf is the term x log(x/y) − x + y of a Kullback–Leibler divergence.
+func divergenceOf(x, y float64) float64 {
+	if x == 0 {
+		return y
+	}
+	return x*math.Log(x/y) - x + y
 }

@@ -39,8 +39,12 @@ func unbalancedCost(s ot.Unbalanced, p ot.Problem, mass mat.Matrix) float64 {
 	for i, x := range rows {
 		v += s.Penalty * kl(x, p.A[i])
 	}
+	target := s.TargetPenalty
+	if target == 0 {
+		target = s.Penalty
+	}
 	for j, x := range cols {
-		v += s.Penalty * kl(x, p.B[j])
+		v += target * kl(x, p.B[j])
 	}
 	return v
 }

@@ -1,0 +1,126 @@
+package ot
+
+import (
+	"context"
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+// Result is the whole answer of an entropic solver: its plan, and what gradients,
+// warm starts, out-of-sample maps and stopping rules need to know about it.
+//
+// The zero Result comes with every error other than a [*NotConvergedError].
+type Result struct {
+	Plan Plan
+
+	// Duals are the potentials of the plan, Pᵢⱼ = exp((Uᵢ + Vⱼ − Cᵢⱼ)/Reg), in
+	// units of the cost, and −∞ for units without mass. Unlike those of [EMD]
+	// their sums may exceed costs.
+	Duals Duals
+
+	Reg         float64 // ε that was used, in units of the cost
+	Objective   float64 // at the plan, without the term of ε; ⟨P, C⟩ where nothing else is minimised
+	Regularised float64 // at the plan, with the term of ε
+	Iterations  int     // over all ε, at most MaxIter
+	Residual    float64 // what Tol bounds, as in [NotConvergedError]
+}
+
+// ResultSolver is a [Solver] that can also say how it came to its plan. Solve and
+// SolveResult return the same plan and the same errors.
+type ResultSolver interface {
+	Solver
+	SolveResult(ctx context.Context, p Problem) (Result, error)
+}
+
+// entropic is what an entropic solver leaves behind.
+type entropic struct {
+	in       *instance
+	kernel   *kernel // its entries are those of the plan
+	plan     Plan
+	unit     float64 // total that masses of the kernel are relative to
+	residual float64
+}
+
+// failure is the error of an iteration whose residual is above tol, or nil.
+func (e entropic) failure(tol float64) error {
+	if e.residual <= tol {
+		return nil
+	}
+	return &NotConvergedError{Iterations: e.kernel.count, Residual: e.residual}
+}
+
+// result describes a plan of which ⟨P, C⟩ and ε Σ P (log P − 1) are minimised.
+func (e entropic) result() Result {
+	k := e.kernel
+	k.absorb()
+	r := Result{
+		Plan: e.plan, Reg: k.reg, Iterations: k.count, Residual: e.residual,
+		Duals: Duals{U: filled(len(e.in.fullA), math.Inf(-1)), V: filled(len(e.in.fullB), math.Inf(-1))},
+	}
+	for i, f := range k.f {
+		r.Duals.U[e.in.row(i)] = f + k.reg*math.Log(e.unit)
+	}
+	for j, g := range k.g {
+		r.Duals.V[e.in.col(j)] = g
+	}
+	var negentropy float64
+	for i := range k.n {
+		r.Objective += costOf(k.row(i), k.cost(i))
+		for _, v := range k.row(i) {
+			if v > 0 {
+				negentropy += v * (math.Log(v) - 1)
+			}
+		}
+	}
+	r.Regularised = r.Objective + k.reg*negentropy
+	return r
+}
+
+// costOf is Σⱼ pⱼ cⱼ without terms of no mass.
+func costOf(p, c []float64) (sum float64) {
+	for j, v := range p {
+		if v > 0 {
+			sum += v * c[j]
+		}
+	}
+	return sum
+}
+
+// warm runs the kernel at ε from the potentials of the columns, those of a
+// similar problem, or anneals where there are none.
+func (c control) warm(k *kernel, start []float64) error {
+	if start == nil {
+		return c.anneal(k)
+	}
+	k.reg = c.reg
+	if err := c.begin(k, start); err != nil {
+		return err
+	}
+	if err := k.build(); err != nil {
+		return err
+	}
+	r := relaxation{tol: c.tol, limit: c.limit}
+	return r.run(k)
+}
+
+// begin takes over the potentials of the columns and derives those of the rows.
+func (c control) begin(k *kernel, start []float64) error {
+	if err := c.resolves(k.in.top); err != nil {
+		return err
+	}
+	copy(k.g, start)
+	// Potentials beyond what costs and masses explain would hide the costs behind
+	// their own rounding.
+	if floats.Norm(start, math.Inf(1)) > 2*(k.in.top+1500*c.reg) {
+		return k.tighten()
+	}
+	return k.logRows()
+}
+
+// filled returns n times v.
+func filled(n int, v float64) []float64 {
+	x := make([]float64, n)
+	fill(x, v)
+	return x
+}
