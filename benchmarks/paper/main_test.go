@@ -49,7 +49,9 @@ func newLab(t *testing.T, s scale) *lab {
 	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, device: device,
 		pictures: &pictures{vision.Images{Train: dataset.Shapes(96, 1), Test: dataset.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
 		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: dataset.Encyclopedia(200, 1), Test: dataset.Encyclopedia(10, 2)}}}}
-	l.pictures.Norm = l.pictures.Images.Train.Norm()
+	norm, err := l.pictures.Images.Train.Norm()
+	require.NoError(t, err)
+	l.pictures.Norm = norm
 	return l
 }
 

@@ -56,21 +56,13 @@ func Open(ctx context.Context, from Source) (Images, error) {
 	if train.Len() == 0 || test.Len() == 0 {
 		return Images{}, fmt.Errorf("%s has %d training and %d test images, want at least 1 of each", label, train.Len(), test.Len())
 	}
-	return Images{Train: train, Test: test, Name: name, Label: label, Norm: train.Norm()}, nil
+	norm, err := train.Norm()
+	return Images{Train: train, Test: test, Name: name, Label: label, Norm: norm}, err
 }
 
 // batchOf normalises images into a batch with labels.
 func (f Feeder) batchOf(idx []int, rng *rand.Rand) (models.Batch, error) {
-	set := f.Set
-	x := make([]float32, len(idx)*set.C*set.H*set.W)
-	y := make([]int32, len(idx))
-	if err := set.Fill(x, y, idx, f.Norm, f.Augment, rng); err != nil {
-		return nil, err
-	}
-	return models.Batch{
-		"pixel_values": {Shape: []int{len(idx), set.C, set.H, set.W}, Floats: x},
-		models.Labels:  {Shape: []int{len(idx)}, Ints: y},
-	}, nil
+	return f.Set.Batch(idx, f.Norm, f.Augment, rng)
 }
 
 // Some returns n images of a set, or all where there are fewer: the first, or,
@@ -83,7 +75,11 @@ func Some(set *data.Set, n int) *data.Set {
 	for k := range idx {
 		idx[k] = k * set.Len() / n
 	}
-	return set.Pick(idx)
+	picked, err := set.Pick(idx)
+	if err != nil { // of a set that contradicts itself, which every use of it reports
+		return set.Head(n)
+	}
+	return picked
 }
 
 // First returns [Some] n images of a set as one batch.
@@ -161,25 +157,10 @@ func (f Feeder) Mixed(step int) (models.Batch, error) {
 	return a, nil
 }
 
-// processor is the part of preprocessor_config.json that says how images are
-// normalised.
-type processor struct {
-	Type      string         `json:"image_processor_type"`
-	Normalise bool           `json:"do_normalize"`
-	Rescale   bool           `json:"do_rescale"`
-	Factor    float64        `json:"rescale_factor"`
-	Resize    bool           `json:"do_resize"`
-	Size      map[string]int `json:"size"`
-	Mean      [3]float32     `json:"image_mean"`
-	Std       [3]float32     `json:"image_std"`
-}
-
-// processorName is the file that says how images are prepared.
-const processorName = "preprocessor_config.json"
-
+// processor is the preprocessor_config.json of networks that are trained on the
+// images.
 func (i Images) processor() ([]byte, error) {
-	return json.MarshalIndent(processor{"ViTImageProcessor", true, true, 1. / 255, true,
-		map[string]int{"height": i.Train.H, "width": i.Train.W}, i.Norm.Mean, i.Norm.Std}, "", "  ")
+	return json.MarshalIndent(data.ImageProcessor{Size: data.Size{H: i.Train.H, W: i.Train.W}, Norm: i.Norm}, "", "  ")
 }
 
 // pixels is the input of networks on images.
@@ -207,22 +188,18 @@ func (i *Images) Normalise(parents []*models.Model) error {
 			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, in.Shape[1], in.Shape[2], m.Classes(),
 				i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))
 		}
-		text, ok := m.Files[processorName]
+		text, ok := m.Files[data.ProcessorFile]
 		if !ok {
 			continue
 		}
-		var p processor
+		var p data.ImageProcessor
 		if err := json.Unmarshal(text, &p); err != nil {
-			return fmt.Errorf("parent %d: %s: %w", k, processorName, err)
+			return fmt.Errorf("parent %d: %w", k, err)
 		}
-		norm := data.Norm{Mean: p.Mean, Std: p.Std}
-		if slices.Contains(p.Std[:], 0) {
-			return fmt.Errorf("parent %d: %s: image_std is %v", k, processorName, p.Std)
-		}
-		if k > 0 && norm != i.Norm {
+		if k > 0 && p.Norm != i.Norm {
 			return fmt.Errorf("parents 0 and %d were trained on differently normalised images", k)
 		}
-		i.Norm = norm
+		i.Norm = p.Norm
 	}
 	return nil
 }

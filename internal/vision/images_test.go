@@ -28,7 +28,9 @@ func TestScore(t *testing.T) {
 	require.NoError(t, err)
 	defer device.Close()
 	i := Images{Train: dataset.Shapes(8, 1), Test: dataset.Shapes(1100, 2)}
-	i.Norm = i.Train.Norm()
+	norm, err := i.Train.Norm()
+	require.NoError(t, err)
+	i.Norm = norm
 	a, err := i.Fresh(Net{Width: 8, Depth: 1, Heads: 2, Patch: 16, Seed: 1})
 	require.NoError(t, err)
 	b, err := i.Fresh(Net{Width: 8, Depth: 1, Heads: 2, Patch: 16, Seed: 2})

@@ -7,6 +7,7 @@ import (
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
@@ -53,7 +54,7 @@ func (i Images) Fresh(n Net) (*models.Model, error) {
 		return nil, err
 	}
 	text, err := i.processor()
-	m.Files = map[string][]byte{processorName: text}
+	m.Files = map[string][]byte{data.ProcessorFile: text}
 	return m, err
 }
 

@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// maxSize is the largest height and width that images are scaled to.
+const maxSize = 4096
+
 // Size is the height and the width of images in pixels.
 type Size struct{ H, W int }
 
@@ -37,9 +40,9 @@ type Size struct{ H, W int }
 //
 // o.Observe, where not nil, is told how many images have been decoded.
 func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *Set, err error) {
-	size := o.size()
-	if size.H < 1 || size.W < 1 || size.H > 4096 || size.W > 4096 {
-		return nil, nil, fmt.Errorf("data: image size %d×%d is not between 1×1 and 4096×4096", size.H, size.W)
+	size, err := checkedSize(o.size())
+	if err != nil {
+		return nil, nil, fmt.Errorf("data: %w", err)
 	}
 	if o.Memory < 0 {
 		return nil, nil, fmt.Errorf("data: memory is %d bytes", o.Memory)

@@ -37,7 +37,7 @@ func TestRealCIFAR10(t *testing.T) {
 	assert.Equal(t, "CIFAR-10 (JPEG q75)", label)
 	assert.Equal(t, 50000, train.Len())
 	assert.Equal(t, 10000, test.Len())
-	n := train.Norm()
+	n := measured(t, train)
 	assert.InDeltaSlice(t, []float32{0.4912, 0.4821, 0.4465}, n.Mean[:], 2e-4)
 	assert.InDeltaSlice(t, []float32{0.2465, 0.2430, 0.2612}, n.Std[:], 2e-3)
 	for _, s := range []*Set{train, test} {
@@ -81,7 +81,7 @@ func TestRealCIFAR100(t *testing.T) {
 	assert.Equal(t, 916, test.Len())
 	require.Len(t, train.Classes, 100)
 	assert.Equal(t, []string{"apple", "aquarium_fish", "worm"}, []string{train.Classes[0], train.Classes[1], train.Classes[99]})
-	n := train.Norm()
+	n := measured(t, train)
 	assert.InDeltaSlice(t, []float32{0.507, 0.487, 0.441}, n.Mean[:], 0.02) // those of the whole set
 }
 

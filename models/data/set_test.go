@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // noise is a set of random images.
@@ -23,10 +25,18 @@ func noise(n, c, h, w int) *Set {
 	return s
 }
 
+// measured returns the norm of a set.
+func measured(t testing.TB, s *Set) Norm {
+	t.Helper()
+	n, err := s.Norm()
+	require.NoError(t, err)
+	return n
+}
+
 func TestFillInvertsNorm(t *testing.T) {
 	for _, shape := range [][3]int{{3, 32, 32}, {1, 5, 7}, {2, 1, 1}} {
 		s := noise(9, shape[0], shape[1], shape[2])
-		n := s.Norm()
+		n := measured(t, s)
 		idx := []int{8, 0, 3, 3, 7}
 		dst, labels := make([]float32, len(idx)*s.dim()), make([]int32, len(idx))
 		require.NoError(t, s.Fill(dst, labels, idx, n, Augment{}, nil))
@@ -52,7 +62,7 @@ func TestNormStandardises(t *testing.T) {
 		idx[i] = i
 	}
 	dst := make([]float32, len(s.Pixels))
-	require.NoError(t, s.Fill(dst, nil, idx, s.Norm(), Augment{}, nil))
+	require.NoError(t, s.Fill(dst, nil, idx, measured(t, s), Augment{}, nil))
 	for c := range 3 {
 		var sum, square float64
 		for i := range s.Len() {
@@ -69,8 +79,8 @@ func TestNormStandardises(t *testing.T) {
 
 func TestNormOfConstants(t *testing.T) {
 	s := &Set{Pixels: []byte{51, 51}, Labels: []int32{0, 1}, C: 1, H: 1, W: 1}
-	assert.Equal(t, Norm{Mean: [3]float32{0.2}, Std: [3]float32{1, 1, 1}}, s.Norm())
-	assert.Equal(t, Norm{Std: [3]float32{1, 1, 1}}, s.Head(0).Norm())
+	assert.Equal(t, Norm{Mean: [3]float32{0.2}, Std: [3]float32{1, 1, 1}}, measured(t, s))
+	assert.Equal(t, Norm{Std: [3]float32{1, 1, 1}}, measured(t, s.Head(0)))
 }
 
 // augmented is what Fill must show for a view, pixel by pixel.
@@ -105,7 +115,7 @@ func TestFillAugments(t *testing.T) {
 		{Augment{Pad: 2}, 2, 2, 10}, // a crop that misses the image is all padding
 	} {
 		s := noise(2, 3, tc.h, tc.w)
-		n := s.Norm()
+		n := measured(t, s)
 		rng := rand.New(rand.NewPCG(3, 4))
 		dst := make([]float32, s.dim())
 		seen := map[view]bool{}
@@ -136,7 +146,7 @@ func TestFillIsSeeded(t *testing.T) {
 	fill := func(seed uint64) []float32 {
 		dst := make([]float32, len(idx)*s.dim())
 		rng := rand.New(rand.NewPCG(seed, 0))
-		require.NoError(t, s.Fill(dst, nil, idx, s.Norm(), Augment{Pad: 2, Flip: 0.5}, rng))
+		require.NoError(t, s.Fill(dst, nil, idx, measured(t, s), Augment{Pad: 2, Flip: 0.5}, rng))
 		return dst
 	}
 	assert.Equal(t, fill(7), fill(7))
@@ -145,7 +155,7 @@ func TestFillIsSeeded(t *testing.T) {
 
 func TestFillRefuses(t *testing.T) {
 	s := noise(3, 3, 2, 2)
-	good := s.Norm()
+	good := measured(t, s)
 	zero := good
 	zero.Std[1] = 0
 	nan := good
@@ -183,6 +193,63 @@ func TestFillRefuses(t *testing.T) {
 	}
 }
 
+// TestInconsistentSets: a set whose fields contradict each other gives errors
+// and never a panic.
+func TestInconsistentSets(t *testing.T) {
+	good := noise(3, 3, 2, 2)
+	require.NoError(t, good.Check())
+	for want, spoil := range map[string]func(*Set){
+		"35 bytes of pixels for 3 images of 12":   func(s *Set) { s.Pixels = s.Pixels[1:] },
+		"0 bytes of pixels":                       func(s *Set) { s.Pixels = nil },
+		"36 bytes of pixels for 2 images":         func(s *Set) { s.Labels = s.Labels[1:] },
+		"shape [0, 2, 2] has no images":           func(s *Set) { s.C = 0 },
+		"shape [4, 2, 2] has no images":           func(s *Set) { s.C = 4 },
+		"shape [3, -2, 2] has no images":          func(s *Set) { s.H = -2 },
+		"shape [3, 2, 4294967296] has no images":  func(s *Set) { s.W = 1 << 32 },
+		"36 bytes of pixels for 3 images of 3072": func(s *Set) { s.H, s.W = 32, 32 },
+	} {
+		s := *good
+		spoil(&s)
+		_, normErr := s.Norm()
+		_, pickErr := s.Pick([]int{1})
+		_, batchErr := s.Batch([]int{1}, Norm{Std: [3]float32{1, 1, 1}}, Augment{}, nil)
+		for _, err := range []error{s.Check(), normErr, pickErr, batchErr, s.Fill(nil, nil, nil, Norm{}, Augment{}, nil)} {
+			require.ErrorContains(t, err, "data: ")
+			require.ErrorContains(t, err, want)
+		}
+		for _, v := range []*Set{s.Slice(1, 3), s.Head(2), s.Slice(-9, 99)} {
+			assert.LessOrEqual(t, v.Len(), 3)
+		}
+	}
+	labelled := *good
+	labelled.Labels, labelled.Classes = []int32{0, 1, 2}, []string{"a", "b"}
+	require.EqualError(t, labelled.Check(), "data: label 2 of image 2 is not among the 2 classes")
+	_, err := good.Pick([]int{0, 3})
+	require.EqualError(t, err, "data: idx[1] = 3 is outside the set of 3 images")
+}
+
+// TestBatch: a batch holds what Fill writes, with its shapes.
+func TestBatch(t *testing.T) {
+	s := noise(5, 3, 4, 2)
+	n, aug := measured(t, s), Augment{Pad: 1, Flip: 0.5}
+	idx := []int{4, 0, 4}
+	x, y := make([]float32, 3*s.dim()), make([]int32, 3)
+	require.NoError(t, s.Fill(x, y, idx, n, aug, rand.New(rand.NewPCG(1, 2))))
+	b, err := s.Batch(idx, n, aug, rand.New(rand.NewPCG(1, 2)))
+	require.NoError(t, err)
+	require.NoError(t, b.Check())
+	assert.Equal(t, models.Batch{
+		"pixel_values": {Shape: []int{3, 3, 4, 2}, Floats: x},
+		models.Labels:  {Shape: []int{3}, Ints: y},
+	}, b)
+	none, err := s.Batch(nil, n, Augment{}, nil)
+	require.NoError(t, err)
+	require.NoError(t, none.Check())
+	assert.Zero(t, none.Len())
+	_, err = s.Batch([]int{5}, n, Augment{}, nil)
+	require.ErrorContains(t, err, "idx[0] = 5")
+}
+
 func TestSliceIsAView(t *testing.T) {
 	s := noise(10, 3, 2, 2)
 	v := s.Slice(3, 6)
@@ -194,7 +261,8 @@ func TestSliceIsAView(t *testing.T) {
 	_ = append(v.Pixels, 1, 2, 3) // must not reach into the set
 	assert.Equal(t, noise(10, 3, 2, 2).Pixels[72:], s.Pixels[72:])
 	assert.Equal(t, 10, s.Head(99).Len())
-	p := s.Pick([]int{7, 0, 7})
+	p, err := s.Pick([]int{7, 0, 7})
+	require.NoError(t, err)
 	d := s.dim()
 	assert.Equal(t, []int32{s.Labels[7], s.Labels[0], s.Labels[7]}, p.Labels)
 	assert.Equal(t, slices.Concat(s.Pixels[7*d:8*d], s.Pixels[:d], s.Pixels[7*d:8*d]), p.Pixels)
@@ -205,7 +273,7 @@ func TestSliceIsAView(t *testing.T) {
 
 func BenchmarkFill(b *testing.B) {
 	s := noise(1000, 3, 32, 32)
-	n := s.Norm()
+	n := measured(b, s)
 	o := Sampler{N: s.Len(), Batch: 64}
 	dst, labels := make([]float32, 64*s.dim()), make([]int32, 64)
 	for name, aug := range map[string]Augment{"plain": {}, "augmented": {Pad: 4, Flip: 0.5}} {

@@ -54,13 +54,15 @@ func TestStreamedIsHeld(t *testing.T) {
 			assert.Nil(t, s.Pixels)
 			assert.Equal(t, held.Labels, s.Labels)
 			assert.Equal(t, held.Classes, s.Classes)
-			assert.Equal(t, held.Norm(), s.Norm(), "60 images are measured all")
+			assert.Equal(t, measured(t, held), measured(t, s), "60 images are measured all")
 			x, y := batch(t, held, idx)
 			gotX, gotY := batch(t, s, idx)
 			assert.Equal(t, x, gotX, form)
 			assert.Equal(t, y, gotY)
 			x, _ = batch(t, held.Slice(30, 50), []int{0, 19})
-			gotX, _ = batch(t, s.Pick([]int{49, 30}), []int{1, 0})
+			picked, err := s.Pick([]int{49, 30})
+			require.NoError(t, err)
+			gotX, _ = batch(t, picked, []int{1, 0})
 			assert.Equal(t, x, gotX, "a view")
 			x, _ = batch(t, heldTest, []int{1, 0})
 			gotX, _ = batch(t, test, []int{1, 0})
@@ -100,7 +102,7 @@ func TestStreamedBrokenImages(t *testing.T) {
 	for _, procs := range []int{1, 4} {
 		previous := runtime.GOMAXPROCS(procs)
 		x, y := make([]float32, 6*s.dim()), make([]int32, 6)
-		err = s.Fill(x, y, []int{0, 1, 2, 3, 4, 5}, s.Norm(), Augment{}, nil)
+		err = s.Fill(x, y, []int{0, 1, 2, 3, 4, 5}, measured(t, s), Augment{}, nil)
 		runtime.GOMAXPROCS(previous)
 		require.ErrorAs(t, err, &fe)
 		assert.Equal(t, "train/class1/0004.png", fe.Entry)
@@ -108,7 +110,7 @@ func TestStreamedBrokenImages(t *testing.T) {
 		assert.Equal(t, make([]float32, len(x)), x)
 		assert.Equal(t, make([]int32, 6), y)
 	}
-	err = s.Fill(make([]float32, s.dim()), nil, []int{4}, s.Norm(), Augment{}, nil)
+	err = s.Fill(make([]float32, s.dim()), nil, []int{4}, measured(t, s), Augment{}, nil)
 	require.ErrorContains(t, err, "train/class2/0002.png: the image is truncated")
 }
 
@@ -226,7 +228,7 @@ func streamsAlike(t *testing.T, archive string, train, test *Set) {
 	assert.Nil(t, s.Pixels)
 	assert.Equal(t, train.Labels, s.Labels)
 	assert.Equal(t, test.Labels, held.Labels)
-	exact, sampled := train.Norm(), s.Norm()
+	exact, sampled := measured(t, train), measured(t, s)
 	assert.InDeltaSlice(t, exact.Mean[:], sampled.Mean[:], 0.02)
 	assert.InDeltaSlice(t, exact.Std[:], sampled.Std[:], 0.02)
 	order := Sampler{N: s.Len(), Batch: 100, Seed: 3}
