@@ -62,12 +62,14 @@ var opening = make(chan struct{}, 1)
 //     nothing is fetched;
 //  5. the pure Go backend, which is many times slower.
 //
-// observe, unless it is nil, is told what was tried in vain and, last and with
-// Done = Total = 1, which backend was taken. The caller owns the backend and
+// observe, unless it is nil, is told what was tried in vain, how far a download
+// is (under a Stage of its own) and, last and with Done = Total = 1, which backend
+// was taken. The caller owns the backend and
 // finalizes it.
 func Open(ctx context.Context, observe func(models.Progress)) (compute.Backend, error) {
-	if observe == nil {
-		observe = func(models.Progress) {}
+	o := observer(observe)
+	if o == nil {
+		o = func(models.Progress) {}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
@@ -79,38 +81,45 @@ func Open(ctx context.Context, observe func(models.Progress)) (compute.Backend, 
 		return nil, fmt.Errorf("backend: %w", ctx.Err())
 	}
 	disableAutoInstall()
-	notice := func(text string) { observe(models.Progress{Stage: Stage, Item: oneLine(text), Total: 1}) }
-	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), notice)
+	b, err := choose(ctx, os.Getenv(compute.ConfigEnvVar), o)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
-	observe(models.Progress{Stage: Stage, Item: oneLine("backend: " + b.Description()), Done: 1, Total: 1})
+	o(models.Progress{Stage: Stage, Item: oneLine("backend: " + b.Description()), Done: 1, Total: 1})
 	return b, nil
+}
+
+// An observer is told how far the opening of a backend has come.
+type observer func(models.Progress)
+
+// notice tells of something in one line.
+func (o observer) notice(format string, args ...any) {
+	o(models.Progress{Stage: Stage, Item: oneLine(fmt.Sprintf(format, args...)), Total: 1})
 }
 
 // oneLine joins the lines of a text by semicolons.
 func oneLine(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") }
 
 // choose opens what config asks for; the empty config asks for the best there is.
-func choose(ctx context.Context, config string, notice func(string)) (compute.Backend, error) {
+func choose(ctx context.Context, config string, o observer) (compute.Backend, error) {
 	switch config {
 	case "":
-		b, err := openXLA(ctx, anyPlugin, notice)
+		b, err := openXLA(ctx, anyPlugin, o)
 		if err == nil {
 			return b, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		notice(fmt.Sprintf("NOTICE: %v; the pure Go backend takes over and is many times slower (%s chooses another)",
-			err, "$"+compute.ConfigEnvVar))
+		o.notice("NOTICE: %v; the pure Go backend takes over and is many times slower ($%s chooses another)",
+			err, compute.ConfigEnvVar)
 		return openConfig(sequentialGo)
 	case "go", "go:":
 		return openConfig(sequentialGo)
 	case "xla", "xla:":
-		return openXLA(ctx, anyPlugin, notice)
+		return openXLA(ctx, anyPlugin, o)
 	case "xla:" + cpuPlugin:
-		return openXLA(ctx, cpuPlugin, notice)
+		return openXLA(ctx, cpuPlugin, o)
 	}
 	return openConfig(config)
 }

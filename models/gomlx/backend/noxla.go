@@ -13,6 +13,6 @@ import (
 func disableAutoInstall() {}
 
 // openXLA says that there is none.
-func openXLA(context.Context, string, func(string)) (compute.Backend, error) {
+func openXLA(context.Context, string, observer) (compute.Backend, error) {
 	return nil, fmt.Errorf("XLA: %w", ErrUnknown)
 }

@@ -23,15 +23,15 @@ func disableAutoInstall() { xla.EnableAutoInstall(false) }
 
 // openXLA returns a backend on an installed plugin of the kind, on one in the
 // cache or on one just fetched. The error says why there is none.
-func openXLA(ctx context.Context, kind string, notice func(string)) (compute.Backend, error) {
-	for _, name := range installed(kind, notice) {
+func openXLA(ctx context.Context, kind string, o observer) (compute.Backend, error) {
+	for _, name := range installed(kind, o) {
 		b, err := openConfig("xla:" + name)
 		if err == nil {
 			return b, nil
 		}
-		notice(fmt.Sprintf("installed XLA plugin passed over: %v", err))
+		o.notice("installed XLA plugin passed over: %v", err)
 	}
-	store, err := userStore(notice)
+	store, err := userStore(o)
 	if err != nil {
 		return nil, fmt.Errorf("XLA: %w", err)
 	}
@@ -40,20 +40,20 @@ func openXLA(ctx context.Context, kind string, notice func(string)) (compute.Bac
 		return nil, fmt.Errorf("XLA: %w", err)
 	}
 	if gpus, _ := filepath.Glob("/dev/nvidia[0-9]*"); kind == anyPlugin && len(gpus) > 0 {
-		notice("NOTICE: there is a GPU but no working XLA plugin for CUDA, which go-xla's pjrt_installer installs")
+		o.notice("NOTICE: there is a GPU but no working XLA plugin for CUDA, which go-xla's pjrt_installer installs")
 	}
 	return b, nil
 }
 
 // installed lists the plugins of a kind that go-xla finds, the best first.
-func installed(kind string, notice func(string)) []string {
+func installed(kind string, o observer) []string {
 	var names []string
 	if err := recovered(func() error {
 		names = slices.Clone(xla.GetAvailablePlugins())
 		return nil
 	}); err != nil {
 		// A single plugin that cannot be loaded hides all the others.
-		notice(fmt.Sprintf("installed XLA plugins passed over, one of them is broken: %v", err))
+		o.notice("installed XLA plugins passed over, one of them is broken: %v", err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		return kind != anyPlugin && name != kind && !strings.HasPrefix(name, kind+"_")

