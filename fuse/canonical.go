@@ -9,7 +9,7 @@ import (
 )
 
 // Canonical returns a model that computes the same with every space of
-// [graph.Rotate] in its simplest form: gain and bias of each norm folded into
+// [graph.Orthogonal] in its simplest form: gain and bias of each norm folded into
 // the linear layers that read it, which leaves 1 and 0, and the mean over the
 // units taken out of everything that writes to the space or reads it, which no
 // norm lets through; and of every attention, the bias of values folded into the
@@ -24,10 +24,10 @@ func Canonical(m *models.Model) (*models.Model, error) {
 }
 
 func canonical(m *models.Model) *models.Model {
-	c := canon{m: m, params: models.Params{}}
+	c := canonicalForm{m: m, params: models.Params{}}
 	spaces, _ := m.Graph.Spaces()
 	for _, s := range spaces {
-		if s.Group == graph.Rotate {
+		if s.Group == graph.Orthogonal {
 			c.space(s)
 		}
 	}
@@ -46,71 +46,100 @@ func canonical(m *models.Model) *models.Model {
 	return m.With(out)
 }
 
-// canon holds the tensors that were changed.
-type canon struct {
+// canonicalForm holds the tensors that were changed.
+type canonicalForm struct {
 	m      *models.Model
 	params models.Params
 }
 
-// data returns the part of a tensor that p names, to be changed.
-func (c *canon) data(p graph.Param) tensor {
-	if _, ok := c.params[p.Name]; !ok {
+// read returns a copy of the parameter of n in that role; its data is nil where
+// there is none.
+func (c *canonicalForm) read(n *graph.Node, r graph.Role) tensor {
+	p, ok := n.Param(r)
+	if !ok {
+		return tensor{}
+	}
+	from := c.params
+	if _, changed := from[p.Name]; !changed {
+		from = c.m.Params
+	}
+	w := fetch(from, p)
+	w.data = slices.Clone(w.data)
+	return w
+}
+
+// write replaces the parameter of n in that role, where there is one.
+func (c *canonicalForm) write(n *graph.Node, r graph.Role, w tensor) {
+	p, ok := n.Param(r)
+	if !ok {
+		return
+	}
+	if _, changed := c.params[p.Name]; !changed {
 		t := c.m.Params[p.Name]
 		t.Data = slices.Clone(t.Data)
 		c.params[p.Name] = t
 	}
-	return fetch(c.params, p)
+	store(c.params, p, w, "")
 }
 
-func (c *canon) space(s graph.Space) {
+// space folds the norms of a space and centres what writes to it.
+func (c *canonicalForm) space(s graph.Space) {
 	for _, n := range s.Nodes {
 		if n.Op == graph.Norm {
 			c.fold(n)
 			continue
 		}
 		for _, p := range n.Params {
+			w := c.read(n, p.Role)
 			for k, axis := range p.Axes {
 				if axis == graph.Out {
-					c.data(p).centre(k)
+					w.centre(k)
 				}
 			}
+			c.write(n, p.Role, w)
 		}
 	}
 }
 
 // fold moves gain and bias of a norm into its readers.
-func (c *canon) fold(n *graph.Node) {
-	gain, bias := c.data(n.Params[0]).data, c.data(n.Params[1]).data
+func (c *canonicalForm) fold(n *graph.Node) {
+	gain, bias := c.read(n, graph.RoleGain), c.read(n, graph.RoleBias)
 	readers, _ := c.m.Graph.Readers(n)
-	c.absorb(readers, bias)
+	c.absorb(readers, bias.data)
 	for _, r := range readers {
-		w := c.data(r.Params[0])
-		for i := range w.data {
-			w.data[i] *= gain[i%len(gain)]
-		}
-		w.centre(1)
+		p, _ := r.Param(graph.RoleWeight)
+		w, in := c.read(r, graph.RoleWeight), slices.Index(p.Axes, graph.In)
+		w.scale(in, gain.data)
+		w.centre(in)
+		c.write(r, graph.RoleWeight, w)
 	}
-	for k := range gain {
-		gain[k], bias[k] = 1, 0
+	for k := range gain.data {
+		gain.data[k] = 1
 	}
+	clear(bias.data)
+	c.write(n, graph.RoleGain, gain)
+	c.write(n, graph.RoleBias, bias)
 }
 
 // attend takes the biases of keys and values out of an attention.
-func (c *canon) attend(n *graph.Node) {
+func (c *canonicalForm) attend(n *graph.Node) {
 	if k := n.Args[1]; c.biased(k) {
-		clear(c.data(k.Params[1]).data)
+		bias := c.read(k, graph.RoleBias)
+		clear(bias.data)
+		c.write(k, graph.RoleBias, bias)
 	}
 	readers, foldable := c.m.Graph.Readers(n)
 	if v := n.Args[2]; foldable && c.biased(v) {
-		bias := c.data(v.Params[1]).data
-		c.absorb(readers, bias)
-		clear(bias)
+		bias := c.read(v, graph.RoleBias)
+		c.absorb(readers, bias.data)
+		clear(bias.data)
+		c.write(v, graph.RoleBias, bias)
 	}
 }
 
 // biased reports whether n is a linear layer with a bias that one node reads,
 // once.
-func (c *canon) biased(n *graph.Node) bool {
+func (c *canonicalForm) biased(n *graph.Node) bool {
 	reads := 0
 	for _, u := range c.m.Graph.Nodes {
 		for _, a := range u.Args {
@@ -119,20 +148,31 @@ func (c *canon) biased(n *graph.Node) bool {
 			}
 		}
 	}
-	return reads == 1 && n.Op == graph.Linear && len(n.Params) > 1
+	_, ok := n.Param(graph.RoleBias)
+	return ok && reads == 1 && n.Op == graph.Linear
 }
 
 // absorb adds what readers make of a constant input to their biases.
-func (c *canon) absorb(readers []*graph.Node, input []float32) {
+func (c *canonicalForm) absorb(readers []*graph.Node, input []float32) {
 	for _, r := range readers {
-		w, b := c.data(r.Params[0]).data, c.data(r.Params[1]).data
-		for i := range b {
-			sum := float64(b[i])
+		p, _ := r.Param(graph.RoleWeight)
+		w, bias := c.read(r, graph.RoleWeight).matrix(p.Axes), c.read(r, graph.RoleBias)
+		for i := range bias.data {
+			sum := float64(bias.data[i])
 			for k, v := range input {
-				sum += float64(w[i*len(input)+k]) * float64(v)
+				sum += w.At(i, k) * float64(v)
 			}
-			b[i] = float32(sum)
+			bias.data[i] = float32(sum)
 		}
+		c.write(r, graph.RoleBias, bias)
+	}
+}
+
+// scale multiplies t along axis k by factors, in place.
+func (t tensor) scale(k int, factors []float32) {
+	post := size(t.shape[k+1:])
+	for i := range t.data {
+		t.data[i] *= factors[i/post%len(factors)]
 	}
 }
 

@@ -53,8 +53,8 @@ func check(src, anchor *models.Model) error {
 		}
 		for k, p := range s.Params {
 			for x, axis := range p.Axes {
-				pinned := axis == graph.Fixed || axis == graph.Out && s.Flow() == graph.Fix
-				if pinned && p.Shape[x] != a.Params[k].Shape[x] {
+				fixed := axis == graph.Fixed || axis == graph.Out && s.Flow() == graph.Fix
+				if fixed && p.Shape[x] != a.Params[k].Shape[x] {
 					return &MismatchError{fmt.Sprintf("axis %d of tensor %q", x, p.Name), fmt.Sprint(p.Shape), fmt.Sprint(a.Params[k].Shape)}
 				}
 			}

@@ -83,7 +83,8 @@ func (t *transport) branches() ([]*graph.Node, error) {
 			seen[a.ID] = true
 			switch a.Op {
 			case graph.Table:
-				rows, err := read(t.anchor, a.Params[0])
+				p, _ := a.Param(graph.RoleRows)
+				rows, err := read(t.anchor, p)
 				if err != nil {
 					return nil, err
 				}

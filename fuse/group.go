@@ -29,9 +29,12 @@ func (m *matcher) updates() []update {
 	var streams, rest []update
 	heads := map[*graph.Node]int{}
 	for k, s := range m.spaces {
+		if s.Group == graph.Trivial {
+			continue
+		}
 		u := update{m, []int{k}}
-		if s.Group != graph.Heads {
-			if s.Stream() {
+		if s.Group != graph.Headwise {
+			if s.IsResidual() {
 				streams = append(streams, u)
 			} else {
 				rest = append(rest, u)
@@ -120,10 +123,10 @@ func (w wave) climb(ctx context.Context) error {
 func (u update) best(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, error) {
 	k := u.spaces[0]
 	switch u.matcher.spaces[k].Group {
-	case graph.Rotate:
+	case graph.Orthogonal:
 		s, err := keepingOnes(gains[0])
 		return []*mat.Dense{s}, err
-	case graph.Heads:
+	case graph.Headwise:
 		return u.heads(ctx, gains)
 	}
 	s, err := u.assign(ctx, gains[0])
@@ -242,7 +245,7 @@ func (m *matcher) turn(k int, t *mat.Dense) error {
 	if n, c := t.Dims(); n != s.Units || c != s.Units {
 		return fmt.Errorf("the map of %s is %d × %d, want %d × %d", s.Nodes[0].Name, n, c, s.Units, s.Units)
 	}
-	if s.Group != graph.Heads {
+	if s.Group != graph.Headwise {
 		o, err := keepingOnes(t)
 		if err != nil {
 			return err
@@ -324,8 +327,8 @@ func inner64(a, b *mat.Dense) float64 {
 	return s
 }
 
-// add adds c x yᵀ to g, for x [n × r] and y [m × r].
-func add(g *mat.Dense, x, y []float32, c float64) {
+// addProduct adds c x yᵀ to g, for x [n × r] and y [m × r].
+func addProduct(g *mat.Dense, x, y []float32, c float64) {
 	n, m := g.Dims()
 	out := make([]float32, n*m)
 	product(out, x, y, len(x)/n)
@@ -335,20 +338,4 @@ func add(g *mat.Dense, x, y []float32, c float64) {
 			row[j] += c * float64(out[i*m+j])
 		}
 	}
-}
-
-// first returns t with axis k first, the others flattened.
-func (t tensor) first(k int) []float32 {
-	n, post := t.shape[k], size(t.shape[k+1:])
-	if n*post == len(t.data) {
-		return t.data
-	}
-	pre := len(t.data) / (n * post)
-	out := make([]float32, len(t.data))
-	for p := range pre {
-		for i := range n {
-			copy(out[(i*pre+p)*post:], t.data[(p*n+i)*post:(p*n+i+1)*post])
-		}
-	}
-	return out
 }

@@ -216,7 +216,7 @@ func (u *universe) learn(ctx context.Context) error {
 	var which []int
 	var spaces []graph.Space
 	for k, s := range u.sources[0].wide {
-		if s.Group != graph.Permute || u.Inexact && s.Stream() {
+		if s.Group != graph.Trivial && s.Group != graph.Permutation || u.Inexact && s.IsResidual() {
 			which, spaces = append(which, k), append(spaces, s)
 		}
 	}

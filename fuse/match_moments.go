@@ -58,9 +58,9 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 // of them, and units after their activation function.
 func telling(s graph.Space, n *graph.Node) bool {
 	switch s.Group {
-	case graph.Rotate:
+	case graph.Orthogonal:
 		return n.Op == graph.Norm
-	case graph.Heads:
+	case graph.Headwise:
 		return n.Op == graph.Linear || n.Op == graph.Attend
 	}
 	return n.Op == graph.Act || n.Op == graph.Norm
@@ -82,7 +82,7 @@ func agreement(m *align.Moments, g graph.Group) *mat.Dense {
 	for i := range n {
 		for j, row := 0, out.RawRowView(i); j < c; j++ {
 			s := math.Sqrt(x * y)
-			if g == graph.Permute {
+			if g == graph.Permutation {
 				s = math.Sqrt(m.VarX[i]*m.VarY[j]) * float64(min(n, c))
 			}
 			if s > 0 {

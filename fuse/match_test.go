@@ -218,7 +218,7 @@ func TestInexact(t *testing.T) {
 			p, _, err := transported(t, b, a, method, set)
 			require.NoError(t, err)
 			spaces, _ := a.Graph.Spaces()
-			free := !slices.ContainsFunc(append(spaces, a.Graph.Pinned()...), func(s graph.Space) bool { return s.Stream() && s.Group != graph.Rotate })
+			free := !slices.ContainsFunc(append(spaces, a.Graph.FixedStreams()...), func(s graph.Space) bool { return s.IsResidual() && s.Group != graph.Orthogonal })
 			require.Equal(t, free, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)) <= 5*turned)
 			if free {
 				require.Equal(t, exact, p)
@@ -263,7 +263,7 @@ func widened(net modeltest.Net) modeltest.Net {
 func turns(m *models.Model) bool {
 	spaces, of := m.Graph.Spaces()
 	for _, n := range m.Graph.Nodes {
-		if n.Op == graph.Norm && (of[n.ID] < 0 || spaces[of[n.ID]].Group != graph.Rotate) {
+		if n.Op == graph.Norm && (of[n.ID] < 0 || spaces[of[n.ID]].Group != graph.Orthogonal) {
 			return false
 		}
 	}

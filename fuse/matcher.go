@@ -63,6 +63,11 @@ func newMatcher(how Matching, src, anchor *models.Model) *matcher {
 	}
 	m.spaces, m.of = src.Graph.Spaces()
 	m.wide, _ = anchor.Graph.Spaces()
+	for i, k := range m.of {
+		if k >= 0 && m.spaces[k].Group == graph.Trivial {
+			m.of[i] = -1 // nothing may be done to its units
+		}
+	}
 	for i, n := range src.Graph.Nodes {
 		m.scale[i] = inverse(n, src.Params)
 	}
@@ -137,7 +142,7 @@ func (m *matcher) start(try int) {
 // unpin gives pinned streams, which are as wide in the anchor, maps that may be
 // turned.
 func (m *matcher) unpin() {
-	for _, s := range m.src.Graph.Pinned() {
+	for _, s := range m.src.Graph.FixedStreams() {
 		for _, n := range s.Nodes {
 			m.of[n.ID] = len(m.spaces)
 		}
@@ -177,12 +182,12 @@ func (m *matcher) gain(k int) *mat.Dense {
 				continue
 			}
 			touching++
-			w, ok := m.along(n, x, axis)
-			if !ok || m.Mix >= 1 {
+			if m.Mix >= 1 || !m.known(n, p, axis) {
 				continue
 			}
+			w := carry(m, n, p, fetch(m.src.Params, p), axis)
 			a := fetch(m.target, m.anchor.Graph.Nodes[i].Params[x])
-			add(out, w.first(axis), a.first(axis), (1-m.Mix)*m.scale[i])
+			addProduct(out, w.withAxisFirst(axis), a.withAxisFirst(axis), (1-m.Mix)*m.scale[i])
 		}
 	}
 	if m.moments[k] != nil {
@@ -225,22 +230,33 @@ func (m *matcher) by(n *graph.Node, axis graph.Axis) *mat.Dense {
 	return m.maps[k]
 }
 
-// along returns parameter x of n carried along all axes but one, and whether
-// their maps are known.
-func (m *matcher) along(n *graph.Node, x, but int) (tensor, bool) {
-	p := n.Params[x]
-	w := fetch(m.src.Params, p)
-	for a, axis := range p.Axes {
-		k := m.space(n, axis)
-		if a == but || k < 0 {
-			continue
-		}
-		if m.maps[k] == nil {
-			return w, false
-		}
-		w = w.along(a, byColumns(m.by(n, axis)))
+// along implements [basis]. The maps of spaces must be known.
+func (m *matcher) along(n *graph.Node, axis graph.Axis) *mover {
+	k := m.space(n, axis)
+	if k < 0 {
+		return nil
 	}
-	return w, true
+	by := m.by(n, axis)
+	if axis != graph.Gain {
+		out := byColumns(by)
+		return &out
+	}
+	factor := 1.0
+	if m.spaces[k].Group == graph.Orthogonal {
+		factor = math.Sqrt(float64(m.spaces[k].Units) / float64(m.wide[k].Units))
+	}
+	out := bySquares(by, factor)
+	return &out
+}
+
+// known reports whether the maps of all axes of p but one are known.
+func (m *matcher) known(n *graph.Node, p graph.Param, except int) bool {
+	for a, axis := range p.Axes {
+		if k := m.space(n, axis); a != except && k >= 0 && m.maps[k] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // move returns the source in the basis of the anchor.
@@ -252,10 +268,10 @@ func (m *matcher) move() *models.Model {
 func (m *matcher) moved() models.Params {
 	out := models.Params{}
 	for i, n := range m.src.Graph.Nodes {
-		for x := range n.Params {
-			w, _ := m.along(n, x, -1)
-			p := m.anchor.Graph.Nodes[i].Params[x]
-			store(out, p, w, m.anchor.Params[p.Name].DType)
+		for x, p := range n.Params {
+			w := carry(m, n, p, fetch(m.src.Params, p), -1)
+			to := m.anchor.Graph.Nodes[i].Params[x]
+			store(out, to, w, m.anchor.Params[to.Name].DType)
 		}
 	}
 	return out

@@ -120,7 +120,7 @@ func (m mean) adder(w float64) func(graph.Param, tensor) error {
 			to = models.Tensor{DType: a.DType, Shape: a.Shape, Data: multiplied(a.Data, m.share)}
 			m.sum[p.Name] = to
 		}
-		increase(to.Data[p.Part*len(t.data):(p.Part+1)*len(t.data)], t.data, w)
+		add(to, p, t, w)
 		return nil
 	}
 }

@@ -133,13 +133,11 @@ type least struct {
 
 // solve replaces the parameters of n.
 func (r *refitter) solve(n *graph.Node, c least) error {
-	t := fetch(r.fused.Params, n.Params[0])
-	weights := mat.NewDense(n.Units, len(c.read), nil)
-	for i, v := range t.data {
-		weights.Set(i/len(c.read), i%len(c.read), float64(v))
-	}
+	weight, _ := n.Param(graph.RoleWeight)
+	bias, biased := n.Param(graph.RoleBias)
+	weights := fetch(r.fused.Params, weight).matrix(weight.Axes)
 	gram, cross := mat.DenseCopyOf(c.gram), mat.DenseCopyOf(c.cross)
-	if len(n.Params) < 2 { // without a bias, about zero
+	if !biased { // without a bias, about zero
 		gram.RankOne(gram, c.count, mat.NewVecDense(len(c.read), c.read), mat.NewVecDense(len(c.read), c.read))
 		cross.RankOne(cross, c.count, mat.NewVecDense(n.Units, c.written), mat.NewVecDense(len(c.read), c.read))
 	}
@@ -165,15 +163,14 @@ func (r *refitter) solve(n *graph.Node, c least) error {
 		return err
 	}
 	weights.Add(weights, change.T())
-	for i := range t.data {
-		t.data[i] = float32(weights.At(i/len(c.read), i%len(c.read)))
-	}
-	if len(n.Params) < 2 {
+	store(r.fused.Params, weight, fromMatrix(weights, weight.Axes), "")
+	if !biased {
 		return nil
 	}
-	b := fetch(r.fused.Params, n.Params[1])
+	b := fetch(r.fused.Params, bias)
 	for i := range b.data {
 		b.data[i] = float32(c.written[i] - mat.Dot(weights.RowView(i), mat.NewVecDense(len(c.read), c.read)))
 	}
+	store(r.fused.Params, bias, b, "")
 	return nil
 }

@@ -1,20 +1,17 @@
 package fuse
 
 import (
-	"runtime"
 	"slices"
-	"sync"
+
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/safetensors"
-	"github.com/otfuse/otfuse/ot"
-	"gonum.org/v1/gonum/blas/blas32"
-	"gonum.org/v1/gonum/mat"
 )
 
 // A tensor is a parameter on its way, in the precision of checkpoints. It may
-// share its data with one and so is not changed once made.
+// share its data with a model and is therefore not changed once made.
 type tensor struct {
 	shape []int
 	data  []float32
@@ -29,14 +26,7 @@ func size(shape []int) int {
 }
 
 // fetch returns the part of a checkpoint's tensor that p names.
-func fetch(params models.Params, p graph.Param) tensor {
-	return part(params[p.Name], p)
-}
-
-func part(t models.Tensor, p graph.Param) tensor {
-	n := size(p.Shape)
-	return tensor{p.Shape, t.Data[p.Part*n : (p.Part+1)*n]}
-}
+func fetch(params models.Params, p graph.Param) tensor { return part(params[p.Name], p) }
 
 // read is fetch for a model whose tensors may be on disk.
 func read(m *models.Model, p graph.Param) (tensor, error) {
@@ -47,6 +37,20 @@ func read(m *models.Model, p graph.Param) (tensor, error) {
 	return part(t, p), nil
 }
 
+// part cuts p out of its tensor. Values that lie side by side are shared.
+func part(t models.Tensor, p graph.Param) tensor {
+	run := p.Runs()
+	if run.Count == 1 {
+		return tensor{p.Shape, t.Data[run.Offset : run.Offset+run.Length]}
+	}
+	data := make([]float32, 0, run.Count*run.Length)
+	for r := range run.Count {
+		from := run.Offset + r*run.Stride
+		data = append(data, t.Data[from:from+run.Length]...)
+	}
+	return tensor{p.Shape, data}
+}
+
 // store writes t as the part of a tensor that p names.
 func store(params models.Params, p graph.Param, t tensor, dtype safetensors.DType) {
 	whole, ok := params[p.Name]
@@ -54,55 +58,19 @@ func store(params models.Params, p graph.Param, t tensor, dtype safetensors.DTyp
 		whole = models.Tensor{DType: dtype, Shape: p.Full(), Data: make([]float32, size(p.Full()))}
 		params[p.Name] = whole
 	}
-	copy(whole.Data[p.Part*len(t.data):], t.data)
+	run := p.Runs()
+	for r := range run.Count {
+		copy(whole.Data[run.Offset+r*run.Stride:], t.data[r*run.Length:(r+1)*run.Length])
+	}
 }
 
-// A mover carries the n entries along an axis to c others: by a matrix, or as
-// they are where it is a permutation.
-type mover struct {
-	n, c int
-	rows []float32 // [c × n]: each new entry as a combination of old ones
-	perm []int     // instead of rows: the old entry that each new one is
-}
-
-// pusher moves Out axes along a plan, puller In axes.
-func pusher(p ot.Plan) mover {
-	if perm, ok := p.Permutation(); ok {
-		return mover{n: len(perm), c: len(perm), perm: perm}
+// add adds w times t to the part of a tensor that p names.
+func add(whole models.Tensor, p graph.Param, t tensor, w float64) {
+	run := p.Runs()
+	for r := range run.Count {
+		from := run.Offset + r*run.Stride
+		increase(whole.Data[from:from+run.Length], t.data[r*run.Length:(r+1)*run.Length], w)
 	}
-	return byColumns(p.Push())
-}
-
-func puller(p ot.Plan) mover {
-	if perm, ok := p.Permutation(); ok {
-		return mover{n: len(perm), c: len(perm), perm: perm}
-	}
-	return byColumns(p.Pull())
-}
-
-// byColumns moves by the columns of m [n × c]. Where each takes one entry as it
-// is, nothing is multiplied.
-func byColumns(m *mat.Dense) mover {
-	n, c := m.Dims()
-	rows, perm, others := make([]float32, c*n), make([]int, c), 0
-	for j := range perm {
-		perm[j] = -1
-	}
-	for i := range n {
-		for j, v := range m.RawRowView(i) {
-			rows[j*n+i] = float32(v)
-			switch {
-			case v == 1 && perm[j] < 0:
-				perm[j] = i
-			case v != 0:
-				others++
-			}
-		}
-	}
-	if others == 0 && !slices.Contains(perm, -1) {
-		return mover{n: n, c: c, perm: perm}
-	}
-	return mover{n: n, c: c, rows: rows}
 }
 
 // along carries axis k of t.
@@ -140,61 +108,55 @@ func transposed(x []float32, c int) []float32 {
 	return out
 }
 
-const (
-	// grain is the number of multiplications below which one goroutine is faster.
-	grain = 1 << 18
-	// strip is the number of rows that stay in the cache while others pass by.
-	strip = 48
-)
-
-// product writes x yᵀ to out [r × c], for x [r × n] and y [c × n]. Every entry
-// is one inner product, so how the rows fall on processors does not show. With
-// both sides row by row that is over twice as fast as gonum's general product.
-func product(out, x, y []float32, n int) {
-	r := len(x) / n
-	workers := min(runtime.GOMAXPROCS(0), r, 1+len(out)*n/grain)
-	if workers < 2 {
-		inner(out, x, y, n)
-		return
+// withAxisFirst returns the values of t with axis k first, the others flattened
+// behind it [n × rest].
+func (t tensor) withAxisFirst(k int) []float32 {
+	n, post := t.shape[k], size(t.shape[k+1:])
+	if n*post == len(t.data) {
+		return t.data
 	}
-	c := len(y) / n
-	var wg sync.WaitGroup
-	for w := range workers {
-		from, to := r*w/workers, r*(w+1)/workers
-		wg.Go(func() { inner(out[from*c:to*c], x[from*n:to*n], y, n) })
-	}
-	wg.Wait()
-}
-
-func inner(out, x, y []float32, n int) {
-	r, c := len(x)/n, len(y)/n
-	row := func(v []float32, i int) blas32.Vector {
-		return blas32.Vector{N: n, Inc: 1, Data: v[i*n : (i+1)*n]}
-	}
-	for from := 0; from < c; from += strip {
-		for i := range r {
-			u := row(x, i)
-			for j := from; j < min(from+strip, c); j++ {
-				out[i*c+j] = blas32.Dot(u, row(y, j))
-			}
+	pre := len(t.data) / (n * post)
+	out := make([]float32, len(t.data))
+	for p := range pre {
+		for i := range n {
+			copy(out[(i*pre+p)*post:], t.data[(p*n+i)*post:(p*n+i+1)*post])
 		}
 	}
+	return out
 }
 
 // rows returns t as one row for each unit: its Out axis first, the others
 // flattened.
 func (t tensor) rows(axes []graph.Axis) *mat.Dense {
 	k := slices.Index(axes, graph.Out)
-	n, post := t.shape[k], size(t.shape[k+1:])
-	pre := len(t.data) / (n * post)
-	out := make([]float64, len(t.data))
-	for p := range pre {
-		for i := range n {
-			to := out[(i*pre+p)*post : (i*pre+p+1)*post]
-			for x, v := range t.data[(p*n+i)*post : (p*n+i+1)*post] {
-				to[x] = float64(v)
-			}
+	values := t.withAxisFirst(k)
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = float64(v)
+	}
+	return mat.NewDense(t.shape[k], len(out)/t.shape[k], out)
+}
+
+// matrix returns a weight of two axes as [units × inputs].
+func (t tensor) matrix(axes []graph.Axis) *mat.Dense { return t.rows(axes) }
+
+// fromMatrix is the inverse of matrix.
+func fromMatrix(m *mat.Dense, axes []graph.Axis) tensor {
+	out, in := m.Dims()
+	t := tensor{make([]int, 2), make([]float32, 0, out*in)}
+	for k, axis := range axes {
+		if t.shape[k] = in; axis == graph.Out {
+			t.shape[k] = out
 		}
 	}
-	return mat.NewDense(n, pre*post, out)
+	var stored mat.Matrix = m
+	if axes[0] == graph.In {
+		stored = m.T()
+	}
+	for i := range t.shape[0] {
+		for j := range t.shape[1] {
+			t.data = append(t.data, float32(stored.At(i, j)))
+		}
+	}
+	return t
 }

@@ -313,7 +313,8 @@ func (t *transport) site(group ...*graph.Node) align.Site {
 	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.stats[n.ID].moments,
 		Heads: len(group) * heads(t.source.Graph, n.ID), AnchorHeads: len(group) * heads(t.anchor.Graph, n.ID)}
 	if n.Op == graph.Linear {
-		s.In = size(n.Params[0].Shape) / n.Units
+		w, _ := n.Param(graph.RoleWeight)
+		s.In = size(w.Shape) / n.Units
 	}
 	s.Weights = func() (*mat.Dense, *mat.Dense, error) {
 		var x, y mat.Dense
@@ -323,11 +324,12 @@ func (t *transport) site(group ...*graph.Node) align.Site {
 			if err != nil {
 				return nil, nil, err
 			}
-			own, err := read(t.anchor, a.Params[0])
+			at := slices.IndexFunc(n.Params, func(p graph.Param) bool { return p.Role == graph.RoleWeight || p.Role == graph.RoleRows })
+			own, err := read(t.anchor, a.Params[at])
 			if err != nil {
 				return nil, nil, err
 			}
-			rx, ry := hat[0].rows(n.Params[0].Axes), own.rows(a.Params[0].Axes)
+			rx, ry := hat[at].rows(n.Params[at].Axes), own.rows(a.Params[at].Axes)
 			if x.IsEmpty() {
 				x, y = *rx, *ry
 				continue
@@ -357,94 +359,103 @@ func (t *transport) hat(n *graph.Node) ([]tensor, error) {
 	if t.hats[n.ID] != nil {
 		return t.hats[n.ID], nil
 	}
-	var in ot.Plan
-	if src := n.Source(); src != nil {
-		in = t.plans[src.ID]
+	pull := inputs{}
+	if src := n.Source(); src != nil && !t.plans[src.ID].IsIdentity() {
+		m := puller(t.plans[src.ID])
+		pull.by = &m
 	}
 	hats := make([]tensor, 0, len(n.Params))
-	var pull *mover
 	for _, p := range n.Params {
 		w, err := read(t.source, p)
 		if err != nil {
 			return nil, err
 		}
-		for k, axis := range p.Axes {
-			if axis != graph.In || in.IsIdentity() {
-				continue
-			}
-			if pull == nil {
-				m := puller(in)
-				pull = &m
-			}
-			w = w.along(k, *pull)
-		}
-		hats = append(hats, w)
+		hats = append(hats, carry(pull, n, p, w, -1))
 	}
 	t.hats[n.ID] = hats
 	return hats, nil
 }
 
+// inputs is the basis that carries the In axes of a node alone, outputs that of
+// its own units.
+type (
+	inputs  struct{ by *mover }
+	outputs struct{ by *mover }
+)
+
+func (b inputs) along(_ *graph.Node, axis graph.Axis) *mover {
+	if axis == graph.In {
+		return b.by
+	}
+	return nil
+}
+
+// A plan carries gains as it carries biases: each unit of the anchor takes a
+// convex combination of those of the source.
+func (b outputs) along(_ *graph.Node, axis graph.Axis) *mover {
+	if axis == graph.Out || axis == graph.Gain {
+		return b.by
+	}
+	return nil
+}
+
 // write puts the parameters of n in the basis of the anchor.
 func (t *transport) write(n *graph.Node, group []*graph.Node) error {
-	hats, err := t.hat(n)
-	if err != nil {
-		return err
-	}
-	plan, a := t.plans[n.ID], t.anchor.Graph.Nodes[n.ID]
-	var parts []mover // of the units of every node of the group
-	for i, p := range n.Params {
-		w := hats[i]
-		for k, axis := range p.Axes {
-			if axis != graph.Out || plan.IsIdentity() {
-				continue
-			}
-			if parts == nil {
-				parts = t.parts(n, group)
-			}
-			if len(parts) == 1 {
-				w = w.along(k, parts[0])
-			} else if w, err = t.stacked(group, parts, i, k); err != nil {
-				return err
-			}
+	parts := t.parts(n, group)
+	for i, p := range t.anchor.Graph.Nodes[n.ID].Params {
+		w, err := t.carried(parts, i)
+		if err != nil {
+			return err
 		}
-		if err := t.put(a.Params[i], w); err != nil {
+		if err := t.put(p, w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// A unitPart carries the units of one node of a site to those of another.
+type unitPart struct {
+	from *graph.Node
+	by   outputs
+}
+
 // parts returns what carries units to those of n: its own, or those of every
 // node of a site whose units are stacked.
-func (t *transport) parts(n *graph.Node, group []*graph.Node) []mover {
+func (t *transport) parts(n *graph.Node, group []*graph.Node) []unitPart {
 	plan, units := t.plans[n.ID], t.anchor.Graph.Nodes[n.ID].Units
-	if t.QK != Joint || len(group) == 1 {
-		return []mover{pusher(plan)}
+	switch {
+	case plan.IsIdentity():
+		return []unitPart{{n, outputs{}}}
+	case t.QK != Joint || len(group) == 1:
+		m := pusher(plan)
+		return []unitPart{{n, outputs{&m}}}
 	}
 	s, at, col := plan.Push(), 0, slices.Index(group, n)*units
-	var out []mover
-	for _, m := range group {
-		out = append(out, byColumns(mat.DenseCopyOf(s.Slice(at, at+m.Units, col, col+units))))
-		at += m.Units
+	var out []unitPart
+	for _, from := range group {
+		m := byColumns(mat.DenseCopyOf(s.Slice(at, at+from.Units, col, col+units)))
+		out = append(out, unitPart{from, outputs{&m}})
+		at += from.Units
 	}
 	return out
 }
 
-// stacked sums what becomes of parameter i of every node of a joint site along
-// axis k.
-func (t *transport) stacked(group []*graph.Node, parts []mover, i, k int) (tensor, error) {
+// carried returns what becomes of parameter i of a site: the sum of what is
+// carried from its nodes.
+func (t *transport) carried(parts []unitPart, i int) (tensor, error) {
 	var sum tensor
-	for j, m := range group {
-		hats, err := t.hat(m)
+	for _, part := range parts {
+		hats, err := t.hat(part.from)
 		if err != nil {
 			return tensor{}, err
 		}
-		part := hats[i].along(k, parts[j])
+		w := carry(part.by, part.from, part.from.Params[i], hats[i], -1)
 		if sum.data == nil {
-			sum = part
+			sum = w
 			continue
 		}
-		for x, v := range part.data {
+		for x, v := range w.data {
 			sum.data[x] += v
 		}
 	}

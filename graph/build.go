@@ -3,10 +3,11 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// A Builder records a forward pass. Its methods panic on nothing: the first
-// mistake is kept and returned by [Builder.Output].
+// A Builder records a forward pass. The zero value is ready for use. Its methods
+// never panic: the first mistake is kept and returned by [Builder.Output].
 type Builder struct {
 	nodes []*Node
 	err   error
@@ -74,7 +75,7 @@ func (b *Builder) Patches(name string, x *Node, c, p int) *Node {
 
 // Table declares learned rows stored under name as [lead.., units].
 func (b *Builder) Table(name string, units int, lead ...int) *Node {
-	p := Param{Name: name, Axes: make([]Axis, len(lead)+1), Shape: append(append([]int(nil), lead...), units)}
+	p := Param{Name: name, Role: RoleRows, Axes: make([]Axis, len(lead)+1), Shape: append(append([]int(nil), lead...), units)}
 	p.Axes[len(lead)] = Out
 	return b.add(Node{Op: Table, Name: name, Units: units}, p)
 }
@@ -99,30 +100,44 @@ func (b *Builder) Lookup(name string, units, rows int, ids *Node) *Node {
 // Embed declares a lookup of ids in the vocabulary table name.weight [vocab, units].
 func (b *Builder) Embed(name string, units, vocab int, ids *Node) *Node {
 	return b.add(Node{Op: Embed, Name: name, Units: units, Args: b.own(name, ids)},
-		Param{Name: name + ".weight", Axes: []Axis{Fixed, Out}, Shape: []int{vocab, units}})
+		Param{Name: name + ".weight", Role: RoleRows, Axes: []Axis{Fixed, Out}, Shape: []int{vocab, units}})
 }
 
 // A LinearOption says how a linear layer is stored.
 type LinearOption func(*Node)
 
 // NoBias says that the layer has no bias.
-func NoBias(n *Node) { n.Params = n.Params[:1] }
+func NoBias(n *Node) {
+	n.Params = slices.DeleteFunc(n.Params, func(p Param) bool { return p.Role == RoleBias })
+}
+
+// Transposed says that the weight is stored as [in, units].
+func Transposed(n *Node) {
+	for k := range n.Params {
+		slices.Reverse(n.Params[k].Axes)
+		slices.Reverse(n.Params[k].Shape)
+	}
+}
 
 // Conv says that the layer is a convolution of non-overlapping p×p patches of
 // c channels, its weight stored as [units, c, p, p].
 func Conv(c, p int) LinearOption {
 	return func(n *Node) {
-		n.Params[0].Axes = []Axis{Out, Fixed, Fixed, Fixed}
-		n.Params[0].Shape = []int{n.Units, c, p, p}
+		for k := range n.Params {
+			if w := &n.Params[k]; w.Role == RoleWeight {
+				w.Axes, w.Shape = []Axis{Out, Fixed, Fixed, Fixed}, []int{n.Units, c, p, p}
+			}
+		}
 	}
 }
 
-// Packed says that the layer is part i of the named layer, which packs of.
+// Packed says that the layer is part i, from 0, of the named layer, which packs
+// of layers side by side along their units.
 func Packed(name string, i, of int) LinearOption {
 	return func(n *Node) {
 		for k := range n.Params {
 			p := &n.Params[k]
-			p.Name, p.Part, p.Of = name+suffix(p.Name), i, of
+			p.Name, p.Slice = name+suffix(p.Name), Slice{p.axis(Out), i, of}
 		}
 	}
 }
@@ -131,14 +146,22 @@ func Packed(name string, i, of int) LinearOption {
 func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) *Node {
 	n := b.add(Node{Op: Linear, Name: name, Units: units, Args: b.own(name, x)})
 	n.Params = []Param{
-		{Name: name + ".weight", Axes: []Axis{Out, In}, Shape: []int{units, n.Args[0].Units}},
-		{Name: name + ".bias", Axes: []Axis{Out}, Shape: []int{units}}}
+		{Name: name + ".weight", Role: RoleWeight, Axes: []Axis{Out, In}, Shape: []int{units, n.Args[0].Units}},
+		{Name: name + ".bias", Role: RoleBias, Axes: []Axis{Out}, Shape: []int{units}}}
 	for _, o := range opts {
+		if o == nil {
+			b.fail("linear %s: an option is nil", name)
+			continue
+		}
 		o(n)
 	}
-	for _, p := range n.Params {
-		if p.Part < 0 || p.Part >= max(p.Of, 1) {
-			b.fail("linear %s: part %d of %d of %s", name, p.Part, p.Of, p.Name)
+	for k := range n.Params {
+		p := &n.Params[k]
+		if p.Slice.Of != 0 {
+			p.Slice.Axis = p.axis(Out) // in whatever order the options came
+		}
+		if p.Slice.Part < 0 || p.Slice.Part >= max(p.Slice.Of, 1) {
+			b.fail("linear %s: part %d of %d of %s", name, p.Slice.Part, p.Slice.Of, p.Name)
 		}
 		for _, d := range p.Shape {
 			if d <= 0 {
@@ -154,8 +177,8 @@ func (b *Builder) Norm(name string, x *Node, eps float64) *Node {
 	args := b.own(name, x)
 	x = args[0]
 	return b.add(Node{Op: Norm, Name: name, Units: x.Units, Eps: eps, Args: args},
-		Param{Name: name + ".weight", Axes: []Axis{Out}, Shape: []int{x.Units}},
-		Param{Name: name + ".bias", Axes: []Axis{Out}, Shape: []int{x.Units}})
+		Param{Name: name + ".weight", Role: RoleGain, Axes: []Axis{Gain}, Shape: []int{x.Units}},
+		Param{Name: name + ".bias", Role: RoleBias, Axes: []Axis{Out}, Shape: []int{x.Units}})
 }
 
 // Act declares an elementwise activation.
@@ -238,39 +261,63 @@ func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
 		b.fail("unembed %s: %s %s cannot share the map of %s", bias, src.Op, src.Name, tok.Name)
 	}
 	src.Tie = tok
-	vocab := tok.Params[0].Shape[0]
+	words, _ := tok.Param(RoleRows)
+	vocab := words.Shape[0]
 	return b.add(Node{Op: Unembed, Name: bias, Units: vocab, Args: args},
-		Param{Name: bias, Axes: []Axis{Fixed}, Shape: []int{vocab}})
+		Param{Name: bias, Role: RoleBias, Axes: []Axis{Fixed}, Shape: []int{vocab}})
 }
 
-// Output ends the pass at the logits x and returns the graph, or the first
-// mistake that was made in building it.
-func (b *Builder) Output(x *Node) (*Graph, error) {
-	args := b.own("output", x)
+// Output ends the pass at the logits x, and at what further heads put out, and
+// returns the graph, or the first mistake that was made in building it. Every
+// node must lead to an output: what nothing reads would be fused unseen.
+func (b *Builder) Output(x *Node, heads ...*Node) (*Graph, error) {
+	args := b.own("output", append([]*Node{x}, heads...)...)
 	b.add(Node{Op: Output, Name: "output", Units: args[0].Units, Args: args})
 	if b.err != nil {
 		return nil, b.err
 	}
-	names := map[string]bool{}
-	for _, n := range b.nodes {
-		if names[n.Name] {
-			return nil, fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errDuplicate)
-		}
-		names[n.Name] = true
-	}
 	g := &Graph{b.nodes}
-	for n := x; ; n = n.Carrier() {
-		if n.Flow() == Join {
-			return nil, fmt.Errorf("graph: %s %s: the logits must come from a layer, not from a sum", n.Op, n.Name)
-		}
-		if n.Flow() != Carry {
-			n.pinned = true
-			break
+	if err := g.wellFormed(); err != nil {
+		return nil, err
+	}
+	for _, head := range args {
+		for n := head; ; n = n.Carrier() {
+			if n.Flow() == Join {
+				return nil, fmt.Errorf("graph: %s %s: the logits must come from a layer, not from a sum", n.Op, n.Name)
+			}
+			if n.Flow() != Carry {
+				n.output = true
+				break
+			}
 		}
 	}
 	g.markNarrow()
 	return g, nil
 }
+
+// wellFormed reports the first node that has the name of another one or that
+// nothing reads.
+func (g *Graph) wellFormed() error {
+	names, read := map[string]bool{}, map[*Node]bool{}
+	for _, n := range g.Nodes {
+		if names[n.Name] {
+			return fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errDuplicate)
+		}
+		names[n.Name] = true
+		for _, a := range n.Args {
+			read[a] = true
+		}
+	}
+	for _, n := range g.Nodes {
+		if !read[n] && n.Op != Output {
+			return fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errUnread)
+		}
+	}
+	return nil
+}
+
+// errUnread reports a node that leads to no output.
+var errUnread = errors.New("nothing reads it, and it is not an output: pass further heads to Output")
 
 var errDuplicate = errors.New("another node has this name")
 

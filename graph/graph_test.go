@@ -149,6 +149,13 @@ func TestBuilderMistakes(t *testing.T) {
 			x := b.Const("x", rows)
 			return b.Add("bad", b.Linear("l", x, 4), b.Linear("m", x, 4))
 		},
+		"second head": func(b *graph.Builder) *graph.Node {
+			x := b.Linear("first", b.Const("x", rows), 4)
+			b.Linear("bad", x, 2)
+			return b.Linear("logits", x, 2)
+		},
+		"unread input": func(b *graph.Builder) *graph.Node { b.Input("bad"); return b.Linear("l", b.Const("x", rows), 4) },
+		"nil option":   func(b *graph.Builder) *graph.Node { return b.Linear("bad", b.Const("x", rows), 4, nil) },
 		"no words": func(b *graph.Builder) *graph.Node {
 			x := b.Const("x", rows)
 			return b.Unembed(b.Linear("l", x, 4), x, "bad")
@@ -225,9 +232,11 @@ func TestGroups(t *testing.T) {
 		net  modeltest.Net
 		want string
 	}{
-		{modeltest.ViT(), "rotate heads heads permute heads heads permute"},
-		{modeltest.SimpleViT(), "heads heads permute heads heads permute"},
-		{modeltest.MaskedLM(), "permute heads heads permute heads heads permute"},
+		{modeltest.ViT(), "orthogonal headwise headwise permutation headwise headwise permutation"},
+		{modeltest.SimpleViT(), "headwise headwise permutation headwise headwise permutation"},
+		{modeltest.PackedWords(), "orthogonal headwise headwise permutation headwise headwise permutation"},
+		{modeltest.Classifier(), "permutation headwise headwise permutation headwise headwise permutation permutation"},
+		{modeltest.MaskedLM(), "permutation headwise headwise permutation headwise headwise permutation"},
 	} {
 		spaces, _ := net(t, c.net).Spaces()
 		var got []string
@@ -238,8 +247,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestPinnedStream: fixed positions pin all that is added to them.
-func TestPinnedStream(t *testing.T) {
+// TestFixedStream: fixed positions pin all that is added to them.
+func TestFixedStream(t *testing.T) {
 	g := net(t, modeltest.SimpleViT())
 	spaces, of := g.Spaces()
 	require.Equal(t, []string{"transformer.layers.0.0.q 6/2", "transformer.layers.0.0.v 6/2",
@@ -250,15 +259,15 @@ func TestPinnedStream(t *testing.T) {
 	}
 	require.Equal(t, graph.Solve, g.Find("to_patch_embedding.2").Flow(), "it still has a plan of its own")
 	require.Equal(t, graph.Fix, g.Find("linear_head").Flow())
-	pinned := g.Pinned()
+	pinned := g.FixedStreams()
 	require.Len(t, pinned, 1)
-	require.Equal(t, graph.Keep, pinned[0].Group)
+	require.Equal(t, graph.Trivial, pinned[0].Group)
 	for name, in := range map[string]bool{"to_patch_embedding.0": false, "to_patch_embedding.2": true, "pos_embedding": true,
 		"transformer.layers.1.1.net.3": true, "to_latent": true, "linear_head": false} {
 		require.Equal(t, in, slices.Contains(pinned[0].Nodes, g.Find(name)), name)
 	}
 	for _, free := range []modeltest.Net{modeltest.ViT(), modeltest.MaskedLM()} {
-		require.Empty(t, net(t, free).Pinned())
+		require.Empty(t, net(t, free).FixedStreams())
 	}
 }
 
@@ -312,7 +321,7 @@ func TestFlows(t *testing.T) {
 			flow, ok := want[x.Op]
 			if !ok {
 				flow = graph.Solve
-				if x.Name == "classifier" || x.Name == "linear_head" {
+				if x.Name == "classifier" || x.Name == "linear_head" || x.Name == "lm_head" {
 					flow = graph.Fix
 				}
 			}
@@ -322,12 +331,12 @@ func TestFlows(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, seen, int(graph.Output)+1, "every operation stands in one of the networks")
+	require.Len(t, seen, len(graph.Ops()), "every operation stands in one of the networks")
 }
 
-// TestPinnedBehindCarries: whatever only carries maps to the logits passes on
+// TestFixedBehindCarries: whatever only carries maps to the logits passes on
 // that they are fixed.
-func TestPinnedBehindCarries(t *testing.T) {
+func TestFixedBehindCarries(t *testing.T) {
 	var b graph.Builder
 	x := b.Linear("first", b.Input("x"), 4, graph.Conv(1, 1))
 	g, err := b.Output(b.Act("tanh", b.Norm("norm", b.Linear("last", x, 3), 1e-6), graph.Tanh))

@@ -1,51 +1,11 @@
 package graph
 
 import (
+	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
-
-// An Op says what a node computes.
-type Op uint8
-
-// The operations.
-const (
-	Input   Op = iota // tensor given from outside
-	Const             // fixed rows, such as sine-cosine positions
-	Patches           // an image cut into rows of pixels
-	Table             // learned rows: class token, positions
-	Embed             // rows of a vocabulary table picked by ids
-	Linear            // x Wᵀ + b, or a convolution of patches
-	Norm              // layer normalisation with gain and bias
-	Act               // elementwise activation
-	Attend            // softmax(q kᵀ/√d) v, head by head
-	Add               // sum of branches
-	Prepend           // a token put before the sequence
-	Select            // the first token
-	Mean              // mean over the tokens
-	Unembed           // x Eᵀ + b with the table E of an Embed
-	Output            // logits
-)
-
-// String returns the lower-case name of the operation.
-func (o Op) String() string {
-	return [...]string{"input", "const", "patches", "table", "embed", "linear", "norm", "act", "attend",
-		"add", "prepend", "select", "mean", "unembed", "output"}[o]
-}
-
-// A Flow says where the map that leaves a node comes from.
-type Flow uint8
-
-// The flows.
-const (
-	Fix   Flow = iota // the basis is fixed: the map is the identity
-	Solve             // an optimal transport problem of its own
-	Carry             // the map of the carrying argument
-	Join              // a residual policy over all arguments
-)
-
-// String returns the lower-case name of the flow.
-func (f Flow) String() string { return [...]string{"fix", "solve", "carry", "join"}[f] }
 
 // An Axis says in which basis an axis of a parameter is expressed.
 type Axis uint8
@@ -55,27 +15,84 @@ const (
 	Fixed Axis = iota // not transported: pixels, vocabulary, positions, classes
 	In                // the basis of the node's first argument
 	Out               // the basis of the node itself
+	Gain              // a factor for each unit of the node: the diagonal of a map in its basis
 )
 
 // String returns the lower-case name of the axis.
-func (a Axis) String() string { return [...]string{"fixed", "in", "out"}[a] }
+func (a Axis) String() string {
+	if a > Gain {
+		return fmt.Sprintf("Axis(%d)", uint8(a))
+	}
+	return [...]string{"fixed", "in", "out", "gain"}[a]
+}
 
-// A Param is a tensor of the checkpoint, or an equal part of its first axis.
+// A Role says what a parameter is to its node.
+type Role uint8
+
+// The roles.
+const (
+	RoleWeight Role = iota // multiplies the input: a matrix or a convolution
+	RoleBias               // is added to the output
+	RoleGain               // is a factor for each unit of the output
+	RoleRows               // holds rows that are added or looked up: tokens, positions, words
+)
+
+// String returns the lower-case name of the role.
+func (r Role) String() string {
+	if r > RoleRows {
+		return fmt.Sprintf("Role(%d)", uint8(r))
+	}
+	return [...]string{"weight", "bias", "gain", "rows"}[r]
+}
+
+// A Slice says that a parameter is one of several equal parts of a tensor that
+// stand side by side along one axis. The zero value is the whole tensor.
+type Slice struct {
+	Axis     int // along which the parts lie
+	Part, Of int // part Part, from 0, of Of; Of is 0 for the whole tensor
+}
+
+// A Param is a tensor of the checkpoint, or a part of one. How it is stored shows
+// in its axes and its slice alone: [Out, In] as in most layers or [In, Out] as in
+// GPT-2's.
 type Param struct {
-	Name     string // in the checkpoint
-	Axes     []Axis // one per axis
-	Shape    []int  // of this part
-	Part, Of int    // part Part of Of along axis 0; Of is 0 for the whole tensor
+	Name  string // of the tensor in the checkpoint
+	Role  Role
+	Axes  []Axis // one per axis
+	Shape []int  // of this part
+	Slice Slice
 }
 
 // Full returns the shape of the whole tensor that p is a part of.
 func (p Param) Full() []int {
-	s := append([]int(nil), p.Shape...)
-	if p.Of > 0 {
-		s[0] *= p.Of
+	s := slices.Clone(p.Shape)
+	if p.Slice.Of > 0 {
+		s[p.Slice.Axis] *= p.Slice.Of
 	}
 	return s
 }
+
+// A Run says how the values of a part lie in the whole tensor, row by row: run r
+// of Count, of Length values each, starts at Offset + r·Stride in the tensor and
+// at r·Length in the part.
+type Run struct{ Count, Length, Offset, Stride int }
+
+// Runs returns how the values of p lie in the whole tensor.
+func (p Param) Runs() Run {
+	run := Run{Count: 1, Length: 1}
+	for k, d := range p.Shape {
+		if p.Slice.Of > 0 && k < p.Slice.Axis {
+			run.Count *= d
+		} else {
+			run.Length *= d
+		}
+	}
+	run.Offset, run.Stride = p.Slice.Part*run.Length, max(p.Slice.Of, 1)*run.Length
+	return run
+}
+
+// axis returns the position of an axis of p, or -1.
+func (p Param) axis(a Axis) int { return slices.Index(p.Axes, a) }
 
 // An Activation names an elementwise function as Hugging Face's hidden_act does.
 type Activation string
@@ -105,24 +122,32 @@ type Node struct {
 	Rows  [][]float64 // of a Const: [tokens × units]
 	Tie   *Node       // if not nil, the node whose map this one shares
 
-	pinned bool // feeds an Output through carries only
+	output bool // feeds an Output through carries only
 	narrow bool // only the selected token of it is ever read
 }
 
 // Flow returns how maps pass n.
 func (n *Node) Flow() Flow {
-	switch n.Op {
-	case Table, Embed, Linear:
-		if n.pinned {
-			return Fix
-		}
-		return Solve
-	case Norm, Act, Attend, Prepend, Select, Mean:
-		return Carry
-	case Add:
-		return Join
+	if flow := operations()[n.Op].flow; flow != Solve || !n.output {
+		return flow
 	}
 	return Fix
+}
+
+// Param returns the parameter of n in that role, and whether it has one.
+func (n *Node) Param(r Role) (Param, bool) {
+	for _, p := range n.Params {
+		if p.Role == r {
+			return p, true
+		}
+	}
+	return Param{}, false
+}
+
+// has reports whether n has a parameter in that role.
+func (n *Node) has(r Role) bool {
+	_, ok := n.Param(r)
+	return ok
 }
 
 // Carrier returns the argument whose map n carries on: the values of an
@@ -138,7 +163,7 @@ func (n *Node) Carrier() *Node {
 // expressed, or nil where it is fixed.
 func (n *Node) Along(a Axis) *Node {
 	switch a {
-	case Out:
+	case Out, Gain:
 		return n
 	case In:
 		return n.Source()

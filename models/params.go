@@ -2,7 +2,6 @@ package models
 
 import (
 	"math/rand/v2"
-	"strings"
 
 	"github.com/otfuse/otfuse/graph"
 )
@@ -13,7 +12,7 @@ import (
 func Init(g *graph.Graph, seed uint64, std float64) Params {
 	rng := rand.New(rand.NewPCG(seed, 0x6f7466757365))
 	out := Params{}
-	for n, p := range g.Params() {
+	for _, p := range g.Params() {
 		if _, ok := out[p.Name]; ok {
 			continue
 		}
@@ -23,11 +22,10 @@ func Init(g *graph.Graph, seed uint64, std float64) Params {
 			size *= d
 		}
 		t.Data = make([]float32, size)
-		bias := strings.HasSuffix(p.Name, ".bias") || n.Op == graph.Unembed
 		for i := range t.Data {
-			switch {
-			case bias:
-			case n.Op == graph.Norm:
+			switch p.Role {
+			case graph.RoleBias:
+			case graph.RoleGain:
 				t.Data[i] = 1
 			default:
 				t.Data[i] = float32(std * rng.NormFloat64())

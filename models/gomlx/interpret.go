@@ -32,14 +32,10 @@ func interpret(g *graph.Graph, params, inputs nodes, all ...int) []*gx.Node {
 				args[k] = lead(args[k])
 			}
 		}
-		own := make([]*gx.Node, len(n.Params))
-		for k, p := range n.Params {
-			own[k] = part(params[p.Name], p)
-		}
-		values[i] = step(n, inputs, own, args)
+		values[i] = step(n, inputs, byRole(n, params), args)
 		if n.Op == graph.Unembed {
-			table := params[n.Args[1].Params[0].Name]
-			values[i] = nn.Dense(args[0], table, own[0], compute.DenseLayoutOutputsInput)
+			table := byRole(n.Args[1], params)[graph.RoleRows]
+			values[i] = nn.Dense(args[0], table, byRole(n, params)[graph.RoleBias], compute.DenseLayoutOutputsInput)
 		}
 		if narrow[i] {
 			values[i] = lead(values[i])
@@ -74,7 +70,7 @@ func lead(v *gx.Node) *gx.Node {
 }
 
 // step computes one node from its parameters and arguments.
-func step(n *graph.Node, inputs nodes, own, args []*gx.Node) *gx.Node {
+func step(n *graph.Node, inputs nodes, own roles, args []*gx.Node) *gx.Node {
 	switch n.Op {
 	case graph.Input:
 		return inputs[n.Name]
@@ -83,17 +79,17 @@ func step(n *graph.Node, inputs nodes, own, args []*gx.Node) *gx.Node {
 	case graph.Patches:
 		return patches(args[0], n.Side, 0, 2, 4, 3, 5, 1)
 	case graph.Table:
-		rows := gx.Reshape(own[0], -1, n.Units)
+		rows := gx.Reshape(own[graph.RoleRows], -1, n.Units)
 		if len(args) == 0 {
 			return rows
 		}
 		return gx.Gather(rows, gx.InsertAxes(args[0], -1))
 	case graph.Embed:
-		return gx.Gather(own[0], gx.InsertAxes(args[0], -1))
+		return gx.Gather(own[graph.RoleRows], gx.InsertAxes(args[0], -1))
 	case graph.Linear:
 		return linear(n, own, args[0])
 	case graph.Norm:
-		return nn.LayerNorm(args[0], []int{args[0].Rank() - 1}, n.Eps, own[0], own[1], nil)
+		return nn.LayerNorm(args[0], []int{args[0].Rank() - 1}, n.Eps, own[graph.RoleGain], own[graph.RoleBias], nil)
 	case graph.Act:
 		return act(n.Fn, args[0])
 	case graph.Attend:
@@ -113,12 +109,30 @@ func step(n *graph.Node, inputs nodes, own, args []*gx.Node) *gx.Node {
 	return nil
 }
 
+// roles are the parameters of a node by what they are to it.
+type roles map[graph.Role]*gx.Node
+
+// byRole cuts the parameters of n out of their tensors.
+func byRole(n *graph.Node, params nodes) roles {
+	out := roles{}
+	for _, p := range n.Params {
+		out[p.Role] = part(params[p.Name], p)
+	}
+	return out
+}
+
 // part cuts out the part of a tensor that p names.
 func part(w *gx.Node, p graph.Param) *gx.Node {
-	if p.Of == 0 {
+	s := p.Slice
+	if s.Of == 0 {
 		return w
 	}
-	return gx.Slice(w, gx.AxisRange(p.Part*p.Shape[0], (p.Part+1)*p.Shape[0]))
+	cut := make([]gx.SliceAxisSpec, len(p.Shape))
+	for k := range cut {
+		cut[k] = gx.AxisRange()
+	}
+	cut[s.Axis] = gx.AxisRange(s.Part*p.Shape[s.Axis], (s.Part+1)*p.Shape[s.Axis])
+	return gx.Slice(w, cut...)
 }
 
 // constant is the rows of a Const as a value of the graph.
@@ -138,16 +152,19 @@ func constant(inputs nodes, n *graph.Node) *gx.Node {
 
 // linear is x Wᵀ + b; a convolution of images [B, C, H, W] gives its patches
 // [B, patches, units] row by row.
-func linear(n *graph.Node, own []*gx.Node, x *gx.Node) *gx.Node {
-	w := own[0]
+func linear(n *graph.Node, own roles, x *gx.Node) *gx.Node {
+	w, layout := own[graph.RoleWeight], compute.DenseLayoutOutputsInput
+	if p, _ := n.Param(graph.RoleWeight); p.Axes[0] == graph.In {
+		layout = compute.DenseLayoutInputOutputs
+	}
 	if w.Rank() == 4 {
 		p := w.Shape().Dim(2)
 		x = patches(x, p, 0, 2, 4, 1, 3, 5)
 		w = gx.Reshape(w, n.Units, -1)
 	}
-	y := nn.Dense(x, w, nil, compute.DenseLayoutOutputsInput)
-	if len(own) > 1 {
-		y = gx.Add(y, gx.ExpandLeftToRank(own[1], y.Rank()))
+	y := nn.Dense(x, w, nil, layout)
+	if bias := own[graph.RoleBias]; bias != nil {
+		y = gx.Add(y, gx.ExpandLeftToRank(bias, y.Rank()))
 	}
 	return y
 }

@@ -188,7 +188,7 @@ func (run *learning) identities() []*tensors.Tensor {
 func (run *learning) rotations(ws []*gx.Node) []*gx.Node {
 	out := make([]*gx.Node, len(ws))
 	for i, w := range ws {
-		if run.spaces[i%len(run.spaces)].Group != graph.Heads {
+		if run.spaces[i%len(run.spaces)].Group != graph.Headwise {
 			for range 5 {
 				w = straighten(w)
 			}
@@ -231,7 +231,7 @@ type turn struct{ own, dual *gx.Node }
 
 // turn makes both from the parameters of space k.
 func (run *learning) turn(k int, w *gx.Node) turn {
-	if run.spaces[k].Group != graph.Heads {
+	if run.spaces[k].Group != graph.Headwise {
 		w = straighten(w)
 		return turn{w, w}
 	}
@@ -276,7 +276,7 @@ func (run *learning) lossGraph(in, turns []*gx.Node) *gx.Node {
 
 // moved turns the parameters of the other model.
 func (run *learning) moved(params nodes, to []turn) nodes {
-	parts := map[string][]*gx.Node{}
+	parts, along := map[string][]*gx.Node{}, map[string]int{}
 	for n, p := range run.models[0].Graph.Params() {
 		w := part(params[p.Name], p)
 		for k, axis := range p.Axes {
@@ -285,25 +285,24 @@ func (run *learning) moved(params nodes, to []turn) nodes {
 				continue
 			}
 			by := to[run.of[at.ID]]
-			if run.spaces[run.of[at.ID]].Dual(n, axis) {
+			switch {
+			case axis == graph.Gain: // the diagonal of a map: see bySquares in package fuse
+				w = turned(w, k, gx.Square(by.own))
+			case run.spaces[run.of[at.ID]].Dual(n, axis):
 				w = turned(w, k, by.dual)
-				continue
+			default:
+				w = turned(w, k, by.own)
 			}
-			w = turned(w, k, by.own)
-		}
-		if p.Of == 0 {
-			parts[p.Name] = []*gx.Node{w}
-			continue
 		}
 		if parts[p.Name] == nil {
-			parts[p.Name] = make([]*gx.Node, p.Of)
+			parts[p.Name], along[p.Name] = make([]*gx.Node, max(p.Slice.Of, 1)), p.Slice.Axis
 		}
-		parts[p.Name][p.Part] = w
+		parts[p.Name][p.Slice.Part] = w
 	}
 	out := nodes{}
 	for name, ws := range parts {
 		if out[name] = ws[0]; len(ws) > 1 {
-			out[name] = gx.Concatenate(ws, 0)
+			out[name] = gx.Concatenate(ws, along[name])
 		}
 	}
 	return out

@@ -169,8 +169,8 @@ func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
 // norms and tables.
 func decays(g *graph.Graph) []bool {
 	by := map[string]bool{}
-	for n, p := range g.Params() {
-		by[p.Name] = n.Op == graph.Linear && len(p.Axes) > 1
+	for _, p := range g.Params() {
+		by[p.Name] = p.Role == graph.RoleWeight
 	}
 	var out []bool
 	for _, name := range names(g) {

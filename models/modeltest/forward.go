@@ -46,18 +46,33 @@ func Tensor(p models.Params, q graph.Param) []float64 {
 	for _, d := range q.Shape {
 		size *= d
 	}
-	out := make([]float64, size)
-	for i := range out {
-		out[i] = float64(p[q.Name].Data[q.Part*size+i])
+	out := make([]float64, 0, size)
+	run := q.Runs()
+	for r := range run.Count {
+		from := run.Offset + r*run.Stride
+		for _, v := range p[q.Name].Data[from : from+run.Length] {
+			out = append(out, float64(v))
+		}
 	}
 	return out
 }
 
+// weight returns the weight of a linear layer, or the table of an embedding, as
+// [units × inputs], whatever the order of its axes.
+func weight(m *models.Model, n *graph.Node, r graph.Role) *mat.Dense {
+	q, _ := n.Param(r)
+	data := Tensor(m.Params, q)
+	if q.Axes[0] == graph.In {
+		return mat.DenseCopyOf(mat.NewDense(len(data)/n.Units, n.Units, data).T())
+	}
+	return mat.NewDense(q.Shape[0], len(data)/q.Shape[0], data)
+}
+
 func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) *mat.Dense {
 	arg := func(k int) *mat.Dense { return values[n.Args[k].ID] }
-	own := make([][]float64, len(n.Params))
-	for k, q := range n.Params {
-		own[k] = Tensor(m.Params, q)
+	own := map[graph.Role][]float64{}
+	for _, q := range n.Params {
+		own[q.Role] = Tensor(m.Params, q)
 	}
 	switch n.Op {
 	case graph.Input:
@@ -72,7 +87,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		c := n.Units / (n.Side * n.Side)
 		return pixels(patches(in[n.Args[0].Name], []int{0, c, n.Side}), c)
 	case graph.Table, graph.Embed:
-		rows := mat.NewDense(len(own[0])/n.Units, n.Units, own[0])
+		rows := mat.NewDense(len(own[graph.RoleRows])/n.Units, n.Units, own[graph.RoleRows])
 		if len(n.Args) == 0 {
 			return rows
 		}
@@ -85,11 +100,12 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 	case graph.Linear:
 		x := values[n.Args[0].ID]
 		if n.Args[0].Op == graph.Input {
-			x = patches(in[n.Args[0].Name], n.Params[0].Shape)
+			w, _ := n.Param(graph.RoleWeight)
+			x = patches(in[n.Args[0].Name], w.Shape)
 		}
-		return linear(x, n.Units, own)
+		return linear(x, weight(m, n, graph.RoleWeight), own[graph.RoleBias])
 	case graph.Norm:
-		return norm(arg(0), n.Eps, own[0], own[1])
+		return norm(arg(0), n.Eps, own[graph.RoleGain], own[graph.RoleBias])
 	case graph.Act:
 		out := mat.DenseCopyOf(arg(0))
 		out.Apply(func(_, _ int, v float64) float64 { return activate(n.Fn, v) }, out)
@@ -118,8 +134,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		}
 		return out
 	case graph.Unembed:
-		table := n.Args[1].Params[0]
-		return linear(arg(0), n.Units, [][]float64{Tensor(m.Params, table), own[0]})
+		return linear(arg(0), weight(m, n.Args[1], graph.RoleRows), own[graph.RoleBias])
 	case graph.Output:
 		return arg(0)
 	}
@@ -149,11 +164,12 @@ func pixels(x *mat.Dense, c int) *mat.Dense {
 	return out
 }
 
-func linear(x *mat.Dense, units int, own [][]float64) *mat.Dense {
+// linear returns x wᵀ + bias; a nil bias is 0.
+func linear(x, w *mat.Dense, bias []float64) *mat.Dense {
 	var out mat.Dense
-	out.Mul(x, mat.NewDense(units, len(own[0])/units, own[0]).T())
-	if len(own) > 1 {
-		out.Apply(func(_, j int, v float64) float64 { return v + own[1][j] }, &out)
+	out.Mul(x, w.T())
+	if bias != nil {
+		out.Apply(func(_, j int, v float64) float64 { return v + bias[j] }, &out)
 	}
 	return &out
 }

@@ -33,8 +33,11 @@ type Config struct {
 
 // Nets returns a network of every kind: pre-norm with a class token, pre-norm
 // with fixed positions, packed queries, keys and values and no biases,
-// post-norm over masked words with tied logits, and the BERTs.
-func Nets() []Net { return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier()} }
+// post-norm over masked words with tied logits, the BERTs, and transposed and
+// packed layers.
+func Nets() []Net {
+	return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier(), PackedWords()}
+}
 
 func images() Config {
 	return Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6,
@@ -130,19 +133,19 @@ func (net Net) Model(seed uint64) (*models.Model, error) {
 	}
 	p := models.Init(g, seed, 1)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	for n, q := range g.Params() {
+	for _, q := range g.Params() {
 		t := p[q.Name]
 		scale := 1.0
-		if n.Op == graph.Linear && len(q.Axes) > 1 {
+		if q.Role == graph.RoleWeight {
 			scale = 1.5 / math.Sqrt(float64(len(t.Data)/t.Shape[0]))
 		}
 		for i := range t.Data {
 			switch {
-			case len(q.Axes) == 1 && t.Data[i] == 1:
+			case q.Role == graph.RoleGain:
 				t.Data[i] += float32(0.3 * rng.NormFloat64())
-			case len(q.Axes) == 1:
+			case q.Role == graph.RoleBias:
 				t.Data[i] = float32(0.3 * rng.NormFloat64())
-			case q.Part == 0:
+			case q.Slice.Part == 0:
 				t.Data[i] *= float32(scale)
 			}
 		}

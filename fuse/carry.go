@@ -1,0 +1,107 @@
+package fuse
+
+import (
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// A basis says how the axes of parameters move into the basis of the anchor. It
+// is all that transport and matching do differently to a parameter.
+type basis interface {
+	// along returns what carries an axis of the parameters of n, or nil where
+	// the axis stays as it is.
+	along(n *graph.Node, axis graph.Axis) *mover
+}
+
+// carry returns parameter p of n, whose values are w, in another basis along all
+// of its axes but one (-1 for none). For a weight that is W̃ = Sᵀ W R, for a bias
+// Sᵀ b, whatever the order in which they are stored.
+func carry(b basis, n *graph.Node, p graph.Param, w tensor, except int) tensor {
+	for k, axis := range p.Axes {
+		if k == except || axis == graph.Fixed {
+			continue
+		}
+		if m := b.along(n, axis); m != nil {
+			w = w.along(k, *m)
+		}
+	}
+	return w
+}
+
+// A mover carries the n entries along an axis to c others: by a matrix, or as
+// they are where it is a permutation.
+type mover struct {
+	n, c int
+	rows []float32 // [c × n]: each new entry as a combination of old ones
+	perm []int     // instead of rows: the old entry that each new one is
+}
+
+// pusher moves Out axes along a plan, puller In axes.
+func pusher(p ot.Plan) mover {
+	if perm, ok := p.Permutation(); ok {
+		return mover{n: len(perm), c: len(perm), perm: perm}
+	}
+	return byColumns(p.Push())
+}
+
+func puller(p ot.Plan) mover {
+	if perm, ok := p.Permutation(); ok {
+		return mover{n: len(perm), c: len(perm), perm: perm}
+	}
+	return byColumns(p.Pull())
+}
+
+// byColumns moves by the columns of m [n × c]. Where each takes one entry as it
+// is, nothing is multiplied.
+func byColumns(m *mat.Dense) mover {
+	n, c := m.Dims()
+	rows, perm, others := make([]float32, c*n), make([]int, c), 0
+	for j := range perm {
+		perm[j] = -1
+	}
+	for i := range n {
+		for j, v := range m.RawRowView(i) {
+			rows[j*n+i] = float32(v)
+			switch {
+			case v == 1 && perm[j] < 0:
+				perm[j] = i
+			case v != 0:
+				others++
+			}
+		}
+	}
+	if others == 0 && !slices.Contains(perm, -1) {
+		return mover{n: n, c: c, perm: perm}
+	}
+	return mover{n: n, c: c, rows: rows}
+}
+
+// bySquares moves gains by m [n × c]. A gain g is the diagonal of a map of the
+// units; in the basis of m the nearest diagonal to mᵀ diag(g) m is
+//
+//	hⱼ = Σᵢ mᵢⱼ² gᵢ / Σᵢ mᵢⱼ²
+//
+// Permutations move gains as they are, signs drop out, and gains of 1 stay 1
+// under every orthogonal map. A norm over c units lets √(n/c) times as much
+// through as one over n, which the factor makes up for; units that nothing is
+// carried to keep a gain of 0.
+func bySquares(m *mat.Dense, factor float64) mover {
+	n, c := m.Dims()
+	squares := mat.NewDense(n, c, nil)
+	for j := range c {
+		var all float64
+		for i := range n {
+			all += m.At(i, j) * m.At(i, j)
+		}
+		for i := range n {
+			if v := m.At(i, j); v != 0 {
+				squares.Set(i, j, factor*v*v/all)
+			}
+		}
+	}
+	return byColumns(squares)
+}

@@ -1,0 +1,49 @@
+package fuse
+
+import (
+	"runtime"
+	"sync"
+
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+const (
+	// grain is the number of multiplications below which one goroutine is faster.
+	grain = 1 << 18
+	// strip is the number of rows that stay in the cache while others pass by.
+	strip = 48
+)
+
+// product writes x yᵀ to out [r × c], for x [r × n] and y [c × n]. Every entry
+// is one inner product, so how the rows fall on processors does not show. With
+// both sides row by row that is over twice as fast as gonum's general product.
+func product(out, x, y []float32, n int) {
+	r := len(x) / n
+	workers := min(runtime.GOMAXPROCS(0), r, 1+len(out)*n/grain)
+	if workers < 2 {
+		inner(out, x, y, n)
+		return
+	}
+	c := len(y) / n
+	var wg sync.WaitGroup
+	for w := range workers {
+		from, to := r*w/workers, r*(w+1)/workers
+		wg.Go(func() { inner(out[from*c:to*c], x[from*n:to*n], y, n) })
+	}
+	wg.Wait()
+}
+
+func inner(out, x, y []float32, n int) {
+	r, c := len(x)/n, len(y)/n
+	row := func(v []float32, i int) blas32.Vector {
+		return blas32.Vector{N: n, Inc: 1, Data: v[i*n : (i+1)*n]}
+	}
+	for from := 0; from < c; from += strip {
+		for i := range r {
+			u := row(x, i)
+			for j := from; j < min(from+strip, c); j++ {
+				out[i*c+j] = blas32.Dot(u, row(y, j))
+			}
+		}
+	}
+}
