@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -14,15 +15,20 @@ import (
 // Where both sides have the same number of units of the same mass it is an
 // assignment and is solved by shortest augmenting paths, O(n³) at worst; any
 // other problem by the network simplex on the complete bipartite graph. Units
-// without mass are left out. The plan has at most n + m − 1 entries above zero.
+// without mass are left out. The plan has at most n + m − 1 entries above zero,
+// and it is the identity where that is optimal.
+//
+// Costs may be negative. Where they span so many orders of magnitude that
+// rounding may hide a plan cheaper by more than 1e-9 of the optimum, the plan
+// comes with a [*NotConvergedError]; its residual bounds that part.
 //
 // Jonker and Volgenant, "A shortest augmenting path algorithm for dense and
 // sparse linear assignment problems" (1987); Cunningham, "A network simplex
 // method" (1976).
 type EMD struct {
-	// Start holds potentials to start from, those of a problem alike, of which
-	// the V [m] are taken; nil makes its own. They change the time that a
-	// solution takes, and which plan it is where there are several.
+	// Start warm-starts the solver with the dual potentials V [m] of a similar
+	// problem; nil starts from the costs alone. It changes the time that a
+	// solution takes, and which plan it is where several are optimal.
 	Start *Duals
 }
 
@@ -35,7 +41,7 @@ func (e EMD) Solve(ctx context.Context, p Problem) (Plan, error) {
 // SolveDual also returns dual potentials that prove the plan optimal, see
 // [Certify].
 func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
-	in, err := readBalanced(p)
+	in, p, low, err := signed(p, readBalanced)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
@@ -46,38 +52,16 @@ func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 	if err := contextError(ctx); err != nil {
 		return Plan{}, Duals{}, err
 	}
-	mass, u, v, err := exactly(ctx, in, start)
-	if err != nil {
+	x, err := certified(ctx, in, start)
+	if x.mass == nil {
 		return Plan{}, Duals{}, err
 	}
-	return in.plan(mass), in.duals(p, u, v), nil
-}
-
-// exactly solves an instance with the method that fits it, from column
-// potentials start [m], which may be nil.
-func exactly(ctx context.Context, in *instance, start []float64) (mass, u, v []float64, err error) {
-	switch {
-	case in.n != in.m || !equal(in.a) || !equal(in.b):
-		in.widen()
-		return transport(ctx, in, start)
-	case in.single != nil:
-		return assignment(ctx, in, in.single, start)
-	default:
-		return assignment(ctx, in, in.cost, start)
+	in.preferIdentity(&x)
+	d := in.duals(p, x.u, x.v)
+	if low != 0 {
+		floats.AddConst(low, d.U)
 	}
-}
-
-// assignment solves an instance whose masses are all the same.
-func assignment[T number](ctx context.Context, in *instance, cost []T, start []float64) (mass, u, v []float64, err error) {
-	s := newAssigner(ctx, in.n, cost)
-	if err := s.solve(start); err != nil {
-		return nil, nil, nil, err
-	}
-	mass = make([]float64, in.n*in.n)
-	for i, j := range s.colOf {
-		mass[i*in.n+j] = in.a[i]
-	}
-	return mass, s.potentials(), s.v, nil
+	return in.plan(x.mass), d, err
 }
 
 // start returns the column potentials of d that belong to kept units, nil for
@@ -99,8 +83,8 @@ func (in *instance) start(d *Duals) ([]float64, error) {
 	return v, nil
 }
 
-// tightened makes the most of column potentials v, in place: the largest that
-// are feasible with u, uᵢ = minⱼ cᵢⱼ − vⱼ less what u₀ is, which keeps them
+// tightened raises column potentials v to the largest that are feasible with u,
+// in place, where uᵢ = minⱼ cᵢⱼ − vⱼ is shifted so that u₀ = 0. That keeps them
 // within the range of the costs.
 func tightened[T number](ctx context.Context, cost []T, v []float64) (u []float64, err error) {
 	m := len(v)
@@ -195,7 +179,7 @@ type Certificate struct {
 // trusting the solver they come from. What does not fit gives an
 // [*InvalidError].
 func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
-	if err := p.Validate(); err != nil {
+	if _, _, _, err := signed(p, readBalanced); err != nil {
 		return Certificate{}, err
 	}
 	c, n, m, _ := rowMajor("Cost", p.Cost)

@@ -49,8 +49,12 @@ func (e *InvalidError) Unwrap() error { return e.Err }
 // NotConvergedError is an error that comes with the best plan reached: an iteration
 // stopped before it met its tolerance.
 type NotConvergedError struct {
-	Iterations int     // done
-	Residual   float64 // for [Sinkhorn] the marginal error of the plan, L1, relative to the total mass
+	Iterations int // done
+
+	// Residual is what the tolerance of the solver bounds: for [Sinkhorn] the
+	// marginal error of the plan, L1, relative to the total mass; for [EMD] and
+	// [Partial] the part of the cost that a better plan could save.
+	Residual float64
 }
 
 // Error implements the error interface.

@@ -143,7 +143,12 @@ func FuzzEMD(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := read(data)
 		p := s.problem()
-		plan, duals, err := ot.EMD{}.SolveDual(context.Background(), p)
+		var e ot.EMD
+		if s.byte()%4 == 3 {
+			_, m := p.Cost.Dims()
+			e.Start = &ot.Duals{V: s.floats(m)}
+		}
+		plan, duals, err := e.SolveDual(context.Background(), p)
 		sound(t, plan, err)
 		if err != nil {
 			return
@@ -154,7 +159,7 @@ func FuzzEMD(f *testing.F) {
 		for _, v := range a {
 			mass += v
 		}
-		top := mat.Max(p.Cost)
+		top := max(mat.Max(p.Cost), -mat.Min(p.Cost))
 		slack := 1e-8*top*mass + 1e-315 // where digits end
 		if err != nil || c.Violation > 1e-8*mass || c.Infeasible > 1e-12*top+1e-315 || math.Abs(c.Gap) > slack {
 			t.Fatalf("%+v %v", c, err)
@@ -163,7 +168,21 @@ func FuzzEMD(f *testing.F) {
 }
 
 func FuzzSinkhorn(f *testing.F) {
-	fuzz(f, func(s *source) ot.Solver { return ot.Sinkhorn{Reg: s.float(), Tol: 1e-6, MaxIter: 20} })
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := read(data)
+		solver := ot.Sinkhorn{Reg: s.float(), Tol: 1e-6, MaxIter: 20}
+		p := s.problem()
+		if s.byte()%4 == 3 {
+			_, m := p.Cost.Dims()
+			solver.Start = &ot.Duals{V: s.floats(m)}
+		}
+		r, err := solver.SolveResult(context.Background(), p)
+		sound(t, r.Plan, err)
+		if err == nil && (math.IsNaN(r.Objective) || math.IsNaN(r.Regularised) || r.Iterations > 20) {
+			t.Fatalf("%+v", r)
+		}
+	})
 }
 
 func FuzzUnbalanced(f *testing.F) {

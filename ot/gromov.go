@@ -74,10 +74,12 @@ func (w *inner) descend(ctx context.Context, c control) (count int, gap float64,
 		if err != nil {
 			return 0, 0, err
 		}
-		var mass []float64
-		if mass, _, v, err = exactly(ctx, linear, v); err != nil {
+		best, err := exactly(ctx, linear, v)
+		if err != nil {
 			return 0, 0, err
 		}
+		mass := best.mass
+		v = best.v
 		floats.SubTo(d, mass, flat(w.p))
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err

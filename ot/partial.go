@@ -15,7 +15,8 @@ import (
 // Total masses may differ. The plan carries the masses it was asked for, so
 // that units left behind have columns and rows that sum to less. It is the
 // transport problem with one more unit on either side, free of charge, for
-// what stays. A computed share that may become 0 needs a check by the caller,
+// what stays. Costs may be negative, and many orders of magnitude among them are
+// treated as in [EMD]. A computed share that may become 0 needs a check by the caller,
 // as 0 stands for the default.
 //
 // Caffarelli and McCann, "Free boundaries in optimal transport and
@@ -27,7 +28,11 @@ type Partial struct {
 
 // Solve implements [Solver], but for the marginals of the plan.
 func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
-	in, share, err := loadShare(p, s.Share)
+	in, p, _, err := signed(p, load)
+	if err != nil {
+		return Plan{}, err
+	}
+	share, err := in.share(s.Share)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -50,15 +55,15 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	}
 	wide.cost = append(append(wide.cost, make([]float64, m)...), wide.top)
 	wide = wide.trimmed()
-	mass, _, _, err := exactly(ctx, wide, nil)
-	if err != nil {
+	x, err := certified(ctx, wide, nil)
+	if x.mass == nil {
 		return Plan{}, err
 	}
 	out := make([]float64, n*m)
 	for i := range n {
-		copy(out[i*m:(i+1)*m], mass[i*wide.m:])
+		copy(out[i*m:(i+1)*m], x.mass[i*wide.m:])
 	}
-	return in.plan(out), nil
+	return in.plan(out), err
 }
 
 // trimmed leaves out the last row or column if nothing stays there.
@@ -78,21 +83,17 @@ func (in *instance) trimmed() *instance {
 	return in
 }
 
-// loadShare checks a problem whose totals may differ, and a share, which must
-// not drown in the rounding of what stays.
-func loadShare(p Problem, share float64) (*instance, float64, error) {
+// share checks the share of the mass to be moved, which must not drown in the
+// rounding of what stays, and puts in its default.
+func (in *instance) share(share float64) (float64, error) {
 	if !(share >= 0 && share <= 1) {
-		return nil, 0, invalid("Share", ErrOption, "%g", share)
+		return 0, invalid("Share", ErrOption, "%g", share)
 	}
 	share = cmp.Or(share, 1)
-	in, err := load(p)
-	if err != nil {
-		return nil, 0, err
-	}
 	if moved := share * min(in.suma, in.sumb); moved < 1e-12*max(in.suma, in.sumb) {
-		return nil, 0, invalid("Share", ErrOption, "%g moves %g of masses %g and %g", share, moved, in.suma, in.sumb)
+		return 0, invalid("Share", ErrOption, "%g moves %g of masses %g and %g", share, moved, in.suma, in.sumb)
 	}
-	return in, share, nil
+	return share, nil
 }
 
 // PartialSinkhorn is [Partial] with entropic regularisation.
@@ -134,7 +135,11 @@ func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error)
 	if err != nil {
 		return entropic{}, err
 	}
-	in, share, err := loadShare(p, s.Share)
+	in, err := load(p)
+	if err != nil {
+		return entropic{}, err
+	}
+	share, err := in.share(s.Share)
 	if err != nil {
 		return entropic{}, err
 	}

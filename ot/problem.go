@@ -24,7 +24,7 @@ const maxTotal = 1e300
 //
 // Kantorovich, "On the translocation of masses" (1942).
 type Problem struct {
-	Cost mat.Matrix // [n × m], finite and non-negative
+	Cost mat.Matrix // [n × m], finite, and non-negative but for [EMD] and [Partial]
 	A, B []float64  // masses [n] and [m], non-negative, of equal total; nil is uniform with total 1
 }
 

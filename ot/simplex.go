@@ -31,31 +31,35 @@ type simplex struct {
 }
 
 // transport solves an instance with any masses.
-func transport(ctx context.Context, in *instance, start []float64) (mass, u, v []float64, err error) {
+func transport(ctx context.Context, in *instance, start []float64) (vertex, error) {
 	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, top: in.top, tol: 0x1p-49}
 	a, b, unit := whole(in)
-	v, mass, err = s.prices(in, start)
+	v, mass, err := s.prices(in, start)
 	if err != nil {
-		return nil, nil, nil, err
+		return vertex{}, err
 	}
-	if err = s.start(a, b, v); err != nil {
-		return nil, nil, nil, err
+	if err := s.start(a, b, v); err != nil {
+		return vertex{}, err
 	}
 	if err := s.pivots(); err != nil {
-		return nil, nil, nil, err
+		return vertex{}, err
 	}
-	if unit > 0 {
-		for x, e := range s.tree.nodes {
-			if e.parent != free {
-				i, j := s.arc(x, int(e.parent))
-				mass[i*in.m+j] = unit * float64(e.flow)
-			}
-		}
-	} else {
+	if unit == 0 {
 		s.peel(in, mass)
 	}
-	pot := s.tree.pot
-	return mass, pot[:in.n], pot[in.n:], nil
+	x := vertex{mass: mass, u: s.tree.pot[:in.n], v: s.tree.pot[in.n:]}
+	for k, e := range s.tree.nodes {
+		if e.parent == free {
+			continue
+		}
+		i, j := s.arc(k, int(e.parent))
+		if unit > 0 {
+			mass[i*in.m+j] = unit * float64(e.flow)
+		}
+		x.cost += mass[i*in.m+j] * e.cost
+	}
+	x.rounding = s.tol * (s.top + 2*floats.Norm(s.tree.pot, math.Inf(1)))
+	return x, nil
 }
 
 const (

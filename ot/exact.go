@@ -1,0 +1,233 @@
+package ot
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+)
+
+// vertex is the answer of an exact method: a vertex of the polytope of plans.
+type vertex struct {
+	mass     []float64 // plan [n × m]
+	u, v     []float64 // potentials [n], [m]
+	cost     float64   // ⟨P, C⟩
+	rounding float64   // how far reduced costs may be off, in units of the cost
+}
+
+// gapTol is the part of the optimum by which the cost of an exact plan may be off.
+const gapTol = 1e-9
+
+// trusted reports whether rounding is too small to hide a better plan of the
+// given mass.
+func (x vertex) trusted(total float64) bool {
+	return x.rounding*total <= gapTol*x.cost || x.cost == 0
+}
+
+// exactly solves an instance with the method that fits it, from column
+// potentials start [m], which may be nil.
+func exactly(ctx context.Context, in *instance, start []float64) (vertex, error) {
+	switch {
+	case in.n != in.m || !equal(in.a) || !equal(in.b):
+		in.widen()
+		return transport(ctx, in, start)
+	case in.single != nil:
+		return assignment(ctx, in, in.single, start)
+	default:
+		return assignment(ctx, in, in.cost, start)
+	}
+}
+
+// assignment solves an instance whose masses are all the same.
+func assignment[T number](ctx context.Context, in *instance, cost []T, start []float64) (vertex, error) {
+	s := newAssigner(ctx, in.n, cost)
+	if err := s.solve(start); err != nil {
+		return vertex{}, err
+	}
+	x := vertex{mass: make([]float64, in.n*in.n), u: s.potentials(), v: s.v}
+	var top float64
+	for i, j := range s.colOf {
+		c := float64(s.row(i)[j])
+		x.mass[i*in.n+j] = in.a[i]
+		x.cost += in.a[i] * c
+		top = max(top, c)
+	}
+	x.rounding = 0x1p-49 * (top + floats.Norm(s.v, math.Inf(1)))
+	return x, nil
+}
+
+// certified is exactly for costs of any range, and an error where rounding may
+// hide a better plan.
+//
+// One cost of 1e16 among others near 1 makes potentials that large, and their
+// rounding hides all that the others differ by. Costs are therefore cut off at a
+// limit near the cost of the plan: a plan that is optimal for the lower costs and
+// does not use an entry that was cut is optimal, and so are its potentials.
+func certified(ctx context.Context, in *instance, start []float64) (vertex, error) {
+	if in.top > maxTotal { // sums of potentials would overflow
+		return in.certifiedSmaller(ctx, start)
+	}
+	x, err := exactly(ctx, in, start)
+	total := floats.Sum(in.a)
+	if err != nil || x.trusted(total) {
+		return x, err
+	}
+	in.widen()
+	if in.gap(x) <= gapTol*x.cost {
+		return x, nil
+	}
+	const margin = 1 << 12 // of the limit over the mean cost of the plan
+	solves, raising := 1, false
+	for limit := margin * (x.cost / total); limit < in.top; solves++ {
+		y, err := exactly(ctx, in.cutOff(limit), nil)
+		if err != nil {
+			return vertex{}, err
+		}
+		if !in.below(&y, limit) {
+			raising = true // the optimum needs a larger cost
+			limit *= margin
+			continue
+		}
+		x = y
+		next := margin * (x.cost / total)
+		if raising || x.trusted(total) || !(next < limit) {
+			break
+		}
+		limit = next
+	}
+	if gap := in.gap(x); gap > gapTol*x.cost {
+		return x, &NotConvergedError{Iterations: solves, Residual: gap / x.cost}
+	}
+	return x, nil
+}
+
+// certifiedSmaller solves an instance in a larger unit of the cost.
+func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vertex, error) {
+	const unit = 0x1p200
+	in.widen()
+	smaller := *in
+	smaller.cost, smaller.top, smaller.single = slices.Clone(in.cost), in.top/unit, nil
+	floats.Scale(1/unit, smaller.cost)
+	if start != nil {
+		start = slices.Clone(start)
+		floats.Scale(1/unit, start)
+	}
+	x, err := certified(ctx, &smaller, start)
+	x.cost, x.rounding = x.cost*unit, x.rounding*unit
+	floats.Scale(unit, x.u)
+	floats.Scale(unit, x.v)
+	return x, err
+}
+
+// cutOff is the instance with no cost above limit.
+func (in *instance) cutOff(limit float64) *instance {
+	lower := *in
+	lower.cost, lower.top = slices.Clone(in.cost), min(in.top, limit)
+	for k, c := range lower.cost {
+		lower.cost[k] = min(c, limit)
+	}
+	return &lower
+}
+
+// below reports whether a plan uses no cost above limit, and sets its cost to
+// that of in. Entries that are nothing but rounding of the masses are cleared.
+func (in *instance) below(x *vertex, limit float64) bool {
+	x.cost = 0
+	for i, a := range in.a {
+		for j, b := range in.b {
+			k := i*in.m + j
+			switch v, c := x.mass[k], in.cost[k]; {
+			case v == 0:
+			case c <= limit:
+				x.cost += v * c
+			case v <= 1e-12*min(a, b):
+				x.mass[k] = 0
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// gap bounds what a better plan could save: Σ Pᵢⱼ (Cᵢⱼ − uᵢ − vⱼ) for the largest
+// u that is feasible with v, and the rounding of those differences.
+func (in *instance) gap(x vertex) (gap float64) {
+	gap = 0x1p-52 * floats.Norm(x.v, math.Inf(1)) * floats.Sum(in.a)
+	for i := range in.a {
+		row := in.cost[i*in.m : (i+1)*in.m]
+		u, _ := least(row, x.v)
+		for j, v := range x.mass[i*in.m : (i+1)*in.m] {
+			if v > 0 {
+				gap += v * (row[j] - x.v[j] - u)
+			}
+		}
+	}
+	return gap
+}
+
+// preferIdentity puts the identity in the place of x where both sides have the
+// same masses and it costs no more, up to rounding.
+func (in *instance) preferIdentity(x *vertex) {
+	if !slices.Equal(in.rows, in.cols) || !slices.Equal(in.a, in.b) {
+		return
+	}
+	var cost float64
+	for i, a := range in.a {
+		if in.single != nil {
+			cost += a * float64(in.single[i*in.m+i])
+		} else {
+			cost += a * in.cost[i*in.m+i]
+		}
+	}
+	if cost > x.cost*(1+1e-13) {
+		return
+	}
+	clear(x.mass)
+	for i, a := range in.a {
+		x.mass[i*in.m+i] = a
+	}
+}
+
+// raised returns a problem with a constant on all costs, so that the least is
+// zero, and that least cost, where costs are negative. It changes no plan whose
+// mass is given.
+func raised(p Problem) (Problem, float64, error) {
+	data, n, m, err := rowMajor("Cost", p.Cost)
+	if err != nil {
+		return p, 0, err
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for k, c := range data {
+		if math.IsNaN(c) || math.IsInf(c, 0) {
+			return p, 0, badEntry("Cost", k/m, k%m, c, ErrNotFinite)
+		}
+		low, high = min(low, c), max(high, c)
+	}
+	if math.IsInf(high-low, 0) {
+		return p, 0, invalid("Cost", ErrNotFinite, "from %g to %g", low, high)
+	}
+	out := mat.NewDense(n, m, slices.Clone(data))
+	for k := range data {
+		out.RawMatrix().Data[k] -= low
+	}
+	p.Cost = out
+	return p, low, nil
+}
+
+// signed reads a problem whose costs may be negative. It also returns the problem
+// that was read and the constant that its costs are less.
+func signed(p Problem, read func(Problem) (*instance, error)) (*instance, Problem, float64, error) {
+	in, err := read(p)
+	if e, ok := err.(*InvalidError); !ok || e.Field != "Cost" || e.Err != ErrNegative {
+		return in, p, 0, err
+	}
+	p, low, err := raised(p)
+	if err != nil {
+		return nil, p, 0, err
+	}
+	in, err = read(p)
+	return in, p, low, err
+}
