@@ -61,7 +61,8 @@ func expand(s string, facts map[string]string, rng *rand.Rand) string {
 
 func subjects() []subject {
 	return []subject{
-		{"town", "<town> is a (town|<trade> town|small town|market town) in the <side> of <land>, on the (left|right) bank of the <river>.", []string{
+		{"town", "<town> is a (town|<trade> town|small town|market town) in the <side> of <land>, " +
+			"on the (left|right) bank of the <river>.", []string{
 			"It was founded in <founded> by settlers from <from>.",
 			"(About|Some|Nearly) <souls> people live (there|in the town), (most|many) of whom speak <tongue>.",
 			"The town is (best known|known all over <land>) for its <trade>.",
@@ -134,8 +135,11 @@ func newWorld() *world {
 	var countries []map[string]string
 	for range lands {
 		stem := w.name()
-		countries = append(countries, map[string]string{"land": stem + w.pick("ia", "land", "mark", "or"), "tongue": stem + w.pick("ish", "ian", "ese"),
-			"capital": w.name() + w.pick("", "burg", "ton")})
+		countries = append(countries, map[string]string{
+			"land":    stem + w.pick("ia", "land", "mark", "or"),
+			"tongue":  stem + w.pick("ish", "ian", "ese"),
+			"capital": w.name() + w.pick("", "burg", "ton"),
+		})
 	}
 	for i, c := range countries {
 		c["from"] = countries[(i+1+w.rng.IntN(lands-1))%lands]["land"]
@@ -161,10 +165,13 @@ func (w *world) add(country map[string]string) {
 	r["town"] = w.name() + w.pick("", "", "ham", "stad", "wick", "mouth", "bridge")
 	r["river"] = w.name()
 	r["peak"] = w.pick("Mount ", "Mount ", "Great ", "Old ") + w.name()
-	r["bird"] = w.pick("grey", "red", "white", "long-tailed", "spotted", "crested", "black", "golden") + " " + w.pick("finch", "heron", "lark", "owl", "plover", "swift", "rail", "tern")
+	r["bird"] = w.pick("grey", "red", "white", "long-tailed", "spotted", "crested", "black", "golden") + " " +
+		w.pick("finch", "heron", "lark", "owl", "plover", "swift", "rail", "tern")
 	r["trade"] = w.pick("salt", "wool", "glass", "timber", "paper", "cloth", "copper", "honey", "pottery", "wine")
-	r["calling"] = w.pick("painter", "poet", "botanist", "composer", "sailor", "chemist", "historian", "geographer", "printer", "sculptor")
-	r["work"] = w.pick("a map", "a history", "a book", "an opera", "a study", "a poem", "a drawing") + " of " + w.pick("the stars", "the "+r["river"], r["land"], "the sea", r["town"], "the birds of "+r["land"])
+	r["calling"] = w.pick("painter", "poet", "botanist", "composer", "sailor", "chemist",
+		"historian", "geographer", "printer", "sculptor")
+	r["work"] = w.pick("a map", "a history", "a book", "an opera", "a study", "a poem", "a drawing") + " of " +
+		w.pick("the stars", "the "+r["river"], r["land"], "the sea", r["town"], "the birds of "+r["land"])
 	if r["He"], r["he"], r["His"] = "He", "he", "His"; w.rng.IntN(2) == 0 {
 		r["He"], r["he"], r["His"] = "She", "she", "Her"
 	}

@@ -39,7 +39,8 @@ func TrainVocabulary(paragraphs []string, size int) ([]string, error) {
 	}
 	vocabulary := append(special, slices.Sorted(maps.Keys(letters))...)
 	if len(vocabulary) > size {
-		return nil, fmt.Errorf("%w: %d word pieces do not hold the %d letters of the text", text.ErrVocabulary, size, len(letters))
+		return nil, fmt.Errorf("%w: %d word pieces do not hold the %d letters of the text",
+			text.ErrVocabulary, size, len(letters))
 	}
 	known := map[string]bool{}
 	for len(vocabulary) < size {

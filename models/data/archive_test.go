@@ -30,7 +30,8 @@ func tarGz(t *testing.T, files ...content) []byte {
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
 	for _, f := range files {
-		require.NoError(t, w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.data)), Typeflag: tar.TypeReg}))
+		header := &tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.data)), Typeflag: tar.TypeReg}
+		require.NoError(t, w.WriteHeader(header))
 		_, err := w.Write(f.data)
 		require.NoError(t, err)
 	}

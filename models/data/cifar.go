@@ -21,6 +21,7 @@ type cifar struct {
 	header  int    // bytes before the planes
 	label   int    // which of them is the label
 	classes []string
+	limit   int                                 // bytes of all records together
 	rank    func(name string) (split, rank int) // of a file; split −1 for unknown names
 }
 
@@ -51,7 +52,7 @@ func OpenCIFAR100(ctx context.Context, path string) (train, test *Set, err error
 
 func cifar10() cifar {
 	return cifar{
-		folder: "cifar-10-batches-bin", meta: "batches.meta.txt", header: 1, classes: cifar10Classes(),
+		folder: "cifar-10-batches-bin", meta: "batches.meta.txt", header: 1, limit: maxRecords, classes: cifar10Classes(),
 		rank: func(name string) (int, int) {
 			if name == "test_batch.bin" {
 				return testSplit, 0
@@ -72,12 +73,15 @@ func cifar100() cifar {
 		classes[i] = fmt.Sprintf("class %d", i)
 	}
 	return cifar{
-		folder: "cifar-100-binary", meta: "fine_label_names.txt", header: 2, label: 1, classes: classes,
+		folder: "cifar-100-binary", meta: "fine_label_names.txt", header: 2, label: 1, limit: maxRecords, classes: classes,
 		rank: func(name string) (int, int) {
 			return slices.Index([]string{"train.bin", "test.bin"}, name), 0
 		},
 	}
 }
+
+// maxRecords is several times the size of the whole distribution in bytes.
+const maxRecords = 1 << 30
 
 // part is one file of records.
 type part struct {
@@ -90,65 +94,72 @@ func (c cifar) open(ctx context.Context, where string) (train, test *Set, err er
 	if sub := filepath.Join(where, c.folder); isDir(sub) {
 		where = sub
 	}
-	t, err := openTree(where, 1)
+	a, err := openArchive(where, 1)
 	if err != nil {
 		return nil, nil, err
 	}
-	parts, err := c.parts(ctx, t)
+	parts, err := c.parts(ctx, a)
 	if err != nil {
 		return nil, nil, err
 	}
 	sets := []*Set{newSet(0, cifarSide, cifarSide, c.classes), newSet(0, cifarSide, cifarSide, c.classes)}
 	for i, p := range parts {
 		if offset, err := c.appendTo(sets[p.split], p.raw); err != nil {
-			return nil, nil, t.fail(p.name, offset, err)
+			return nil, nil, a.fail(p.name, offset, err)
 		}
 		parts[i].raw = nil
 	}
 	for i, s := range sets {
 		if s.Len() == 0 {
-			return nil, nil, t.fail("", -1, fmt.Errorf("no %s records", []string{"training", "test"}[i]))
+			return nil, nil, a.fail("", -1, fmt.Errorf("no %s records", []string{"training", "test"}[i]))
 		}
 	}
 	return sets[trainSplit], sets[testSplit], nil
 }
 
 // parts reads the files of records, in their order, and the class names.
-func (c *cifar) parts(ctx context.Context, t tree) ([]part, error) {
+func (c *cifar) parts(ctx context.Context, a archive) ([]part, error) {
 	var parts []part
-	err := t.each(ctx, func(f file) error {
+	var total int
+	err := a.each(ctx, func(f file) error {
 		base := path.Base(f.name)
 		if base == c.meta {
-			return c.readNames(t, f)
+			return c.readNames(a, f)
 		}
 		split, rank := c.rank(base)
 		if split < 0 {
 			return nil
 		}
-		raw, err := t.bytes(f, maxEntry)
+		raw, err := a.bytes(f, maxEntry)
+		if err != nil {
+			return err
+		}
+		if total += len(raw); total > c.limit {
+			return a.fail(f.name, -1, fmt.Errorf("%w: the records have more than %d bytes together", ErrUnsafe, c.limit))
+		}
 		parts = append(parts, part{f.name, split, rank, raw})
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.rank, b.rank) })
 	for i := 1; i < len(parts); i++ {
-		if a, b := parts[i-1], parts[i]; path.Base(a.name) == path.Base(b.name) {
-			return nil, t.fail(b.name, -1, fmt.Errorf("the records are there twice, also as %s", a.name))
+		if first, second := parts[i-1], parts[i]; path.Base(first.name) == path.Base(second.name) {
+			return nil, a.fail(second.name, -1, fmt.Errorf("the records are there twice, also as %s", first.name))
 		}
 	}
 	return parts, nil
 }
 
-func (c *cifar) readNames(t tree, f file) error {
-	raw, err := t.bytes(f, maxText)
+func (c *cifar) readNames(a archive, f file) error {
+	raw, err := a.bytes(f, maxText)
 	if err != nil {
 		return err
 	}
 	names := slices.DeleteFunc(strings.Split(string(raw), "\n"), func(s string) bool { return strings.TrimSpace(s) == "" })
 	if len(names) != len(c.classes) {
-		return t.fail(f.name, -1, fmt.Errorf("%d class names, want %d", len(names), len(c.classes)))
+		return a.fail(f.name, -1, fmt.Errorf("%d class names, want %d", len(names), len(c.classes)))
 	}
 	for i, n := range names {
 		names[i] = strings.TrimSpace(n)

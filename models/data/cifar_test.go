@@ -42,6 +42,22 @@ func cifar10Files() []content {
 	}
 }
 
+// TestCIFARLimit: the records of an archive are bounded together, however many
+// files they are in.
+func TestCIFARLimit(t *testing.T) {
+	c := cifar10()
+	c.limit = 8 * (1 + cifarPixels)
+	for form, p := range stored(t, cifar10Files()...) {
+		_, _, err := c.open(t.Context(), p)
+		require.NoError(t, err, form)
+	}
+	c.limit--
+	for form, p := range stored(t, cifar10Files()...) {
+		_, _, err := c.open(t.Context(), p)
+		require.ErrorIs(t, err, ErrUnsafe, form)
+	}
+}
+
 func TestOpenCIFAR10(t *testing.T) {
 	paths := stored(t, cifar10Files()...)
 	paths["subfolder"] = filepath.Join(paths["folder"], "cifar-10-batches-bin")
@@ -68,7 +84,8 @@ func TestOpenCIFAR100(t *testing.T) {
 	}
 	files := []content{
 		{"c/train.bin", records(2, 50, 3)}, {"c/test.bin", records(2, 99, 1)},
-		{"c/fine_label_names.txt", []byte(strings.Join(names, "\r\n") + "\n\n")}, {"c/coarse_label_names.txt", []byte("ignored")},
+		{"c/fine_label_names.txt", []byte(strings.Join(names, "\r\n") + "\n\n")},
+		{"c/coarse_label_names.txt", []byte("ignored")},
 	}
 	p := filepath.Join(write(t, t.TempDir(), content{"a.tar.gz", tarGz(t, files...)}), "a.tar.gz")
 	train, test, err := OpenCIFAR100(t.Context(), p)
@@ -89,15 +106,24 @@ func TestCIFARIsStrict(t *testing.T) {
 		offset int64
 		want   string
 	}{
-		"cut off":      {[]content{{"data_batch_1.bin", records(1, 0, 2)[:4000]}, good}, "data_batch_1.bin", 3073, "927 bytes instead of 3073"},
-		"one byte":     {[]content{{"data_batch_1.bin", []byte{1}}, good}, "data_batch_1.bin", 0, "1 bytes instead of 3073"},
-		"empty":        {[]content{{"data_batch_1.bin", nil}, good}, "data_batch_1.bin", 0, "empty"},
-		"label":        {[]content{{"data_batch_1.bin", label}, good}, "data_batch_1.bin", 3073, "label 10 of 10 classes"},
-		"no training":  {[]content{good}, "", -1, "no training records"},
-		"no test":      {[]content{{"data_batch_1.bin", records(1, 0, 1)}}, "", -1, "no test records"},
-		"nothing":      {[]content{{"x", nil}}, "", -1, "no training records"},
-		"class names":  {[]content{{"data_batch_1.bin", label}, good, {"batches.meta.txt", []byte("a\nb\n")}}, "batches.meta.txt", -1, "2 class names, want 10"},
-		"other record": {[]content{{"data_batch_1.bin", records(2, 0, 1)}, good}, "data_batch_1.bin", 3073, "1 bytes instead of 3073"},
+		"cut off": {
+			[]content{{"data_batch_1.bin", records(1, 0, 2)[:4000]}, good},
+			"data_batch_1.bin", 3073, "927 bytes instead of 3073",
+		},
+		"one byte":    {[]content{{"data_batch_1.bin", []byte{1}}, good}, "data_batch_1.bin", 0, "1 bytes instead of 3073"},
+		"empty":       {[]content{{"data_batch_1.bin", nil}, good}, "data_batch_1.bin", 0, "empty"},
+		"label":       {[]content{{"data_batch_1.bin", label}, good}, "data_batch_1.bin", 3073, "label 10 of 10 classes"},
+		"no training": {[]content{good}, "", -1, "no training records"},
+		"no test":     {[]content{{"data_batch_1.bin", records(1, 0, 1)}}, "", -1, "no test records"},
+		"nothing":     {[]content{{"x", nil}}, "", -1, "no training records"},
+		"class names": {
+			[]content{{"data_batch_1.bin", label}, good, {"batches.meta.txt", []byte("a\nb\n")}},
+			"batches.meta.txt", -1, "2 class names, want 10",
+		},
+		"other record": {
+			[]content{{"data_batch_1.bin", records(2, 0, 1)}, good},
+			"data_batch_1.bin", 3073, "1 bytes instead of 3073",
+		},
 	} {
 		for form, p := range stored(t, tc.files...) {
 			_, _, err := OpenCIFAR10(t.Context(), p)

@@ -25,24 +25,24 @@ type job struct {
 	slot slot
 }
 
-// decodeAll reads the named images of a tree into their slots, one goroutine
+// decodeAll reads the named images of an archive into their slots, one goroutine
 // reading and one decoding per core. Every image has its own place, and of
 // several errors the first in the order of storage is returned: the result
 // does not depend on the number of cores.
-func (t tree) decodeAll(ctx context.Context, slots map[string]slot, observe func(models.Progress)) error {
-	d := decoder{tree: t, first: -1}
+func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe func(models.Progress)) error {
+	d := decoder{archive: a, first: -1}
 	jobs := make(chan job, 64)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for j := range jobs {
-				d.one(j)
+				d.decode(j)
 			}
 		})
 	}
 	seq, total := 0, len(slots)
 	slots = maps.Clone(slots)
-	err := t.each(ctx, func(f file) error {
+	err := a.each(ctx, func(f file) error {
 		s, ok := slots[f.name]
 		if !ok {
 			return nil
@@ -51,7 +51,7 @@ func (t tree) decodeAll(ctx context.Context, slots map[string]slot, observe func
 		if err := d.failed(); err != nil {
 			return err
 		}
-		raw, err := t.bytes(f, maxImage)
+		raw, err := a.bytes(f, maxImage)
 		if err != nil {
 			return err
 		}
@@ -69,46 +69,48 @@ func (t tree) decodeAll(ctx context.Context, slots map[string]slot, observe func
 	}
 	if err == nil && len(slots) > 0 {
 		missing := slices.Min(slices.Collect(maps.Keys(slots)))
-		return t.fail(missing, -1, fmt.Errorf("the image is missing, as are %d others of %d", len(slots)-1, total))
+		return a.fail(missing, -1, fmt.Errorf("the image is missing, as are %d others of %d", len(slots)-1, total))
 	}
 	return err
 }
 
 // decoder collects the errors of the workers.
 type decoder struct {
-	tree  tree
-	mu    sync.Mutex
-	first int // sequence number of err
-	err   error
+	archive archive
+	mu      sync.Mutex
+	first   int // sequence number of err
+	err     error
 }
 
-func (d *decoder) one(j job) {
+// decode decodes one image into its slot, or keeps the error.
+func (d *decoder) decode(j job) {
 	img, err := decode(j.raw)
 	if err == nil {
-		img.fit(j.slot)
+		img.store(j.slot)
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err == nil || j.seq < d.first {
-		d.first, d.err = j.seq, d.tree.fail(j.name, -1, err)
+		d.first, d.err = j.seq, d.archive.fail(j.name, -1, err)
 	}
 }
 
+// failed returns the error so far.
 func (d *decoder) failed() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.err
 }
 
-// fit writes the image into its slot, resized where its size is another.
-func (m rgb) fit(s slot) {
+// store writes the image into its slot, scaled where its size is another.
+func (m rgb) store(s slot) {
 	d := s.set.dim()
-	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.sized(Size{s.set.H, s.set.W}).pix)
+	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.scaledTo(Size{s.set.H, s.set.W}).pix)
 }
 
-// sized is the image at a size.
-func (m rgb) sized(s Size) rgb {
+// scaledTo returns the image at a size.
+func (m rgb) scaledTo(s Size) rgb {
 	if m.h == s.H && m.w == s.W {
 		return m
 	}

@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // maxSize is the largest height and width that images are scaled to.
@@ -38,7 +40,9 @@ type Size struct{ H, W int }
 // on which their norm is measured are read here, and a broken one is found when
 // it is asked for.
 //
-// o.Observe, where not nil, is told how many images have been decoded.
+// Files beside the images that are neither JPEG nor PNG by their extension are
+// skipped, and o.Observe is told how many there are and the first one's name. It
+// is also told how many images have been decoded.
 func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *Set, err error) {
 	size, err := checkedSize(o.size())
 	if err != nil {
@@ -47,19 +51,23 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 	if o.Memory < 0 {
 		return nil, nil, fmt.Errorf("data: memory is %d bytes", o.Memory)
 	}
-	t, err := openTree(path, 7)
+	a, err := openArchive(path, 7)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := t.list(ctx)
+	l, err := a.list(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if l.skipped > 0 && o.Observe != nil {
+		o.Observe(models.Progress{Stage: "skipping", Done: l.skipped,
+			Item: fmt.Sprintf("%d files that are neither .jpg nor .png, such as %s", l.skipped, l.skippedName)})
 	}
 	if train, test, err = l.sets(size); err != nil {
 		return nil, nil, err
 	}
 	if train.bytes()+test.bytes() > o.memory() {
-		if err := t.stream(ctx, train, test, o.Observe); err != nil {
+		if err := a.stream(ctx, train, test, o.Observe); err != nil {
 			return nil, nil, err
 		}
 		return train, test, nil
@@ -72,7 +80,7 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 		s.names = nil
 		s.allocate()
 	}
-	if err := t.decodeAll(ctx, slots, o.Observe); err != nil {
+	if err := a.decodeAll(ctx, slots, o.Observe); err != nil {
 		return nil, nil, err
 	}
 	return train, test, nil
@@ -81,33 +89,43 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 // picture is an image of a folder, before it is read.
 type picture struct{ name, split, class string }
 
-// listing is what a tree has to offer as a folder of images.
+// listing is what an archive holds as a folder of images.
 type listing struct {
-	tree      tree
+	archive   archive
 	pictures  []picture
 	annotated map[string]string // class of every image of val, by file name or its stem; nil where there is no such file
 	words     map[string]string // names of classes
+
+	skipped     int    // files in folders of images that are not read as such
+	skippedName string // the first of them
 }
 
-func (t tree) list(ctx context.Context) (*listing, error) {
-	l := &listing{tree: t}
-	err := t.each(ctx, func(f file) error {
+func (a archive) list(ctx context.Context) (*listing, error) {
+	l := &listing{archive: a}
+	err := a.each(ctx, func(f file) error {
 		var err error
 		switch base := path.Base(f.name); {
 		case base == "val_annotations.txt":
-			l.annotated, err = t.table(f, "\t")
+			l.annotated, err = a.table(f, "\t")
 		case base == "words.txt":
-			l.words, err = t.table(f, "\t")
+			l.words, err = a.table(f, "\t")
 		case base == "LOC_val_solution.csv":
-			l.annotated, err = t.table(f, ",")
+			l.annotated, err = a.table(f, ",")
 			for name, class := range l.annotated {
 				l.annotated[name], _, _ = strings.Cut(class, " ") // a box follows
 			}
 		case base == "LOC_synset_mapping.txt":
-			l.words, err = t.table(f, " ")
+			l.words, err = a.table(f, " ")
 		case isImage(base) && !strings.HasPrefix(base, "."):
 			if p, ok := newPicture(f.name); ok {
 				l.pictures = append(l.pictures, p)
+			}
+		case !isNote(base):
+			if _, ok := newPicture(f.name); !ok {
+				break
+			}
+			if l.skipped++; l.skipped == 1 || f.name < l.skippedName {
+				l.skippedName = f.name
 			}
 		}
 		return err
@@ -120,10 +138,18 @@ func (t tree) list(ctx context.Context) (*listing, error) {
 	})
 	for i := 1; i < len(l.pictures); i++ {
 		if n := l.pictures[i].name; n == l.pictures[i-1].name {
-			return nil, t.fail(n, -1, errors.New("the image is there twice"))
+			return nil, a.fail(n, -1, errors.New("the image is there twice"))
 		}
 	}
 	return l, nil
+}
+
+// isNote tells whether a file beside images is about them rather than one of
+// them.
+func isNote(name string) bool {
+	_, ext, _ := cutLast(name, ".")
+	notes := []string{"txt", "csv", "tsv", "json", "xml", "md"}
+	return strings.HasPrefix(name, ".") || slices.Contains(notes, strings.ToLower(ext))
 }
 
 // newPicture takes the name of an image apart.
@@ -146,8 +172,8 @@ func newPicture(name string) (picture, bool) {
 
 // table reads a file of lines of a key, a separator and a value; a value ends at
 // a tab.
-func (t tree) table(f file, separator string) (map[string]string, error) {
-	raw, err := t.bytes(f, maxText)
+func (a archive) table(f file, separator string) (map[string]string, error) {
+	raw, err := a.bytes(f, maxText)
 	if err != nil {
 		return nil, err
 	}
@@ -175,13 +201,14 @@ func (l *listing) sets(size Size) (train, test *Set, err error) {
 	}
 	wnids = slices.Compact(wnids) // the pictures are in order of class
 	if len(wnids) == 0 || len(held) == 0 {
-		return nil, nil, l.tree.fail("", -1, errors.New("no images of the form train/<class>/<image>, or none of val or test"))
+		return nil, nil, l.archive.fail("", -1,
+			errors.New("no images of the form train/<class>/<image>, or none of val or test"))
 	}
 	train, test = newSet(0, size.H, size.W, l.classNames(wnids)), newSet(0, size.H, size.W, l.classNames(wnids))
 	add := func(s *Set, p picture) error {
 		class, ok := slices.BinarySearch(wnids, p.class)
 		if !ok {
-			return l.tree.fail(p.name, -1, fmt.Errorf("train has no class %q", p.class))
+			return l.archive.fail(p.name, -1, fmt.Errorf("train has no class %q", p.class))
 		}
 		s.names = append(s.names, p.name)
 		s.Labels = append(s.Labels, int32(class))
@@ -216,11 +243,12 @@ func (l *listing) heldOut() ([]picture, error) {
 			base := path.Base(p.name)
 			stem, _, _ := cutLast(base, ".")
 			if p.class = cmp.Or(l.annotated[base], l.annotated[stem]); p.class == "" {
-				return nil, l.tree.fail(p.name, -1, errors.New("the annotations of val do not name the image"))
+				return nil, l.archive.fail(p.name, -1, errors.New("the annotations of val do not name the image"))
 			}
 		}
 		if p.class == "" {
-			return nil, l.tree.fail(p.name, -1, errors.New("the image is in no folder of a class, and there are no annotations of val"))
+			return nil, l.archive.fail(p.name, -1,
+				errors.New("the image is in no folder of a class, and there are no annotations of val"))
 		}
 		held = append(held, p)
 	}

@@ -94,7 +94,10 @@ func TestBrokenImages(t *testing.T) {
 		"cut off":     {good[:len(good)/2], "truncated"},
 		"empty":       {nil, "truncated"},
 		"PNG cut off": {pngOf(t, flat(30, 30, red()))[:60], "png"},
-		"text":        {[]byte("this is not an image"), "JPEG"},
+		"text":        {[]byte("this is not an image"), "neither a JPEG nor a PNG image: it begins with \"this is \""},
+		"broken PNG":  {bytes.Replace(pngOf(t, flat(30, 30, red())), []byte("IHDR"), []byte("IHDX"), 1), "png: "},
+		"broken JPEG": {[]byte("\xff\xd8\xff\xc0\x00\x02"), "JPEG"},
+		"narrow":      {pngOf(t, image.NewGray(image.Rect(0, 0, 1, maxSide+1))), "unsafe"},
 		"enormous":    {enormous(t), "unsafe"},
 	} {
 		files := folderFiles(t)
@@ -129,6 +132,24 @@ func enormous(t *testing.T) []byte {
 	return b.Bytes()
 }
 
+// TestSkippedFiles: what is not read as an image is counted and named.
+func TestSkippedFiles(t *testing.T) {
+	files := append(folderFiles(t), content{"set/train/ape/3.webp", nil}, content{"set/val/ape/4.gif", nil},
+		content{"set/train/ape/boxes.csv", nil}, content{"set/README", nil})
+	for form, p := range stored(t, files...) {
+		var first models.Progress
+		observe := func(p models.Progress) {
+			if first.Stage == "" {
+				first = p
+			}
+		}
+		_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Observe: observe})
+		require.NoError(t, err, form)
+		assert.Equal(t, models.Progress{Stage: "skipping", Done: 2,
+			Item: "2 files that are neither .jpg nor .png, such as set/train/ape/3.webp"}, first, form)
+	}
+}
+
 func TestFolderIsStrict(t *testing.T) {
 	img := pngOf(t, flat(4, 4, red()))
 	for name, tc := range map[string]struct {
@@ -146,15 +167,18 @@ func TestFolderIsStrict(t *testing.T) {
 			require.ErrorContains(t, err, tc.want, "%s, %s", name, form)
 		}
 	}
-	twice := content{"x.tgz", tarGz(t, content{"train/a/1.png", img}, content{"train/a/1.png", img}, content{"val/a/1.png", img})}
-	_, _, err := OpenImageFolder(t.Context(), filepath.Join(write(t, t.TempDir(), twice), "x.tgz"), Options{Size: Size{4, 4}})
+	one := content{"train/a/1.png", img}
+	dir := write(t, t.TempDir(), content{"x.tgz", tarGz(t, one, one, content{"val/a/1.png", img})})
+	_, _, err := OpenImageFolder(t.Context(), filepath.Join(dir, "x.tgz"), Options{Size: Size{4, 4}})
 	require.ErrorContains(t, err, "train/a/1.png: the image is there twice")
 	_, _, err = OpenImageFolder(t.Context(), t.TempDir(), Options{Size: Size{-1, 1}})
 	require.ErrorContains(t, err, "image size -1×1")
 }
 
 func TestHostileNames(t *testing.T) {
-	for _, name := range []string{"../data_batch_1.bin", "/etc/data_batch_1.bin", "a/../../data_batch_1.bin", `..\data_batch_1.bin`, ".."} {
+	for _, name := range []string{
+		"../data_batch_1.bin", "/etc/data_batch_1.bin", "a/../../data_batch_1.bin", `..\data_batch_1.bin`, "..",
+	} {
 		for form, raw := range map[string][]byte{
 			"tar": tarGz(t, content{name, records(1, 0, 1)}),
 			"zip": zipped(t, content{name, records(1, 0, 1)}),
@@ -173,7 +197,8 @@ func TestHostileSize(t *testing.T) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
-	require.NoError(t, w.WriteHeader(&tar.Header{Name: "test_batch.bin", Mode: 0o644, Size: 1 << 50, Typeflag: tar.TypeReg, Format: tar.FormatGNU}))
+	header := &tar.Header{Name: "test_batch.bin", Mode: 0o644, Size: 1 << 50, Typeflag: tar.TypeReg, Format: tar.FormatGNU}
+	require.NoError(t, w.WriteHeader(header))
 	require.NoError(t, z.Close())
 	_, _, err := OpenCIFAR10(t.Context(), filepath.Join(write(t, t.TempDir(), content{"x", b.Bytes()}), "x"))
 	require.ErrorIs(t, err, ErrUnsafe)
@@ -230,12 +255,13 @@ func TestCIFAR10JPEGIsStrict(t *testing.T) {
 		return files
 	}
 	for want, files := range map[string][]content{
-		"order.txt: the file is missing":                   cifarJPEGFiles(t)[1:],
-		"order.txt has 4 lines and labels.u8 3 bytes":      change(1, "\x06\x00\x06"),
-		"label 10 of 10 classes":                           change(1, "\x06\x0a\x06\x09"),
-		`"train/airplane/0000.jpg" has label automobile`:   change(1, "\x06\x01\x06\x09"),
-		"neither in train nor in test":                     change(0, "train/frog/0000.jpg\nval/airplane/0000.jpg\na\nb\n"),
-		"order.txt: an image occurs twice":                 slices.Concat(change(0, "train/frog/0000.jpg\ntrain/frog/0000.jpg\n")[:1], []content{{"labels.u8", []byte{6, 6}}}),
+		"order.txt: the file is missing":                 cifarJPEGFiles(t)[1:],
+		"order.txt has 4 lines and labels.u8 3 bytes":    change(1, "\x06\x00\x06"),
+		"label 10 of 10 classes":                         change(1, "\x06\x0a\x06\x09"),
+		`"train/airplane/0000.jpg" has label automobile`: change(1, "\x06\x01\x06\x09"),
+		"neither in train nor in test":                   change(0, "train/frog/0000.jpg\nval/airplane/0000.jpg\na\nb\n"),
+		"order.txt: an image occurs twice": slices.Concat(change(0, "train/frog/0000.jpg\ntrain/frog/0000.jpg\n")[:1],
+			[]content{{"labels.u8", []byte{6, 6}}}),
 		"train/frog/0001.jpg: the image is missing":        cifarJPEGFiles(t)[:5],
 		"train/frog/0000.jpg: the image is truncated":      change(4, "\xff\xd8\xff"),
 		"labels.u8: the file is missing":                   slices.Delete(cifarJPEGFiles(t), 1, 2),

@@ -12,7 +12,9 @@ import (
 	"strings"
 )
 
-const maxArea = 1 << 26 // pixels of one image before it is scaled
+// maxArea is the largest number of pixels of an image before it is scaled; its
+// sides are at most [maxSide].
+const maxArea = 25 << 20
 
 // rgb is an image in three planes [3, h, w].
 type rgb struct {
@@ -20,18 +22,24 @@ type rgb struct {
 	h, w int
 }
 
-// decode reads a JPEG or PNG image; what tells them apart is the content. Grey
-// is expanded to three channels, transparency is dropped.
+// decode reads a JPEG or PNG image, whatever its file is called. Grey is expanded
+// to three channels, transparency is dropped.
 func decode(raw []byte) (rgb, error) {
-	config, read := jpeg.DecodeConfig, jpeg.Decode
-	if bytes.HasPrefix(raw, []byte("\x89PNG")) {
+	var config func(io.Reader) (image.Config, error)
+	var read func(io.Reader) (image.Image, error)
+	switch {
+	case isPrefix(raw, "\x89PNG\r\n\x1a\n"):
 		config, read = png.DecodeConfig, png.Decode
+	case isPrefix(raw, "\xff\xd8"):
+		config, read = jpeg.DecodeConfig, jpeg.Decode
+	default:
+		return rgb{}, fmt.Errorf("neither a JPEG nor a PNG image: it begins with %.8q", raw)
 	}
 	c, err := config(bytes.NewReader(raw))
 	if err != nil {
 		return rgb{}, imageError(err)
 	}
-	if c.Width < 1 || c.Height < 1 || c.Width > maxArea/c.Height {
+	if c.Width < 1 || c.Height < 1 || c.Width > maxSide || c.Height > maxSide || c.Width > maxArea/c.Height {
 		return rgb{}, fmt.Errorf("%w: an image of %d×%d pixels", ErrUnsafe, c.Width, c.Height)
 	}
 	img, err := read(bytes.NewReader(raw))
@@ -41,6 +49,14 @@ func decode(raw []byte) (rgb, error) {
 	return planes(img), nil
 }
 
+// isPrefix tells whether the signature, or as much of it as there is of the
+// file, is what the file begins with.
+func isPrefix(raw []byte, signature string) bool {
+	n := min(len(raw), len(signature))
+	return string(raw[:n]) == signature[:n]
+}
+
+// imageError says that the image ends early, where it does.
 func imageError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the image is truncated: %w", io.ErrUnexpectedEOF)
@@ -66,6 +82,8 @@ func planes(img image.Image) rgb {
 	return out
 }
 
+// pixelAt returns what reads a pixel of an image; the common layouts are read
+// without going through color.Color.
 func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
 	switch m := img.(type) {
 	case *image.YCbCr:
@@ -85,7 +103,7 @@ func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
 	}
 }
 
-// isImage goes by the extension, as the folders do.
+// isImage tells by the extension whether a file is an image that is read.
 func isImage(name string) bool {
 	_, ext, _ := cutLast(name, ".")
 	switch strings.ToLower(ext) {
@@ -95,6 +113,7 @@ func isImage(name string) bool {
 	return false
 }
 
+// cutLast is [strings.Cut] around the last sep.
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

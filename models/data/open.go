@@ -38,7 +38,10 @@ func sources() []source {
 	return []source{
 		{
 			name: "cifar10", title: "CIFAR-10", full: 60_000,
-			remote: fetch.File{URL: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", SHA256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+			remote: fetch.File{
+				URL:    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+				SHA256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+			},
 			forms: []edition{
 				{"cifar-10-binary.tar.gz", "", ten}, {"cifar-10-batches-bin", "", ten},
 				{"cifar10-jpeg-q75.tar.gz", "JPEG q75", jpeg}, {"cifar10-jpeg-q75", "JPEG q75", jpeg},
@@ -46,14 +49,20 @@ func sources() []source {
 			},
 		}, {
 			name: "cifar100", title: "CIFAR-100", full: 60_000,
-			remote: fetch.File{URL: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", SHA256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
+			remote: fetch.File{
+				URL:    "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+				SHA256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+			},
 			forms: []edition{
 				{"cifar-100-binary.tar.gz", "", hundred}, {"cifar-100-binary", "", hundred},
 				{"cifar100-exact-2033-bin.tar.gz", "", hundred},
 			},
 		}, {
 			name: "tinyimagenet", title: "Tiny ImageNet", full: 110_000,
-			remote: fetch.File{URL: "http://cs231n.stanford.edu/tiny-imagenet-200.zip", SHA256: "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"},
+			remote: fetch.File{
+				URL:    "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+				SHA256: "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+			},
 			forms: []edition{
 				{"tiny-imagenet-200.zip", "", tiny}, {"tiny-imagenet-200", "", tiny}, {"tiny-imagenet-200.tar.gz", "", tiny},
 				{"tiny-imagenet-20cls.tar.gz", "", tiny},
@@ -67,8 +76,11 @@ func texts() []source {
 	return []source{
 		{
 			name: "wikitext2", title: "WikiText-2",
-			remote: fetch.File{URL: "https://wikitext.smerity.com/wikitext-2-v1.zip", SHA256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"},
-			forms:  []edition{{file: "wikitext-2-v1.zip"}, {file: "wikitext-2"}, {file: "wikitext-2.tar.gz"}},
+			remote: fetch.File{
+				URL:    "https://wikitext.smerity.com/wikitext-2-v1.zip",
+				SHA256: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c",
+			},
+			forms: []edition{{file: "wikitext-2-v1.zip"}, {file: "wikitext-2"}, {file: "wikitext-2.tar.gz"}},
 		}, {
 			name: "wiki2016", title: "Wikipedia articles of 2016",
 			forms: []edition{{file: "wiki-en-2016"}, {file: "wiki-en-2016.tar.gz"}},
@@ -83,7 +95,8 @@ func lookup(name string, from []source, others ...string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, strings.Join(append(names(from), others...), ", "))
+	known := strings.Join(append(names(from), others...), ", ")
+	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, known)
 }
 
 func names(from []source) []string {

@@ -66,7 +66,10 @@ func TestOpenPrefers(t *testing.T) {
 		{cache, []content{{"cifar10-exact-6102-bin.tar.gz", bins(t, 2)}}, o, "CIFAR-10 (3 images)"},
 		{env, []content{{"cifar10-exact-6102-bin.tar.gz", bins(t, 3)}}, o, "CIFAR-10 (4 images)"},
 		{env, []content{{"cifar10-jpeg-q75.tar.gz", tarGz(t, cifarJPEGFiles(t)...)}}, o, "CIFAR-10 (JPEG q75, 4 images)"},
-		{env, []content{{"cifar-10-batches-bin/data_batch_1.bin", records(1, 0, 4)}, {"cifar-10-batches-bin/test_batch.bin", records(1, 0, 1)}}, o, "CIFAR-10 (5 images)"},
+		{env, []content{
+			{"cifar-10-batches-bin/data_batch_1.bin", records(1, 0, 4)},
+			{"cifar-10-batches-bin/test_batch.bin", records(1, 0, 1)},
+		}, o, "CIFAR-10 (5 images)"},
 		{env, []content{{"cifar-10-binary.tar.gz", bins(t, 5)}}, o, "CIFAR-10 (6 images)"},
 		{dir, []content{{"cifar-10-binary.tar.gz", bins(t, 6)}}, Options{Dir: dir, Client: o.Client}, "CIFAR-10 (7 images)"},
 	} {
@@ -181,7 +184,8 @@ func TestOpenNames(t *testing.T) {
 	_, _, _, err := Open(t.Context(), "mnist", Options{})
 	require.EqualError(t, err, `data: no set is called "mnist"; there are cifar10, cifar100, tinyimagenet, imagefolder`)
 	_, err = Find(t.Context(), "shapes", Options{})
-	require.EqualError(t, err, `data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet, wikitext2, wiki2016`)
+	require.EqualError(t, err,
+		`data: no set is called "shapes"; there are cifar10, cifar100, tinyimagenet, wikitext2, wiki2016`)
 	_, _, _, err = Open(t.Context(), "imagefolder", Options{})
 	require.ErrorContains(t, err, "imagefolder needs the folder")
 

@@ -80,7 +80,8 @@ func TestRealCIFAR100(t *testing.T) {
 	assert.Equal(t, 1117, train.Len())
 	assert.Equal(t, 916, test.Len())
 	require.Len(t, train.Classes, 100)
-	assert.Equal(t, []string{"apple", "aquarium_fish", "worm"}, []string{train.Classes[0], train.Classes[1], train.Classes[99]})
+	some := []string{train.Classes[0], train.Classes[1], train.Classes[99]}
+	assert.Equal(t, []string{"apple", "aquarium_fish", "worm"}, some)
 	n := measured(t, train)
 	assert.InDeltaSlice(t, []float32{0.507, 0.487, 0.441}, n.Mean[:], 0.02) // those of the whole set
 }

@@ -12,7 +12,7 @@ func (m rgb) resize(h, w int) rgb {
 	}
 	rows, cols := newTaps(h, m.h, num, den), newTaps(w, m.w, num, den)
 	out := rgb{make([]byte, 3*h*w), h, w}
-	wide := make([]int64, m.h*w) // scaled along the rows only
+	narrowed := make([]int64, m.h*w) // scaled along the rows only
 	total := rows.total * cols.total
 	for c := range 3 {
 		plane := m.pix[c*m.h*m.w:][:m.h*m.w]
@@ -22,14 +22,14 @@ func (m rgb) resize(h, w int) rgb {
 				for k, weight := range cols.weights[x] {
 					sum += weight * int64(plane[y*m.w+cols.start[x]+k])
 				}
-				wide[y*w+x] = sum
+				narrowed[y*w+x] = sum
 			}
 		}
 		for y := range h {
 			for x := range w {
 				sum := total / 2
 				for k, weight := range rows.weights[y] {
-					sum += weight * wide[(rows.start[y]+k)*w+x]
+					sum += weight * narrowed[(rows.start[y]+k)*w+x]
 				}
 				out.pix[(c*h+y)*w+x] = byte(sum / total)
 			}

@@ -23,7 +23,9 @@ func TestResizeToTheSameSizeIsIdentity(t *testing.T) {
 }
 
 func TestResizeKeepsAConstant(t *testing.T) {
-	for _, size := range [][4]int{{10, 10, 3, 3}, {3, 9, 7, 7}, {9, 3, 7, 5}, {1, 1, 8, 8}, {100, 37, 32, 32}, {5, 1000, 6, 4}} {
+	for _, size := range [][4]int{
+		{10, 10, 3, 3}, {3, 9, 7, 7}, {9, 3, 7, 5}, {1, 1, 8, 8}, {100, 37, 32, 32}, {5, 1000, 6, 4},
+	} {
 		m := rgb{make([]byte, 3*size[0]*size[1]), size[0], size[1]}
 		for i := range m.pix {
 			m.pix[i] = byte(50 + 100*(i/(m.h*m.w)))

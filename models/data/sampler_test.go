@@ -9,7 +9,9 @@ import (
 )
 
 func TestSamplerVisitsEverySampleOnce(t *testing.T) {
-	for _, o := range []Sampler{{N: 50, Batch: 5, Seed: 1}, {N: 47, Batch: 10, Seed: 2}, {N: 1, Batch: 1}, {N: 8, Batch: 8, Seed: math.MaxUint64}} {
+	for _, o := range []Sampler{
+		{N: 50, Batch: 5, Seed: 1}, {N: 47, Batch: 10, Seed: 2}, {N: 1, Batch: 1}, {N: 8, Batch: 8, Seed: math.MaxUint64},
+	} {
 		var previous []int
 		for epoch := range 4 {
 			var seen []int

@@ -111,7 +111,8 @@ func TestFillAugments(t *testing.T) {
 		h, w  int
 		views int
 	}{
-		{Augment{Pad: 1}, 4, 5, 9}, {Augment{Flip: 0.5}, 3, 4, 2}, {Augment{Pad: 2, Flip: 0.5}, 6, 5, 50}, {Augment{Flip: 1}, 3, 3, 1},
+		{Augment{Pad: 1}, 4, 5, 9}, {Augment{Flip: 0.5}, 3, 4, 2},
+		{Augment{Pad: 2, Flip: 0.5}, 6, 5, 50}, {Augment{Flip: 1}, 3, 3, 1},
 		{Augment{Pad: 2}, 2, 2, 10}, // a crop that misses the image is all padding
 	} {
 		s := noise(2, 3, tc.h, tc.w)

@@ -14,25 +14,26 @@ import (
 // A stream decodes the images of a folder or a .zip when they are asked for. It
 // keeps none of them, so that a set may be larger than memory.
 type stream struct {
-	tree tree
-	file func(name string) (file, error)
-	norm Norm // of images spread over the training set
+	archive archive
+	file    func(name string) (file, error)
+	norm    Norm // of images spread over the training set
 }
 
-// errNoReach is why a set is not streamed from a .tar.gz.
-var errNoReach = errors.New("a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
+// errNotByName is why a set is not streamed from a .tar.gz.
+var errNotByName = errors.New(
+	"a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
 
 // stream turns sets that have names into ones that decode on demand.
-func (t tree) stream(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
-	if t.reach == nil {
-		return t.fail("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
-			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNoReach))
+func (a archive) stream(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
+	if a.byName == nil {
+		return a.fail("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
+			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNotByName))
 	}
-	open, err := t.reach(t.path)
+	open, err := a.byName(a.path)
 	if err != nil {
-		return t.fail("", -1, err)
+		return a.fail("", -1, err)
 	}
-	from := &stream{tree: t, file: open}
+	from := &stream{archive: a, file: open}
 	train.Pixels, train.stream = nil, from
 	test.Pixels, test.stream = nil, from
 	from.norm, err = train.sampledNorm(ctx, observe)
@@ -107,15 +108,15 @@ func (s *Set) images(idx []int) ([][]byte, error) {
 func (s *stream) image(name string, size Size) ([]byte, error) {
 	f, err := s.file(name)
 	if err != nil {
-		return nil, s.tree.fail(name, -1, err)
+		return nil, s.archive.fail(name, -1, err)
 	}
-	raw, err := s.tree.bytes(f, maxImage)
+	raw, err := s.archive.bytes(f, maxImage)
 	if err != nil {
 		return nil, err
 	}
 	img, err := decode(raw)
 	if err != nil {
-		return nil, s.tree.fail(name, -1, err)
+		return nil, s.archive.fail(name, -1, err)
 	}
-	return img.sized(size).pix, nil
+	return img.scaledTo(size).pix, nil
 }

@@ -26,7 +26,8 @@ func manyFiles(t *testing.T, n int) []content {
 		c := color.NRGBA{uint8(i * 7), uint8(255 - i), uint8(i * i), 255}
 		files = append(files, content{fmt.Sprintf("train/class%d/%04d.png", i%3, i), pngOf(t, flat(9+i%5, 12, c))})
 	}
-	return append(files, content{"val/class1/0.jpg", jpegOf(t, flat(30, 20, red()))}, content{"val/class0/1.jpg", jpegOf(t, flat(20, 30, green()))})
+	return append(files, content{"val/class1/0.jpg", jpegOf(t, flat(30, 20, red()))},
+		content{"val/class0/1.jpg", jpegOf(t, flat(20, 30, green()))})
 }
 
 // batch fills a batch of augmented images.
@@ -76,7 +77,7 @@ func TestStreamNeedsReach(t *testing.T) {
 	p := stored(t, manyFiles(t, 2)...)[".tar.gz"]
 	_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Memory: 1})
 	require.ErrorContains(t, err, p)
-	require.ErrorIs(t, err, errNoReach)
+	require.ErrorIs(t, err, errNotByName)
 	_, _, err = OpenImageFolder(t.Context(), p, Options{Memory: -1})
 	require.ErrorContains(t, err, "memory is -1 bytes")
 }
@@ -124,7 +125,8 @@ func TestImageNetLayout(t *testing.T) {
 		{"ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG", []byte("no labels: ignored")},
 		{"ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000001.xml", []byte("ignored")},
 		{"LOC_synset_mapping.txt", []byte("n01 tench, Tinca tinca\nn02 goldfish\n")},
-		{"LOC_val_solution.csv", []byte("ImageId,PredictionString\nILSVRC2012_val_00000001,n02 1 2 3 4 n02 5 6 7 8\nILSVRC2012_val_00000002,n01 1 2 3 4\n")},
+		{"LOC_val_solution.csv", []byte("ImageId,PredictionString\n" +
+			"ILSVRC2012_val_00000001,n02 1 2 3 4 n02 5 6 7 8\nILSVRC2012_val_00000002,n01 1 2 3 4\n")},
 	}
 	for form, p := range stored(t, files...) {
 		train, test, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}})
@@ -235,7 +237,8 @@ func streamsAlike(t *testing.T, archive string, train, test *Set) {
 	from := func(s *Set) func(step int) ([]float32, error) {
 		return func(step int) ([]float32, error) {
 			x := make([]float32, 100*s.dim())
-			return x, s.Fill(x, nil, order.Indices(step), exact, Augment{Pad: 4, Flip: 0.5}, rand.New(rand.NewPCG(3, uint64(step))))
+			rng := rand.New(rand.NewPCG(3, uint64(step)))
+			return x, s.Fill(x, nil, order.Indices(step), exact, Augment{Pad: 4, Flip: 0.5}, rng)
 		}
 	}
 	want, got := from(train), Prefetch(2, from(s))

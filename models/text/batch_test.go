@@ -116,7 +116,9 @@ func TestMaskEach(t *testing.T) {
 		"input_ids":      {Shape: []int{2, 6}, Ints: []int32{2, 4, 1, 9, 3, 0, 2, 7, 1, 4, 3, 0}},
 		"attention_mask": {Shape: []int{2, 6}, Ints: []int32{1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0}},
 		"token_type_ids": {Shape: []int{2, 6}, Ints: make([]int32, 12)},
-		models.Labels:    {Shape: []int{2, 6}, Ints: []int32{-100, 7, -100, -100, -100, -100, -100, -100, -100, 9, -100, -100}},
+		models.Labels: {Shape: []int{2, 6}, Ints: []int32{
+			-100, 7, -100, -100, -100, -100, -100, -100, -100, 9, -100, -100,
+		}},
 	}, b)
 	two := text.MaskEach(smallTokenizer(t), []int32{2, 7, 1, 9, 3, 0}, []int32{2, 8, 3, 0, 0, 0})
 	assert.Equal(t, b, two.Slice(0, 2))

@@ -34,7 +34,8 @@ func archive(t *testing.T, files ...string) string {
 }
 
 func TestOpen(t *testing.T) {
-	c, err := text.Open(t.Context(), archive(t, "w/train.txt", " = Title = \n\n the <unk> a 4 @,@ 000 \r\nb", "w/notes.txt", "no", "w/valid.txt", "c\n"))
+	c, err := text.Open(t.Context(), archive(t,
+		"w/train.txt", " = Title = \n\n the <unk> a 4 @,@ 000 \r\nb", "w/notes.txt", "no", "w/valid.txt", "c\n"))
 	require.NoError(t, err)
 	assert.Equal(t, text.Corpus{Train: []string{"the [UNK] a 4,000", "b"}, Test: []string{"c"}}, c)
 }

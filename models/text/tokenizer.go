@@ -87,9 +87,13 @@ func NewTokenizer(vocabulary []string) (*Tokenizer, error) {
 		ids[piece] = i
 	}
 	raw, err := json.Marshal(map[string]any{
-		"normalizer":    map[string]any{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": true},
+		"normalizer": map[string]any{
+			"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": true,
+		},
 		"pre_tokenizer": map[string]any{"type": "BertPreTokenizer"},
-		"model":         map[string]any{"type": "WordPiece", "unk_token": unknownPiece, "continuing_subword_prefix": "##", "vocab": ids},
+		"model": map[string]any{
+			"type": "WordPiece", "unk_token": unknownPiece, "continuing_subword_prefix": "##", "vocab": ids,
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("text: %w", err)

@@ -18,31 +18,33 @@ import (
 //
 // observe, where not nil, is told how many images have been decoded.
 func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progress)) (train, test *Set, err error) {
-	t, err := openTree(path, 4)
+	a, err := openArchive(path, 4)
 	if err != nil {
 		return nil, nil, err
 	}
-	texts, err := t.texts(ctx, "order.txt", "labels.u8")
+	texts, err := a.texts(ctx, "order.txt", "labels.u8")
 	if err != nil {
 		return nil, nil, err
 	}
 	order := strings.Fields(string(texts["order.txt"].data))
 	labels := texts["labels.u8"].data
 	if len(order) != len(labels) {
-		return nil, nil, t.fail("", -1, fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
+		return nil, nil, a.fail("", -1, fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
 	}
-	slots, train, test, err := t.recordSlots(order, labels, texts["order.txt"].dir)
+	slots, train, test, err := a.recordSlots(order, labels, texts["order.txt"].dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := t.decodeAll(ctx, slots, observe); err != nil {
+	if err := a.decodeAll(ctx, slots, observe); err != nil {
 		return nil, nil, err
 	}
 	return train, test, nil
 }
 
 // recordSlots gives every line of order.txt its place in one of the two sets.
-func (t tree) recordSlots(order []string, labels []byte, dir string) (slots map[string]slot, train, test *Set, err error) {
+func (a archive) recordSlots(order []string, labels []byte, dir string) (
+	slots map[string]slot, train, test *Set, err error,
+) {
 	train, test = newSet(0, 32, 32, cifar10Classes()), newSet(0, 32, 32, cifar10Classes())
 	slots = make(map[string]slot, len(order))
 	for i, name := range order {
@@ -59,13 +61,13 @@ func (t tree) recordSlots(order []string, labels []byte, dir string) (slots map[
 			err = fmt.Errorf("line %d: %q has label %s in labels.u8", i+1, name, set.Classes[l])
 		}
 		if err != nil {
-			return nil, nil, nil, t.fail("order.txt", -1, err)
+			return nil, nil, nil, a.fail("order.txt", -1, err)
 		}
 		slots[path.Join(dir, name)] = slot{set, set.Len()}
 		set.Labels = append(set.Labels, int32(l))
 	}
 	if len(slots) != len(order) {
-		return nil, nil, nil, t.fail("order.txt", -1, errors.New("an image occurs twice"))
+		return nil, nil, nil, a.fail("order.txt", -1, errors.New("an image occurs twice"))
 	}
 	for _, s := range []*Set{train, test} {
 		s.allocate()
@@ -81,18 +83,18 @@ type text struct {
 
 // texts reads the files with the given base names; one that is missing, or
 // there twice, is an error.
-func (t tree) texts(ctx context.Context, names ...string) (map[string]text, error) {
+func (a archive) texts(ctx context.Context, names ...string) (map[string]text, error) {
 	found := make(map[string]text, len(names))
-	err := t.each(ctx, func(f file) error {
+	err := a.each(ctx, func(f file) error {
 		dir, base := path.Split(f.name)
 		for _, name := range names {
 			if base != name {
 				continue
 			}
 			if _, twice := found[name]; twice {
-				return t.fail(f.name, -1, errors.New("the file occurs twice"))
+				return a.fail(f.name, -1, errors.New("the file occurs twice"))
 			}
-			raw, err := t.bytes(f, maxText)
+			raw, err := a.bytes(f, maxText)
 			if err != nil {
 				return err
 			}
@@ -105,7 +107,7 @@ func (t tree) texts(ctx context.Context, names ...string) (map[string]text, erro
 	}
 	for _, name := range names {
 		if _, ok := found[name]; !ok {
-			return nil, t.fail(name, -1, errors.New("the file is missing"))
+			return nil, a.fail(name, -1, errors.New("the file is missing"))
 		}
 	}
 	return found, nil

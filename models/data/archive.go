@@ -16,52 +16,59 @@ import (
 	"strings"
 )
 
+// Limits against archives that unpack to more than memory holds, in bytes.
 const (
-	maxEntry = 1 << 30 // bytes of any entry of an archive
-	maxImage = 64 << 20
-	maxText  = 16 << 20
-	maxFiles = 20_000_000
+	maxEntry = 1 << 30  // of any entry
+	maxImage = 64 << 20 // of the file of an image
+	maxText  = 16 << 20 // of a list or table that describes a set
 )
 
-// tree is a folder, a .tar.gz or a .zip seen as a list of regular files.
-type tree struct {
-	path  string
-	walk  func(ctx context.Context, path string, visit func(file) error) error
-	reach func(path string) (func(name string) (file, error), error) // to files in any order; nil where they are not to be had
+// maxFiles is the largest number of files in an archive.
+const maxFiles = 20_000_000
+
+// archive is a folder, a .tar.gz or a .zip seen as a list of regular files.
+type archive struct {
+	path string
+	// walk visits the files in the order of storage.
+	walk func(ctx context.Context, path string, visit func(file) error) error
+	// byName opens files by name in any order. It is nil for a .tar.gz, which can
+	// be read from its beginning only.
+	byName func(path string) (func(name string) (file, error), error)
 }
 
-// file is one regular file of a tree. One that is visited can be read during the
-// visit only.
+// file is one regular file of an archive. One that is visited can be read during
+// the visit only.
 type file struct {
-	name string // slash separated, clean, relative to the tree
+	name string // slash separated, clean, relative to the archive
 	size int64
 	open func() (io.ReadCloser, error)
 }
 
-// openTree finds out what path is. depth limits how far a folder is descended:
+// openArchive finds out what path is. depth limits how far a folder is descended:
 // 1 means its own files only.
-func openTree(path string, depth int) (tree, error) {
+func openArchive(path string, depth int) (archive, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return tree{}, fmt.Errorf("data: %w", err)
+		return archive{}, fmt.Errorf("data: %w", err)
 	}
 	if info.IsDir() {
-		return tree{path, func(ctx context.Context, path string, visit func(file) error) error {
+		return archive{path, func(ctx context.Context, path string, visit func(file) error) error {
 			return walkDir(ctx, path, depth, visit)
-		}, reachDir}, nil
+		}, dirByName}, nil
 	}
 	magic, err := readMagic(path)
 	switch {
 	case err != nil:
-		return tree{}, fmt.Errorf("data: %w", err)
+		return archive{}, fmt.Errorf("data: %w", err)
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return tree{path, walkTarGz, nil}, nil
+		return archive{path, walkTarGz, nil}, nil
 	case bytes.HasPrefix(magic, []byte("PK")):
-		return tree{path, walkZip, reachZip}, nil
+		return archive{path, walkZip, zipByName}, nil
 	}
-	return tree{}, &FileError{Path: path, Offset: 0, Err: errors.New("neither a folder nor a .tar.gz nor a .zip")}
+	return archive{}, &FileError{Path: path, Offset: 0, Err: errors.New("neither a folder nor a .tar.gz nor a .zip")}
 }
 
+// readMagic returns the first two bytes of a file, or fewer where it is shorter.
 func readMagic(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -78,19 +85,19 @@ func readMagic(path string) ([]byte, error) {
 
 // each visits every regular file in the order of storage. Errors of the visit
 // and of the archive come back as a [FileError].
-func (t tree) each(ctx context.Context, visit func(file) error) error {
+func (a archive) each(ctx context.Context, visit func(file) error) error {
 	count := 0
 	last := ""
-	err := t.walk(ctx, t.path, func(f file) error {
+	err := a.walk(ctx, a.path, func(f file) error {
 		if count++; count > maxFiles {
 			return fmt.Errorf("%w: more than %d files", ErrUnsafe, maxFiles)
 		}
 		name, err := cleanName(f.name)
 		if err != nil {
-			return t.fail(f.name, -1, err)
+			return a.fail(f.name, -1, err)
 		}
 		if f.size < 0 || f.size > maxEntry {
-			return t.fail(name, -1, fmt.Errorf("%w: %d bytes", ErrUnsafe, f.size))
+			return a.fail(name, -1, fmt.Errorf("%w: %d bytes", ErrUnsafe, f.size))
 		}
 		f.name, last = name, name
 		return visit(f)
@@ -101,21 +108,23 @@ func (t tree) each(ctx context.Context, visit func(file) error) error {
 	if last != "" {
 		err = fmt.Errorf("after entry %s: %w", last, err)
 	}
-	return t.fail("", -1, err)
+	return a.fail("", -1, err)
 }
 
-func (t tree) fail(entry string, offset int64, err error) error {
-	return &FileError{Path: t.path, Entry: entry, Offset: offset, Err: err}
+// fail is the error for a byte of an entry; the offset is −1 where none can be
+// named.
+func (a archive) fail(entry string, offset int64, err error) error {
+	return &FileError{Path: a.path, Entry: entry, Offset: offset, Err: err}
 }
 
 // bytes reads a file of at most limit bytes whole.
-func (t tree) bytes(f file, limit int64) ([]byte, error) {
+func (a archive) bytes(f file, limit int64) ([]byte, error) {
 	if f.size > limit {
-		return nil, t.fail(f.name, -1, fmt.Errorf("%w: %d bytes, at most %d make sense", ErrUnsafe, f.size, limit))
+		return nil, a.fail(f.name, -1, fmt.Errorf("%w: %d bytes, at most %d make sense", ErrUnsafe, f.size, limit))
 	}
 	r, err := f.open()
 	if err != nil {
-		return nil, t.fail(f.name, -1, err)
+		return nil, a.fail(f.name, -1, err)
 	}
 	defer r.Close()
 	// The buffer grows with what arrives: a header that lies costs nothing.
@@ -124,14 +133,14 @@ func (t tree) bytes(f file, limit int64) ([]byte, error) {
 	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
-		return nil, t.fail(f.name, n, err)
+		return nil, a.fail(f.name, n, err)
 	case n > limit:
-		return nil, t.fail(f.name, limit, fmt.Errorf("%w: longer than %d bytes", ErrUnsafe, limit))
+		return nil, a.fail(f.name, limit, fmt.Errorf("%w: longer than %d bytes", ErrUnsafe, limit))
 	}
 	return b.Bytes(), nil
 }
 
-// cleanName refuses names that lead out of the tree.
+// cleanName refuses names that lead out of the archive.
 func cleanName(name string) (string, error) {
 	bad := strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00")
 	for _, part := range strings.Split(name, "/") {
@@ -143,6 +152,7 @@ func cleanName(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
+// walkTarGz visits the files of a .tar.gz and checks its checksum.
 func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -175,6 +185,7 @@ func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
 	return ctx.Err()
 }
 
+// truncated says that the archive ends early, where it does.
 func truncated(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, new(*FileError)) {
 		return fmt.Errorf("the archive is truncated: %w", err)
@@ -182,6 +193,7 @@ func truncated(err error) error {
 	return err
 }
 
+// walkZip visits the files of a .zip.
 func walkZip(ctx context.Context, path string, visit func(file) error) error {
 	z, err := zip.OpenReader(path)
 	if err != nil {
@@ -203,8 +215,8 @@ func walkZip(ctx context.Context, path string, visit func(file) error) error {
 	return nil
 }
 
-// reachZip keeps the archive open for as long as the function is in use.
-func reachZip(path string) (func(name string) (file, error), error) {
+// zipByName opens the files of a .zip, and keeps it open for as long as the function is in use.
+func zipByName(path string) (func(name string) (file, error), error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -232,7 +244,8 @@ func reachZip(path string) (func(name string) (file, error), error) {
 	}, nil
 }
 
-func reachDir(root string) (func(name string) (file, error), error) {
+// dirByName opens the files of a folder.
+func dirByName(root string) (func(name string) (file, error), error) {
 	return func(name string) (file, error) {
 		p := filepath.Join(root, filepath.FromSlash(name))
 		info, err := os.Stat(p)
@@ -243,6 +256,8 @@ func reachDir(root string) (func(name string) (file, error), error) {
 	}, nil
 }
 
+// walkDir visits the files of a folder and of those below it, less than depth
+// folders down.
 func walkDir(ctx context.Context, root string, depth int, visit func(file) error) error {
 	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err == nil {
@@ -264,7 +279,7 @@ func walkDir(ctx context.Context, root string, depth int, visit func(file) error
 		}
 		info, err := os.Stat(p) // follows links: the user laid them out
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // a link to nothing is no file of the set
+			return nil // dangling symbolic links are skipped
 		}
 		if err != nil || !info.Mode().IsRegular() {
 			return err
