@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/mat"
 
@@ -53,38 +52,31 @@ func TestSinkhorn(t *testing.T) {
 
 func flatten(p ot.Plan) []float64 { return mat.DenseCopyOf(p.Mass()).RawMatrix().Data }
 
-// A float32 cost stays where it is, and so does the plan.
-func TestSinkhornOnDevice(t *testing.T) {
+// From the potentials of the solution itself it is there at once, and ε follows
+// the largest cost where it is not set.
+func TestSinkhornStart(t *testing.T) {
 	d := openDevice(t)
-	const n, m = 70, 45
-	cost := distances(t, n, m)
-	single := make([]float32, n*m)
-	for k, v := range cost.RawMatrix().Data {
-		single[k] = float32(v)
-		cost.RawMatrix().Data[k] = float64(single[k])
+	p := ot.Problem{Cost: distances(t, 70, 45)}
+	p.Cost.(*mat.Dense).Scale(1e-3, p.Cost)
+	want, err := ot.Sinkhorn{}.SolveResult(t.Context(), p)
+	require.NoError(t, err)
+	for _, start := range []*ot.Duals{nil, &want.Duals} {
+		got, err := d.Sinkhorn(ot.Sinkhorn{Start: start}).Solve(t.Context(), p)
+		require.NoError(t, err)
+		require.LessOrEqual(t, apart(t, flatten(want.Plan), flatten(got)), 1e-6/70)
 	}
-	device := tensors.FromFlatDataAndDimensions(single, n, m)
-	defer device.MustFinalizeAll()
-	plan, err := d.Sinkhorn(ot.Sinkhorn{Reg: 0.08}).(sinkhorn).solve(t.Context(), device, nil, nil)
+	_, err = d.Sinkhorn(ot.Sinkhorn{MaxIter: 2}).Solve(t.Context(), p)
+	var late *ot.NotConvergedError
+	require.ErrorAs(t, err, &late)
+	require.LessOrEqual(t, late.Iterations, 2)
+	_, err = d.Sinkhorn(ot.Sinkhorn{MaxIter: 2, Tol: 1e-6, Start: &want.Duals}).Solve(t.Context(), p)
 	require.NoError(t, err)
-	defer plan.MustFinalizeAll()
-	got, err := tensors.CopyFlatData[float64](plan)
-	require.NoError(t, err)
-	want, err := ot.Sinkhorn{Reg: 0.08}.Solve(t.Context(), ot.Problem{Cost: cost})
-	require.NoError(t, err)
-	require.LessOrEqual(t, apart(t, flatten(want), got), 1e-6/n)
-
-	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), -1} {
-		single[3] = bad
-		device := tensors.FromFlatDataAndDimensions(single, n, m)
-		_, err := d.Sinkhorn(ot.Sinkhorn{}).(sinkhorn).solve(t.Context(), device, nil, nil)
-		require.ErrorIs(t, err, ot.ErrNotFinite, bad)
-		device.MustFinalizeAll()
-	}
-	_, err = d.Sinkhorn(ot.Sinkhorn{}).(sinkhorn).solve(t.Context(), device, make([]float64, n+1), nil)
+	_, err = d.Sinkhorn(ot.Sinkhorn{Start: &ot.Duals{V: make([]float64, 44)}}).Solve(t.Context(), p)
 	require.ErrorIs(t, err, ot.ErrShape)
-	_, err = d.Sinkhorn(ot.Sinkhorn{Reg: -1}).(sinkhorn).solve(t.Context(), device, nil, nil)
-	require.ErrorIs(t, err, ot.ErrOption)
+	for _, bad := range []ot.Sinkhorn{{Reg: -1}, {Reg: math.NaN()}, {Reg: math.Inf(1)}, {Tol: -1}, {Tol: math.NaN()}, {MaxIter: -1}, {Reg: 1e-16}} {
+		_, err = d.Sinkhorn(bad).Solve(t.Context(), p)
+		require.ErrorIs(t, err, ot.ErrOption, "%+v", bad)
+	}
 }
 
 // Pure Go compiles the many shapes of the suite at once.
