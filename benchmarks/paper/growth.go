@@ -182,7 +182,7 @@ func (s *study) oneLearning(ctx context.Context, rec recipe.Recipe, g []*models.
 	p := newPace()
 	l := s.learner(way{recipe: rec}, s.draw(rec.Samples, 0))
 	l.Observe = func(models.Progress) { p.tick() }
-	method, _, err := rec.Build(l)
+	method, _, err := rec.Build(l, s.device)
 	if err != nil {
 		return meter.Usage{}, err
 	}

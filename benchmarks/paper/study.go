@@ -204,7 +204,7 @@ func (s *study) method(ctx context.Context, w way, parents []*models.Model) (fus
 	if rec.Method == "learned" {
 		learner = s.learner(w, idx)
 	}
-	method, set, err := rec.Build(learner)
+	method, set, err := rec.Build(learner, s.device)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -24,6 +24,7 @@ type goldenCase struct {
 	Parity  string   `json:"parity"`
 	Ties    []string `json:"ties"`
 	TCase   string   `json:"t_case"`
+	solver  string   // instead of that of the case; empty for none
 }
 
 // goldenDir returns the folder of reference outputs, or skips.
@@ -90,6 +91,10 @@ func TestGolden(t *testing.T) {
 		}
 		compared++
 		t.Run(c.Name, func(t *testing.T) { c.compare(t, dir, device) })
+		if c.Name == "het_sinkhorn" {
+			c.solver = "sinkhorn-device"
+			t.Run(c.Name+" on the device", func(t *testing.T) { c.compare(t, dir, device) })
+		}
 	}
 	require.Greater(t, compared, 30, "cases compared")
 }
@@ -171,6 +176,9 @@ func (c goldenCase) load(t *testing.T, dir string, device *gomlx.Device) *job {
 	j, err := load(o)
 	require.NoError(t, err)
 	j.device = device
+	if c.solver != "" {
+		j.recipe.Solver = c.solver
+	}
 	return j
 }
 

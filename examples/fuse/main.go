@@ -85,7 +85,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if j.eval != nil || j.calib != nil && j.recipe.Method != "vanilla" {
+	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.Method != "vanilla" {
 		if j.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
 		learner = l
 	}
-	method, set, err := j.recipe.Build(learner)
+	method, set, err := j.recipe.Build(learner, j.device)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -30,7 +31,7 @@ type Recipe struct {
 	Metric   string    `json:"metric,omitempty"`   // euclidean | sqeuclidean | cosine
 	Scale    string    `json:"scale,omitempty"`    // max | mean | median | log | none
 	Aligner  string    `json:"aligner,omitempty"`  // units | heads
-	Solver   string    `json:"solver,omitempty"`   // emd | sinkhorn | widening
+	Solver   string    `json:"solver,omitempty"`   // emd | sinkhorn | widening | sinkhorn-device
 	Reg      float64   `json:"reg,omitempty"`      // of Sinkhorn, in units of the scaled cost
 	Residual string    `json:"residual,omitempty"` // main | skip | identity | average | weighted-scalar | weighted-matrix
 	QK       string    `json:"qk,omitempty"`       // separate | shared | joint
@@ -174,7 +175,7 @@ func (r Recipe) check() error {
 	if !(r.LR > 0) {
 		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
 	}
-	_, _, err := r.Build(nil)
+	_, _, err := r.Build(nil, nil)
 	if err == nil {
 		_, err = r.Keep()
 	}
@@ -224,9 +225,10 @@ func (r Recipe) Keep() (align.Tokens, error) {
 }
 
 // Build returns the method and the settings of package fuse for a resolved
-// recipe, the latter without a calibration. The learner is for method learned.
-func (r Recipe) Build(learner fuse.Learner) (fuse.Method, *fuse.Settings, error) {
-	transport, err := r.transport()
+// recipe, the latter without a calibration. The learner is for method learned,
+// the device for a solver that is OnDevice.
+func (r Recipe) Build(learner fuse.Learner, device *gomlx.Device) (fuse.Method, *fuse.Settings, error) {
+	transport, err := r.transport(device)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -235,8 +237,8 @@ func (r Recipe) Build(learner fuse.Learner) (fuse.Method, *fuse.Settings, error)
 		s.Refit = &fuse.Refit{Ridge: r.Refit}
 	}
 	matching := fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts, Inexact: r.Inexact}
-	if r.Solver == "sinkhorn" {
-		matching.Solver = ot.Sinkhorn{Reg: r.Reg}
+	if r.Solver == "sinkhorn" || r.OnDevice() {
+		matching.Solver = r.entropic(device)
 	}
 	learned := matching
 	learned.Learner = learner
@@ -245,8 +247,19 @@ func (r Recipe) Build(learner fuse.Learner) (fuse.Method, *fuse.Settings, error)
 	return m, s, err
 }
 
+// OnDevice reports whether the solver runs on the device.
+func (r Recipe) OnDevice() bool { return r.Solver == "sinkhorn-device" }
+
+// entropic returns the solver that regularises by entropy.
+func (r Recipe) entropic(device *gomlx.Device) ot.Solver {
+	if r.OnDevice() {
+		return device.Sinkhorn(ot.Sinkhorn{Reg: r.Reg})
+	}
+	return ot.Sinkhorn{Reg: r.Reg}
+}
+
 // transport returns the method of the paper.
-func (r Recipe) transport() (o fuse.Transport, err error) {
+func (r Recipe) transport(device *gomlx.Device) (o fuse.Transport, err error) {
 	features, err := r.features()
 	if err != nil {
 		return o, err
@@ -264,20 +277,19 @@ func (r Recipe) transport() (o fuse.Transport, err error) {
 	if scale != nil {
 		metric = ot.Scaled{Metric: metric, By: scale}
 	}
-	sinkhorn := ot.Sinkhorn{Reg: r.Reg}
-	units := align.Units{Features: features, Metric: metric, Solver: sinkhorn}
+	units := align.Units{Features: features, Metric: metric, Solver: r.entropic(device)}
 	exact := units
 	exact.Solver = ot.EMD{}
-	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening"},
-		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}); err != nil {
+	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening", "sinkhorn-device"},
+		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}, units); err != nil {
 		return o, err
 	}
 	if err := one("aligner", r.Aligner, "units", "heads"); err != nil {
 		return o, err
 	}
 	if r.Aligner == "heads" {
-		if o.Aligner, err = choose[align.Aligner]("solver of aligner heads", r.Solver, []string{"emd", "sinkhorn"},
-			align.Heads{Units: exact}, align.Heads{Units: units}); err != nil {
+		if o.Aligner, err = choose[align.Aligner]("solver of aligner heads", r.Solver, []string{"emd", "sinkhorn", "sinkhorn-device"},
+			align.Heads{Units: exact}, align.Heads{Units: units}, align.Heads{Units: units}); err != nil {
 			return o, err
 		}
 	}

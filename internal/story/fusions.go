@@ -35,7 +35,7 @@ func (c *Choice) Flags(f *flag.FlagSet) {
 	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
 	f.StringVar(&c.Method, "method", "all", "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
 	f.StringVar(&c.Aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
-	f.StringVar(&c.Solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening or both (emd and sinkhorn)")
+	f.StringVar(&c.Solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening, sinkhorn-device or both (emd and sinkhorn)")
 	f.Float64Var(&c.Reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
 	f.StringVar(&c.Residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
 	f.IntVar(&c.Learn, "learn", c.Learn, "`updates` of learned matching")

@@ -231,7 +231,7 @@ func (s *Story) method(f Fusion) (fuse.Method, *fuse.Settings, error) {
 		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
 		learner = l
 	}
-	method, set, err := r.Build(learner)
+	method, set, err := r.Build(learner, s.Device)
 	if err != nil {
 		return nil, nil, err
 	}
