@@ -78,16 +78,16 @@ func (m *Model) completed(b Batch) (Batch, error) {
 		}
 	}
 	if labels, ok := out[Labels]; ok {
-		if err := m.labels().check(labels, out); err != nil {
+		if err := m.Labels().check(labels, out); err != nil {
 			return nil, err
 		}
 	}
 	return out, out.check()
 }
 
-// labels says what labels fit the logits: one for each sample, or one for each
-// token where the logits are of tokens.
-func (s Spec) labels() Input {
+// Labels says what [Labels] fit the logits: one for each sample, or one for each
+// token where the logits are of tokens. [Ignore] fits besides.
+func (s Spec) Labels() Input {
 	in := Input{Name: Labels, Below: s.Classes()}
 	if !onePerSample(s.output()) {
 		in.Shape = []int{Any}
@@ -204,6 +204,9 @@ func (s Spec) complete() (Spec, error) {
 		if in.Like != "" && !earlier {
 			errs = append(errs, fmt.Errorf("input %q is like %q, which is not declared before it", in.Name, in.Like))
 		}
+		if rows := s.derive(in.Name).Below; rows > 0 && (in.Below < 1 || in.Below > rows) {
+			errs = append(errs, fmt.Errorf("input %q is below %d, what reads it takes 0 to %d", in.Name, in.Below, rows-1))
+		}
 	}
 	inputs := slices.Clone(s.Inputs)
 	for _, name := range read {
@@ -232,7 +235,9 @@ func (s Spec) derive(name string) Input {
 		}
 		switch n.Op {
 		case graph.Embed, graph.Table:
-			in.Below, in.Longest = n.Params[0].Shape[0], positions
+			if rows := n.Params[0].Shape[0]; in.Below == 0 || rows < in.Below {
+				in.Below, in.Longest = rows, positions
+			}
 		case graph.Attend:
 			in.Below, in.Longest = 2, positions
 		case graph.Linear:

@@ -128,6 +128,8 @@ func TestInputsThatDoNotFit(t *testing.T) {
 		`"pixels" is de`: {Graph: g, Inputs: []models.Input{{Name: "pixels"}}},
 		`like "mask"`:    {Graph: g, Inputs: []models.Input{{Name: "image", Like: "mask"}}},
 		`like "image"`:   {Graph: g, Inputs: []models.Input{{Name: "image", Like: "image"}}},
+		"is below 12":    {Graph: model(t, modeltest.Words()).Graph, Inputs: []models.Input{{Name: "input_ids", Below: 12}}},
+		"is below 0":     {Graph: model(t, modeltest.Words()).Graph, Inputs: []models.Input{{Name: "attention_mask"}}},
 	} {
 		_, err := models.Fresh(models.Architecture{Class: "Own"}, spec(s), 1, 0.5)
 		require.ErrorContains(t, err, says)

@@ -2,8 +2,6 @@ package modeltest
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
@@ -124,73 +122,21 @@ func (net Net) Graph() (*graph.Graph, error) {
 	return s.Graph, err
 }
 
-// Model returns a model of net with random parameters of every kind: weights
-// that keep the scale of their inputs, gains about 1, biases about 0.
+// Model returns a [Random] model of the network.
 func (net Net) Model(seed uint64) (*models.Model, error) {
-	g, err := net.Graph()
-	if err != nil {
-		return nil, err
-	}
-	p := models.Init(g, seed, 1)
-	rng := rand.New(rand.NewPCG(seed, 1))
-	for _, q := range g.Params() {
-		t := p[q.Name]
-		scale := 1.0
-		if q.Role == graph.RoleWeight {
-			scale = 1.5 / math.Sqrt(float64(len(t.Data)/t.Shape[0]))
-		}
-		for i := range t.Data {
-			switch {
-			case q.Role == graph.RoleGain:
-				t.Data[i] += float32(0.3 * rng.NormFloat64())
-			case q.Role == graph.RoleBias:
-				t.Data[i] = float32(0.3 * rng.NormFloat64())
-			case q.Slice.Part == 0:
-				t.Data[i] *= float32(scale)
-			}
-		}
-	}
-	return models.New(net.Arch, net.ModelConfig(), p)
+	return Random(net.Arch, net.ModelConfig(), seed)
 }
 
-// Batch returns n random samples for net, with labels: of the samples, or of
-// their words, some of which do not count.
+// Batch returns n random samples for the network: see [Batch]. It is nil where
+// the network cannot be.
 func (net Net) Batch(n int, seed uint64) models.Batch {
-	c, rng := net.Config, rand.New(rand.NewPCG(seed, 2))
-	if c.Vocab == 0 {
-		x := models.Array{Shape: []int{n, c.Channels, c.Image, c.Image}}
-		for range n * c.Channels * c.Image * c.Image {
-			x.Floats = append(x.Floats, float32(rng.NormFloat64()))
-		}
-		return models.Batch{"pixel_values": x, models.Labels: draw(rng, max(len(c.Labels), 2), n)}
+	m, err := models.Fresh(net.Arch, net.ModelConfig(), 0, 1)
+	if err != nil {
+		return nil
 	}
-	tokens := c.Positions - 2
-	mask := draw(rng, 1, n, tokens)
-	labels := draw(rng, c.Vocab, n, tokens)
-	for i := range mask.Ints {
-		if i%tokens < 1+rng.IntN(tokens) { // the first one always
-			mask.Ints[i] = 1
-		}
-		if i%3 == 1 {
-			labels.Ints[i] = models.Ignore
-		}
+	b, err := Batch(m, n, seed)
+	if err != nil {
+		return nil
 	}
-	if c.Labels != nil {
-		labels = draw(rng, max(len(c.Labels), 2), n)
-	}
-	return models.Batch{"input_ids": draw(rng, c.Vocab, n, tokens), "token_type_ids": draw(rng, c.TypeVocab, n, tokens),
-		"attention_mask": mask, models.Labels: labels}
-}
-
-// draw returns integers below limit.
-func draw(rng *rand.Rand, limit int, shape ...int) models.Array {
-	size := 1
-	for _, d := range shape {
-		size *= d
-	}
-	a := models.Array{Shape: shape}
-	for range size {
-		a.Ints = append(a.Ints, rng.Int32N(int32(limit)))
-	}
-	return a
+	return b
 }
