@@ -20,6 +20,7 @@ type Input struct {
 	Name    string
 	Shape   []int  // of one sample, with [Any] for sizes that vary
 	Longest int    // the largest size that varies; 0 for no limit
+	Step    int    // sizes that vary are multiples of it, such as of a patch; 0 means 1
 	Like    string // an earlier input, whose shape this one has instead; may be empty
 	Below   int    // values are the integers 0 … Below-1; 0 means finite floats
 
@@ -121,7 +122,7 @@ func (in Input) check(a Array, b Batch) error {
 	fits := len(a.Shape) == len(want)+1
 	for i := 0; fits && i < len(want); i++ {
 		d := a.Shape[i+1]
-		fits = d == want[i] || want[i] == Any && d > 0 && (in.Longest == 0 || d <= in.Longest)
+		fits = d == want[i] || want[i] == Any && d > 0 && d%max(in.Step, 1) == 0 && (in.Longest == 0 || d <= in.Longest)
 	}
 	if in.Like != "" {
 		fits = slices.Equal(a.Shape, b[in.Like].Shape)
@@ -185,6 +186,9 @@ func (in Input) wanted(shape []int) string {
 	if in.Longest > 0 && in.Like == "" {
 		text += fmt.Sprintf(" with T at most %d", in.Longest)
 	}
+	if in.Step > 1 && in.Like == "" {
+		text += fmt.Sprintf(" with T a multiple of %d", in.Step)
+	}
 	return text
 }
 
@@ -242,9 +246,9 @@ func (s Spec) derive(name string) Input {
 			in.Below, in.Longest = 2, positions
 		case graph.Linear:
 			shape := n.Params[0].Shape // [units, channels, side, side]
-			in.Shape = s.image(shape[1], shape[2])
+			in.Shape, in.Step = s.image(shape[1], shape[2]), shape[2]
 		case graph.Patches:
-			in.Shape = s.image(n.Units/(n.Side*n.Side), n.Side)
+			in.Shape, in.Step = s.image(n.Units/(n.Side*n.Side), n.Side), n.Side
 		}
 	}
 	return in

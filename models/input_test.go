@@ -48,7 +48,7 @@ func TestOwnImages(t *testing.T) {
 		"positions": own(t, models.Spec{Graph: classifier(t, 17)}),
 		"layout":    own(t, models.Spec{Graph: classifier(t, 0), Layout: align.Layout{Rows: 4, Cols: 4}}),
 	} {
-		require.Equal(t, []models.Input{{Name: "image", Shape: []int{1, 16, 16}}}, m.Inputs, name)
+		require.Equal(t, []models.Input{{Name: "image", Shape: []int{1, 16, 16}, Step: 4}}, m.Inputs, name)
 		for _, size := range [][2]int{{8, 8}, {4, 4}, {8, 32}, {17, 16}} {
 			_, err := m.Complete(models.Batch{"image": image(size[0], size[1])})
 			require.ErrorContains(t, err, "[N 1 16 16] of floats", name)
@@ -65,6 +65,8 @@ func TestOwnImages(t *testing.T) {
 	free := own(t, models.Spec{Graph: classifier(t, 0)})
 	_, err := free.Complete(models.Batch{"image": image(8, 32)})
 	require.NoError(t, err, "nothing tells the size")
+	_, err = free.Complete(models.Batch{"image": image(8, 30)})
+	require.ErrorContains(t, err, "[N 1 T T] of floats with T a multiple of 4")
 	oblong := own(t, models.Spec{Graph: classifier(t, 13)})
 	_, err = oblong.Complete(models.Batch{"image": image(12, 16)})
 	require.NoError(t, err, "twelve patches may lie in several ways")

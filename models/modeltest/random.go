@@ -56,7 +56,7 @@ func Batch(m *models.Model, n int, seed uint64) (models.Batch, error) {
 		shape := append([]int{n}, in.Shape...)
 		for i, d := range shape {
 			if d == models.Any {
-				shape[i] = freeSize
+				shape[i] = freeSize * max(in.Step, 1)
 				if in.Longest > 0 {
 					shape[i] = max(1, 3*in.Longest/4)
 				}

@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -49,6 +51,30 @@ func Relabel(g *graph.Graph, seed uint64) (*Relabelling, error) {
 		r.Plans = append(r.Plans, plan)
 	}
 	return r, nil
+}
+
+// Relabelled returns m with the units of every space relabelled: see [Relabel].
+func Relabelled(ctx context.Context, m *models.Model, seed uint64) (*models.Model, error) {
+	r, err := Relabel(m.Graph, seed)
+	if err != nil {
+		return nil, err
+	}
+	return r.Apply(ctx, m)
+}
+
+// Apply returns m with its units relabelled, along the axes of its graph.
+func (r *Relabelling) Apply(ctx context.Context, m *models.Model) (*models.Model, error) {
+	aligned, _, err := fuse.Align(ctx, m, []*models.Model{m}, fuse.Transport{Aligner: r}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return m.With(aligned.Others[0]), nil
+}
+
+// moves reports whether r moves an axis of a node.
+func (r *Relabelling) moves(n *graph.Node, a graph.Axis) bool {
+	along := n.Along(a)
+	return along != nil && r.Of[along.ID] >= 0
 }
 
 // Needs implements [align.Aligner].
