@@ -52,7 +52,7 @@ func near(t *testing.T, want, got models.Params, tol float64) {
 	t.Helper()
 	require.Len(t, got, len(want))
 	for name, w := range want {
-		require.LessOrEqual(t, apart(t, w.Data, got[name].Data), tol, name)
+		require.LessOrEqual(t, modeltest.Apart(t, w.Data, got[name].Data), tol, name)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestRelabelledCopy(t *testing.T) {
 	mean, _, err := fuse.Into(t.Context(), m, copies[:1], fuse.Vanilla{}, nil)
 	require.NoError(t, err)
 	const name = "vit.encoder.layer.0.output.dense.weight"
-	require.Greater(t, apart(t, m.Params[name].Data, mean.Params[name].Data), 0.1)
+	require.Greater(t, modeltest.Apart(t, m.Params[name].Data, mean.Params[name].Data), 0.1)
 }
 
 // TestOrder: the order of the others is irrelevant, their weights go with them.
@@ -116,7 +116,7 @@ func TestOrder(t *testing.T) {
 		two, _, err := fuse.Into(t.Context(), a, []*models.Model{c, b}, fuse.Transport{}, &fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
 		require.NoError(t, err)
 		near(t, one.Params, two.Params, 1e-6)
-		require.Greater(t, apart(t, one.Params[firstLinear(a)].Data, a.Params[firstLinear(a)].Data), 1e-3)
+		require.Greater(t, modeltest.Apart(t, one.Params[firstLinear(a)].Data, a.Params[firstLinear(a)].Data), 1e-3)
 		require.Len(t, report.Nodes, 2*len(a.Graph.Nodes))
 		require.Equal(t, 1, report.Nodes[len(report.Nodes)-1].Source)
 	}
@@ -483,7 +483,7 @@ func TestWeighted(t *testing.T) {
 			return report.Nodes[i]
 		}
 		require.InDeltaSlice(t, at("vit.embeddings").Push().RawMatrix().Data, at("vit.encoder.layer.0.attention").Push().RawMatrix().Data, 1e-9)
-		require.Greater(t, apart(t, at("vit.encoder.layer.0.output").Push().RawMatrix().Data, at("vit.embeddings").Push().RawMatrix().Data), 1e-4)
+		require.Greater(t, modeltest.Apart(t, at("vit.encoder.layer.0.output").Push().RawMatrix().Data, at("vit.embeddings").Push().RawMatrix().Data), 1e-4)
 	}
 }
 

@@ -2,9 +2,6 @@ package fuse_test
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,16 +14,6 @@ import (
 	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
-
-// exact is how far logits computed in float64 may be from each other: weights
-// move as they are, only the order of sums changes.
-const exact = 1e-9
-
-func relabel(t *testing.T, g *graph.Graph, seed uint64) *modeltest.Relabelling {
-	r, err := modeltest.Relabel(g, seed)
-	require.NoError(t, err)
-	return r
-}
 
 // model returns a random model of a net.
 func model(t *testing.T, net modeltest.Net, seed uint64) *models.Model {
@@ -47,93 +34,15 @@ func transported(t *testing.T, src, anchor *models.Model, m fuse.Method, s *fuse
 
 // permuted returns m with the units of every space relabelled.
 func permuted(t *testing.T, m *models.Model, seed uint64) *models.Model {
-	p, _, err := transported(t, m, m, fuse.Transport{Aligner: relabel(t, m.Graph, seed)}, nil)
+	p, err := modeltest.Relabelled(t.Context(), m, seed)
 	require.NoError(t, err)
-	return m.With(p)
+	return p
 }
 
-// apart is the largest difference of two lists of numbers.
-func apart[T float32 | float64](t *testing.T, a, b []T) float64 {
-	require.Len(t, b, len(a))
-	var worst float64
-	for i := range a {
-		if d := math.Abs(float64(a[i]) - float64(b[i])); !(d <= worst) {
-			worst = d
-		}
-	}
-	return worst
-}
-
-// TestPermutationLaw: to relabel the units of every space changes the weights
-// and not what they compute.
-func TestPermutationLaw(t *testing.T) {
+// TestLaws: the laws hold for networks of every kind.
+func TestLaws(t *testing.T) {
 	for _, net := range modeltest.Nets() {
-		t.Run(net.Arch.Class, func(t *testing.T) {
-			for seed := range uint64(3) {
-				m := model(t, net, seed)
-				p := permuted(t, m, seed)
-				batch := net.Batch(3, seed)
-				want := modeltest.Logits(m, batch)
-				require.Greater(t, spread(want), 0.1, "the logits hardly vary: the law would hold for anything")
-				require.LessOrEqual(t, apart(t, want, modeltest.Logits(p, batch)), exact)
-				moved := 0
-				for name, a := range m.Params {
-					if !slices.Equal(a.Data, p.Params[name].Data) {
-						moved++
-					}
-				}
-				require.GreaterOrEqual(t, moved, 5*net.Config.Layers, "hardly a tensor moved")
-			}
-		})
-	}
-}
-
-func spread(v []float64) float64 { return slices.Max(v) - slices.Min(v) }
-
-// TestMutations: a wrong axis anywhere breaks the permutation law, but for the
-// biases of keys, which softmax cannot see.
-func TestMutations(t *testing.T) {
-	for _, net := range modeltest.Nets() {
-		t.Run(net.Arch.Class, func(t *testing.T) {
-			net.Config.Layers = 1
-			m := model(t, net, 4)
-			batch := net.Batch(3, 4)
-			want := modeltest.Logits(m, batch)
-			shuffle := relabel(t, m.Graph, 5)
-			keys := map[string]bool{}
-			for _, n := range m.Graph.Nodes {
-				if n.Op == graph.Attend {
-					for i, p := range n.Args[1].Params {
-						keys[fmt.Sprint(n.Args[1].Name, i)] = p.Role == graph.RoleBias
-					}
-				}
-			}
-			tried := 0
-			for id, n := range m.Graph.Nodes {
-				for i, p := range n.Params {
-					for k, axis := range p.Axes {
-						if axis == graph.Fixed || axis != graph.In && shuffle.Of[id] < 0 || axis == graph.In && shuffle.Of[n.Source().ID] < 0 {
-							continue
-						}
-						bad, err := net.Graph()
-						require.NoError(t, err)
-						bad.Nodes[id].Params[i].Axes[k] = graph.Fixed
-						wrong := *m
-						wrong.Graph = bad
-						moved, _, err := transported(t, &wrong, &wrong, fuse.Transport{Aligner: shuffle}, nil)
-						require.NoError(t, err)
-						d := apart(t, want, modeltest.Logits(m.With(moved), batch))
-						if keys[fmt.Sprint(n.Name, i)] {
-							require.LessOrEqual(t, d, exact, "%s axis %d is one that softmax cannot see", p.Name, k)
-							continue
-						}
-						tried++
-						require.Greater(t, d, 1e-4, "%s axis %d as %s goes unnoticed", p.Name, k, graph.Fixed)
-					}
-				}
-			}
-			require.GreaterOrEqual(t, tried, 7)
-		})
+		t.Run(net.Arch.Class, func(t *testing.T) { modeltest.TestArchitecture(t, net.Arch, net.ModelConfig()) })
 	}
 }
 
@@ -156,7 +65,7 @@ func TestRecovery(t *testing.T) {
 						if prep != nil && len(want.Data) == m.Dims().Width && len(want.Shape) > 1 {
 							continue // one row of unit norm is ±1 everywhere: ties
 						}
-						require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, name)
+						require.LessOrEqual(t, modeltest.Apart(t, want.Data, got[name].Data), 1e-6, name)
 					}
 				})
 			}
@@ -206,7 +115,7 @@ func TestRecoveryOfHeads(t *testing.T) {
 			got, _, err := transported(t, permuted(t, m, 7), m, method, set)
 			require.NoError(t, err)
 			for name, want := range m.Params {
-				require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, "%s: %s", net.Arch.Class, name)
+				require.LessOrEqual(t, modeltest.Apart(t, want.Data, got[name].Data), 1e-6, "%s: %s", net.Arch.Class, name)
 			}
 		}
 	}
@@ -229,7 +138,7 @@ func TestRecoveryOnActivations(t *testing.T) {
 				got, _, err := transported(t, permuted(t, m, 10), m, method, set)
 				require.NoError(t, err)
 				for name, want := range m.Params {
-					require.LessOrEqual(t, apart(t, want.Data, got[name].Data), 1e-6, name)
+					require.LessOrEqual(t, modeltest.Apart(t, want.Data, got[name].Data), 1e-6, name)
 				}
 			})
 		}

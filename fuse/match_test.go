@@ -30,7 +30,7 @@ func TestCanonical(t *testing.T) {
 		c, err := fuse.Canonical(m)
 		require.NoError(t, err)
 		batch := net.Batch(3, 1)
-		require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(c, batch)), turned, net.Arch.Class)
+		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(c, batch)), turned, net.Arch.Class)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestMatchIsExact(t *testing.T) {
 				p, rep, err := transported(t, b, a, method, set)
 				require.NoError(t, err)
 				batch := net.Batch(3, 4)
-				require.LessOrEqual(t, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), turned)
+				require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), turned)
 				require.Len(t, rep.Nodes, len(a.Graph.Nodes))
 			})
 		}
@@ -64,7 +64,7 @@ func TestMatchRecovers(t *testing.T) {
 				c, err := fuse.Canonical(a)
 				require.NoError(t, err)
 				for name, p := range c.Params {
-					require.LessOrEqual(t, apart(t, p.Data, fused.Params[name].Data), turned, name)
+					require.LessOrEqual(t, modeltest.Apart(t, p.Data, fused.Params[name].Data), turned, name)
 				}
 				for _, n := range rep.Nodes {
 					require.InDelta(t, 0, n.Cost, 1e-6, n.Name)
@@ -99,7 +99,7 @@ func TestMatchUnequal(t *testing.T) {
 				return // a norm over units that nothing writes to changes what it lets through
 			}
 			batch := net.Batch(3, 4)
-			require.LessOrEqual(t, apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 5*turned)
+			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 5*turned)
 		})
 	}
 }
@@ -118,7 +118,7 @@ func TestMatchHidden(t *testing.T) {
 			p, _, err := transported(t, narrow, wide, fuse.Matching{}, nil)
 			require.NoError(t, err)
 			require.Equal(t, wide.Params.Shapes(), p.Shapes())
-			require.LessOrEqual(t, apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 2*turned)
+			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 2*turned)
 		})
 	}
 }
@@ -136,7 +136,7 @@ func TestUniverse(t *testing.T) {
 				c, err := fuse.Canonical(a)
 				require.NoError(t, err)
 				for name, p := range c.Params {
-					require.LessOrEqual(t, apart(t, p.Data, fused.Params[name].Data), turned, name)
+					require.LessOrEqual(t, modeltest.Apart(t, p.Data, fused.Params[name].Data), turned, name)
 				}
 				others := []*models.Model{model(t, net, 2), model(t, net, 3)}
 				wide := a
@@ -150,7 +150,7 @@ func TestUniverse(t *testing.T) {
 				batch := net.Batch(3, 4)
 				for i, m := range others {
 					if wide == a || turns(m) {
-						require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(wide.With(aligned.Others[i]), batch)), 5*turned)
+						require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(wide.With(aligned.Others[i]), batch)), 5*turned)
 					}
 				}
 			})
@@ -195,7 +195,7 @@ func TestLearnedIsExact(t *testing.T) {
 			learned, _, err := fuse.Align(t.Context(), a, others, method, set)
 			require.NoError(t, err)
 			for i, m := range others {
-				require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), modeltest.Logits(a.With(learned.Others[i]), batch)), 5*turned)
+				require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(a.With(learned.Others[i]), batch)), 5*turned)
 				require.NotEqual(t, plain.Others[i], learned.Others[i])
 			}
 			method.Learner = invertible{broken: true}
@@ -219,7 +219,7 @@ func TestInexact(t *testing.T) {
 			require.NoError(t, err)
 			spaces, _ := a.Graph.Spaces()
 			free := !slices.ContainsFunc(append(spaces, a.Graph.FixedStreams()...), func(s graph.Space) bool { return s.IsResidual() && s.Group != graph.Orthogonal })
-			require.Equal(t, free, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)) <= 5*turned)
+			require.Equal(t, free, modeltest.Apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)) <= 5*turned)
 			if free {
 				require.Equal(t, exact, p)
 				return
@@ -246,7 +246,7 @@ func TestSoft(t *testing.T) {
 	a, b, batch := model(t, modeltest.ViT(), 1), model(t, modeltest.ViT(), 2), modeltest.ViT().Batch(3, 4)
 	p, _, err := transported(t, b, a, fuse.Matching{Solver: ot.Sinkhorn{Reg: 0.1}}, nil)
 	require.NoError(t, err)
-	require.Greater(t, apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), 100*turned)
+	require.Greater(t, modeltest.Apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)), 100*turned)
 }
 
 // widened is the same architecture, half as wide again.
@@ -293,7 +293,7 @@ func TestRefit(t *testing.T) {
 			require.Less(t, off(fitted), 0.9*off(plain))
 			same, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, method, set)
 			require.NoError(t, err)
-			require.LessOrEqual(t, apart(t, modeltest.Logits(a, batch), modeltest.Logits(same, batch)), 10*turned)
+			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(a, batch), modeltest.Logits(same, batch)), 10*turned)
 			set.Calibration = nil
 			_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, method, set)
 			require.ErrorIs(t, err, fuse.ErrNoCalibration)

@@ -239,14 +239,15 @@ func (s Spec) derive(name string) Input {
 		}
 		switch n.Op {
 		case graph.Embed, graph.Table:
-			if rows := n.Params[0].Shape[0]; in.Below == 0 || rows < in.Below {
+			table, _ := n.Param(graph.RoleRows)
+			if rows := table.Shape[0]; in.Below == 0 || rows < in.Below {
 				in.Below, in.Longest = rows, positions
 			}
 		case graph.Attend:
 			in.Below, in.Longest = 2, positions
 		case graph.Linear:
-			shape := n.Params[0].Shape // [units, channels, side, side]
-			in.Shape, in.Step = s.image(shape[1], shape[2]), shape[2]
+			kernel, _ := n.Param(graph.RoleWeight) // [units, channels, side, side]
+			in.Shape, in.Step = s.image(kernel.Shape[1], kernel.Shape[2]), kernel.Shape[2]
 		case graph.Patches:
 			in.Shape, in.Step = s.image(n.Units/(n.Side*n.Side), n.Side), n.Side
 		}
@@ -278,10 +279,8 @@ func rowsOf(n *graph.Node) int {
 	case n.Op == graph.Const:
 		return len(n.Rows)
 	case n.Op == graph.Table && len(n.Args) == 0:
-		rows := 1
-		for _, d := range n.Params[0].Shape[:len(n.Params[0].Shape)-1] {
-			rows *= d
-		}
+		table, _ := n.Param(graph.RoleRows)
+		rows, _ := count(table.Shape[:len(table.Shape)-1])
 		return rows
 	}
 	return 0

@@ -47,7 +47,7 @@ func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
 		require.Equal(t, w.N, g.N)
 		close := func(what string, a, b []float64, scale float64) {
 			t.Helper()
-			require.LessOrEqual(t, apart(t, a, b), tol*scale, "%s of site %d", what, i)
+			require.LessOrEqual(t, modeltest.Apart(t, a, b), tol*scale, "%s of site %d", what, i)
 		}
 		close("MeanX", w.MeanX, g.MeanX, 1)
 		close("MeanY", w.MeanY, g.MeanY, 1)
@@ -61,7 +61,7 @@ func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
 	}
 	require.Len(t, got.Magnitudes, len(want.Magnitudes))
 	for id, w := range want.Magnitudes {
-		require.LessOrEqual(t, apart(t, w, got.Magnitudes[id]), tol, "magnitude of node %d", id)
+		require.LessOrEqual(t, modeltest.Apart(t, w, got.Magnitudes[id]), tol, "magnitude of node %d", id)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestFusionOnActivations(t *testing.T) {
 		got, err := transported(t, src, anchor, method, set)
 		require.NoError(t, err)
 		for name, w := range want {
-			require.LessOrEqual(t, apart(t, w.Data, got[name].Data), 1e-3, "%s of %s", name, net.Arch.Class)
+			require.LessOrEqual(t, modeltest.Apart(t, w.Data, got[name].Data), 1e-3, "%s of %s", name, net.Arch.Class)
 		}
 	}
 }

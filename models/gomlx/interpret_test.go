@@ -3,7 +3,6 @@ package gomlx
 import (
 	"errors"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
@@ -41,19 +39,6 @@ func randomModel(t *testing.T, net modeltest.Net, seed uint64) *models.Model {
 	m, err := net.Model(seed)
 	require.NoError(t, err)
 	return m
-}
-
-// apart is the largest difference of two lists of numbers.
-func apart[A, B float32 | float64](t *testing.T, a []A, b []B) float64 {
-	t.Helper()
-	require.Len(t, b, len(a))
-	var worst float64
-	for i := range a {
-		if d := math.Abs(float64(a[i]) - float64(b[i])); !(d <= worst) {
-			worst = d
-		}
-	}
-	return worst
 }
 
 // everywhere lists all nodes.
@@ -112,11 +97,11 @@ func TestForward(t *testing.T) {
 				if v := got[n.Name]; len(v.Floats) != len(flat) {
 					flat = flat[:len(v.Floats)] // the rows of a table, the same for all samples
 				}
-				require.LessOrEqual(t, apart(t, flat, got[n.Name].Floats), parity, n.Name)
+				require.LessOrEqual(t, modeltest.Apart(t, flat, got[n.Name].Floats), parity, n.Name)
 			}
 			logits, err := d.Logits(t.Context(), m, batch)
 			require.NoError(t, err)
-			require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), logits.Floats), parity)
+			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), logits.Floats), parity)
 			last, _ := want[0][len(want[0])-1].Dims()
 			shape := []int{3, last, m.Graph.Nodes[len(m.Graph.Nodes)-1].Units}
 			if net.Config.Labels != nil {
@@ -136,7 +121,7 @@ func TestActivations(t *testing.T) {
 		m, batch := randomModel(t, net, 1), net.Batch(2, 2)
 		logits, err := d.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
-		require.LessOrEqual(t, apart(t, modeltest.Logits(m, batch), logits.Floats), parity, fn)
+		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), logits.Floats), parity, fn)
 	}
 }
 
@@ -146,16 +131,14 @@ func TestPermutationLaw(t *testing.T) {
 	d := openDevice(t)
 	for _, net := range modeltest.Nets() {
 		m, batch := randomModel(t, net, 3), net.Batch(3, 4)
-		shuffle, err := modeltest.Relabel(m.Graph, 5)
-		require.NoError(t, err)
-		moved, err := transported(t, m, m, fuse.Transport{Aligner: shuffle}, nil)
+		moved, err := modeltest.Relabelled(t.Context(), m, 5)
 		require.NoError(t, err)
 		want, err := d.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
-		got, err := d.Logits(t.Context(), m.With(moved), batch)
+		got, err := d.Logits(t.Context(), moved, batch)
 		require.NoError(t, err)
 		require.Greater(t, slices.Max(want.Floats)-slices.Min(want.Floats), float32(0.1))
-		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, net.Arch.Class)
+		require.LessOrEqual(t, modeltest.Apart(t, want.Floats, got.Floats), parity, net.Arch.Class)
 	}
 }
 
@@ -226,7 +209,7 @@ func TestReferenceLogits(t *testing.T) {
 		got, err := d.Logits(t.Context(), m, batch)
 		require.NoError(t, err)
 		require.Equal(t, want.Shape, got.Shape, name)
-		require.LessOrEqual(t, apart(t, want.Floats, got.Floats), parity, name)
+		require.LessOrEqual(t, modeltest.Apart(t, want.Floats, got.Floats), parity, name)
 		compared++
 	}
 	require.GreaterOrEqual(t, compared, 14)
@@ -254,6 +237,6 @@ func TestReferenceActivations(t *testing.T) {
 		}
 		require.Contains(t, got, node)
 		require.Equal(t, a.Shape, got[node].Shape, name)
-		require.LessOrEqual(t, apart(t, a.Floats, got[node].Floats), parity, name)
+		require.LessOrEqual(t, modeltest.Apart(t, a.Floats, got[node].Floats), parity, name)
 	}
 }

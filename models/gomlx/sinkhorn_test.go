@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 	"github.com/otfuse/otfuse/ot/ottest"
 )
@@ -45,7 +46,7 @@ func TestSinkhorn(t *testing.T) {
 			require.NoError(t, err)
 			mass, _ := want.Marginals()
 			unit := mat.Max(mat.NewVecDense(n, mass))
-			require.LessOrEqual(t, apart(t, flatten(want), flatten(got)), 1e-6*unit, "reg %g", reg)
+			require.LessOrEqual(t, modeltest.Apart(t, flatten(want), flatten(got)), 1e-6*unit, "reg %g", reg)
 		}
 	}
 }
@@ -63,7 +64,7 @@ func TestSinkhornStart(t *testing.T) {
 	for _, start := range []*ot.Duals{nil, &want.Duals} {
 		got, err := d.Sinkhorn(ot.Sinkhorn{Start: start}).Solve(t.Context(), p)
 		require.NoError(t, err)
-		require.LessOrEqual(t, apart(t, flatten(want.Plan), flatten(got)), 1e-6/70)
+		require.LessOrEqual(t, modeltest.Apart(t, flatten(want.Plan), flatten(got)), 1e-6/70)
 	}
 	_, err = d.Sinkhorn(ot.Sinkhorn{MaxIter: 2}).Solve(t.Context(), p)
 	var late *ot.NotConvergedError

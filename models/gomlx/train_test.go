@@ -177,8 +177,8 @@ func TestAdamW(t *testing.T) {
 			require.Equal(t, 5, tr.Step())
 			got := trained(t, tr)
 			for name, w := range want.w {
-				require.LessOrEqual(t, apart(t, w, got[name].Data), 5e-5, name)
-				require.Greater(t, apart(t, m.Params[name].Data, got[name].Data)+float64(strings.Count(name, "key.bias")), 1e-3, name)
+				require.LessOrEqual(t, modeltest.Apart(t, w, got[name].Data), 5e-5, name)
+				require.Greater(t, modeltest.Apart(t, m.Params[name].Data, got[name].Data)+float64(strings.Count(name, "key.bias")), 1e-3, name)
 			}
 		})
 	}
@@ -230,7 +230,7 @@ func TestAccumulate(t *testing.T) {
 	}
 	got := trained(t, halves)
 	for name, w := range trained(t, whole) {
-		require.LessOrEqual(t, apart(t, w.Data, got[name].Data), 1e-4, name)
+		require.LessOrEqual(t, modeltest.Apart(t, w.Data, got[name].Data), 1e-4, name)
 	}
 	_, err := halves.Update(t.Context(), net.Batch(8, 1))
 	require.ErrorContains(t, err, "takes 2 batches, got 1")

@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,10 +12,20 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-func TestSuiteHoldsForAllNets(t *testing.T) {
+// TestSuiteHasMuchToSay: on every net many axes are mutated, and the logits vary.
+// That the laws hold for all nets is tested in package fuse.
+func TestSuiteHasMuchToSay(t *testing.T) {
 	for _, net := range Nets() {
 		net.Config.Layers = 1
-		t.Run(net.Arch.Class, func(t *testing.T) { TestArchitecture(t, net.Arch, net.ModelConfig()) })
+		s, err := newSubject(net.Arch, net.ModelConfig())
+		require.NoError(t, err)
+		require.Greater(t, slices.Max(s.logits)-slices.Min(s.logits), 0.1, net.Arch.Class)
+		r, err := Relabel(s.model.Graph, 5)
+		require.NoError(t, err)
+		all := mutations(s.model.Graph, r)
+		seen := slices.DeleteFunc(slices.Clone(all), func(u mutation) bool { return u.unseen(s.model.Graph) })
+		require.GreaterOrEqual(t, len(seen), 7, net.Arch.Class)
+		require.LessOrEqual(t, len(all)-len(seen), net.Config.Layers, "the biases of keys")
 	}
 }
 
@@ -29,7 +40,7 @@ func against(t *testing.T, arch models.Architecture, c models.Config) error {
 
 func (s subject) against(t *testing.T) error {
 	for _, law := range laws() {
-		if err := law.check(t.Context(), s, t.TempDir()); err != nil {
+		if err := law.holds(t.Context(), s, t.TempDir()); err != nil {
 			return err
 		}
 	}
@@ -38,7 +49,7 @@ func (s subject) against(t *testing.T) error {
 
 // planted is a small network with a mistake in its graph.
 type planted struct {
-	Units   int `json:"units"`
+	Units   int                                                   `json:"units"`
 	build   func(b *graph.Builder, image *graph.Node) *graph.Node // the network but for its head
 	mistake func(g *graph.Graph)
 	inputs  []models.Input
@@ -95,22 +106,29 @@ func fixed(node string, param, axis int) func(*graph.Graph) {
 // TestWrongAxes: an axis that is wrong is caught, whatever the parameter.
 func TestWrongAxes(t *testing.T) {
 	for name, mistake := range map[string]func(*graph.Graph){
-		"rows of a weight":      fixed("up", 0, 0),
-		"columns of a weight":   fixed("down", 0, 1),
-		"columns of the head":   fixed("head", 0, 1),
-		"a bias":                fixed("up", 1, 0),
-		"a gain":                fixed("norm1", 0, 0),
-		"the bias of a norm":    fixed("last", 1, 0),
-		"a class token":         fixed("token", 0, 1),
-		"positions":             fixed("positions", 0, 1),
-		"packed values":         fixed("v", 0, 0),
-		"a convolution":         fixed("patches", 0, 0),
-		"rows that are columns": func(g *graph.Graph) { g.Find("up").Params[0].Axes[0] = graph.In },
+		"rows of a weight":    fixed("up", 0, 0),
+		"columns of a weight": fixed("down", 0, 1),
+		"columns of the head": fixed("head", 0, 1),
+		"a bias":              fixed("up", 1, 0),
+		"a gain":              fixed("norm1", 0, 0),
+		"the bias of a norm":  fixed("last", 1, 0),
+		"a class token":       fixed("token", 0, 1),
+		"positions":           fixed("positions", 0, 1),
+		"packed values":       fixed("v", 0, 0),
+		"a convolution":       fixed("patches", 0, 0),
 	} {
 		c := small()
 		c.mistake = mistake
 		require.ErrorContains(t, against(t, class(c), c), "units in another order move the logits", name)
 	}
+}
+
+// TestImpossibleAxes: axes that contradict the shape of a parameter are an error,
+// not a panic.
+func TestImpossibleAxes(t *testing.T) {
+	c := small()
+	c.mistake = func(g *graph.Graph) { g.Find("up").Params[0].Axes[0] = graph.In }
+	require.ErrorContains(t, against(t, class(c), c), "panic: ")
 }
 
 // TestGainsThatHide: where gains are 1 and biases 0, a wrong axis of a norm is
@@ -156,7 +174,7 @@ func TestSecondHead(t *testing.T) {
 		b.Linear("second", b.Select("again", x), 3)
 		return x
 	}
-	require.ErrorContains(t, against(t, class(c), c), "second")
+	require.ErrorContains(t, against(t, class(c), c), "nothing reads it")
 }
 
 // TestMissingPart: a packed tensor of which a part belongs to nothing is caught.

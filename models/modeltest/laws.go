@@ -21,33 +21,22 @@ const (
 	back    = 1e-6 // parameters that exact transport carried forth and back
 )
 
-// graphLaw: every node but the output is read, and every part of every tensor
-// belongs to one node.
+// graphLaw: every part of every tensor belongs to one node. That every node is
+// read is checked when a graph is built.
 func graphLaw(_ context.Context, s subject, _ string) error {
 	var errs []error
-	nodes, read := s.model.Graph.Nodes, map[*graph.Node]bool{}
-	for _, n := range nodes {
-		for _, a := range n.Args {
-			read[a] = true
-		}
-	}
-	for _, n := range nodes[:len(nodes)-1] {
-		if !read[n] {
-			errs = append(errs, fmt.Errorf("%s %s is read by no node: its units would be moved all the same", n.Op, n.Name))
-		}
-	}
 	claimed, parts := map[string]map[int]string{}, map[string]int{}
 	for n, p := range s.model.Graph.Params() {
 		if p.Name == "" {
 			errs = append(errs, fmt.Errorf("%s %s has a parameter without a name", n.Op, n.Name))
 		}
 		if claimed[p.Name] == nil {
-			claimed[p.Name], parts[p.Name] = map[int]string{}, max(p.Of, 1)
+			claimed[p.Name], parts[p.Name] = map[int]string{}, max(p.Slice.Of, 1)
 		}
-		if other, ok := claimed[p.Name][p.Part]; ok {
-			errs = append(errs, fmt.Errorf("tensor %q: part %d belongs to %s and to %s", p.Name, p.Part, other, n.Name))
+		if other, ok := claimed[p.Name][p.Slice.Part]; ok {
+			errs = append(errs, fmt.Errorf("tensor %q: part %d belongs to %s and to %s", p.Name, p.Slice.Part, other, n.Name))
 		}
-		claimed[p.Name][p.Part] = n.Name
+		claimed[p.Name][p.Slice.Part] = n.Name
 	}
 	for name, of := range parts {
 		if len(claimed[name]) != of {

@@ -59,7 +59,7 @@ func (u mutation) of(g *graph.Graph) *graph.Graph {
 // unseen reports whether softmax hides the mutation: a bias of the keys adds
 // the same to all scores of a query.
 func (u mutation) unseen(g *graph.Graph) bool {
-	return len(u.node.Params[u.param].Axes) == 1 && slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool {
+	return u.node.Params[u.param].Role == graph.RoleBias && slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool {
 		return n.Op == graph.Attend && n.Args[1] == u.node
 	})
 }
