@@ -20,7 +20,7 @@ func (t *transport) collect() error {
 	if t.settings.Calibration == nil {
 		return fmt.Errorf("%T with %T: %w", t.Aligner, t.Residual, ErrNoCalibration)
 	}
-	want := align.Want{Self: needs.Self}
+	want := align.Request{Self: needs.Self}
 	if needs.Moments {
 		want.Sites = t.wanted()
 	}

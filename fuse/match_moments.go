@@ -22,7 +22,7 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 	if c == nil {
 		return nil, fmt.Errorf("matching on activations: %w", ErrNoCalibration)
 	}
-	var want align.Want
+	var want align.Request
 	var space []int
 	for _, n := range other.Graph.Nodes {
 		if k := m.of[n.ID]; k >= 0 && telling(m.spaces[k], n) {
@@ -73,17 +73,17 @@ func agreement(m *align.Moments, g graph.Group) *mat.Dense {
 	n, c := m.Cross.Dims()
 	out := mat.NewDense(n, c, nil)
 	var x, y float64
-	for _, v := range m.VarX {
+	for _, v := range m.ScatterX {
 		x += v
 	}
-	for _, v := range m.VarY {
+	for _, v := range m.ScatterY {
 		y += v
 	}
 	for i := range n {
 		for j, row := 0, out.RawRowView(i); j < c; j++ {
 			s := math.Sqrt(x * y)
 			if g == graph.Permutation {
-				s = math.Sqrt(m.VarX[i]*m.VarY[j]) * float64(min(n, c))
+				s = math.Sqrt(m.ScatterX[i]*m.ScatterY[j]) * float64(min(n, c))
 			}
 			if s > 0 {
 				row[j] = m.Cross.At(i, j) / s
