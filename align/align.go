@@ -195,13 +195,29 @@ func (u Units) Align(ctx context.Context, sites ...Site) (Result, error) {
 		return Result{}, err
 	}
 	p, err := u.Solver.Solve(ctx, ot.Problem{Cost: cost})
+	if err := planFits(p, cost, u.Solver, err); err != nil {
+		return Result{}, fmt.Errorf("align: %s: %w", sites[0].Name, err)
+	}
 	if err != nil {
 		err = fmt.Errorf("align: %s: %w", sites[0].Name, err)
 	}
-	if p.IsIdentity() {
-		return Result{}, err
-	}
 	return Result{Plan: p, Cost: p.Cost(cost)}, err
+}
+
+// planFits reports a plan of a solver that is none for a cost [n × m]. What the
+// solver reported itself comes first.
+func planFits(p ot.Plan, cost mat.Matrix, solver ot.Solver, reported error) error {
+	if p.IsIdentity() {
+		if reported != nil {
+			return reported
+		}
+		return fmt.Errorf("Solver %T returned no plan and no error", solver)
+	}
+	n, m := cost.Dims()
+	if r, c := p.Dims(); r != n || c != m {
+		return fmt.Errorf("Solver %T returned a plan of %d × %d for a cost of %d × %d", solver, r, c, n, m)
+	}
+	return nil
 }
 
 // cost returns the cost of carrying each unit onto each [n × m].

@@ -74,7 +74,10 @@ func (h Heads) solve(ctx context.Context, cost *mat.Dense, heads int) (ot.Plan, 
 			block := mat.DenseCopyOf(cost.Slice(g*n, (g+1)*n, k*m, (k+1)*m))
 			p, err := h.Solver.Solve(ctx, ot.Problem{Cost: block})
 			var warning *ot.NotConvergedError
-			if err != nil && (!errors.As(err, &warning) || p.IsIdentity()) {
+			if err != nil && !errors.As(err, &warning) {
+				return ot.Plan{}, err
+			}
+			if err := planFits(p, block, h.Solver, err); err != nil {
 				return ot.Plan{}, err
 			}
 			within[g*heads+k], late[g*heads+k] = p, err
