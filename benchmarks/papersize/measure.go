@@ -27,8 +27,8 @@ type bench struct {
 	o           options
 	device      *gomlx.Device
 	anchor, src *models.Model
-	images      models.Batch // 8 times as many as are calibrated on
-	want        align.Request   // what the paper's recipe asks a calibration for
+	images      models.Batch  // 8 times as many as are calibrated on
+	want        align.Request // what the paper's recipe asks a calibration for
 	results     results
 }
 
