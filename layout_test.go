@@ -27,15 +27,15 @@ var layers = map[string]struct {
 	"ot":                 {libraries: numeric},
 	"graph":              {layers: []string{"ot"}, libraries: numeric},
 	"align":              {layers: []string{"ot", "graph"}, libraries: numeric},
-	"models":             {layers: []string{"ot", "graph", "align", "models/safetensors"}, libraries: numeric},
-	"models/safetensors": {},
+	"models":             {layers: []string{"ot", "graph", "align", "models/safetensors"}, libraries: numericAndFiles},
+	"models/safetensors": {libraries: []string{"golang.org/x/sys"}},
 	"models/data": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		"gonum.org/v1/gonum", "golang.org/x/sys", "github.com/gofrs/flock"}}, // downloads are locked
 	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize", // its tokenizer brings its hub along
 		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys", "golang.org/x/text"}},
-	"fuse":             {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numeric},
-	"models/modeltest": {layers: []string{"ot", "graph", "align", "models", "models/safetensors", "fuse"}, libraries: numeric},
+	"fuse":             {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numericAndFiles},
+	"models/modeltest": {layers: []string{"ot", "graph", "align", "models", "models/safetensors", "fuse"}, libraries: numericAndFiles},
 	"models/gomlx":     {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
 	"internal":         {layers: []string{""}, libraries: []string{""}},
 	"examples":         {layers: []string{""}, libraries: []string{""}},
@@ -45,6 +45,10 @@ var layers = map[string]struct {
 // numeric is what package ot and all above it stand on: gonum, and what the
 // processor can do.
 var numeric = []string{"gonum.org/v1/gonum", "golang.org/x/sys/cpu"}
+
+// numericAndFiles is what packages stand on that also read and write
+// checkpoints: the system can exchange two directories.
+var numericAndFiles = []string{"gonum.org/v1/gonum", "golang.org/x/sys"}
 
 // importers are the packages that alone may import a module.
 var importers = map[string]string{

@@ -32,7 +32,7 @@ type Checkpoint struct {
 // checkpoint.
 func OpenDir(dir string) (*Checkpoint, error) {
 	if _, err := os.Stat(dir); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("safetensors: %w", err)
 	}
 	c := &Checkpoint{path: dir, shards: map[string]*File{}, where: map[string]*File{}}
 	f, err := Open(filepath.Join(dir, SingleName))
@@ -49,10 +49,10 @@ func OpenDir(dir string) (*Checkpoint, error) {
 	index := filepath.Join(dir, IndexName)
 	weights, err := readIndex(index)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: neither %s nor %s: %w", dir, SingleName, IndexName, fs.ErrNotExist)
+		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, SingleName, IndexName, fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, err
+		return nil, at(index, err)
 	}
 	if err := c.openShards(index, weights); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -90,10 +90,11 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
+// find returns the file that holds a tensor.
 func (c *Checkpoint) find(name string) (*File, error) {
 	f, ok := c.where[name]
 	if !ok {
-		return nil, fmt.Errorf("%s: tensor %.200q: %w", c.path, name, ErrNoTensor)
+		return nil, at(c.path, fmt.Errorf("tensor %.200q: %w", name, ErrNoTensor))
 	}
 	return f, nil
 }
@@ -156,30 +157,29 @@ func readIndex(path string) (map[string]string, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, &FormatError{Path: path, Msg: "not a regular file"}
+		return nil, malformed("", "not a regular file")
 	case info.Size() > maxHeader:
-		return nil, &FormatError{Path: path, Msg: fmt.Sprintf("%d bytes, more than %d", info.Size(), maxHeader)}
+		return nil, malformed("", "%d bytes, more than %d", info.Size(), maxHeader)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	weights, err := parseIndex(text)
-	return weights, at(path, err)
+	return parseIndex(text)
 }
 
+// parseIndex reads which shard holds which tensor.
 func parseIndex(text []byte) (map[string]string, error) {
-	c, err := newCursor(text)
+	r, err := newJSONReader(text)
 	if err != nil {
 		return nil, malformed("", "%v", err)
 	}
 	weights := map[string]string{}
-	err = c.object(func(key string) error {
+	err = r.object(func(key string) error {
 		if key != "weight_map" {
-			c.skip()
-			return nil
+			return r.skip()
 		}
-		if err := c.stringMap(weights); err != nil {
+		if err := r.stringMap(weights); err != nil {
 			return fmt.Errorf("weight_map: %w", err)
 		}
 		return nil

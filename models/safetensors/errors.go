@@ -24,9 +24,9 @@ type FormatError struct {
 
 // Error puts file, tensor and fault on one line.
 func (e *FormatError) Error() string {
-	s := e.Path
-	if s == "" {
-		s = "safetensors"
+	s := "safetensors"
+	if e.Path != "" {
+		s += ": " + e.Path
 	}
 	if e.Tensor != "" {
 		s += fmt.Sprintf(": tensor %.200q", e.Tensor)
@@ -34,18 +34,25 @@ func (e *FormatError) Error() string {
 	return s + ": " + e.Msg
 }
 
+// malformed returns the [FormatError] for a tensor, or for no tensor in
+// particular, of a file that is not known here.
 func malformed(tensor, format string, args ...any) error {
 	return &FormatError{Tensor: tensor, Msg: fmt.Sprintf(format, args...)}
 }
 
-// at names the file in an error that does not know it yet.
+// at names the package and the file, if there is one, in an error that names
+// neither yet.
 func at(path string, err error) error {
 	var f *FormatError
 	switch {
-	case err == nil || path == "":
-		return err
-	case errors.As(err, &f) && f.Path == "":
+	case err == nil:
+		return nil
+	case errors.As(err, &f) && f.Path != "":
+		return f
+	case f != nil:
 		return &FormatError{Path: path, Tensor: f.Tensor, Msg: f.Msg}
+	case path == "":
+		return fmt.Errorf("safetensors: %w", err)
 	}
-	return fmt.Errorf("%s: %w", path, err)
+	return fmt.Errorf("safetensors: %s: %w", path, err)
 }

@@ -24,20 +24,20 @@ type File struct {
 func Open(path string) (*File, error) {
 	// Opening a pipe would wait for a writer.
 	if info, err := os.Stat(path); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("safetensors: %w", err)
 	} else if !info.Mode().IsRegular() {
 		return nil, &FormatError{Path: path, Msg: "not a regular file"}
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("safetensors: %w", err)
 	}
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, fmt.Errorf("safetensors: %w", err)
 	}
-	file, err := Parse(f, info.Size())
+	file, err := parse(f, info.Size())
 	if err != nil {
 		f.Close()
 		return nil, at(path, err)
@@ -49,6 +49,12 @@ func Open(path string) (*File, error) {
 // Parse reads and checks the header of a file that is held by r and size bytes
 // long. Closing the result does not close r.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
+	file, err := parse(r, size)
+	return file, at("", err)
+}
+
+// parse is [Parse] with errors that do not name the package yet.
+func parse(r io.ReaderAt, size int64) (*File, error) {
 	if size < 8 {
 		return nil, malformed("", "%d bytes, too short for a header", max(size, 0))
 	}
@@ -110,6 +116,7 @@ func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 // Close releases the file.
 func (f *File) Close() error { return f.close() }
 
+// find returns what the header says of a tensor.
 func (f *File) find(name string) (entry, error) {
 	e, ok := f.entries[name]
 	if !ok {

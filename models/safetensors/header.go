@@ -31,19 +31,19 @@ func parseHeader(text []byte, dataLen int64) (header, error) {
 	if len(text) == 0 || text[0] != '{' {
 		return h, malformed("", "header does not start with {")
 	}
-	c, err := newCursor(text)
+	r, err := newJSONReader(text)
 	if err != nil {
 		return h, malformed("", "header: %v", err)
 	}
 	var faulty string // the tensor that an error is in
-	err = c.object(func(key string) error {
+	err = r.object(func(key string) error {
 		if key == metadataKey {
-			if err := c.stringMap(h.metadata); err != nil {
+			if err := r.stringMap(h.metadata); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
 			return nil
 		}
-		e, err := c.entry()
+		e, err := r.entry()
 		if err != nil {
 			faulty = key
 		}
@@ -56,9 +56,10 @@ func parseHeader(text []byte, dataLen int64) (header, error) {
 	return h, h.checkOffsets(dataLen)
 }
 
-func (c *cursor) stringMap(into map[string]string) error {
-	return c.object(func(key string) error {
-		value, err := c.str()
+// stringMap reads an object of strings.
+func (r jsonReader) stringMap(into map[string]string) error {
+	return r.object(func(key string) error {
+		value, err := r.text()
 		if err != nil {
 			return fmt.Errorf("key %.200q: %w", key, err)
 		}
@@ -69,20 +70,20 @@ func (c *cursor) stringMap(into map[string]string) error {
 
 // entry reads the description of one tensor and checks that it agrees with
 // itself.
-func (c *cursor) entry() (entry, error) {
+func (r jsonReader) entry() (entry, error) {
 	var e entry
 	var shape, offsets []int64
-	err := c.object(func(key string) error {
+	err := r.object(func(key string) error {
 		var err error
 		switch key {
 		case "dtype":
 			var s string
-			s, err = c.str()
+			s, err = r.text()
 			e.dtype = DType(s)
 		case "shape":
-			shape, err = c.ints(maxRank)
+			shape, err = r.integers(maxRank)
 		case "data_offsets":
-			offsets, err = c.ints(2)
+			offsets, err = r.integers(2)
 		default:
 			return fmt.Errorf("unknown key %.40q", key)
 		}
@@ -131,9 +132,11 @@ func (h header) checkOffsets(dataLen int64) error {
 		e := h.entries[name]
 		switch {
 		case e.end > dataLen:
-			return malformed(name, "data_offsets [%d %d] end after the data, %d bytes long: the file is truncated or its header wrong", e.begin, e.end, dataLen)
+			return malformed(name, "data_offsets [%d %d] end after the data, %d bytes long: "+
+				"the file is truncated or its header wrong", e.begin, e.end, dataLen)
 		case e.begin < pos:
-			return malformed(name, "data_offsets [%d %d] overlap the tensor before, which ends at %d", e.begin, e.end, pos)
+			return malformed(name, "data_offsets [%d %d] overlap the tensor before, which ends at %d",
+				e.begin, e.end, pos)
 		case e.begin > pos:
 			return malformed(name, "data_offsets [%d %d] leave a hole after %d", e.begin, e.end, pos)
 		}

@@ -9,164 +9,118 @@ import (
 	"unicode/utf8"
 )
 
-// cursor walks a JSON text that is known to be valid. Unlike a decoder it
-// refuses duplicate keys, and it never holds more than one token of its own.
-type cursor struct {
-	text []byte
-	pos  int
-}
+// jsonReader walks a JSON text token by token. Unlike [json.Unmarshal] it refuses
+// duplicate keys, and it never holds more than one token.
+type jsonReader struct{ *json.Decoder }
 
-// newCursor checks that text is one JSON value in UTF-8.
-func newCursor(text []byte) (*cursor, error) {
-	if !utf8.Valid(text) {
-		return nil, errors.New("not UTF-8")
-	}
-	if !json.Valid(text) {
+// newJSONReader checks that text is one JSON value in UTF-8. What is read from it
+// afterwards can be wrong in kind, never in syntax.
+func newJSONReader(text []byte) (jsonReader, error) {
+	switch {
+	case !utf8.Valid(text):
+		return jsonReader{}, errors.New("not UTF-8")
+	case !json.Valid(text):
 		// The error knows the position; Unmarshal fails before it decodes.
-		return nil, fmt.Errorf("not JSON: %w", json.Unmarshal(text, new(json.RawMessage)))
+		return jsonReader{}, fmt.Errorf("not JSON: %w", json.Unmarshal(text, new(json.RawMessage)))
 	}
-	return &cursor{text: text}, nil
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	return jsonReader{d}, nil
 }
 
-// next returns the first byte of the next token.
-func (c *cursor) next() byte {
-	for c.pos < len(c.text) {
-		switch c.text[c.pos] {
-		case ' ', '\t', '\r', '\n':
-			c.pos++
-		default:
-			return c.text[c.pos]
-		}
+// open reads the delimiter that begins an object or an array.
+func (r jsonReader) open(delimiter json.Delim, kind string) error {
+	token, err := r.Token()
+	if err == nil && token != delimiter {
+		err = fmt.Errorf("want %s, found %s", kind, quote(token))
 	}
-	return 0
+	return err
 }
 
-func (c *cursor) accept(b byte) bool {
-	if c.next() != b {
-		return false
+// object calls member for every key of an object, with the reader at its value.
+func (r jsonReader) object(member func(key string) error) error {
+	if err := r.open('{', "an object"); err != nil {
+		return err
 	}
-	c.pos++
-	return true
-}
-
-// object calls member for every key of an object, with the cursor at the value.
-func (c *cursor) object(member func(key string) error) error {
-	if !c.accept('{') {
-		return fmt.Errorf("want an object, found %s", c.peek())
-	}
-	seen := map[string]struct{}{}
-	for !c.accept('}') {
-		key, err := c.str()
+	seen := map[string]bool{}
+	for r.More() {
+		key, err := r.text()
 		if err != nil {
 			return err
 		}
-		if _, ok := seen[key]; ok {
+		if seen[key] {
 			return fmt.Errorf("duplicate key %.200q", key)
 		}
-		seen[key] = struct{}{}
-		c.accept(':')
+		seen[key] = true
 		if err := member(key); err != nil {
 			return err
 		}
-		c.accept(',')
 	}
-	return nil
+	_, err := r.Token() // the closing brace
+	return err
 }
 
-// ints returns an array of non-negative integers, at most limit of them.
-func (c *cursor) ints(limit int) ([]int64, error) {
-	if !c.accept('[') {
-		return nil, fmt.Errorf("want an array, found %s", c.peek())
+// integers reads an array of non-negative integers, at most limit of them.
+func (r jsonReader) integers(limit int) ([]int64, error) {
+	if err := r.open('[', "an array"); err != nil {
+		return nil, err
 	}
 	numbers := []int64{}
-	for !c.accept(']') {
+	for r.More() {
 		if len(numbers) == limit {
 			return nil, fmt.Errorf("more than %d numbers", limit)
 		}
-		n, err := c.integer()
+		token, err := r.Token()
 		if err != nil {
 			return nil, err
 		}
-		numbers = append(numbers, n)
-		c.accept(',')
+		number, _ := token.(json.Number) // empty, hence no integer, where it is something else
+		n, err := strconv.ParseUint(number.String(), 10, 63)
+		if err != nil {
+			return nil, fmt.Errorf("want a non-negative integer below 2^63, found %s", quote(token))
+		}
+		numbers = append(numbers, int64(n))
 	}
-	return numbers, nil
+	_, err := r.Token() // the closing bracket
+	return numbers, err
 }
 
-func (c *cursor) integer() (int64, error) {
-	c.next()
-	raw := c.token()
-	n, err := strconv.ParseUint(string(raw[:min(len(raw), 32)]), 10, 63)
+// text reads a string.
+func (r jsonReader) text() (string, error) {
+	token, err := r.Token()
 	if err != nil {
-		return 0, fmt.Errorf("want a non-negative integer below 2^63, found %s", c.peek())
+		return "", err
 	}
-	c.pos += len(raw)
-	return int64(n), nil
-}
-
-func (c *cursor) str() (string, error) {
-	if c.next() != '"' {
-		return "", fmt.Errorf("want a string, found %s", c.peek())
+	s, ok := token.(string)
+	if !ok {
+		return "", fmt.Errorf("want a string, found %s", quote(token))
 	}
-	raw := c.token()
-	c.pos += len(raw)
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1]), nil
-	}
-	var s string
-	err := json.Unmarshal(raw, &s)
-	return s, err
+	return s, nil
 }
 
 // skip passes over one value of any kind.
-func (c *cursor) skip() {
+func (r jsonReader) skip() error {
 	for depth := 0; ; {
-		switch c.next() {
-		case '{', '[':
+		token, err := r.Token()
+		if err != nil {
+			return err
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
 			depth++
-			c.pos++
-		case '}', ']':
+		case json.Delim('}'), json.Delim(']'):
 			depth--
-			c.pos++
-		case ',', ':':
-			c.pos++
-		case 0:
-			return
-		default:
-			c.pos += len(c.token())
 		}
 		if depth == 0 {
-			return
+			return nil
 		}
 	}
 }
 
-// token returns the string, number or word that starts at the cursor, or the
-// one byte of any other token.
-func (c *cursor) token() []byte {
-	rest := c.text[c.pos:]
-	if len(rest) == 0 {
-		return rest
+// quote quotes a token for an error message.
+func quote(token json.Token) string {
+	if token == nil {
+		token = "null"
 	}
-	if rest[0] == '"' {
-		for i := 1; i < len(rest); i++ {
-			switch rest[i] {
-			case '\\':
-				i++
-			case '"':
-				return rest[:i+1]
-			}
-		}
-		return rest
-	}
-	if i := bytes.IndexAny(rest, " \t\r\n,:[]{}"); i > 0 {
-		return rest[:i]
-	}
-	return rest[:1]
-}
-
-// peek quotes the next token for an error message.
-func (c *cursor) peek() string {
-	c.next()
-	return fmt.Sprintf("%.40q", c.token())
+	return fmt.Sprintf("%.40q", fmt.Sprint(token))
 }

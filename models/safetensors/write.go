@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,6 +22,11 @@ import (
 // Checkpoints that PyTorch is to load carry the metadata {"format": "pt"}; nil
 // or empty metadata is left out.
 func Write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
+	return at("", write(w, tensors, metadata))
+}
+
+// write is [Write] with errors that do not name the package yet.
+func write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
 	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
 		return cmp.Or(cmp.Compare(tensors[a].DType.rank(), tensors[b].DType.rank()), cmp.Compare(a, b))
 	})
@@ -29,11 +35,11 @@ func Write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) e
 		return err
 	}
 	if _, err := w.Write(head); err != nil {
-		return fmt.Errorf("safetensors: header: %w", err)
+		return fmt.Errorf("header: %w", err)
 	}
 	for _, name := range names {
 		if _, err := w.Write(tensors[name].Data); err != nil {
-			return fmt.Errorf("safetensors: tensor %.200q: %w", name, err)
+			return fmt.Errorf("tensor %.200q: %w", name, err)
 		}
 	}
 	return nil
@@ -42,9 +48,11 @@ func Write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) e
 // WriteFile writes a file as [Write] does, atomically: whoever opens path sees
 // the old content or the new one.
 func WriteFile(path string, tensors map[string]Tensor, metadata map[string]string) error {
-	return atomicfile.WriteFile(path, func(w io.Writer) error {
-		return Write(w, tensors, metadata)
-	})
+	err := atomicfile.WriteFile(path, func(w io.Writer) error { return write(w, tensors, metadata) })
+	if errors.As(err, new(*FormatError)) {
+		return at(path, err)
+	}
+	return at("", err)
 }
 
 // encodeHeader returns the length prefix and the padded header.
@@ -78,6 +86,7 @@ func encodeHeader(names []string, tensors map[string]Tensor, metadata map[string
 	return head, nil
 }
 
+// encodeMetadata appends the free-form text of the header.
 func encodeMetadata(b *bytes.Buffer, metadata map[string]string) error {
 	encodeKey(b, metadataKey)
 	b.WriteByte('{')
@@ -130,6 +139,7 @@ func encodeKey(b *bytes.Buffer, key string) {
 	b.WriteByte(':')
 }
 
+// encodeString appends a JSON string, with < and > as they are.
 func encodeString(b *bytes.Buffer, s string) {
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
