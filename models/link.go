@@ -112,11 +112,8 @@ func (l *link) read(name string) (Tensor, error) {
 
 // Tensor returns a parameter, read anew each time where m was linked.
 func (m *Model) Tensor(name string) (Tensor, error) {
-	switch {
-	case m.Params == nil && m.link != nil:
+	if m.Params == nil && m.link != nil {
 		return m.link.read(name)
-	case m.Params == nil:
-		return Tensor{}, fmt.Errorf("models: tensor %q: %w", name, ErrNoParams)
 	}
 	t, ok := m.Params[name]
 	if !ok {

@@ -3,10 +3,10 @@ package models
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+
+	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // configName is the file that makes a directory a checkpoint.
@@ -56,7 +56,10 @@ func readFiles(dir string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("models: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name() == configName || isWeights(e.Name()) || !isKept(e) {
+		ext := filepath.Ext(e.Name())
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxText || e.Name() == configName ||
+			e.Name() == safetensors.IndexName || ext != ".json" && ext != ".txt" && ext != ".md" {
 			continue
 		}
 		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
@@ -64,11 +67,4 @@ func readFiles(dir string) (map[string][]byte, error) {
 		}
 	}
 	return out, nil
-}
-
-// isKept reports whether a file is a small text such as goes with a tokenizer.
-func isKept(e fs.DirEntry) bool {
-	info, err := e.Info()
-	return err == nil && info.Mode().IsRegular() && info.Size() <= maxText &&
-		slices.Contains([]string{".json", ".txt", ".md"}, filepath.Ext(e.Name()))
 }

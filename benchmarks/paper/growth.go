@@ -7,8 +7,8 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
-	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
@@ -22,7 +22,7 @@ const growthUpdates = 15
 
 // theGrowth is a table of times and memory, which do not need trained parents.
 func theGrowth() table {
-	trials := join([]trial{vanilla(), weights(), activations()}, matching(), []trial{vanilla().refitted()})
+	trials := join([]lab.Trial{vanilla(), weights(), activations()}, matching(), []lab.Trial{refitted(vanilla())})
 	return table{name: "growth", title: "How time and memory grow with width and depth, random weights", parents: sizes, trials: trials,
 		profiled: true, make: (*study).growth}
 }
@@ -39,8 +39,8 @@ func sizes(s scale) (out [][]kind) {
 	return out
 }
 
-// sized is what something took at a size.
-type sized struct {
+// sizeUsage is what something took at a size.
+type sizeUsage struct {
 	Width int `json:"width"`
 	Depth int `json:"depth"`
 	meter.Usage
@@ -48,7 +48,7 @@ type sized struct {
 
 // over is the memory that was taken beside what was held before, in MiB; nil
 // where the system does not tell.
-func (z sized) over() *float64 {
+func (z sizeUsage) over() *float64 {
 	if z.PeakMiB == nil || z.HeldMiB == nil {
 		return nil
 	}
@@ -63,9 +63,9 @@ type exponents struct {
 	Depth float64 `json:"depth"`
 }
 
-// grown fits exponents to what get tells of sizes, nil where that is not
+// fitExponents fits exponents to what get tells of sizes. It returns nil where that is not
 // positive or the sizes do not differ enough.
-func grown(sizes []sized, get func(sized) *float64) *exponents {
+func fitExponents(sizes []sizeUsage, get func(sizeUsage) *float64) *exponents {
 	x, y := mat.NewDense(max(len(sizes), 1), 3, nil), mat.NewVecDense(max(len(sizes), 1), nil)
 	for i, z := range sizes {
 		v := get(z)
@@ -86,31 +86,36 @@ func grown(sizes []sized, get func(sized) *float64) *exponents {
 // and one of finetuning on batches of the same size.
 func (s *study) growth(ctx context.Context) error {
 	s.result.Samples = 0 // nothing is scored
-	learned := trial{Label: "an update of learned matching", Recipe: recipe.Recipe{Method: "learned", Rounds: 1, Steps: 1 + growthUpdates, Batch: min(128, s.scale.Tune.Batch)}}
-	for _, t := range append(s.table.trials, learned) {
-		rec, err := t.resolved()
-		if err != nil {
-			return err
-		}
-		measure := func(g []*models.Model) (meter.Usage, error) {
-			if rec.Method == "learned" {
-				return s.oneLearning(ctx, rec, g)
-			}
-			return s.oneFusion(ctx, rec, g)
-		}
-		if err := s.everySize(report.Row{Method: rec.Method, Label: t.Label, Options: rec}, measure); err != nil {
+	learned := lab.Trial{Label: "an update of learned matching",
+		Recipe: recipe.Recipe{Method: recipe.Learned, Rounds: 1, Steps: 1 + growthUpdates, Batch: min(128, s.scale.Tune.Batch)}}
+	for _, t := range s.table.trials {
+		if err := s.everySize(ctx, t, s.oneFusion); err != nil {
 			return err
 		}
 	}
-	batch := learned.Recipe.Batch
-	tuning := gomlx.TrainConfig{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
-	return s.everySize(report.Row{Method: "parent", Label: "an update of finetuning", Options: tuning},
-		func(g []*models.Model) (meter.Usage, error) { return s.oneFinetuning(ctx, tuning, batch, g[0]) })
+	if err := s.everySize(ctx, learned, s.oneLearning); err != nil {
+		return err
+	}
+	config := gomlx.TrainConfig{Steps: 1 + growthUpdates, LR: s.scale.Tune.LR}
+	row := report.Row{Method: report.Parent, Label: "an update of finetuning", Options: config}
+	return s.addSizes(row, func(g []*models.Model) (meter.Usage, error) {
+		return s.oneFinetuning(ctx, config, learned.Recipe.Batch, g[0])
+	})
 }
 
-// everySize adds a row that is measured on the parents of every size, on a device
+// everySize adds a row of what a trial takes at every size.
+func (s *study) everySize(ctx context.Context, t lab.Trial, measure func(context.Context, lab.Attempt) (meter.Usage, error)) error {
+	t, err := t.Resolved()
+	if err != nil {
+		return err
+	}
+	row := report.Row{Method: t.Recipe.Method, Label: t.Label, Options: t.Recipe}
+	return s.addSizes(row, func(g []*models.Model) (meter.Usage, error) { return measure(ctx, s.attempt(t, g)) })
+}
+
+// addSizes adds a row that is measured on the parents of every size, on a device
 // that holds no compiled graphs.
-func (s *study) everySize(r report.Row, measure func(parents []*models.Model) (meter.Usage, error)) error {
+func (s *study) addSizes(r report.Row, measure func(parents []*models.Model) (meter.Usage, error)) error {
 	x := row{Row: r}
 	for _, g := range s.groups {
 		err := s.device.FreePrograms()
@@ -121,101 +126,98 @@ func (s *study) everySize(r report.Row, measure func(parents []*models.Model) (m
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.Label, err)
 		}
-		z := sized{g[0].Dims().Width, g[0].Dims().Depth, u}
+		z := sizeUsage{g[0].Dims().Width, g[0].Dims().Depth, u}
 		x.Sizes = append(x.Sizes, z)
 		cli.Notice("%-28s %4d wide, %2d deep: %s", r.Label, z.Width, z.Depth, z)
 	}
-	x.Time = grown(x.Sizes, func(z sized) *float64 { return &z.Seconds })
-	x.Memory = grown(x.Sizes, sized.over)
+	x.Time = fitExponents(x.Sizes, func(z sizeUsage) *float64 { return &z.Seconds })
+	x.Memory = fitExponents(x.Sizes, sizeUsage.over)
 	s.result.Rows = append(s.result.Rows, x)
 	return nil
 }
 
 // oneFusion measures a fusion once all that it takes is compiled.
-func (s *study) oneFusion(ctx context.Context, rec recipe.Recipe, g []*models.Model) (meter.Usage, error) {
-	first := rec
-	first.Rounds = 1
-	if _, err := s.fuseOnce(ctx, way{recipe: first}, g); err != nil {
+func (s *study) oneFusion(ctx context.Context, a lab.Attempt) (meter.Usage, error) {
+	first := a
+	first.Trial.Recipe.Rounds = 1
+	if _, err := first.Fuse(ctx); err != nil {
 		return meter.Usage{}, err
 	}
-	f, err := s.fuseOnce(ctx, way{recipe: rec}, g)
-	return f.stages.Usage, err
+	f, err := a.Fuse(ctx)
+	if err != nil {
+		return meter.Usage{}, err
+	}
+	return f.Stages.Usage, nil
 }
 
-// A pace measures updates after the first one.
-type pace struct {
+// updateMeter measures updates after the first one, which compiles.
+type updateMeter struct {
 	held    *float64 // before all of them
 	meter   meter.Meter
 	updates int
 }
 
-func newPace() *pace {
+func newUpdateMeter() *updateMeter {
 	meter.Settle()
-	return &pace{held: meter.Held()}
+	return &updateMeter{held: meter.Held()}
 }
 
-// tick is called after every update.
-func (p *pace) tick() {
-	if p.updates == 0 {
-		p.meter = meter.Start()
+// count is called after every update.
+func (u *updateMeter) count() {
+	if u.updates == 0 {
+		u.meter = meter.Start()
 	}
-	p.updates++
+	u.updates++
 }
 
 // read returns what one update took and what all together held.
-func (p *pace) read() meter.Usage {
-	u := p.meter.Read()
-	u.Seconds /= float64(p.updates - 1)
-	if u.CPU != nil {
-		*u.CPU /= float64(p.updates - 1)
+func (u *updateMeter) read() meter.Usage {
+	used := u.meter.Read()
+	used.Seconds /= float64(u.updates - 1)
+	if used.CPU != nil {
+		*used.CPU /= float64(u.updates - 1)
 	}
-	u.HeldMiB = p.held
-	return u
+	used.HeldMiB = u.held
+	return used
 }
 
 // oneLearning measures an update of learned matching.
-func (s *study) oneLearning(ctx context.Context, rec recipe.Recipe, g []*models.Model) (meter.Usage, error) {
-	_, set, err := s.method(ctx, way{recipe: rec}, g)
-	if err != nil {
-		return meter.Usage{}, err
+func (s *study) oneLearning(ctx context.Context, a lab.Attempt) (used meter.Usage, err error) {
+	u := newUpdateMeter()
+	a.Profile = false
+	a.Observe = func(p models.Progress) {
+		if u.count(); p.Done == p.Total {
+			used = u.read()
+		}
 	}
-	p := newPace()
-	l := s.learner(way{recipe: rec}, s.draw(rec.Samples, 0))
-	l.Observe = func(models.Progress) { p.tick() }
-	method, _, err := rec.Build(l, s.device)
-	if err != nil {
-		return meter.Usage{}, err
-	}
-	if _, _, err = fuse.Align(ctx, g[0], g[1:], method, set); err != nil {
-		return meter.Usage{}, err
-	}
-	return p.read(), nil
+	_, err = a.Fuse(ctx)
+	return used, err
 }
 
 // oneFinetuning measures an update of finetuning.
-func (s *study) oneFinetuning(ctx context.Context, r gomlx.TrainConfig, batch int, m *models.Model) (meter.Usage, error) {
-	p := newPace()
-	t, err := s.device.Trainer(m, r)
+func (s *study) oneFinetuning(ctx context.Context, c gomlx.TrainConfig, size int, m *models.Model) (meter.Usage, error) {
+	u := newUpdateMeter()
+	t, err := s.device.Trainer(m, c)
 	if err != nil {
 		return meter.Usage{}, err
 	}
 	defer t.Close()
-	f := s.field.feed(nil, batch, feedSeed)
-	for step := range r.Steps {
-		b, err := f.batch(step)
+	batches := lab.TuneBatches(s.task, size, 0)
+	for step := range c.Steps {
+		b, err := batches.At(step)
 		if err != nil {
 			return meter.Usage{}, err
 		}
 		if _, err := t.Update(ctx, b); err != nil {
 			return meter.Usage{}, err
 		}
-		p.tick()
+		u.count()
 	}
-	return p.read(), nil
+	return u.read(), nil
 }
 
 // String is a cell of a table.
-func (z sized) String() string {
+func (z sizeUsage) String() string {
 	text := fmt.Sprintf("%.3f s", z.Seconds)
 	if mib := z.over(); mib != nil {
 		text += fmt.Sprintf(", %.0f MiB", *mib)

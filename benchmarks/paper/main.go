@@ -3,8 +3,7 @@
 //
 //	go run ./benchmarks/paper [flags] TABLE...
 //
-// Run it from the root of the repository, where the parents lie that come with
-// it. Parents that are missing are trained and kept.
+// Parents that are missing are trained and kept.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
@@ -61,7 +60,7 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("paper", flag.ContinueOnError)
 	size := f.String("scale", "tiny", "`preset` of sizes and budgets: tiny, minutes on two cores, or paper, for a GPU")
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
-	f.StringVar(&o.text, "text", language.Own, "`text` of the tables about BERT: "+strings.Join(language.Names(), ", "))
+	f.StringVar(&o.text, "text", lab.Atlas, "`text` of the tables about BERT: "+strings.Join(lab.CorpusNames(), ", "))
 	f.StringVar(&o.dir, "dir", "", "`folder` that data sets are looked for in first")
 	f.StringVar(&o.out, "out", "paper-out", "`directory` for TABLE.json, plots and README.md, which shows all tables there; what is there already is kept")
 	f.StringVar(&o.cache, "cache", "", "`directory` for trained parents and for what is half finetuned (default otfuse/parents in the user's cache)")
@@ -118,9 +117,9 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			return fmt.Errorf("paper: -%s: %w", flag, err)
 		}
 	}
-	l := &lab{options: o}
+	b := &bench{options: o}
 	for _, name := range o.names {
-		r, err := l.kept(ctx, name)
+		r, err := b.kept(ctx, name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -131,13 +130,13 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			}
 			continue
 		}
-		if l.device == nil {
-			if l.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
+		if b.device == nil {
+			if b.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 				return err
 			}
-			defer l.device.Close()
+			defer b.device.Close()
 		}
-		if r, err = l.named(ctx, name); err != nil {
+		if r, err = b.tabulate(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := errors.Join(r.publish(o.out), publishAll(o.out), r.print(w)); err != nil {
@@ -157,7 +156,7 @@ func (o options) command(name string) string {
 	}
 	flag("scale", o.scale.Name, "tiny")
 	flag("data", o.data, "auto")
-	flag("text", o.text, language.Own)
+	flag("text", o.text, lab.Atlas)
 	flag("images", o.images, "")
 	flag("parents", strings.Join(o.parents, ","), "")
 	return strings.Join(append(words, name), " ")
@@ -166,11 +165,11 @@ func (o options) command(name string) string {
 // plan prints what a run would do.
 func plan(o options, w io.Writer) error {
 	type planned struct {
-		Table   string   `json:"table"`
-		Title   string   `json:"title"`
-		Parents [][]kind `json:"parents"`
-		Trials  []trial  `json:"trials"`
-		Tuned   int      `json:"parents_finetuned,omitempty"`
+		Table   string      `json:"table"`
+		Title   string      `json:"title"`
+		Parents [][]kind    `json:"parents"`
+		Trials  []lab.Trial `json:"trials"`
+		Tuned   int         `json:"parents_finetuned,omitempty"`
 	}
 	out := struct {
 		Scale  scale     `json:"scale"`
@@ -183,7 +182,7 @@ func plan(o options, w io.Writer) error {
 		p := planned{t.name, t.title, t.parents(o.scale), slices.Clone(t.trials), t.tuned}
 		for i := range p.Trials {
 			var err error
-			if p.Trials[i].Recipe, err = p.Trials[i].resolved(); err != nil {
+			if p.Trials[i], err = p.Trials[i].Resolved(); err != nil {
 				return err
 			}
 		}

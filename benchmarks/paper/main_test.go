@@ -16,11 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/dataset"
-	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/meter"
-	"github.com/otfuse/otfuse/internal/report"
-	"github.com/otfuse/otfuse/internal/training"
-	"github.com/otfuse/otfuse/internal/vision"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
@@ -40,31 +37,30 @@ func shrunk(s scale) scale {
 	return s
 }
 
-// newLab is a lab on a few shapes.
-func newLab(t *testing.T, s scale) *lab {
+// newBench is a bench on a few shapes.
+func newBench(t *testing.T, s scale) *bench {
 	t.Setenv("GOMLX_BACKEND", "go:ops_sequential") // has nothing to compile, and these networks are small
 	device, err := gomlx.Open(t.Context(), func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, device.Close()) })
-	l := &lab{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, device: device,
-		pictures: &pictures{vision.Images{Train: dataset.Shapes(96, 1), Test: dataset.Shapes(40, 2), Name: "shapes", Label: "Shapes, few"}},
-		prose:    &prose{Corpus: language.Corpus{Name: "few", Label: "atlas, few", Corpus: text.Corpus{Train: dataset.Encyclopedia(200, 1), Test: dataset.Encyclopedia(10, 2)}}}}
-	norm, err := l.pictures.Images.Train.Norm()
+	images := &lab.Images{Train: dataset.Shapes(96, 1), Test: dataset.Shapes(30, 2), Name: "shapes", Label: "Shapes, few"}
+	images.Norm, err = images.Train.Norm()
 	require.NoError(t, err)
-	l.pictures.Norm = norm
-	return l
+	few := text.Corpus{Train: dataset.Encyclopedia(200, 1), Test: dataset.Encyclopedia(10, 2)}
+	return &bench{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, device: device, images: images,
+		prose: &lab.Text{Corpus: lab.Corpus{Name: "few", Label: "atlas, few", Corpus: few}, Most: s.Texts}}
 }
 
 // remade runs one table and reads back what was published.
-func remade(t *testing.T, l *lab, name string) result {
-	r, err := l.named(t.Context(), name)
+func remade(t *testing.T, b *bench, name string) result {
+	r, err := b.tabulate(t.Context(), name)
 	require.NoError(t, err, name)
 	dir := t.TempDir()
 	require.NoError(t, r.publish(dir))
 	require.NoError(t, publishAll(dir))
 	page, err := os.ReadFile(filepath.Join(dir, "README.md"))
 	require.NoError(t, err)
-	require.Contains(t, string(page), "`"+l.command(name)+"`")
+	require.Contains(t, string(page), "`"+b.command(name)+"`")
 	file, err := os.ReadFile(filepath.Join(dir, name+".json"))
 	require.NoError(t, err)
 	var back result
@@ -96,16 +92,16 @@ func last(r result) row { return r.Rows[len(r.Rows)-1] }
 
 // TestTables runs every table, shrunk.
 func TestTables(t *testing.T) {
-	l := newLab(t, shrunk(tiny()))
+	b := newBench(t, shrunk(tiny()))
 	made := map[string]result{}
-	for _, tab := range tables(l.scale) {
-		r := remade(t, l, tab.name)
+	for _, tab := range tables(b.scale) {
+		r := remade(t, b, tab.name)
 		made[tab.name] = r
 		tuned := 0
 		if tab.tuned > 0 {
 			tuned = tab.tuned + len(tab.trials)
 		}
-		require.Len(t, r.Rows, len(tab.parents(l.scale)[0])+1+len(tab.trials)+tuned, tab.name)
+		require.Len(t, r.Rows, len(tab.parents(b.scale)[0])+1+len(tab.trials)+tuned, tab.name)
 		for _, x := range r.Rows[len(r.Rows)-tuned:] {
 			require.Positive(t, x.Finetuned, x.Label)
 		}
@@ -126,7 +122,7 @@ func TestTables(t *testing.T) {
 	for _, x := range made["symmetries-simplevit"].Rows[3:] {
 		require.Equal(t, strings.HasSuffix(x.Label, "refit"), x.Barrier == nil, x.Label)
 	}
-	left, err := filepath.Glob(filepath.Join(l.cache, "tuned-*"))
+	left, err := filepath.Glob(filepath.Join(b.cache, "tuned-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
@@ -160,15 +156,15 @@ func runs(r result) (out []int) {
 
 // TestLandscape: the marked places are the models they are called after.
 func TestLandscape(t *testing.T) {
-	l := newLab(t, shrunk(tiny()))
-	one, flat := remade(t, l, "oneshot"), remade(t, l, landscape)
+	b := newBench(t, shrunk(tiny()))
+	one, flat := remade(t, b, "oneshot"), remade(t, b, landscape)
 	for at, model := range map[int]int{0: 0, 1: 1, 3: 3} { // anchor, other, vanilla fusion
 		require.InDelta(t, *one.Rows[model].Loss, *flat.Rows[at].Loss, 1e-4, flat.Rows[at].Label)
 	}
 	require.NotEqual(t, *flat.Rows[3].Loss, *flat.Rows[4].Loss)
 	p := flat.Plane
-	require.Len(t, p.Loss, l.scale.Side)
-	st := &study{lab: l, table: theLandscape(), result: &result{}}
+	require.Len(t, p.Loss, b.scale.Side)
+	st := &study{bench: b, table: theLandscape(), result: &result{}}
 	require.NoError(t, st.open(t.Context()))
 	parents := st.groups[0]
 	var square float64
@@ -184,8 +180,8 @@ func TestLandscape(t *testing.T) {
 func TestGrowth(t *testing.T) {
 	few := shrunk(tiny())
 	few.Main.Patch = 32
-	l := newLab(t, few)
-	r, err := l.named(t.Context(), "growth")
+	b := newBench(t, few)
+	r, err := b.tabulate(t.Context(), "growth")
 	require.NoError(t, err)
 	require.Len(t, r.Rows, 8)
 	var heads []string
@@ -202,95 +198,72 @@ func TestGrowth(t *testing.T) {
 		}
 		require.NotNil(t, x.Time, x.Label)
 	}
-	require.NoError(t, r.publish(l.out))
-	kept, err := l.kept(t.Context(), "growth")
+	require.NoError(t, r.publish(b.out))
+	kept, err := b.kept(t.Context(), "growth")
 	require.NoError(t, err)
 	require.Equal(t, r.table(), kept.table())
 }
 
-func TestGrown(t *testing.T) {
-	var zs []sized
+func TestFitExponents(t *testing.T) {
+	var zs []sizeUsage
 	for _, size := range sizes(tiny()) {
 		k := size[0]
-		zs = append(zs, sized{k.Width, k.Depth, meter.Usage{Seconds: 3 * math.Pow(float64(k.Width), 2.5) * math.Pow(float64(k.Depth), 0.5)}})
+		zs = append(zs, sizeUsage{k.Width, k.Depth, meter.Usage{Seconds: 3 * math.Pow(float64(k.Width), 2.5) * math.Pow(float64(k.Depth), 0.5)}})
 	}
-	get := func(z sized) *float64 { return &z.Seconds }
-	e := grown(zs, get)
+	get := func(z sizeUsage) *float64 { return &z.Seconds }
+	e := fitExponents(zs, get)
 	require.InDelta(t, 2.5, e.Width, 1e-9)
 	require.InDelta(t, 0.5, e.Depth, 1e-9)
-	require.Nil(t, grown(zs[:3], get), "of one depth")
-	require.Nil(t, grown(zs[:2], get))
-	require.Nil(t, grown(nil, get))
+	require.Nil(t, fitExponents(zs[:3], get), "of one depth")
+	require.Nil(t, fitExponents(zs[:2], get))
+	require.Nil(t, fitExponents(nil, get))
 	zs[4].Seconds = 0
-	require.Nil(t, grown(zs, get))
+	require.Nil(t, fitExponents(zs, get))
 }
 
 // TestPaperScale: the preset of the paper trains, accumulates and fuses.
 func TestPaperScale(t *testing.T) {
 	s := paper()
 	require.Equal(t, []int{384, 7, 12, 4}, []int{s.Main.Width, s.Main.Depth, s.Main.Heads, s.Main.Patch})
-	r := s.Main.Train.Recipe(50_000 / s.Main.Train.Batch)
+	r := s.Main.Train.Config(50_000 / s.Main.Train.Batch)
 	require.Equal(t, gomlx.TrainConfig{Steps: 60_000, LR: 1e-3, Warmup: 15, WeightDecay: 5e-5, Accumulate: 2}, r)
-	l := newLab(t, shrunk(s))
-	require.Equal(t, 2*6/2, l.scale.Tune.Recipe(96/16).Steps)
-	require.Equal(t, "learned, labels, finetuned", last(remade(t, l, "finetuned")).Label)
+	b := newBench(t, shrunk(s))
+	require.Equal(t, 2*6/2, b.scale.Tune.Config(96/16).Steps)
+	require.Equal(t, "learned, labels, finetuned", last(remade(t, b, "finetuned")).Label)
 }
 
 // TestKept: a parent is trained once, and a table is made once.
 func TestKept(t *testing.T) {
-	l := newLab(t, shrunk(tiny()))
-	st := &study{lab: l, field: l.pictures}
-	dir, err := st.find(t.Context(), l.scale.Narrow.seed(1))
+	b := newBench(t, shrunk(tiny()))
+	st := &study{bench: b, task: b.images}
+	one, err := st.parent(t.Context(), b.scale.Narrow.seed(1))
 	require.NoError(t, err)
+	dir := st.cached(b.scale.Narrow.seed(1))
 	before, err := os.Stat(filepath.Join(dir, "model.safetensors"))
 	require.NoError(t, err)
-	again, err := st.find(t.Context(), l.scale.Narrow.seed(1))
+	again, err := st.parent(t.Context(), b.scale.Narrow.seed(1))
 	require.NoError(t, err)
-	require.Equal(t, dir, again)
+	require.Equal(t, one.Params, again.Params)
 	after, err := os.Stat(filepath.Join(dir, "model.safetensors"))
 	require.NoError(t, err)
 	require.Equal(t, before.ModTime(), after.ModTime())
-	other, err := st.find(t.Context(), l.scale.Narrow.seed(2))
-	require.NoError(t, err)
-	require.NotEqual(t, dir, other)
+	require.NotEqual(t, dir, st.cached(b.scale.Narrow.seed(2)))
 
 	kept := func() *result {
-		r, err := l.kept(t.Context(), "qk")
+		r, err := b.kept(t.Context(), "qk")
 		require.NoError(t, err)
 		return r
 	}
 	require.Nil(t, kept())
-	r, err := l.named(t.Context(), "qk")
+	r, err := b.tabulate(t.Context(), "qk")
 	require.NoError(t, err)
-	require.NoError(t, r.publish(l.out))
+	require.NoError(t, r.publish(b.out))
 	require.Equal(t, labels(*r), labels(*kept()))
-	l.pictures.Label = "other images"
-	_, err = l.kept(t.Context(), "qk")
+	b.images.Label = "other images"
+	_, err = b.kept(t.Context(), "qk")
 	require.ErrorContains(t, err, "about Shapes, few, and the data found now are other images")
-	l.scale.Draws++
+	b.scale.Draws++
 	require.Nil(t, kept(), "another scale")
-}
-
-// TestResume: a table that was interrupted goes on where it stopped.
-func TestResume(t *testing.T) {
-	l := newLab(t, shrunk(tiny()))
-	st := &study{lab: l, table: table{parents: pair}, result: &result{}}
-	require.NoError(t, st.open(t.Context()))
-	s := start{report.Row{Label: "parent"}, st.groups[0][0]}
-	rec := l.scale.Tune.Recipe(96 / 16)
-	trainer, err := l.device.Trainer(s.model, rec)
-	require.NoError(t, err)
-	run := training.Run{Trainer: trainer, Feed: l.pictures.feed(nil, 16, 3).batch, Steps: rec.Steps, Every: 1, Look: func(int, *models.Model) error { return nil }}
-	dir := st.tunedDir(s, rec)
-	once, err := tuned(t.Context(), run, s, dir)
-	require.NoError(t, err)
-	require.NoError(t, trainer.Close()) // is not needed again
-	twice, err := tuned(t.Context(), training.Run{}, s, dir)
-	require.NoError(t, err)
-	require.Equal(t, once.Params, twice.Params)
-	require.NotEqual(t, dir, st.tunedDir(start{s.row, once}, rec))
-	rec.Steps++
-	require.NotEqual(t, dir, st.tunedDir(s, rec))
 }
 
 func TestDry(t *testing.T) {
@@ -302,7 +275,7 @@ func TestDry(t *testing.T) {
 		Scale  scale
 		Tables []struct {
 			Table  string
-			Trials []trial
+			Trials []lab.Trial
 		}
 	}
 	require.NoError(t, json.Unmarshal(text.Bytes(), &plan))

@@ -9,12 +9,13 @@ import (
 	"slices"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/report"
 )
 
 // columns lists all that tables may have.
 func columns() []report.Column[row] {
-	stage := func(get func(stages) float64) func(row) string {
+	stage := func(get func(lab.Stages) float64) func(row) string {
 		return func(x row) string {
 			if x.Stages == nil {
 				return ""
@@ -35,11 +36,11 @@ func columns() []report.Column[row] {
 			}
 			return fmt.Sprintf("%.2f", x.Seconds)
 		}),
-		column("calibration", stage(func(s stages) float64 { return s.Collect })),
-		column("costs", stage(func(s stages) float64 { return s.Costs })),
-		column("plans", stage(func(s stages) float64 { return s.Plans })),
-		column("rest", stage(func(s stages) float64 { return s.Rest })),
-		column("compilation", stage(func(s stages) float64 { return s.Compile })),
+		column("calibration", stage(func(s lab.Stages) float64 { return s.Collect })),
+		column("costs", stage(func(s lab.Stages) float64 { return s.Costs })),
+		column("plans", stage(func(s lab.Stages) float64 { return s.Plans })),
+		column("rest", stage(func(s lab.Stages) float64 { return s.Rest })),
+		column("compilation", stage(func(s lab.Stages) float64 { return s.Compile })),
 		column("peak MiB", func(x row) string {
 			if x.Stages == nil || x.Stages.PeakMiB == nil {
 				return ""

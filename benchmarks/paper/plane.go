@@ -15,6 +15,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 )
@@ -24,10 +25,10 @@ const landscape = "landscape"
 
 func theLandscape() table {
 	return table{name: landscape, title: "Loss on the plane through the anchor, the other model and where transport carries it",
-		parents: pair, trials: []trial{activations()}, make: (*study).landscape}
+		parents: pair, trials: []lab.Trial{activations()}, make: (*study).landscape}
 }
 
-// A plane is the loss around three models, at true distances: the anchor is the
+// plane is the loss around three models, at true distances: the anchor is the
 // origin, the first axis points to the other model as transport carries it, and
 // the other model as it is lies above the first axis.
 type plane struct {
@@ -38,7 +39,7 @@ type plane struct {
 	Places []place     `json:"places"`
 }
 
-// A place is a model on the plane.
+// place is a model on the plane.
 type place struct {
 	Label string  `json:"label"`
 	X     float64 `json:"x"`
@@ -80,15 +81,15 @@ func (c corners) at(x, y float64) (*models.Model, error) {
 // landscape scores models on a grid over the plane and at its marked places.
 func (s *study) landscape(ctx context.Context) error {
 	parents := s.groups[0]
-	rec, err := s.table.trials[0].resolved()
+	t, err := s.table.trials[0].Resolved()
 	if err != nil {
 		return err
 	}
-	f, err := s.fuseOnce(ctx, way{recipe: rec}, parents[:2])
+	f, err := s.attempt(t, parents[:2]).Fuse(ctx)
 	if err != nil {
 		return err
 	}
-	c, err := span(parents[0], f.aligned.Others[0], parents[1].Params)
+	c, err := span(parents[0], f.Aligned.Others[0], parents[1].Params)
 	if err != nil {
 		return err
 	}
@@ -99,8 +100,7 @@ func (s *study) landscape(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		x := row{Row: report.Row{Method: "point", Label: at.Label}}
-		if _, err := s.add(ctx, x, func([]*models.Model) []*models.Model { return []*models.Model{m} }); err != nil {
+		if err := s.addModel(ctx, report.Row{Method: "point", Label: at.Label}, m); err != nil {
 			return err
 		}
 	}
@@ -120,7 +120,7 @@ func (s *study) survey(ctx context.Context, p *plane, c corners) error {
 			if err != nil {
 				return err
 			}
-			at, err := s.score(ctx, m)
+			at, err := s.task.Score(ctx, s.device, m)
 			if err != nil {
 				return err
 			}
@@ -148,7 +148,7 @@ func (p *plane) draw(path string) error {
 	d := plot.New()
 	d.Title.Text = "Test loss, nats"
 	d.X.Label.Text, d.Y.Label.Text = "distance from the anchor", "distance from that line"
-	heat := plotter.NewHeatMap(heights{p}, nil)
+	heat := plotter.NewHeatMap(lossGrid{p}, nil)
 	colors := moreland.SmoothBlueRed()
 	colors.SetMin(heat.Min)
 	colors.SetMax(heat.Max)
@@ -165,7 +165,7 @@ func (p *plane) draw(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	d.Add(heat, plotter.NewContour(heights{p}, nil, nil), dots, labels)
+	d.Add(heat, plotter.NewContour(lossGrid{p}, nil, nil), dots, labels)
 	to, err := d.WriterTo(7*vg.Inch, 6*vg.Inch, "png")
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -176,10 +176,10 @@ func (p *plane) draw(path string) error {
 	})
 }
 
-// heights shows the losses to the plotter.
-type heights struct{ *plane }
+// lossGrid shows the losses to the plotter.
+type lossGrid struct{ *plane }
 
-func (h heights) Dims() (c, r int)   { return len(h.plane.X), len(h.plane.Y) }
-func (h heights) Z(c, r int) float64 { return h.Loss[r][c] }
-func (h heights) X(c int) float64    { return h.plane.X[c] }
-func (h heights) Y(r int) float64    { return h.plane.Y[r] }
+func (g lossGrid) Dims() (c, r int)   { return len(g.plane.X), len(g.plane.Y) }
+func (g lossGrid) Z(c, r int) float64 { return g.Loss[r][c] }
+func (g lossGrid) X(c int) float64    { return g.plane.X[c] }
+func (g lossGrid) Y(r int) float64    { return g.plane.Y[r] }

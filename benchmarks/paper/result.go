@@ -14,13 +14,11 @@ import (
 
 	"gonum.org/v1/gonum/stat"
 
-	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/report"
-	"github.com/otfuse/otfuse/models/gomlx"
 )
 
-// A result is a table or figure as it came out.
+// result is a table or figure as it came out.
 type result struct {
 	Name    string  `json:"name"`
 	Title   string  `json:"title"`
@@ -36,7 +34,7 @@ type result struct {
 	Seconds float64 `json:"seconds"`          // with the training of parents that were missing
 }
 
-// A row is a model; where it depends on the calibration samples that were drawn
+// row is a model; where it depends on the calibration samples that were drawn
 // or stands for several groups of parents, the mean over these runs.
 type row struct {
 	report.Row
@@ -46,28 +44,10 @@ type row struct {
 	Barrier     *float64         `json:"barrier,omitempty"` // of the loss, nats
 	BarrierStd  *float64         `json:"barrier_std,omitempty"`
 	Lines       [][]report.Point `json:"lines,omitempty"`  // of every run
-	Stages      *stages          `json:"stages,omitempty"` // of the last run, but for compilation
-	Sizes       []sized          `json:"sizes,omitempty"`  // what it took at each
+	Stages      *lab.Stages      `json:"stages,omitempty"` // of the last run, but for compilation
+	Sizes       []sizeUsage      `json:"sizes,omitempty"`  // what it took at each
 	Time        *exponents       `json:"seconds_grow_as,omitempty"`
 	Memory      *exponents       `json:"memory_grows_as,omitempty"` // beside what was held before
-
-	scores   []gomlx.Score
-	barriers []float64
-}
-
-// stages is what a fusion took, in seconds.
-type stages struct {
-	Compile float64 `json:"compile"` // of all runs, not counted below
-	Collect float64 `json:"calibration"`
-	Costs   float64 `json:"features_and_costs"`
-	Plans   float64 `json:"plans"`
-	Rest    float64 `json:"rest"` // under matching all but calibration
-	meter.Usage
-}
-
-func newStages(u meter.Usage, m meter.Stages) stages {
-	return stages{Collect: m.Collect.Seconds(), Costs: (m.Align - m.Solve).Seconds(), Plans: m.Solve.Seconds(),
-		Rest: u.Seconds - (m.Collect + m.Align).Seconds(), Usage: u}
 }
 
 // machine is what a result was made on.
@@ -132,41 +112,24 @@ func summary(values []float64) (mean, std *float64) {
 	return &m, std
 }
 
-// add keeps a row and tells of it.
-func (r *result) add(x row) {
-	var accuracy, loss []float64
-	for _, s := range x.scores {
-		accuracy, loss = append(accuracy, s.Accuracy), append(loss, s.Loss)
-	}
-	if x.Options == nil {
-		x.Options = struct{}{}
-	}
-	x.Runs = len(x.scores)
-	x.Accuracy, x.AccuracyStd = summary(accuracy)
-	x.Loss, x.LossStd = summary(loss)
-	x.Barrier, x.BarrierStd = summary(x.barriers)
-	r.Rows = append(r.Rows, x)
-	cli.Notice("%-28s accuracy %6.2f %%  loss %.3f", x.Label, 100**x.Accuracy, *x.Loss)
-}
-
 // path is where a result is kept.
 func (r *result) path(dir string) string { return filepath.Join(dir, r.Name+".json") }
 
 // kept is what -out holds of a table if it was made by the same command at the
 // same scale; else nil. One that was made from other data than are found now is
 // an error: it is not what was asked for, and may be dear to make again.
-func (l *lab) kept(ctx context.Context, name string) (*result, error) {
+func (b *bench) kept(ctx context.Context, name string) (*result, error) {
 	r := result{Name: name}
-	text, err := os.ReadFile(r.path(l.out))
-	if err != nil || json.Unmarshal(text, &r) != nil || r.Command != l.command(name) || !reflect.DeepEqual(r.Scale, l.scale) {
+	text, err := os.ReadFile(r.path(b.out))
+	if err != nil || json.Unmarshal(text, &r) != nil || r.Command != b.command(name) || !reflect.DeepEqual(r.Scale, b.scale) {
 		return nil, nil
 	}
-	f, err := l.field(ctx, tableOf(l.scale, name).parents(l.scale)[0][0])
+	t, err := b.task(ctx, tableOf(b.scale, name).parents(b.scale)[0][0])
 	if err != nil {
 		return nil, err
 	}
-	if _, found := f.names(); found != r.Data {
-		return nil, fmt.Errorf("%s is about %s, and the data found now are %s; name another -out", r.path(l.out), r.Data, found)
+	if _, found := t.Names(); found != r.Data {
+		return nil, fmt.Errorf("%s is about %s, and the data found now are %s; name another -out", r.path(b.out), r.Data, found)
 	}
 	return &r, nil
 }

@@ -4,37 +4,34 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/otfuse/otfuse/internal/training"
-	"github.com/otfuse/otfuse/internal/vision"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/models"
 )
 
-// A scale is a preset of sizes and budgets: the same tables over smaller or
+// scale is a preset of sizes and budgets: the same tables over smaller or
 // larger networks.
 type scale struct {
-	Name     string            `json:"name"`
-	Main     kind              `json:"main"`   // most tables fuse two of these
-	Narrow   kind              `json:"narrow"` // what Main is compressed to
-	Crowd    kind              `json:"crowd"`  // of many models and of fresh pairs
-	Text     kind              `json:"text"`
-	Models   int               `json:"models"`    // of the crowd
-	Tune     training.Schedule `json:"tune"`      // finetuning on images
-	TuneText training.Schedule `json:"tune_text"` // and on text
-	Learn    int               `json:"learn"`     // updates of learned matching
-	Images   int               `json:"images"`    // test images; 0 means all
-	Texts    int               `json:"texts"`     // test sequences
-	Draws    int               `json:"draws"`     // of calibration samples, where a fusion looks at them
-	Windows  []int             `json:"windows"`
-	Side     int               `json:"side"` // points along a side of the landscape
+	Name     string       `json:"name"`
+	Main     kind         `json:"main"`   // most tables fuse two of these
+	Narrow   kind         `json:"narrow"` // what Main is compressed to
+	Crowd    kind         `json:"crowd"`  // of many models and of fresh pairs
+	Text     kind         `json:"text"`
+	Models   int          `json:"models"`    // of the crowd
+	Tune     lab.Schedule `json:"tune"`      // finetuning on images
+	TuneText lab.Schedule `json:"tune_text"` // and on text
+	Learn    int          `json:"learn"`     // updates of learned matching
+	Images   int          `json:"images"`    // test images; 0 means all
+	Texts    int          `json:"texts"`     // test sequences
+	Draws    int          `json:"draws"`     // of calibration samples, where a fusion looks at them
+	Windows  []int        `json:"windows"`
+	Side     int          `json:"side"` // points along a side of the landscape
 }
 
-// A kind is a network and how its parents are trained.
+// kind is a network and how its parents are trained.
 type kind struct {
-	vision.Net
-	Words   int               `json:"words,omitempty"`  // most word pieces of the vocabulary; 0 means that it sees images
-	Length  int               `json:"length,omitempty"` // word pieces of a sequence
-	Train   training.Schedule `json:"train"`
-	Shipped string            `json:"shipped,omitempty"` // folder with parents that need no training
+	lab.Net
+	Train   lab.Schedule `json:"train"`
+	Shipped string       `json:"shipped,omitempty"` // folder of the parents that need no training, see package parents
 }
 
 // seed returns the kind with another seed.
@@ -46,12 +43,12 @@ func (k kind) seed(s int) kind {
 // tiny takes minutes on two cores. Its windows of 2 and 4 patches are a part
 // and the whole of a grid of 4 × 4.
 func tiny() scale {
-	train := training.Schedule{Epochs: 24, Warmup: 1, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}
-	main := kind{Net: vision.Net{Width: 128, Depth: 4, Heads: 4, Patch: 8}, Train: train, Shipped: "examples/vit-cifar/parents"}
-	narrow := kind{Net: vision.Net{Width: 64, Depth: 4, Heads: 4, Patch: 8}, Train: train}
+	train := lab.Schedule{Epochs: 24, Warmup: 1, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}
+	main := kind{Net: lab.Net{Width: 128, Depth: 4, Heads: 4, Patch: 8}, Train: train, Shipped: "examples/vit-cifar/parents"}
+	narrow := kind{Net: lab.Net{Width: 64, Depth: 4, Heads: 4, Patch: 8}, Train: train}
 	narrow.Train.Epochs = 5
-	text := kind{Net: vision.Net{Width: 128, Depth: 2, Heads: 4}, Words: 2000, Length: 64, Shipped: "examples/bert-wiki/parents",
-		Train: training.Schedule{Epochs: 6, Warmup: 0.3, Batch: 32, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.01, Clip: 1}}
+	text := kind{Net: lab.Net{Width: 128, Depth: 2, Heads: 4, Words: 2000, Length: 64}, Shipped: "examples/bert-wiki/parents",
+		Train: lab.Schedule{Epochs: 6, Warmup: 0.3, Batch: 32, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.01, Clip: 1}}
 	tune, tuneText := train, text.Train
 	tune.Epochs, tune.Warmup = 2, 0.2
 	tuneText.Epochs, tuneText.Warmup, tuneText.LR = 0.5, 0.05, 3e-4
@@ -64,12 +61,12 @@ func tiny() scale {
 // of 1024, two of them an update. The budget of finetuning, the narrow network
 // and, but for its size and vocabulary, all about the BERT are ours.
 func paper() scale {
-	table6 := training.Schedule{Epochs: 2500, Warmup: 0.00025 * 2500, Batch: 1024, Accumulate: 2, LR: 1e-3, WeightDecay: 5e-5}
-	main := kind{Net: vision.Net{Width: 384, Depth: 7, Heads: 12, Patch: 4}, Train: table6}
+	table6 := lab.Schedule{Epochs: 2500, Warmup: 0.00025 * 2500, Batch: 1024, Accumulate: 2, LR: 1e-3, WeightDecay: 5e-5}
+	main := kind{Net: lab.Net{Width: 384, Depth: 7, Heads: 12, Patch: 4}, Train: table6}
 	narrow := main
 	narrow.Width = 192
-	text := kind{Net: vision.Net{Width: 768, Depth: 12, Heads: 12}, Words: 30_522, Length: 128,
-		Train: training.Schedule{Epochs: 40, Warmup: 2, Batch: 256, LR: 1e-4, MinLR: 1e-6, WeightDecay: 0.01, Clip: 1}}
+	text := kind{Net: lab.Net{Width: 768, Depth: 12, Heads: 12, Words: 30_522, Length: 128},
+		Train: lab.Schedule{Epochs: 40, Warmup: 2, Batch: 256, LR: 1e-4, MinLR: 1e-6, WeightDecay: 0.01, Clip: 1}}
 	tune, tuneText := table6, text.Train
 	tune.Epochs, tune.Warmup = 100, 0.00025*100
 	tuneText.Epochs, tuneText.Warmup = 2, 0.1

@@ -5,68 +5,64 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/recipe"
-	"github.com/otfuse/otfuse/internal/story"
-	"github.com/otfuse/otfuse/internal/training"
 )
 
-// A table is one of the paper: what is fused, in which ways, and what is
+// table is one of the paper: what is fused, in which ways, and what is
 // measured beside accuracy and loss.
 type table struct {
 	name, title string
 	parents     func(scale) [][]kind // groups of them, the anchor first; rows are means over groups
-	trials      []trial
+	trials      []lab.Trial
 	tuned       int                                 // parents that are finetuned beside the fusions; 0 for no finetuning
 	line        int                                 // points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for none
 	profiled    bool                                // every fusion is made twice and its stages are timed
 	make        func(*study, context.Context) error // fills in the result; nil for parents, trials and finetuning as rows
 }
 
-// A trial is one way to fuse.
-type trial struct {
-	Label  string        `json:"label"`
-	Recipe recipe.Recipe `json:"recipe"`
-	Labels bool          `json:"labels,omitempty"` // learned matching sees all training samples with labels, else the calibration samples without
-}
-
 // The paper's names for its recipes.
-func vanilla() trial     { return trial{Label: "VF", Recipe: recipe.Recipe{Method: "vanilla"}} }
-func weights() trial     { return trial{Label: "OT-WTS", Recipe: recipe.Recipe{Features: "weights"}} }
-func activations() trial { return trial{Label: "OT-ACTS"} }
+func vanilla() lab.Trial {
+	return lab.Trial{Label: "VF", Recipe: recipe.Recipe{Method: recipe.Vanilla}}
+}
+func weights() lab.Trial {
+	return lab.Trial{Label: "OT-WTS", Recipe: recipe.Recipe{Features: "weights"}}
+}
+func activations() lab.Trial { return lab.Trial{Label: "OT-ACTS"} }
 
 // hard are its recipes with exact plans.
-func hard() []trial {
-	return []trial{{Label: "OT-ACTS-EMD", Recipe: recipe.Recipe{Solver: "emd"}},
+func hard() []lab.Trial {
+	return []lab.Trial{{Label: "OT-ACTS-EMD", Recipe: recipe.Recipe{Solver: "emd"}},
 		{Label: "OT-WTS-EMD", Recipe: recipe.Recipe{Features: "weights", Solver: "emd"}}}
 }
 
 // matching are the ways by exact symmetries, which the paper does not have.
-func matching() []trial {
-	return []trial{{Label: "matching, weights", Recipe: recipe.Recipe{Method: "match", Features: "weights"}},
-		{Label: "matching, activations", Recipe: recipe.Recipe{Method: "match"}}}
+func matching() []lab.Trial {
+	return []lab.Trial{{Label: "matching, weights", Recipe: recipe.Recipe{Method: recipe.Match, Features: "weights"}},
+		{Label: "matching, activations", Recipe: recipe.Recipe{Method: recipe.Match}}}
 }
 
 // refitted is the trial with a refit after it.
-func (t trial) refitted() trial {
+func refitted(t lab.Trial) lab.Trial {
 	t.Label += ", refit"
-	t.Recipe.Refit = story.Ridge
+	t.Recipe.Refit = lab.Ridge
 	return t
 }
 
 // best are the ways by exact symmetries that are worth finetuning.
-func best(s scale, tune training.Schedule) []trial {
-	return []trial{matching()[1].refitted(), learning(s, tune)[1]}
+func best(s scale, tune lab.Schedule) []lab.Trial {
+	return []lab.Trial{refitted(matching()[1]), learning(s, tune)[1]}
 }
 
 // learning refines them by gradient, in batches that finetuning could take.
-func learning(s scale, tune training.Schedule) []trial {
-	r := recipe.Recipe{Method: "learned", Steps: s.Learn, Batch: min(128, tune.Batch)}
-	return []trial{{Label: "learned, no labels", Recipe: r}, {Label: "learned, labels", Recipe: r, Labels: true}}
+func learning(s scale, tune lab.Schedule) []lab.Trial {
+	r := recipe.Recipe{Method: recipe.Learned, Steps: s.Learn, Batch: min(128, tune.Batch)}
+	return []lab.Trial{{Label: "learned, no labels", Recipe: r}, {Label: "learned, labels", Recipe: r, Labels: true}}
 }
 
 // inexact are trials of learned matching that turn streams also where that is no
 // symmetry.
-func inexact(trials []trial) (out []trial) {
+func inexact(trials []lab.Trial) (out []lab.Trial) {
 	for _, t := range trials {
 		t.Label += ", turned stream"
 		t.Recipe.Inexact = true
@@ -77,17 +73,17 @@ func inexact(trials []trial) (out []trial) {
 
 // symmetries are all these beside vanilla fusion and the paper's, each also
 // refitted.
-func symmetries(s scale, tune training.Schedule) (out []trial) {
-	for _, t := range join([]trial{vanilla(), activations()}, matching(), learning(s, tune)) {
-		out = append(out, t, t.refitted())
+func symmetries(s scale, tune lab.Schedule) (out []lab.Trial) {
+	for _, t := range join([]lab.Trial{vanilla(), activations()}, matching(), learning(s, tune)) {
+		out = append(out, t, refitted(t))
 	}
 	return out
 }
 
 // over makes a trial of each value of what an ablation varies.
-func over[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []trial) {
+func over[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []lab.Trial) {
 	for _, v := range values {
-		t := trial{Label: fmt.Sprintf("%s %v", name, v)}
+		t := lab.Trial{Label: fmt.Sprintf("%s %v", name, v)}
 		set(&t.Recipe, v)
 		out = append(out, t)
 	}
@@ -95,7 +91,7 @@ func over[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []tr
 }
 
 // join strings lists of trials together.
-func join(lists ...[]trial) (out []trial) {
+func join(lists ...[]lab.Trial) (out []lab.Trial) {
 	for _, l := range lists {
 		out = append(out, l...)
 	}
@@ -104,34 +100,34 @@ func join(lists ...[]trial) (out []trial) {
 
 // tables lists what can be run. To add one, say what is fused and how.
 func tables(s scale) []table {
-	usual := []trial{vanilla(), weights(), activations()}
+	usual := []lab.Trial{vanilla(), weights(), activations()}
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
 		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
 		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best(s, s.Tune)), tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
-			trials: join([]trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, best(s, s.Tune))},
-		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []trial{weights(), activations()}},
+			trials: join([]lab.Trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, best(s, s.Tune))},
+		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []lab.Trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
 			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v })},
 		{name: "qk", title: "Maps of queries and keys", parents: pair,
 			trials: over("qk", []string{"separate", "shared", "joint"}, func(r *recipe.Recipe, v string) { r.QK = v })},
 		{name: "heads", title: "Units aligned across heads, or heads first", parents: pair, trials: heads()},
 		{name: "tokens", title: "Which tokens units are aligned on", parents: pair, trials: tokens(s.Windows)},
-		{name: "reg", title: "Regularisation, from hard to soft", parents: pair, trials: join([]trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
+		{name: "reg", title: "Regularisation, from hard to soft", parents: pair, trials: join([]lab.Trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
 			over("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64}, func(r *recipe.Recipe, v float64) { r.Reg = v }))},
 		{name: "samples", title: "Calibration images", parents: pair, trials: over("samples", []int{12, 25, 50, 100, 200, 400, 800}, samples)},
 		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
-			trials: join([]trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
+			trials: join([]lab.Trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
 		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
 		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
-			trials: join([]trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
+			trials: join([]lab.Trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
 		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
 		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: join(symmetries(s, s.Tune), inexact(learning(s, s.Tune))), line: 11},
 		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: join(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
-			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = "match", "sinkhorn", v }))},
+			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = recipe.Match, "sinkhorn", v }))},
 		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: join(usual, best(s, s.Tune)), tuned: 1},
 	}
 }
@@ -146,7 +142,7 @@ func tableOf(s scale, name string) table {
 }
 
 // heads compares both ways to align attention under both solvers.
-func heads() (out []trial) {
+func heads() (out []lab.Trial) {
 	for _, solver := range []string{"sinkhorn", "emd"} {
 		out = append(out, over(solver+",", []string{"units", "heads"}, func(r *recipe.Recipe, v string) { r.Solver, r.Aligner = solver, v })...)
 	}
@@ -155,12 +151,12 @@ func heads() (out []trial) {
 
 // tokens compares token filters: none at all, then with the class token alone
 // where the network reads nothing else.
-func tokens(windows []int) []trial {
+func tokens(windows []int) []lab.Trial {
 	no := false
 	filters := []string{"all", "cls", "mean"}
 	for _, w := range windows {
 		filters = append(filters, fmt.Sprint("window:", w))
 	}
-	return join([]trial{{Label: "no filter", Recipe: recipe.Recipe{Tokens: "all", Narrow: &no}}},
+	return join([]lab.Trial{{Label: "no filter", Recipe: recipe.Recipe{Tokens: "all", Narrow: &no}}},
 		over("tokens", filters, func(r *recipe.Recipe, v string) { r.Tokens = v }))
 }

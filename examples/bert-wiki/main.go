@@ -24,7 +24,18 @@ import (
 	"os"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/story"
+	"github.com/otfuse/otfuse/internal/lab"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// The number of sequences in an update, and of test sequences for the points of a
+// curve and for the pseudo-perplexity.
+const (
+	batchSize  = 32
+	quickTest  = 128
+	pseudoTest = 16
 )
 
 type options struct {
@@ -39,7 +50,7 @@ type options struct {
 	epochs  float64
 	lr      float64
 	std     float64
-	choice  story.Choice
+	choice  lab.Choice
 	texts   int
 
 	train, half                        bool
@@ -55,8 +66,165 @@ func main() {
 		case o.train:
 			return trainParent(ctx, o)
 		}
-		return tell(ctx, o)
+		return compare(ctx, o)
 	})
+}
+
+// compare fuses parents in every way that was asked for, finetunes on equal budgets
+// and shows what comes out.
+func compare(ctx context.Context, o options) error {
+	if err := cli.Writable(o.out); err != nil {
+		return fmt.Errorf("bert-wiki: -out: %w", err)
+	}
+	text, parents, err := o.open(ctx)
+	if err != nil {
+		return fmt.Errorf("bert-wiki: %w", err)
+	}
+	c := lab.Comparison{Task: text, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
+		Title: fmt.Sprintf("Fusing %d BERTs", len(parents)), Out: o.out, File: o.report}
+	experiment, err := c.Experiment()
+	if err != nil {
+		return fmt.Errorf("bert-wiki: %w", err)
+	}
+	finetune, name := o.finetuning(text), "finetuned"
+	if o.glue != "" {
+		if finetune, err = o.classifying(text); err != nil {
+			return fmt.Errorf("bert-wiki: -glue: %w", err)
+		}
+		name = "classifier"
+	}
+	finetune.Of = c.Starts(experiment)
+	experiment.Tune = []lab.Tuning{finetune}
+	save := c.Saver(map[string]string{experiment.Main(): "fused", experiment.Main() + finetune.Suffix: name})
+	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters",
+		text.Label, text.Tests(), len(parents)-1, parents[0].Size())
+	return lab.WithDevice(ctx, func(ctx context.Context, d *gomlx.Device) error {
+		found, err := lab.Run(ctx, d, experiment, func(row *lab.Outcome) error {
+			return errors.Join(addPseudoPerplexity(ctx, d, text, row), save(row))
+		})
+		return errors.Join(err, c.Publish(experiment, found)) // whatever stops it, what was found is reported
+	})
+}
+
+// addPseudoPerplexity completes a row of models that find masked words.
+func addPseudoPerplexity(ctx context.Context, d *gomlx.Device, t *lab.Text, row *lab.Outcome) error {
+	if row.Models[0].Arch.Class != models.BERTForMaskedLM().Class {
+		return nil
+	}
+	p, err := t.PseudoPerplexity(ctx, d, pseudoTest, row.Models...)
+	row.Row.Pseudo = &p
+	return err
+}
+
+// open opens the text and the parents, and brings them together.
+func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
+	corpus, err := o.corpus(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	parents, err := lab.OpenParents(o.parents)
+	if err == nil && parents == nil {
+		parents, err = lab.ShippedParents(corpus.Name)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	vocabulary, err := lab.OpenVocabulary(o.vocab, o.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	text := &lab.Text{Corpus: corpus, Given: vocabulary, Most: o.texts}
+	if err = text.Accept(parents); err == nil {
+		err = lab.CheckParents(parents)
+	}
+	return text, parents, err
+}
+
+// corpus opens the text: "auto" is one that parents can be shipped for where none
+// are given.
+func (o options) corpus(ctx context.Context) (lab.Corpus, error) {
+	if o.data == "auto" && o.parents == "" && !o.train {
+		return lab.FirstCorpus(ctx, o.dir, "wikitext2")
+	}
+	return lab.OpenCorpus(ctx, o.data, o.dir)
+}
+
+// finetuning is the budget that all models get to find masked words.
+func (o options) finetuning(text *lab.Text) lab.Tuning {
+	t := o.budget(lab.TuneBatches(text, batchSize, o.seed))
+	t.Points = lab.TuningPoints
+	return t
+}
+
+// classifying is the budget that all models get to classify sentences.
+func (o options) classifying(text *lab.Text) (lab.Tuning, error) {
+	sentences, err := lab.OpenSentences(o.glue, text)
+	if err != nil {
+		return lab.Tuning{}, err
+	}
+	t := o.budget(sentences.Batches(batchSize, o.seed))
+	t.Suffix += " on " + sentences.Name
+	t.Prepare, t.Score = sentences.Classifier(o.seed), sentences.Score
+	return t, nil
+}
+
+func (o options) budget(batches lab.Batches) lab.Tuning {
+	steps := max(int(o.epochs*float64(batches.PerEpoch)), 1)
+	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: batchSize,
+		Config: gomlx.TrainConfig{Steps: steps, LR: o.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1}}
+}
+
+// trainParent is the -train mode: one parent from scratch into -out.
+func trainParent(ctx context.Context, o options) error {
+	if err := cli.Replaceable(o.out); err != nil {
+		return fmt.Errorf("bert-wiki: -out: %w", err)
+	}
+	parent, err := o.parent(ctx)
+	if err == nil {
+		err = lab.WithDevice(ctx, parent.Train)
+	}
+	if err != nil {
+		return fmt.Errorf("bert-wiki: %w", err)
+	}
+	return nil
+}
+
+// parent is the training that the flags describe.
+func (o options) parent(ctx context.Context) (*lab.Scratch, error) {
+	corpus, err := o.corpus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vocabulary, err := lab.OpenVocabulary(o.vocab, o.dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := lab.NewScratch(&lab.Text{Corpus: corpus, Given: vocabulary, Most: o.texts},
+		lab.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Words: o.words, Length: o.length, Seed: o.seed, Std: o.std},
+		lab.Schedule{Epochs: o.epochs, Warmup: o.epochs / 20, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.01, Clip: 1})
+	if err != nil {
+		return nil, err
+	}
+	p.Out = o.out
+	if o.half {
+		p.Finish = halved
+	}
+	return p, nil
+}
+
+// halved is m with its weights to be stored as float16.
+func halved(m *models.Model) *models.Model {
+	p := models.Params{}
+	for name, t := range m.Params {
+		t.DType = safetensors.F16
+		p[name] = t
+	}
+	h := m.With(p)
+	if c, ok := m.Config.(models.BERTConfig); ok {
+		c.DType = "float16"
+		h.Config = c
+	}
+	return h
 }
 
 func parse(args []string) (options, error) {
@@ -72,7 +240,7 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and masks")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, with -glue 3), or of training with -train (default 6)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	o.choice = story.Choice{Learn: 400, Batch: batchSize, Tokens: "all"}
+	o.choice = lab.Choice{Learn: 400, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 0, "test `sequences` to score on (default 512)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
@@ -138,7 +306,7 @@ func (o *options) check() error {
 			return fmt.Errorf("bert-wiki: -%s is %d, want at least %d", n.name, n.value, n.least)
 		}
 	}
-	if _, err := o.choice.Fusions(); err != nil {
+	if _, err := o.choice.Trials(); err != nil {
 		return fmt.Errorf("bert-wiki: %w", err)
 	}
 	return nil

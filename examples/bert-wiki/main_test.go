@@ -14,10 +14,8 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/dataset"
-	"github.com/otfuse/otfuse/internal/language"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/report"
-	"github.com/otfuse/otfuse/internal/story"
-	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -63,8 +61,7 @@ func untrained(t *testing.T, dir string, seed int, more ...string) string {
 	o := parse1(t, small(dir, append(more, "-seed", fmt.Sprint(seed))...)...)
 	p, err := o.parent(context.Background())
 	require.NoError(t, err)
-	m, _, err := p.Start()
-	require.NoError(t, err)
+	m := p.Model()
 	out := filepath.Join(t.TempDir(), "parent")
 	require.NoError(t, m.Save(out))
 	return out
@@ -82,14 +79,14 @@ func readReport(t *testing.T, path string) (report report.Report, rows []string)
 	return report, rows
 }
 
-func TestStory(t *testing.T) {
+func TestCompare(t *testing.T) {
 	dir := smallText(t)
 	a, b := trained(t, dir, 0), trained(t, dir, 1, "-half")
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	require.FileExists(t, filepath.Join(a, "vocab.txt"))
 	out := filepath.Join(t.TempDir(), "out")
 	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-epochs", "0.1", "-samples", "20", "-learn", "3", "-texts", "20")
-	require.NoError(t, tell(context.Background(), o))
+	require.NoError(t, compare(context.Background(), o))
 
 	report, rows := readReport(t, filepath.Join(out, "report.json"))
 	steps := report.Rows[len(rows)-1].Finetuned
@@ -145,56 +142,19 @@ func TestGLUE(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-glue", write(t, t.TempDir(), tables), "-method", "flow",
-		"-epochs", "20", "-lr", "1e-2")
-	j, err := prepare(context.Background(), o)
-	require.NoError(t, err)
-	g, err := openGlue(o.glue, j)
-	require.NoError(t, err)
-	require.NoError(t, j.tell(context.Background(), (*story.Story).Vanilla, g.finetune))
+		"-solver", "emd", "-samples", "20", "-epochs", "20", "-lr", "1e-2")
+	require.NoError(t, compare(context.Background(), o))
 	report, rows := readReport(t, filepath.Join(out, "report.json"))
 	steps := report.Rows[len(rows)-1].Finetuned
-	require.Equal(t, []string{"vanilla 0", "vanilla 0", fmt.Sprint("vanilla ", steps), fmt.Sprint("parent ", steps), fmt.Sprint("parent ", steps)}, rows)
-	for _, r := range report.Rows[2:] {
+	want := []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0"}
+	for _, method := range []string{"flow", "vanilla", "parent", "parent"} {
+		want = append(want, fmt.Sprint(method, " ", steps))
+	}
+	require.Equal(t, want, rows)
+	for _, r := range report.Rows[8:] {
+		require.Nil(t, r.Pseudo, r.Label)
 		require.Greater(t, *r.Accuracy, 0.9, r.Label)
 	}
-}
-
-// TestResume interrupts a training and goes on: the result is the same, bit for
-// bit, as that of a training in one go.
-func TestResume(t *testing.T) {
-	ctx, dir := context.Background(), smallText(t)
-	o := parse1(t, small(dir)...)
-	p, err := o.parent(ctx)
-	require.NoError(t, err)
-	m, _, err := p.Start()
-	require.NoError(t, err)
-	device, err := gomlx.Open(ctx, func(p models.Progress) { t.Log(p.Item) })
-	require.NoError(t, err)
-	defer device.Close()
-	trainer, err := device.Trainer(m, gomlx.TrainConfig{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.01, Clip: 1})
-	require.NoError(t, err)
-	defer trainer.Close()
-	save := filepath.Join(t.TempDir(), "training.safetensors")
-	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
-		require.NoError(t, trainer.Reset(m))
-		r := training.Run{Trainer: trainer, Feed: p.Texts.Feed(p.Texts.Train, batchSize, 5).Batch, Steps: 6, Save: path, Every: 1,
-			Look: func(step int, _ *models.Model) error { look(step); return nil }}
-		return r.Do(ctx, "training")
-	}
-	whole, err := run(ctx, "", func(int) {})
-	require.NoError(t, err)
-	stopped, cancel := context.WithCancel(ctx)
-	_, err = run(stopped, save, func(step int) {
-		if step == 3 {
-			cancel()
-		}
-	})
-	require.ErrorIs(t, err, context.Canceled)
-	var steps []int
-	resumed, err := run(ctx, save, func(step int) { steps = append(steps, step) })
-	require.NoError(t, err)
-	require.Equal(t, []int{4, 5, 6}, steps, "steps after the interrupt")
-	require.Equal(t, whole.Params, resumed.Params)
 }
 
 func TestBadFlags(t *testing.T) {
@@ -253,11 +213,11 @@ func TestBadInput(t *testing.T) {
 		"letters of the text":           small(dir, "-out", out+"1", "-words", "20"),
 		"attend bert.encoder.laye":      small(dir, "-out", out+"2", "-heads", "3"),
 		"empty text: train.txt":         {"-train", "-data", "folder", "-dir", empty, "-out", out + "3"},
-		"is not a checkpoint":           small(dir, "-out", dir),
+		"is no checkpoint":              small(dir, "-out", dir),
 		"no [PAD]":                      small(dir, "-out", out+"4", "-vocab", filepath.Join(dir, "train.txt")),
 	} {
 		o := parse1(t, args...)
-		run := tell
+		run := compare
 		if o.train {
 			run = trainParent
 		}
@@ -277,20 +237,21 @@ func TestShipped(t *testing.T) {
 	device, err := gomlx.Open(ctx, func(p models.Progress) { t.Log(p.Item) })
 	require.NoError(t, err)
 	defer device.Close()
-	for name, most := range map[string]float64{language.Own: 1.5, "wikitext2": 5.5} { // nats
+	for name, most := range map[string]float64{lab.Atlas: 1.5, "wikitext2": 5.5} { // nats
 		t.Run(name, func(t *testing.T) {
-			if name != language.Own && os.Getenv("OTFUSE_DATA") == "" {
+			if name != lab.Atlas && os.Getenv("OTFUSE_DATA") == "" {
 				t.Skip("OTFUSE_DATA is not set")
 			}
-			j, err := prepare(ctx, parse1(t, "-data", name, "-texts", "32"))
+			text, parents, err := parse1(t, "-data", name, "-texts", "32").open(ctx)
 			require.NoError(t, err)
-			c, err := language.Open(ctx, name, "")
+			again, err := text.Network(lab.Net{Width: 4, Depth: 1, Heads: 1, Words: parents[0].Config.(models.BERTConfig).Vocab, Length: 16})
 			require.NoError(t, err)
-			_, files, err := c.Learned(j.parents[0].Config.(models.BERTConfig).Vocab)
-			require.NoError(t, err)
-			for k, m := range j.parents {
-				require.Equal(t, files, m.Files, "parent %d", k)
-				s, err := device.Evaluate(ctx, j.texts.Masked(j.texts.Test, language.TestMask), language.ScoreBatch, m)
+			for k, m := range parents {
+				require.Equal(t, again.Files, m.Files, "parent %d", k)
+			}
+			require.NoError(t, text.Accept(parents))
+			for k, m := range parents {
+				s, err := text.Score(ctx, device, m)
 				require.NoError(t, err)
 				require.Less(t, s.Loss, most, "parent %d", k)
 			}
@@ -304,6 +265,6 @@ func TestAuto(t *testing.T) {
 	ctx, text := context.Background(), smallText(t)
 	dir := t.TempDir()
 	require.NoError(t, os.Rename(text, filepath.Join(dir, "wikitext-2")))
-	_, err := prepare(ctx, parse1(t, "-dir", dir))
+	_, _, err := parse1(t, "-dir", dir).open(ctx)
 	require.ErrorContains(t, err, "parent 0 was not trained on this text")
 }

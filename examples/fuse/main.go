@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -16,8 +17,8 @@ import (
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/language"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
@@ -77,7 +78,7 @@ type job struct {
 	eval   models.Batch    // nil for none
 	device *gomlx.Device   // nil until it is needed
 	report report.Report
-	fusion *fuse.Report // nil for vanilla
+	fusion *fuse.Report
 }
 
 func run(ctx context.Context, o options) error {
@@ -85,7 +86,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.Method != "vanilla" {
+	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() {
 		if j.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 			return err
 		}
@@ -181,8 +182,21 @@ func (j *job) link() error {
 			return err
 		}
 		j.models = append(j.models, m)
-		if err := errors.Join(fuse.Check(m, j.models[0]), language.Same(j.models[0], m)); err != nil {
+		if err := errors.Join(fuse.Check(m, j.models[0]), sameVocabulary(j.models[0], m)); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// sameVocabulary reports two models that bring different vocabularies along: of the
+// same size they would fuse, and the result would read nonsense.
+func sameVocabulary(a, b *models.Model) error {
+	for _, name := range []string{"tokenizer.json", "vocab.txt"} {
+		x, inA := a.Files[name]
+		y, inB := b.Files[name]
+		if inA && inB && !bytes.Equal(x, y) {
+			return fmt.Errorf("%s differs from that of the anchor: they have different vocabularies", name)
 		}
 	}
 	return nil
@@ -221,7 +235,7 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 			return nil, nil, err
 		}
 	}
-	if j.recipe.Method == "learned" {
+	if j.recipe.Learns() {
 		if calibration == nil {
 			return nil, nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
 		}
@@ -262,7 +276,7 @@ func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
 	out := map[string]safetensors.Tensor{}
 	for _, n := range rep.Nodes {
 		m := n.Push()
-		if n.Source != 0 || m == nil || n.Flow.String() != "solve" {
+		if n.Source != 0 || m == nil || n.Flow != graph.Solve {
 			continue
 		}
 		r, c := m.Dims()
@@ -284,12 +298,12 @@ func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
 // scoreParents adds the rows of the parents and of their ensemble.
 func (j *job) scoreParents(ctx context.Context) error {
 	for i, dir := range append([]string{j.anchor}, j.others...) {
-		row := report.Row{Method: "parent", Label: fmt.Sprintf("parent %d (%s)", i, dir)}
+		row := report.Row{Method: report.Parent, Label: fmt.Sprintf("parent %d (%s)", i, dir)}
 		if err := j.score(ctx, row, j.models[i]); err != nil {
 			return err
 		}
 	}
-	return j.score(ctx, report.Row{Method: "ensemble"}, j.models...)
+	return j.score(ctx, report.Row{Method: report.Ensemble}, j.models...)
 }
 
 // score adds a row, with a score where there is something to score on.

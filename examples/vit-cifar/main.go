@@ -23,7 +23,16 @@ import (
 	"os"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/internal/story"
+	"github.com/otfuse/otfuse/internal/lab"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// The sizes of batches, and the number of test images for the points of a curve.
+const (
+	batchSize = 128 // of training
+	learnSize = 64  // of learned matching
+	quickTest = 2000
 )
 
 type options struct {
@@ -35,7 +44,7 @@ type options struct {
 	seed    uint64
 	epochs  float64
 	lr      float64
-	choice  story.Choice
+	choice  lab.Choice
 	images  int
 
 	train                      bool
@@ -52,8 +61,101 @@ func main() {
 		case o.train:
 			return trainParent(ctx, o)
 		}
-		return tell(ctx, o)
+		return compare(ctx, o)
 	})
+}
+
+// compare fuses parents in every way that was asked for, finetunes and distils on
+// equal budgets, and shows what comes out.
+func compare(ctx context.Context, o options) error {
+	if err := cli.Writable(o.out); err != nil {
+		return fmt.Errorf("vit-cifar: -out: %w", err)
+	}
+	images, parents, err := o.open(ctx)
+	if err != nil {
+		return fmt.Errorf("vit-cifar: %w", err)
+	}
+	c := lab.Comparison{Task: images, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
+		Title: fmt.Sprintf("Fusing %d vision transformers", len(parents)), Out: o.out, File: o.report}
+	experiment, err := c.Experiment()
+	if err != nil {
+		return err
+	}
+	finetune := o.finetuning(images)
+	finetune.Of = c.Starts(experiment)
+	distil := finetune
+	distil.Suffix, distil.Teachers, distil.Of = ", distilled", parents, []string{experiment.Main(), experiment.Names.Parents[0]}
+	experiment.Tune = []lab.Tuning{finetune, distil}
+	save := c.Saver(map[string]string{experiment.Main(): "fused", experiment.Main() + finetune.Suffix: "finetuned"})
+	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters",
+		images.Label, images.Tests(), len(parents)-1, parents[0].Size())
+	return lab.WithDevice(ctx, func(ctx context.Context, d *gomlx.Device) error {
+		found, err := lab.Run(ctx, d, experiment, save)
+		return errors.Join(err, c.Publish(experiment, found)) // whatever stops it, what was found is reported
+	})
+}
+
+// open opens the parents and the images that they read.
+func (o options) open(ctx context.Context) (*lab.Images, []*models.Model, error) {
+	parents, err := lab.OpenParents(o.parents)
+	if err != nil {
+		return nil, nil, err
+	}
+	if parents != nil {
+		o.side = lab.ImageSide(parents[0])
+	}
+	images, err := o.openImages(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if parents == nil {
+		if parents, err = lab.ShippedParents(images.Name); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err = images.Accept(parents); err == nil {
+		err = lab.CheckParents(parents)
+	}
+	return images, parents, err
+}
+
+func (o options) openImages(ctx context.Context) (*lab.Images, error) {
+	return lab.OpenImages(ctx, lab.ImageSource{Set: o.data, Dir: o.dir, Side: o.side, Most: o.images})
+}
+
+// finetuning is the budget that all models get.
+func (o options) finetuning(images *lab.Images) lab.Tuning {
+	batches := lab.TuneBatches(images, batchSize, o.seed)
+	steps := max(int(o.epochs*float64(batches.PerEpoch)), 1)
+	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: batchSize, Points: lab.TuningPoints,
+		Config: gomlx.TrainConfig{Steps: steps, LR: o.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1}}
+}
+
+// trainParent is the -train mode: one parent from scratch into -out.
+func trainParent(ctx context.Context, o options) error {
+	if err := cli.Replaceable(o.out); err != nil {
+		return fmt.Errorf("vit-cifar: -out: %w", err)
+	}
+	images, err := o.openImages(ctx)
+	if err != nil {
+		return err
+	}
+	parent, err := o.parent(images)
+	if err != nil {
+		return fmt.Errorf("vit-cifar: %w", err)
+	}
+	return lab.WithDevice(ctx, parent.Train)
+}
+
+// parent is the training that the flags describe.
+func (o options) parent(images *lab.Images) (*lab.Scratch, error) {
+	p, err := lab.NewScratch(images,
+		lab.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Patch: o.patch, Seed: o.seed},
+		lab.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1})
+	if err == nil {
+		p.Out = o.out
+	}
+	return p, err
 }
 
 func parse(args []string) (options, error) {
@@ -67,7 +169,7 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	o.choice = story.Choice{Learn: 500, Batch: 64}
+	o.choice = lab.Choice{Learn: 500, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
 	f.StringVar(&o.choice.Tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
@@ -115,7 +217,7 @@ func (o *options) check() error {
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
 	}
-	if _, err := o.choice.Fusions(); err != nil {
+	if _, err := o.choice.Trials(); err != nil {
 		return fmt.Errorf("vit-cifar: %w", err)
 	}
 	return nil

@@ -17,9 +17,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/report"
-	"github.com/otfuse/otfuse/internal/training"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // imageFolder writes a set of three classes that differ in brightness.
@@ -68,13 +66,13 @@ func reported(t *testing.T, out string) (report report.Report) {
 	return report
 }
 
-func TestStory(t *testing.T) {
+func TestCompare(t *testing.T) {
 	set := imageFolder(t)
 	a, b := trained(t, set, 0), trained(t, set, 1)
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	out := filepath.Join(t.TempDir(), "out")
 	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30", "-learn", "5")
-	require.NoError(t, tell(context.Background(), o))
+	require.NoError(t, compare(context.Background(), o))
 
 	report := reported(t, out)
 	var rows []string
@@ -111,7 +109,7 @@ func TestStory(t *testing.T) {
 	for _, r := range report.Rows {
 		require.Contains(t, string(page), fmt.Sprintf("<td>%d</td><td>%.2f %%</td><td>%.3f</td>", r.Finetuned, 100**r.Accuracy, *r.Loss), r.Label)
 	}
-	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", "as it is"} {
+	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", "vanilla fusion"} {
 		require.Contains(t, string(page), part)
 	}
 	for _, name := range []string{"line-accuracy.svg", "line-loss.svg", "finetuning-accuracy.svg", "finetuning-loss.svg"} {
@@ -132,10 +130,11 @@ func TestStory(t *testing.T) {
 // untrained saves a tiny parent that has learned nothing.
 func untrained(t *testing.T, set string, more ...string) string {
 	o := parse1(t, append([]string{"-train", "-data", "imagefolder", "-dir", set, "-width", "16", "-depth", "1", "-heads", "2", "-side", "16"}, more...)...)
-	img, err := openImages(context.Background(), o)
+	images, err := o.openImages(context.Background())
 	require.NoError(t, err)
-	m, err := img.Fresh(o.parent(img).Net)
+	p, err := o.parent(images)
 	require.NoError(t, err)
+	m := p.Model()
 	dir := filepath.Join(t.TempDir(), "parent")
 	require.NoError(t, m.Save(dir))
 	return dir
@@ -149,7 +148,7 @@ func TestMany(t *testing.T) {
 		parents = append(parents, untrained(t, set, "-seed", fmt.Sprint(seed)))
 	}
 	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(parents, ","), "-out", out, "-method", "match", "-epochs", "1", "-samples", "8")
-	require.NoError(t, tell(context.Background(), o))
+	require.NoError(t, compare(context.Background(), o))
 	report := reported(t, out)
 	var rows []string
 	for _, r := range report.Rows {
@@ -159,43 +158,6 @@ func TestMany(t *testing.T) {
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
 	require.Equal(t, 16, m.Config.(models.ViTConfig).Image)
-}
-
-// TestResume interrupts a training and goes on: the result is the same, bit for
-// bit, as that of a training in one go.
-func TestResume(t *testing.T) {
-	o := parse1(t, "-train", "-data", "imagefolder", "-dir", imageFolder(t), "-epochs", "6", "-width", "16", "-depth", "1", "-heads", "2", "-seed", "5")
-	img, err := openImages(context.Background(), o)
-	require.NoError(t, err)
-	m, err := img.Fresh(o.parent(img).Net)
-	require.NoError(t, err)
-	device, err := gomlx.Open(context.Background(), func(p models.Progress) { t.Log(p.Item) })
-	require.NoError(t, err)
-	defer device.Close()
-	trainer, err := device.Trainer(m, gomlx.TrainConfig{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.05, Clip: 1})
-	require.NoError(t, err)
-	defer trainer.Close()
-	save := filepath.Join(t.TempDir(), "training.safetensors")
-	run := func(ctx context.Context, path string, look func(int)) (*models.Model, error) {
-		require.NoError(t, trainer.Reset(m))
-		r := training.Run{Trainer: trainer, Feed: img.Feed(batchSize, o.seed).Batch, Steps: 6, Save: path, Every: 1,
-			Look: func(step int, _ *models.Model) error { look(step); return nil }}
-		return r.Do(ctx, "training")
-	}
-	whole, err := run(context.Background(), "", func(int) {})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	_, err = run(ctx, save, func(step int) {
-		if step == 3 {
-			cancel()
-		}
-	})
-	require.ErrorIs(t, err, context.Canceled)
-	var steps []int
-	resumed, err := run(context.Background(), save, func(step int) { steps = append(steps, step) })
-	require.NoError(t, err)
-	require.Equal(t, []int{4, 5, 6}, steps, "steps after the interrupt")
-	require.Equal(t, whole.Params, resumed.Params)
 }
 
 func TestBadFlags(t *testing.T) {
@@ -233,11 +195,11 @@ func TestBadInput(t *testing.T) {
 		"there are cifar10":            {"-data", "mnist", "-out", out},
 		"needs the folder":             {"-data", "imagefolder", "-out", out},
 		"is not a multiple":            {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "2", "-patch", "7"},
-		"is not a checkpoint":          {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
+		"is no checkpoint":             {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
 		"attend vit.encoder.laye":      {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "3", "-heads", "3"},
 	} {
 		o := parse1(t, args...)
-		run := tell
+		run := compare
 		if o.train {
 			run = trainParent
 		}

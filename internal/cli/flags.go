@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/otfuse/otfuse/models"
 )
 
 // Parse parses flags. -h prints the usage to stdout and gives [flag.ErrHelp];
@@ -47,5 +45,20 @@ func Replaceable(path string) error {
 	if err := Writable(filepath.Dir(filepath.Clean(path))); err != nil {
 		return err
 	}
-	return models.Replaceable(path)
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "config.json" {
+			return nil
+		}
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s holds files and is no checkpoint: it is not replaced", path)
+	}
+	return nil
 }

@@ -72,3 +72,15 @@ func (p *Progress) Done() {
 		_ = p.bar.Finish()
 	}
 }
+
+// NoticeStages returns an observer that prints each stage of long work once, as a
+// line that begins with a label.
+func NoticeStages(label string) func(models.Progress) {
+	var last string
+	return func(p models.Progress) {
+		if line := fmt.Sprintf("%s: %s %s", label, p.Stage, p.Item); line != last {
+			Notice("%s", line)
+			last = line
+		}
+	}
+}

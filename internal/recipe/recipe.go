@@ -78,7 +78,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 			*s = v
 		}
 	}
-	def(&r.Method, "flow")
+	def(&r.Method, Flow)
 	if calibrated == Calibrated {
 		def(&r.Features, "activations")
 	}
@@ -92,7 +92,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	if r.Samples == 0 {
 		r.Samples = 200
 	}
-	if r.Matches() {
+	if r.matches() {
 		def(&r.Tokens, "all")
 		def(&r.Solver, "emd")
 	}
@@ -135,8 +135,34 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	return r, r.check()
 }
 
-// Matches reports whether the method works on exact symmetries.
-func (r Recipe) Matches() bool { return r.Method == "match" || r.Method == "learned" }
+// The methods.
+const (
+	Flow    = "flow"    // transport of the paper
+	Vanilla = "vanilla" // the mean of the models as they are
+	Match   = "match"   // exact symmetries
+	Learned = "learned" // exact symmetries, refined by gradient
+)
+
+// methods lists the methods.
+func methods() []string { return []string{Flow, Vanilla, Match, Learned} }
+
+// matches reports whether the method works on exact symmetries.
+func (r Recipe) matches() bool { return r.Method == Match || r.Method == Learned }
+
+// Learns reports whether a resolved recipe refines maps by gradient, which needs
+// calibration samples.
+func (r Recipe) Learns() bool { return r.Method == Learned }
+
+// UsesSamples reports whether a resolved recipe looks at calibration samples.
+func (r Recipe) UsesSamples() bool {
+	switch {
+	case r.Refit > 0 || r.Learns():
+		return true
+	case r.matches():
+		return *r.Mix > 0
+	}
+	return r.Method != Vanilla && (r.Features == "activations" || strings.HasPrefix(r.Residual, "weighted"))
+}
 
 // Data says whether there is calibration data.
 type Data int
@@ -149,7 +175,7 @@ const (
 
 // check reports the first value that is not allowed, with those that are.
 func (r Recipe) check() error {
-	if err := one("method", r.Method, "flow", "vanilla", "match", "learned"); err != nil {
+	if err := one("method", r.Method, methods()...); err != nil {
 		return err
 	}
 	if r.Samples < 0 {
@@ -242,7 +268,7 @@ func (r Recipe) Build(learner fuse.Learner, device *gomlx.Device) (fuse.Method, 
 	}
 	learned := matching
 	learned.Learner = learner
-	m, err := choose[fuse.Method]("method", r.Method, []string{"flow", "vanilla", "match", "learned"},
+	m, err := choose[fuse.Method]("method", r.Method, methods(),
 		transport, fuse.Vanilla{}, matching, learned)
 	return m, s, err
 }

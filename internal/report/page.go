@@ -21,7 +21,6 @@ type Page struct {
 	Title  string
 	Facts  []Fact       // what was fused, and how
 	Report Report       // its rows are the headline, its curves are plotted, its nodes colour the graph
-	Maps   []Map        // some of the maps between units
 	Graph  *graph.Graph // of the anchor; may be nil
 }
 
@@ -124,7 +123,7 @@ func (p Page) view() (view, error) {
 			v.Tuning = append(v.Tuning, c)
 		}
 	}
-	for _, m := range p.Maps {
+	for _, m := range p.Report.Maps {
 		drawn, err := newPicture(m)
 		if err != nil {
 			return v, fmt.Errorf("map %q: %w", m.Title, err)

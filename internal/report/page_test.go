@@ -41,7 +41,7 @@ func full(t *testing.T) Page {
 	anchor, other := vit(t, 0), vit(t, 1)
 	_, rep, err := fuse.Align(context.Background(), anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{KeepMaps: true})
 	require.NoError(t, err)
-	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}, Maps: SampleMaps(rep, 3, "weights")}
+	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}}
 	p.Report = Report{Data: "a & b", Backend: "none", Rows: []Row{
 		{Method: "parent", Label: "parent 0", Accuracy: ptr(0.7123), Loss: ptr(0.811)},
 		{Method: "parent", Label: "parent 1", Accuracy: ptr(0.6912), Loss: ptr(0.842), Options: struct{}{}},
@@ -51,6 +51,7 @@ func full(t *testing.T) Page {
 		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: ptr(0.7001), Loss: ptr(0.9), Seconds: 20, Seen: "195 updates of 128 images with labels"},
 	}}
 	p.Report.AddNodes(rep)
+	p.Report.Maps = SampleMaps(rep, 3, "weights")
 	p.Report.Curves = []Curve{
 		{Method: "flow", Label: "transport", Along: AlongLine, Points: []Point{{0, 0.7, 1}, {0.5, 0.35, 2.25}, {1, 0.6, 1.5}}, Barrier: &Barrier{0.3, 1}},
 		{Method: "flow", Label: "transport", Along: AlongUpdates, Points: []Point{{0, 0.65, 1.1}, {10, 0.7, 0.9}}},
@@ -200,7 +201,7 @@ func TestOddPages(t *testing.T) {
 	require.ErrorIs(t, Page{}.Render(io.Discard), ErrEmpty)
 	one := Report{Rows: []Row{{Method: "flow"}}}
 	for _, m := range []mat.Matrix{nil, &mat.Dense{}, mat.NewDense(1, 1, []float64{math.NaN()})} {
-		require.ErrorIs(t, Page{Report: one, Maps: []Map{{Title: "m", Values: m}}}.Render(io.Discard), ErrMap)
+		require.ErrorIs(t, Page{Report: Report{Rows: one.Rows, Maps: []Map{{Title: "m", Values: m}}}}.Render(io.Discard), ErrMap)
 	}
 	nan, inf := math.NaN(), math.Inf(1)
 	for _, p := range []Page{
@@ -210,7 +211,7 @@ func TestOddPages(t *testing.T) {
 		{Report: Report{Rows: one.Rows, Nodes: []Node{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
 		{Report: Report{Rows: one.Rows, Curves: []Curve{{}, {Along: AlongLine}, {Along: AlongLine, Points: []Point{{nan, inf, inf}}},
 			{Along: AlongLine, Points: []Point{{1, 1, nan}}}, {Along: AlongUpdates, Points: []Point{{0, nan, 1}, {0, nan, 1}}}}}},
-		{Report: one, Maps: []Map{{Values: mat.NewDense(1, 300, nil)}, {Values: mat.NewDense(300, 1, nil)}}},
+		{Report: Report{Rows: one.Rows, Maps: []Map{{Values: mat.NewDense(1, 300, nil)}, {Values: mat.NewDense(300, 1, nil)}}}},
 	} {
 		page := render(t, p)
 		wellFormed(t, page)

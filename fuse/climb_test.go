@@ -1,0 +1,171 @@
+package fuse
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/models"
+)
+
+// A Network is a small network to match. Package modeltest, which has them, fuses
+// models itself, so that tests inside of this package are handed its networks by
+// those outside.
+type Network struct {
+	Class       string
+	Model       func(seed uint64) (*models.Model, error)
+	Calibration Calibration
+}
+
+// weightsAgree is what Matching maximises, up to the terms of the moments, from
+// the transported weights themselves.
+func (m *matcher) weightsAgree() float64 {
+	moved := m.moved()
+	var sum float64
+	for i, n := range m.anchor.Graph.Nodes {
+		for _, p := range n.Params {
+			x, y := fetch(moved, p).data, fetch(m.target, p).data
+			for k := range x {
+				sum += m.scale[i] * float64(x[k]) * float64(y[k])
+			}
+		}
+	}
+	return sum
+}
+
+// TestingClimb: no update lowers the objective, neither as it is counted nor as
+// the weights themselves show it, and the maps stay in their groups.
+func TestingClimb(t *testing.T, nets []Network) {
+	for _, net := range nets {
+		for _, mix := range []float64{0, 0.4} {
+			t.Run(fmt.Sprint(net.Class, mix), func(t *testing.T) {
+				a, err := net.Model(1)
+				require.NoError(t, err)
+				b, err := net.Model(2)
+				require.NoError(t, err)
+				m := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
+				m.own, err = m.collect(t.Context(), net.Calibration, m.anchor)
+				require.NoError(t, err)
+				m.target, m.moments = directions(m.anchor), m.own
+				m.start(0)
+				updates := m.updates()
+				for _, u := range updates {
+					require.NoError(t, wave{u}.climb(t.Context()))
+				}
+				counted, seen := m.objective, m.weightsAgree()
+				for range 3 {
+					for _, u := range updates {
+						require.NoError(t, wave{u}.climb(t.Context()))
+						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.spaces)
+						if mix == 0 {
+							now := m.weightsAgree()
+							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.spaces)
+							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.spaces)
+							seen = now
+						}
+						counted = m.objective
+					}
+				}
+				for k, s := range m.maps {
+					var gram mat.Dense
+					gram.Mul(s.T(), s)
+					n, _ := gram.Dims()
+					eye := mat.NewDiagDense(n, nil)
+					for i := range n {
+						eye.SetDiag(i, 1)
+					}
+					require.True(t, mat.EqualApprox(&gram, eye, 1e-9), "map of space %d is no isometry", k)
+				}
+			})
+		}
+	}
+}
+
+// TestingWaves: updates side by side end as one after the other.
+func TestingWaves(t *testing.T, nets []Network) {
+	for _, net := range nets {
+		a, err := net.Model(1)
+		require.NoError(t, err)
+		b, err := net.Model(2)
+		require.NoError(t, err)
+		climb := func(ways func(*matcher) []wave) *matcher {
+			m := newMatcher(Matching{}, canonical(b), canonical(a))
+			m.target, m.moments = directions(m.anchor), make([]*mat.Dense, len(m.spaces))
+			m.start(1)
+			for range 3 {
+				for _, w := range ways(m) {
+					require.NoError(t, w.climb(t.Context()))
+				}
+			}
+			return m
+		}
+		waves := climb((*matcher).waves)
+		single := climb(func(m *matcher) (out []wave) {
+			for _, u := range m.updates() {
+				out = append(out, wave{u})
+			}
+			return out
+		})
+		require.Less(t, len(waves.waves()), len(waves.updates()), net.Class)
+		require.Equal(t, single.maps, waves.maps, net.Class)
+		require.InDelta(t, single.objective, waves.objective, 1e-12)
+	}
+}
+
+// TestingSettle: matching each source with all others never lowers what every two
+// models agree.
+func TestingSettle(t *testing.T, nets []Network) {
+	for _, net := range nets {
+		t.Run(net.Class, func(t *testing.T) {
+			u := universe{}
+			for seed := range uint64(4) {
+				m, err := net.Model(seed + 1)
+				require.NoError(t, err)
+				if m = canonical(m); u.anchor == nil {
+					u.anchor = m
+					continue
+				}
+				w := newMatcher(Matching{}, m, u.anchor)
+				require.NoError(t, w.find(t.Context(), nil))
+				u.sources = append(u.sources, w)
+			}
+			pairs, err := u.pairs(t.Context(), nil)
+			require.NoError(t, err)
+			first := u.agreement()
+			last := first
+			for range 3 {
+				for i, m := range u.sources {
+					u.face(i, pairs)
+					before := m.objective
+					require.NoError(t, m.climb(t.Context()))
+					now := u.agreement()
+					require.GreaterOrEqual(t, now, last-1e-5)
+					require.InDelta(t, m.objective-before, now-last, 1e-4)
+					last = now
+				}
+			}
+			require.Greater(t, last, first+1e-3)
+		})
+	}
+}
+
+// agreement is Σ ⟨W, W'⟩ / ‖W‖‖W'‖ over the layers of every two models.
+func (u *universe) agreement() float64 {
+	all := []models.Params{directions(u.anchor)}
+	for _, m := range u.sources {
+		all = append(all, directions(u.anchor.With(m.moved())))
+	}
+	var sum float64
+	for i, p := range all {
+		for _, q := range all[:i] {
+			for name, t := range p {
+				for k, v := range t.Data {
+					sum += float64(v) * float64(q[name].Data[k])
+				}
+			}
+		}
+	}
+	return sum
+}

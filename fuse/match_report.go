@@ -1,0 +1,59 @@
+package fuse
+
+import (
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// report says how well every node fits now.
+func (m *matcher) report(moved *models.Model) []NodeReport {
+	var out []NodeReport
+	for i, n := range m.src.Graph.Nodes {
+		r := NodeReport{Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil, Diagonal: 1}
+		if len(n.Params) > 0 {
+			r.Cost = mismatch(moved, m.anchor, i)
+		}
+		if k := m.of[i]; k >= 0 && m.maps[k] != nil {
+			s := m.by(n, graph.Out)
+			r.Diagonal = diagonal(s)
+			r.push = func() *mat.Dense { return mat.DenseCopyOf(s) }
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// mismatch is ‖W − W_anchor‖² / (‖W‖² + ‖W_anchor‖²) of a node: 0 where both
+// are the same, 1 where they have nothing in common.
+func mismatch(m, anchor *models.Model, id int) float64 {
+	var apart, sum float64
+	for _, p := range anchor.Graph.Nodes[id].Params {
+		x, y := fetch(m.Params, p).data, fetch(anchor.Params, p).data
+		sum += square(x) + square(y)
+		for i := range x {
+			d := float64(x[i]) - float64(y[i])
+			apart += d * d
+		}
+	}
+	if sum == 0 {
+		return 0
+	}
+	return apart / sum
+}
+
+// diagonal is the share of the squares of s on its diagonal.
+func diagonal(s *mat.Dense) float64 {
+	var on, all float64
+	n, _ := s.Dims()
+	for i := range n {
+		for j, v := range s.RawRowView(i) {
+			all += v * v
+			if i == j {
+				on += v * v
+			}
+		}
+	}
+	return on / all
+}

@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/otfuse/otfuse/internal/recipe"
+)
+
+// Choice says which trials a program makes; names and zeros are those of
+// [recipe.Recipe].
+type Choice struct {
+	Method   string // allMethods, or a method that aligns
+	Aligner  string
+	Solver   string // of transport; "both" is sinkhorn and emd
+	Reg      float64
+	Residual string
+	Tokens   string
+	Samples  int
+	Learn    int  // updates of learned matching
+	Batch    int  // samples of each
+	Mixed    bool // learned matching without labels sees samples laid over each other
+}
+
+// allMethods stands for every method that aligns, side by side.
+const allMethods = "all"
+
+// Flags adds the flags that choose, but for that of the tokens. What Learn holds
+// is its default.
+func (c *Choice) Flags(f *flag.FlagSet) {
+	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
+	f.StringVar(&c.Method, "method", allMethods, "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
+	f.StringVar(&c.Aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
+	f.StringVar(&c.Solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening, sinkhorn-device or both (emd and sinkhorn)")
+	f.Float64Var(&c.Reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
+	f.StringVar(&c.Residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
+	f.IntVar(&c.Learn, "learn", c.Learn, "`updates` of learned matching")
+}
+
+// check reports a flag that is out of bounds.
+func (c Choice) check() error {
+	switch methods := []string{allMethods, recipe.Flow, recipe.Match, recipe.Learned}; {
+	case !slices.Contains(methods, c.Method):
+		return fmt.Errorf("-method is %q, allowed are %s", c.Method, strings.Join(methods, ", "))
+	case c.Samples < 1:
+		return fmt.Errorf("-samples is %d, want at least 1", c.Samples)
+	case c.Reg < 0:
+		return fmt.Errorf("-reg is %g, want more than 0", c.Reg)
+	case c.Learn < 1:
+		return fmt.Errorf("-learn is %d, want at least 1", c.Learn)
+	}
+	return nil
+}
+
+// Ridge is that of refits; from a tenth to ten times as much does about as well
+// on CIFAR-10.
+const Ridge = 0.01
+
+// Baselines are what the trials have to beat: the mean of the parents as they
+// are, and what a refit on all tokens makes of it.
+func (c Choice) Baselines() []Trial {
+	every := false
+	mean := recipe.Recipe{Method: recipe.Vanilla, Samples: c.Samples, Tokens: "all", Narrow: &every}
+	refitted := mean
+	refitted.Refit = Ridge
+	return []Trial{{Label: "vanilla fusion", Recipe: mean, Shown: true}, {Label: "vanilla fusion, refit", Recipe: refitted}}
+}
+
+// Trials lists what is tried: every method, transport with every solver that was
+// asked for, on activations and on weights, learning with and without labels. The
+// first of a method does best; it is the one that is shown.
+func (c Choice) Trials() ([]Trial, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	var out []Trial
+	var failed error
+	add := func(t Trial) {
+		if c.Method != allMethods && c.Method != t.Recipe.Method {
+			return
+		}
+		t.Recipe.Samples, t.Recipe.Tokens = c.Samples, c.Tokens
+		if _, err := t.Resolved(); failed == nil {
+			failed = err // the others would say the same
+		}
+		t.Shown = len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method
+		out = append(out, t)
+	}
+	for _, t := range slices.Concat(c.transport(), c.matching()) {
+		add(t)
+	}
+	return out, failed
+}
+
+// transport are the trials of the paper's method.
+func (c Choice) transport() []Trial {
+	solvers := []string{c.Solver}
+	if c.Solver == "both" {
+		solvers = []string{"sinkhorn", "emd"}
+	}
+	r := recipe.Recipe{Method: recipe.Flow, Aligner: c.Aligner, Reg: c.Reg, Residual: c.Residual, Solver: solvers[0], Refit: Ridge}
+	out := []Trial{{Label: fmt.Sprintf("transport fusion, activations, %s, refit", solvers[0]), Recipe: r}}
+	r.Refit = 0
+	for _, r.Features = range []string{"activations", "weights"} {
+		for _, r.Solver = range solvers {
+			out = append(out, Trial{Label: fmt.Sprintf("transport fusion, %s, %s", r.Features, r.Solver), Recipe: r})
+		}
+	}
+	return out
+}
+
+// matching are the trials by exact symmetries.
+func (c Choice) matching() []Trial {
+	learned := recipe.Recipe{Method: recipe.Learned, Steps: c.Learn, Batch: c.Batch, Inexact: true}
+	return []Trial{
+		{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: recipe.Match, Refit: Ridge}},
+		{Label: "matching, activations", Recipe: recipe.Recipe{Method: recipe.Match, Features: "activations"}},
+		{Label: "matching, weights", Recipe: recipe.Recipe{Method: recipe.Match, Features: "weights"}},
+		{Label: "learned matching, labels", Recipe: learned, Labels: true},
+		{Label: "learned matching, no labels", Recipe: learned, Mixed: c.Mixed},
+	}
+}

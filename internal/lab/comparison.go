@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
+	"github.com/otfuse/otfuse/models"
+)
+
+// The points of a line and of a training, and the maps, that a comparison shows.
+const (
+	linePoints   = 21
+	TuningPoints = 5
+	shownMaps    = 4
+)
+
+// Comparison is the experiment of the example programs: parents, what becomes of
+// them by every trial of a choice, and all of these finetuned.
+type Comparison struct {
+	Task    Task            // that has accepted the parents
+	Parents []*models.Model // the anchor first
+	Choice  Choice
+	Seed    uint64
+	Quick   int    // test samples for points of curves
+	Title   string // of the page
+	Out     string // directory of what comes out
+	File    string // of the report; empty means report.json in Out
+}
+
+// Experiment returns the comparison without tunings.
+func (c Comparison) Experiment() (Experiment, error) {
+	trials, err := c.Choice.Trials()
+	if err != nil {
+		return Experiment{}, err
+	}
+	e := Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Trials: trials, Seed: c.Seed,
+		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"},
+		Line:  linePoints, Quick: c.Quick, Maps: shownMaps}
+	e.Nodes = e.Main()
+	if c.alike() {
+		e.Trials = append(c.Choice.Baselines(), trials...)
+	}
+	return e, nil
+}
+
+// alike reports whether all parents have the widths of the anchor. There is no
+// mean of others as they are.
+func (c Comparison) alike() bool {
+	for _, m := range c.Parents {
+		if !sameSize(m, c.Parents[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Main is the label of the trial that is saved: the last that is shown.
+func (e Experiment) Main() string {
+	var out string
+	for _, t := range e.Trials {
+		if t.Shown {
+			out = t.Label
+		}
+	}
+	return out
+}
+
+// Starts are the labels of the rows that are finetuned: the trials that are shown,
+// then the baselines and the parents of the anchor's widths.
+func (c Comparison) Starts(e Experiment) []string {
+	baselines := map[string]bool{}
+	for _, t := range c.Choice.Baselines() {
+		baselines[t.Label] = true
+	}
+	var fused, plain []string
+	for _, t := range e.Trials {
+		switch {
+		case !t.Shown:
+		case baselines[t.Label]:
+			plain = append(plain, t.Label)
+		default:
+			fused = append(fused, t.Label)
+		}
+	}
+	out := append(fused, plain...)
+	for k, m := range c.Parents {
+		if sameSize(m, c.Parents[0]) {
+			out = append(out, e.Names.Parents[k])
+		}
+	}
+	return out
+}
+
+// Saver returns an observer of [Run] that saves the models of some rows, by label,
+// into directories of Out.
+func (c Comparison) Saver(dirs map[string]string) func(*Outcome) error {
+	return func(o *Outcome) error {
+		if name, ok := dirs[o.Row.Label]; ok {
+			return o.Models[0].Save(filepath.Join(c.Out, name))
+		}
+		return nil
+	}
+}
+
+// Publish prints the table of what was found and writes the report, to read and to
+// look at, and the plots of what there is.
+func (c Comparison) Publish(e Experiment, found *report.Report) error {
+	if len(found.Rows) == 0 {
+		return nil
+	}
+	path := c.File
+	if path == "" {
+		path = filepath.Join(c.Out, "report.json")
+	}
+	page := report.Page{Title: c.Title, Report: *found, Graph: c.Parents[0].Graph, Facts: c.facts(e, found)}
+	if err := errors.Join(found.Write(path), page.WritePlots(c.Out), page.WriteFile(filepath.Join(c.Out, "report.html"))); err != nil {
+		return err
+	}
+	cli.Notice("wrote report.html, report.json, plots and checkpoints to %s", c.Out)
+	return found.Print(os.Stdout)
+}
+
+// facts say what was fused and how.
+func (c Comparison) facts(e Experiment, found *report.Report) []report.Fact {
+	var out []report.Fact
+	for k, m := range c.Parents {
+		out = append(out, report.Describe(e.Names.Parents[k], m))
+	}
+	unit := c.Task.Unit()
+	calibrated, quick := len(c.Task.First(c.Choice.Samples)), c.Task.Tests()
+	if samples, _, err := c.Task.Quick(c.Quick); err == nil {
+		quick = samples.Len()
+	}
+	out = append(out, report.Fact{Name: "calibrated on", Text: fmt.Sprintf("%d training %s, without their labels", calibrated, unit)},
+		report.Fact{Name: "scored on", Text: fmt.Sprintf("%d test %s; curves on the first %d", c.Task.Tests(), unit, quick)})
+	if len(found.Nodes) > 0 {
+		out = append(out, report.Fact{Name: "flow graph and nodes", Text: e.Nodes})
+	}
+	return out
+}

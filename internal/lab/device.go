@@ -1,0 +1,18 @@
+package lab
+
+import (
+	"context"
+	"errors"
+
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// WithDevice calls a function with the best device that there is, and closes it.
+func WithDevice(ctx context.Context, f func(context.Context, *gomlx.Device) error) error {
+	d, err := gomlx.Open(ctx, cli.Opening)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, d), d.Close())
+}

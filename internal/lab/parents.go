@@ -1,0 +1,63 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/parents"
+	"github.com/otfuse/otfuse/models"
+)
+
+// OpenParents opens the models of a comma-separated list of directories, the
+// anchor first. It returns nil where the list is empty.
+func OpenParents(dirs string) ([]*models.Model, error) {
+	names := strings.FieldsFunc(dirs, func(r rune) bool { return r == ',' })
+	if len(names) == 1 {
+		return nil, errors.New("-parents names one directory, want at least two")
+	}
+	var out []*models.Model
+	for _, name := range names {
+		m, err := models.Open(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// ShippedParents opens the pair that is shipped for a data set.
+func ShippedParents(set string) ([]*models.Model, error) {
+	pair, err := parents.Pair(set)
+	if err != nil {
+		return nil, fmt.Errorf("no parents are shipped for %s; give two with -parents: %w", set, err)
+	}
+	return pair, nil
+}
+
+// CheckParents reports, before any work is done, a parent that cannot be fused
+// into the first.
+func CheckParents(all []*models.Model) error {
+	for k, m := range all[1:] {
+		if err := fuse.Check(m, all[0]); err != nil {
+			return fmt.Errorf("parent %d: %w", k+1, err)
+		}
+	}
+	return nil
+}
+
+// sameSize reports whether two models have the same widths.
+func sameSize(a, b *models.Model) bool {
+	return a.Dims().Width == b.Dims().Width && a.Dims().MLP == b.Dims().MLP
+}
+
+// parentNames are the labels of the rows of parents.
+func parentNames(all []*models.Model) []string {
+	out := []string{"parent 0 (anchor)"}
+	for k := range all[1:] {
+		out = append(out, fmt.Sprintf("parent %d", k+1))
+	}
+	return out
+}

@@ -1,0 +1,149 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// Trial is one way to fuse: a recipe under the label of its row.
+type Trial struct {
+	Label  string        `json:"label"`
+	Recipe recipe.Recipe `json:"recipe"`
+	Labels bool          `json:"labels,omitempty"` // learned matching sees all training samples with labels, else the calibration samples without
+	Mixed  bool          `json:"mixed,omitempty"`  // it sees the calibration samples laid over each other
+	Shown  bool          `json:"-"`                // its line is drawn and its maps are shown
+}
+
+// Resolved returns the trial with all that its recipe leaves out.
+func (t Trial) Resolved() (Trial, error) {
+	var err error
+	t.Recipe, err = t.Recipe.Resolve(recipe.Calibrated)
+	return t, err
+}
+
+// seen says what a fusion by the resolved trial takes beside the models.
+func (t Trial) seen(samples int, unit string) string {
+	r := t.Recipe
+	if !r.UsesSamples() {
+		return ""
+	}
+	text := fmt.Sprintf("%d %s", samples, unit)
+	switch {
+	case !r.Learns():
+	case t.Labels:
+		text += fmt.Sprintf("; %d updates of %d with labels", r.Steps, r.Batch)
+	default:
+		text += fmt.Sprintf("; %d updates of %d of them", r.Steps, min(r.Batch, samples))
+	}
+	return text
+}
+
+// Attempt is what one fusion takes.
+type Attempt struct {
+	Device  *gomlx.Device
+	Task    Task            // that has accepted the parents
+	Parents []*models.Model // the anchor first
+	Trial   Trial           // resolved
+	Samples []int           // training samples to align on
+	Seed    uint64          // of the batches of learned matching
+
+	KeepMaps bool                  // the report keeps the maps of all nodes
+	Profile  bool                  // the parts of the fusion are timed, see [Stages]
+	Observe  func(models.Progress) // told of each update of learned matching; nil for a progress bar
+}
+
+// Fusion is what came of an attempt.
+type Fusion struct {
+	Model   *models.Model
+	Aligned *fuse.Aligned
+	Report  *fuse.Report
+	Stages  Stages
+	Seconds float64
+}
+
+// Stages is what a fusion took, in seconds.
+type Stages struct {
+	Compile float64 `json:"compile"` // of all runs, not counted below
+	Collect float64 `json:"calibration"`
+	Costs   float64 `json:"features_and_costs"`
+	Plans   float64 `json:"plans"`
+	Rest    float64 `json:"rest"` // under matching all but calibration
+	meter.Usage
+}
+
+// Fuse makes the fusion: others are aligned with the anchor, their mean is taken
+// and, where the recipe says so, refitted.
+func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
+	method, settings, err := a.method(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var spent meter.Stages
+	if a.Profile {
+		method, settings = spent.Watch(method, *settings)
+		meter.Settle()
+	}
+	started, used := time.Now(), meter.Start()
+	out := &Fusion{}
+	if out.Aligned, out.Report, err = fuse.Align(ctx, a.Parents[0], a.Parents[1:], method, settings); err != nil {
+		return nil, err
+	}
+	if out.Model, err = out.Aligned.Mean(settings.Weights); err == nil && settings.Refit != nil {
+		out.Model, err = settings.Refit.Fit(ctx, out.Model, out.Aligned, settings)
+	}
+	out.Seconds = time.Since(started).Seconds()
+	u := used.Read()
+	out.Stages = Stages{Collect: spent.Collect.Seconds(), Costs: (spent.Align - spent.Solve).Seconds(), Plans: spent.Solve.Seconds(),
+		Rest: u.Seconds - (spent.Collect + spent.Align).Seconds(), Usage: u}
+	return out, err
+}
+
+// method returns the method and the settings of the recipe, with the samples that
+// it collects activations on and the learner that it refines maps by.
+func (a Attempt) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
+	samples, err := a.Task.Samples(a.Samples)
+	if err != nil {
+		return nil, nil, err
+	}
+	method, settings, err := a.Trial.Recipe.Build(a.learner(), a.Device)
+	if err != nil {
+		return nil, nil, err
+	}
+	settings.KeepMaps = a.KeepMaps
+	settings.Calibration, err = a.Trial.Recipe.Calibration(ctx, a.Device, samples, a.Parents...)
+	return method, settings, err
+}
+
+// learner returns what refines matching: on all training samples with their
+// labels, or on the calibration samples without.
+func (a Attempt) learner() fuse.Learner {
+	r := a.Trial.Recipe
+	if !r.Learns() {
+		return nil
+	}
+	seed := learnSeed + a.Seed
+	var batches Batches
+	switch {
+	case a.Trial.Labels:
+		batches = a.Task.Batches(nil, r.Batch, seed)
+	case a.Trial.Mixed:
+		batches = a.Task.Batches(a.Samples, r.Batch, seed).mixed(seed)
+	default:
+		batches = a.Task.Batches(a.Samples, r.Batch, seed).unlabelled()
+	}
+	l := a.Device.Learner(batches.At)
+	l.Seed, l.Config, l.Observe = a.Seed, gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}, a.Observe
+	if l.Observe == nil {
+		bar := cli.NewProgress(a.Trial.Label, r.Steps, 0)
+		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
+	}
+	return l
+}

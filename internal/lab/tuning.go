@@ -1,0 +1,176 @@
+package lab
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/otfuse/otfuse/internal/report"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// Tuning trains models on equal budgets, the same batches in the same order.
+type Tuning struct {
+	Of       []string // labels of the rows whose models are trained, in this order
+	Suffix   string   // of the labels of the rows that come out
+	Config   gomlx.TrainConfig
+	Batches  gomlx.Batches
+	Size     int             // samples of a batch
+	Teachers []*models.Model // whose mean answer is learned in place of labels; nil for labels
+	Points   int             // of the curve after its start; 0 for no curve
+	Cache    string          // directory where what is finished or interrupted is kept until all is done; empty for none
+
+	// Prepare makes what is trained of a model; nil takes it as it is.
+	Prepare func(*models.Model) (*models.Model, error)
+
+	// Score scores what was trained; nil means the score of the task.
+	Score func(context.Context, *gomlx.Device, *models.Model) (gomlx.Score, error)
+}
+
+// tune goes through a tuning.
+func (r *run) tune(ctx context.Context, t Tuning) error {
+	if len(t.Of) == 0 {
+		return nil
+	}
+	var starts []Outcome
+	for _, label := range t.Of {
+		start, ok := r.found[label]
+		if !ok {
+			return fmt.Errorf("there is no row %q to train", label)
+		}
+		if t.Prepare != nil {
+			m, err := t.Prepare(start.Models[0])
+			if err != nil {
+				return err
+			}
+			start.Models = []*models.Model{m}
+		}
+		starts = append(starts, start)
+	}
+	trainer, err := t.trainer(r.device, starts[0].Models[0])
+	if err != nil {
+		return err
+	}
+	defer trainer.Close()
+	for _, start := range starts {
+		if err := r.tuneOne(ctx, t, trainer, start); err != nil {
+			return fmt.Errorf("%s%s: %w", start.Row.Label, t.Suffix, err)
+		}
+	}
+	return t.clear(r.Task, starts)
+}
+
+func (t Tuning) trainer(d *gomlx.Device, m *models.Model) (*gomlx.Trainer, error) {
+	if t.Teachers != nil {
+		return d.Distiller(m, t.Teachers, t.Config)
+	}
+	return d.Trainer(m, t.Config)
+}
+
+// tuneOne trains a model to the end of the budget and adds its row.
+func (r *run) tuneOne(ctx context.Context, t Tuning, trainer *gomlx.Trainer, start Outcome) error {
+	started, row := time.Now(), start.Row
+	seen := fmt.Sprintf("%d updates of %d with labels", t.Config.Steps, t.Size)
+	if t.Teachers != nil {
+		seen = fmt.Sprintf("%d updates of %d without labels", t.Config.Steps, t.Size)
+	}
+	if row.Seen != "" {
+		seen = row.Seen + "; " + seen
+	}
+	row = report.Row{Method: row.Method, Label: row.Label + t.Suffix, Options: row.Options, Finetuned: t.Config.Steps, Seen: seen}
+	run := training{label: row.Label, trainer: trainer, config: t.Config, batches: t.Batches}
+	if t.Points > 0 {
+		run.every = max(t.Config.Steps/t.Points, 1)
+		run.look = func(step int, m *models.Model) error {
+			p, err := r.point(ctx, float64(step), m)
+			if err == nil {
+				r.report.AddPoint(row, report.AlongUpdates, p)
+			}
+			return err
+		}
+		if err := run.look(0, start.Models[0]); err != nil {
+			return err
+		}
+	}
+	m, err := run.resumed(ctx, start.Models[0], t.kept(r.Task, start))
+	if err != nil {
+		return err
+	}
+	row.Seconds = time.Since(started).Seconds()
+	var s gomlx.Score
+	if t.Score != nil {
+		s, err = t.Score(ctx, r.device, m)
+	} else {
+		s, err = r.Task.Score(ctx, r.device, m)
+	}
+	if err != nil {
+		return err
+	}
+	return r.add(Outcome{Row: row, Models: []*models.Model{m}, Scores: []gomlx.Score{s}})
+}
+
+// resumed trains from a start. What was finished or interrupted before is found
+// again in a directory, unless that is empty.
+func (t training) resumed(ctx context.Context, start *models.Model, dir string) (*models.Model, error) {
+	if dir != "" {
+		if m, err := models.Open(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return m, err
+		}
+		t.checkpoint = dir + checkpointSuffix
+	}
+	if err := t.trainer.Reset(start); err != nil {
+		return nil, err
+	}
+	m, err := t.run(ctx)
+	if err != nil || dir == "" {
+		return m, err
+	}
+	return m, m.Save(dir)
+}
+
+// checkpointSuffix ends the name of the file that a training resumes from.
+const checkpointSuffix = ".training.safetensors"
+
+// kept is where a trained model is kept until the tuning is done; empty for
+// nowhere. It depends on all that the model depends on.
+func (t Tuning) kept(task Task, start Outcome) string {
+	if t.Cache == "" {
+		return ""
+	}
+	_, label := task.Names()
+	h := fnv.New64a()
+	fmt.Fprint(h, label, t.Config, fingerprint(start.Models[0]))
+	return filepath.Join(t.Cache, fmt.Sprintf("tuned-%016x", h.Sum64()))
+}
+
+// fingerprint tells models apart by their values.
+func fingerprint(m *models.Model) uint64 {
+	h := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
+		_ = binary.Write(h, binary.LittleEndian, m.Params[name].Data) // a hash takes all
+	}
+	return h.Sum64()
+}
+
+// clear removes what was kept.
+func (t Tuning) clear(task Task, starts []Outcome) error {
+	if t.Cache == "" {
+		return nil
+	}
+	for _, start := range starts {
+		dir := t.kept(task, start)
+		if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+checkpointSuffix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

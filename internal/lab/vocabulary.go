@@ -1,0 +1,136 @@
+package lab
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/text"
+)
+
+// The files that a tokenizer comes as. TokenizerFile is preferred. A checkpoint
+// whose words are not its own to distribute has checksumFile instead: the SHA-256
+// of the vocabulary that is learned from its training text.
+const (
+	TokenizerFile  = "tokenizer.json"
+	VocabularyFile = "vocab.txt"
+	checksumFile   = "vocab.sha256.txt"
+)
+
+// Vocabulary is a tokenizer with the file that it was read from.
+type Vocabulary struct {
+	Tokenizer *text.Tokenizer
+	Files     map[string][]byte // to save beside a checkpoint
+}
+
+// OpenVocabulary opens a vocab.txt or tokenizer.json or, where the path is empty,
+// that of a folder if it has one. It returns nil where there is none.
+func OpenVocabulary(path, folder string) (*Vocabulary, error) {
+	if path == "" && folder != "" {
+		for _, name := range []string{TokenizerFile, VocabularyFile} {
+			if _, err := os.Stat(filepath.Join(folder, name)); err == nil || !errors.Is(err, os.ErrNotExist) {
+				path = filepath.Join(folder, name)
+				break
+			}
+		}
+	}
+	if path == "" {
+		return nil, nil
+	}
+	tok, err := text.OpenTokenizer(path)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(path)
+	name := VocabularyFile
+	if filepath.Ext(path) == ".json" {
+		name = TokenizerFile
+	}
+	return &Vocabulary{tok, map[string][]byte{name: raw}}, err
+}
+
+// restoreVocabularies gives the parents that bring only the checksum of their
+// vocabulary the one learned from this text, which must have that checksum.
+func (c Corpus) restoreVocabularies(parents []*models.Model) error {
+	learned := map[int]map[string][]byte{} // by number of words
+	for k, m := range parents {
+		sum, ok := m.Files[checksumFile]
+		if !ok {
+			continue
+		}
+		words := wordPieces(m).Below
+		if learned[words] == nil {
+			_, files, err := c.learnVocabulary(words)
+			if err != nil {
+				return err
+			}
+			learned[words] = files
+		}
+		if got := sha256.Sum256(learned[words][VocabularyFile]); fmt.Sprintf("%x", got) != strings.TrimSpace(string(sum)) {
+			return fmt.Errorf("parent %d was not trained on this text: the vocabulary learned from it differs", k)
+		}
+		m.Files = learned[words]
+	}
+	return nil
+}
+
+// wordPieces says which word pieces a network reads; nothing where it reads none.
+func wordPieces(m *models.Model) models.Input {
+	in, _ := m.Input("input_ids")
+	return in
+}
+
+// commonTokenizer returns the tokenizer that parents were trained with, which must
+// be the same: the given one or, where that is nil, their own.
+func commonTokenizer(given *text.Tokenizer, parents []*models.Model) (*text.Tokenizer, error) {
+	names := []string{TokenizerFile, VocabularyFile}
+	for k, m := range parents[1:] {
+		for _, name := range names {
+			if !bytes.Equal(m.Files[name], parents[0].Files[name]) {
+				return nil, fmt.Errorf("%s of parent %d differs from that of parent 0: they have different vocabularies", name, k+1)
+			}
+		}
+	}
+	tok := given
+	for _, name := range names {
+		if raw, ok := parents[0].Files[name]; ok && tok == nil {
+			var err error
+			if tok, err = text.ParseTokenizer(name, raw); err != nil {
+				return nil, fmt.Errorf("%s of the parents: %w", name, err)
+			}
+		}
+	}
+	if tok == nil {
+		return nil, fmt.Errorf("the parents have neither %s nor %s; give one with -vocab", TokenizerFile, VocabularyFile)
+	}
+	for k, m := range parents {
+		if words := wordPieces(m).Below; words != tok.Size() {
+			return nil, fmt.Errorf("parent %d reads a vocabulary of %d word pieces, the tokenizer has %d", k, words, tok.Size())
+		}
+	}
+	return tok, nil
+}
+
+// longestSequence bounds the length of sequences for parents that would read
+// longer ones.
+const longestSequence = 128
+
+// commonLength checks that parents find masked words in sequences of one length,
+// and returns it.
+func commonLength(parents []*models.Model) (int, error) {
+	length := wordPieces(parents[0]).Longest
+	for k, m := range parents {
+		if want := models.BERTForMaskedLM().Class; m.Arch.Class != want {
+			return 0, fmt.Errorf("parent %d is a %s, want a %s", k, m.Arch.Class, want)
+		}
+		if own := wordPieces(m).Longest; own != length {
+			return 0, fmt.Errorf("parent %d reads sequences of up to %d word pieces, parent 0 of %d", k, own, length)
+		}
+	}
+	return min(length, longestSequence), nil
+}
