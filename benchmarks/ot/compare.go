@@ -4,31 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"os"
-	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/ot"
 )
 
-// A solver is one of ours with the peers that solve the same.
+// solver is one of ours with the peers that solve the same problem.
 type solver struct {
-	label   string // in the rows
+	label   string // name in the rows
 	method  ot.Solver
-	uniform bool // equal masses
-	reg     float64
-	peers   []string
+	uniform bool     // all masses are equal
+	reg     float64  // ε in units of the cost, 0 for exact solvers
+	peers   []string // names that worker.py knows
 }
 
-// tolerance is the marginal error that entropic solvers go down to. POT tests
-// the 2-norm, which is never larger than the L1 norm tested by ours and OTT.
+// tolerance is the marginal error at which entropic solvers stop. POT tests the
+// 2-norm, which is never larger than the L1 norm that ours and OTT test.
 const tolerance = 1e-6
 
 func solvers() []solver {
@@ -49,20 +47,20 @@ func labels(all []solver) string {
 	return strings.Join(out, ",")
 }
 
-// outcome is what one run took and found.
+// outcome is what one run took and what it found; worker.py writes the same keys.
 type outcome struct {
 	Seconds   float64 `json:"seconds"`
 	Processor float64 `json:"processor_seconds"` // of all processors together
 	Objective float64 `json:"objective"`
 	Marginal  float64 `json:"marginal_error"`
-	Peak      int64   `json:"peak_bytes"` // beyond what was held before, the cost excluded
+	Peak      int64   `json:"peak_bytes"` // resident memory beyond that before the run, without the cost
 	Error     string  `json:"error,omitempty"`
 }
 
 // compare runs a solver beside each of its peers.
 func compare(ctx context.Context, o options, p problem, s solver, w *worker) ([]row, error) {
 	if s.uniform {
-		p.a, p.b = equal(len(p.a)), equal(len(p.b))
+		p.a, p.b = uniform(len(p.a)), uniform(len(p.b))
 	}
 	peers := s.peers
 	if w == nil {
@@ -88,31 +86,28 @@ type pairing struct {
 	worker *worker
 }
 
-// patience is the time of a peer's run beyond which it is run once.
-const patience = 10 * time.Second
+// longRun is the time of a peer's run beyond which it is run only once.
+const longRun = 10 * time.Second
 
-// alternate runs ours and the peer in turn, each once before it counts.
+// alternate runs ours and the peer in turn, so that both meet the same state of the
+// machine. The first run of each, which warms caches up and compiles, does not count
+// unless it was a long one.
 func alternate(ctx context.Context, o options, c pairing) (row, error) {
-	n, m := c.cost.Dims()
-	held := int64(8 * n * m)
-	r := row{Problem: c.name, N: n, Solver: c.label, Peer: c.peer}
-	var ours, theirs []outcome
-	var first outcome
+	r := row{Problem: c.name, N: c.units(), Solver: c.label, Peer: c.peer}
 	if _, err := solve(ctx, c); err != nil {
 		return r, err
 	}
+	var ours, theirs []outcome
+	repeatPeer := false
 	if c.peer != "" {
-		if err := c.worker.set(c.problem); err != nil {
-			return r, err
-		}
-		got, err := c.worker.solve(ctx, c, o.limit)
+		first, err := c.first(ctx, o.limit)
 		if errors.Is(err, errLimit) {
-			got, r.TimedOut, err = outcome{Seconds: o.limit.Seconds()}, true, nil
+			first, r.TimedOut, err = outcome{Seconds: o.limit.Seconds()}, true, nil
 		}
 		if err != nil {
 			return r, err
 		}
-		if first = got; r.TimedOut || got.Seconds > patience.Seconds() {
+		if repeatPeer = !r.TimedOut && first.Seconds <= longRun.Seconds(); !repeatPeer {
 			theirs = []outcome{first}
 		}
 	}
@@ -122,49 +117,68 @@ func alternate(ctx context.Context, o options, c pairing) (row, error) {
 			return r, err
 		}
 		ours = append(ours, got)
-		if c.peer != "" && len(theirs) < len(ours) && !(len(theirs) > 0 && theirs[0] == first) {
+		if repeatPeer {
 			if got, err = c.worker.solve(ctx, c, o.limit); err != nil {
 				return r, err
 			}
 			theirs = append(theirs, got)
 		}
 	}
+	r.fill(c, ours, theirs)
+	return r, nil
+}
+
+// first hands the problem to the peer and runs it once.
+func (c pairing) first(ctx context.Context, limit time.Duration) (outcome, error) {
+	if err := c.worker.set(c.problem); err != nil {
+		return outcome{}, err
+	}
+	return c.worker.solve(ctx, c, limit)
+}
+
+// fill summarises the runs: medians of times, and the rest of the last run.
+func (r *row) fill(c pairing, ours, theirs []outcome) {
+	n, m := c.cost.Dims()
+	costBytes := int64(8 * n * m)
 	last := ours[len(ours)-1]
-	r.Processor = median(each(ours, outcome.processor))
-	r.Seconds, r.Objective, r.MarginalError, r.PeakBytes = median(each(ours, outcome.seconds)), last.Objective, last.Marginal, last.Peak+held
-	if c.peer == "" {
-		return r, nil
+	r.Seconds = median(values(ours, outcome.seconds))
+	r.Processor = median(values(ours, outcome.processor))
+	r.Objective, r.MarginalError, r.PeakBytes = last.Objective, last.Marginal, last.Peak+costBytes
+	if len(theirs) == 0 {
+		return
+	}
+	seconds, ratio := median(values(theirs, outcome.seconds)), medianRatio(theirs, ours)
+	r.PeerSeconds, r.Ratio = &seconds, &ratio
+	if r.TimedOut {
+		return
 	}
 	peer := theirs[len(theirs)-1]
-	took, ratio := median(each(theirs, outcome.seconds)), ratios(theirs, ours)
-	r.PeerSeconds, r.Ratio = &took, &ratio
-	if !r.TimedOut {
-		work := median(each(theirs, outcome.processor))
-		r.PeerProcessor = &work
-		peak := peer.Peak + held
-		r.PeerObjective, r.PeerMarginal, r.PeerPeak = &peer.Objective, &peer.Marginal, &peak
-	}
-	return r, nil
+	processor, peak := median(values(theirs, outcome.processor)), peer.Peak+costBytes
+	r.PeerProcessor, r.PeerPeak = &processor, &peak
+	r.PeerObjective, r.PeerMarginal = &peer.Objective, &peer.Marginal
 }
 
 func (o outcome) seconds() float64   { return o.Seconds }
 func (o outcome) processor() float64 { return o.Processor }
 
-func each(runs []outcome, f func(outcome) float64) []float64 {
-	var s []float64
+// values returns one number of every run.
+func values(runs []outcome, of func(outcome) float64) []float64 {
+	var out []float64
 	for _, r := range runs {
-		s = append(s, f(r))
+		out = append(out, of(r))
 	}
-	return s
+	return out
 }
 
-// ratios is the median of what the peer took over what ours took, run by run.
-func ratios(theirs, ours []outcome) float64 {
-	var s []float64
+// medianRatio is the median of the peer's seconds over ours, run by run, so that
+// what slows the machine down for a while slows both sides of a ratio. A peer that
+// was run once is compared with all of our runs.
+func medianRatio(theirs, ours []outcome) float64 {
+	var out []float64
 	for i, r := range ours {
-		s = append(s, theirs[min(i, len(theirs)-1)].Seconds/r.Seconds)
+		out = append(out, theirs[min(i, len(theirs)-1)].Seconds/r.Seconds)
 	}
-	return median(s)
+	return median(out)
 }
 
 func median(x []float64) float64 {
@@ -172,56 +186,44 @@ func median(x []float64) float64 {
 	return (x[len(x)/2] + x[(len(x)-1)/2]) / 2
 }
 
-// solve runs our solver once.
+// solve runs our solver once. The clock is read closer to the solver than by the
+// meter, whose own reading of the process counts in runs of milliseconds.
 func solve(ctx context.Context, c pairing) (outcome, error) {
-	debug.FreeOSMemory()
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // forgets the peak so far
-	before, worked, started := memory("VmRSS:"), processor(), time.Now()
+	meter.Settle()
+	memory := meter.Start()
+	worked, started := processor(), time.Now()
 	plan, err := c.method.Solve(ctx, ot.Problem{Cost: c.cost, A: c.a, B: c.b})
 	if err != nil {
 		return outcome{}, err
 	}
-	took := time.Since(started).Seconds()
+	seconds := time.Since(started).Seconds()
 	worked = processor() - worked
-	peak := memory("VmHWM:") - before
-	return outcome{Seconds: took, Processor: worked, Objective: plan.Cost(c.cost), Marginal: off(plan.Mass(), c.a, c.b), Peak: peak}, nil
+	return outcome{
+		Seconds: seconds, Processor: worked, Peak: peakBytes(memory.Read()),
+		Objective: plan.Cost(c.cost), Marginal: marginalError(plan.Mass(), c.a, c.b),
+	}, nil
 }
 
-// memory reads a line of the process's memory in bytes; 0 where there is none.
-func memory(line string) int64 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
+// peakBytes is the resident memory beyond that at the start, 0 where the system
+// does not tell.
+func peakBytes(u meter.Usage) int64 {
+	if u.PeakMiB == nil || u.HeldMiB == nil {
 		return 0
 	}
-	for l := range strings.Lines(string(text)) {
-		if f := strings.Fields(l); len(f) > 1 && f[0] == line {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			if err == nil {
-				return kib * 1024
-			}
-		}
-	}
-	return 0
+	return int64((*u.PeakMiB - *u.HeldMiB) * (1 << 20))
 }
 
-// off is the larger L1 error of the two marginals.
-func off(p mat.Matrix, a, b []float64) float64 {
-	rows, cols := slices.Clone(a), slices.Clone(b)
+// marginalError is the larger L1 error of the two marginals.
+func marginalError(p mat.Matrix, a, b []float64) float64 {
+	rows, columns := slices.Clone(a), slices.Clone(b)
 	for i := range a {
 		for j := range b {
 			v := p.At(i, j)
 			rows[i] -= v
-			cols[j] -= v
+			columns[j] -= v
 		}
 	}
-	var x, y float64
-	for _, v := range rows {
-		x += math.Abs(v)
-	}
-	for _, v := range cols {
-		y += math.Abs(v)
-	}
-	return max(x, y)
+	return max(floats.Norm(rows, 1), floats.Norm(columns, 1))
 }
 
-func equal(n int) []float64 { return slices.Repeat([]float64{1 / float64(n)}, n) }
+func uniform(n int) []float64 { return slices.Repeat([]float64{1 / float64(n)}, n) }

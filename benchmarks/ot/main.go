@@ -94,9 +94,9 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-// A row compares one solver with one peer on one problem. Times are medians,
-// the ratio is the median of those of neighbouring runs: above 1, ours is
-// faster. Peaks are what a solution held at most, the cost included.
+// row compares one solver with one peer on one problem. Times are medians. The
+// ratio is the median over neighbouring runs of the peer's time over ours, so above
+// 1 ours is faster. Peaks are the most memory that a run held, the cost included.
 type row struct {
 	Problem       string   `json:"problem"`
 	N             int      `json:"n"`
@@ -149,24 +149,36 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 // table prints the rows.
 func table(out io.Writer, rows []row) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "problem\tn\tsolver\tpeer\tseconds\tpeer s\tratio\tprocessor s\tpeer's\tobjective − peer's\tmarginal error\tpeer's\tpeak MiB\tpeer's")
+	fmt.Fprintln(t, "problem\tn\tsolver\tpeer\tseconds\tpeer s\tratio\tprocessor s\tpeer's\t"+
+		"objective − peer's\tmarginal error\tpeer's\tpeak MiB\tpeer's")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.4f\t", r.Problem, r.N, r.Solver, r.Peer, r.Seconds)
-		if r.PeerSeconds == nil {
-			fmt.Fprintf(t, "\t\t%.4f\t\t\t%.1e\t\t%.1f\t\n", r.Processor, r.MarginalError, float64(r.PeakBytes)/(1<<20))
-			continue
-		}
-		least := ""
-		if r.TimedOut {
-			least = "≥ "
-		}
-		fmt.Fprintf(t, "%s%.4f\t%s%.2f\t%.4f\t", least, *r.PeerSeconds, least, *r.Ratio, r.Processor)
-		if r.TimedOut {
-			fmt.Fprintf(t, "\t\t%.1e\t\t%.1f\t\n", r.MarginalError, float64(r.PeakBytes)/(1<<20))
-			continue
-		}
-		fmt.Fprintf(t, "%.4f\t%+.1e\t%.1e\t%.1e\t%.1f\t%.1f\n", *r.PeerProcessor, r.Objective-*r.PeerObjective, r.MarginalError, *r.PeerMarginal,
-			float64(r.PeakBytes)/(1<<20), float64(*r.PeerPeak)/(1<<20))
+		fmt.Fprintln(t, strings.Join(r.cells(), "\t"))
 	}
 	return t.Flush()
 }
+
+// cells are the columns of a row, empty where there is nothing to compare with.
+func (r row) cells() []string {
+	var peerSeconds, ratio, peerProcessor, difference, peerMarginal, peerPeak string
+	if r.PeerSeconds != nil {
+		atLeast := ""
+		if r.TimedOut {
+			atLeast = "≥ "
+		}
+		peerSeconds = fmt.Sprintf("%s%.4f", atLeast, *r.PeerSeconds)
+		ratio = fmt.Sprintf("%s%.2f", atLeast, *r.Ratio)
+	}
+	if r.PeerProcessor != nil {
+		peerProcessor = fmt.Sprintf("%.4f", *r.PeerProcessor)
+		difference = fmt.Sprintf("%+.1e", r.Objective-*r.PeerObjective)
+		peerMarginal = fmt.Sprintf("%.1e", *r.PeerMarginal)
+		peerPeak = mebibytes(*r.PeerPeak)
+	}
+	return []string{
+		r.Problem, strconv.Itoa(r.N), r.Solver, r.Peer, fmt.Sprintf("%.4f", r.Seconds), peerSeconds, ratio,
+		fmt.Sprintf("%.4f", r.Processor), peerProcessor, difference,
+		fmt.Sprintf("%.1e", r.MarginalError), peerMarginal, mebibytes(r.PeakBytes), peerPeak,
+	}
+}
+
+func mebibytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }

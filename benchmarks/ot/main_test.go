@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRun solves small problems without peers: every plan is one, and soft
-// plans cost more than the exact one.
+// TestRun solves small problems without peers: every plan has its marginals, and
+// entropic plans do not cost less than the exact one.
 func TestRun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rows.json")
 	o, err := parse([]string{"-n", "16,40", "-repeat", "1", "-peers", "none", "-json", path,
@@ -36,7 +36,10 @@ func TestRun(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-n", "1"}, {"-n", "x"}, {"-n", ""}, {"-repeat", "0"}, {"-limit", "0s"}, {"-peers", "some"}, {"-solvers", "emd,none"}, {"-parents", "a"}, {"stray"}} {
+	for _, args := range [][]string{
+		{"-n", "1"}, {"-n", "x"}, {"-n", ""}, {"-repeat", "0"}, {"-limit", "0s"}, {"-peers", "some"},
+		{"-solvers", "emd,none"}, {"-parents", "a"}, {"stray"},
+	} {
 		_, err := parse(args)
 		require.Error(t, err, args)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// A problem is a cost with masses for the solvers that are not uniform.
+// problem is a cost with masses, which solvers of equal masses leave aside.
 type problem struct {
 	name string
 	cost *mat.Dense
@@ -35,12 +35,13 @@ func allProblems(o options) ([]problem, error) {
 	if len(o.parents) == 0 {
 		return out, nil
 	}
-	real, err := hidden(o.parents)
+	measured, err := hiddenUnits(o.parents)
 	if errors.Is(err, fs.ErrNotExist) {
-		cli.Notice("no real problems: %s; run in the root of the repository, or name two checkpoints with -parents", cli.OneLine(err))
+		cli.Notice("no real problems: %s; run in the root of the repository, or name two checkpoints with -parents",
+			cli.OneLine(err))
 		return out, nil
 	}
-	return append(out, real...), err
+	return append(out, measured...), err
 }
 
 // features is the number of features of a unit in the Gaussian problems.
@@ -52,9 +53,9 @@ func gaussian(rng *rand.Rand, n int) *mat.Dense {
 	return x
 }
 
-// hidden makes a problem of the hidden units of each feed-forward layer, from
-// what they read in both models.
-func hidden(dirs []string) ([]problem, error) {
+// hiddenUnits makes a problem of the hidden units of each feed-forward layer, whose
+// features are their input weights in both models.
+func hiddenUnits(dirs []string) ([]problem, error) {
 	var ms [2]*models.Model
 	for i, d := range dirs {
 		m, err := models.Open(d)

@@ -2,5 +2,5 @@
 
 package main
 
-// processor is not known here.
+// processor returns 0: processor time is not known here.
 func processor() float64 { return 0 }

@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	_ "embed" // the worker and what it needs
+	_ "embed" // the worker and its requirements
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -25,8 +25,8 @@ var script []byte
 //go:embed requirements.txt
 var requirements []byte
 
-// A worker is a Python process that solves what it is told, so that its start
-// is not counted.
+// worker is a Python process that solves the problems it is handed, one after the
+// other, so that its start is not counted.
 type worker struct {
 	python, dir string
 	cmd         *exec.Cmd
@@ -54,8 +54,8 @@ func startWorker(ctx context.Context) (*worker, error) {
 	return w, w.start()
 }
 
-// environment returns the Python of a virtual environment with the peers, one
-// for each list of requirements.
+// environment returns the Python of a virtual environment with the peers. There is
+// one environment for each list of requirements.
 func environment(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -74,7 +74,8 @@ func environment(ctx context.Context) (string, error) {
 	if err := os.WriteFile(list, requirements, 0o600); err != nil {
 		return "", err
 	}
-	if err := command(ctx, python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "-r", list); err != nil {
+	install := []string{"-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "-r", list}
+	if err := command(ctx, python, install...); err != nil {
 		return "", err
 	}
 	return python, os.WriteFile(done, nil, 0o600)
@@ -114,7 +115,7 @@ func (w *worker) stop() error {
 func (w *worker) kill() {
 	if w.cmd != nil && w.cmd.Process != nil {
 		_ = w.cmd.Process.Kill() // it may be gone already
-		_ = w.cmd.Wait()         // killed, which is no news
+		_ = w.cmd.Wait()         // its error says that it was killed
 	}
 	w.cmd = nil
 }
@@ -142,7 +143,11 @@ type task struct {
 	Tol  float64 `json:"tol"`
 }
 
-// solve has the peer solve the problem that was set.
+// startUp is the time that a peer has for its own start and compilation on top of
+// the limit of a run.
+const startUp = 10 * time.Second
+
+// solve makes the peer solve the problem that was set.
 func (w *worker) solve(ctx context.Context, c pairing, limit time.Duration) (outcome, error) {
 	if w.cmd == nil {
 		if err := w.start(); err != nil {
@@ -179,7 +184,7 @@ func (w *worker) solve(ctx context.Context, c pairing, limit time.Duration) (out
 	case <-ctx.Done():
 		w.kill()
 		return outcome{}, ctx.Err()
-	case <-time.After(limit + patience): // the peer's own start and compilation
+	case <-time.After(limit + startUp):
 		w.kill()
 		return outcome{}, errLimit
 	}
