@@ -31,14 +31,14 @@ type Barycenter struct {
 // [*InvalidError], and p comes with a [*NotConvergedError] if MaxIter is not
 // enough: its residual is Σₖ wₖ ‖Pₖ 1 − p‖₁.
 func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]float64, weights []float64) ([]float64, error) {
-	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	if len(marginals) == 0 {
 		return nil, invalid("masses", ErrShape, "none")
 	}
-	w, total, err := masses("weights", weights, len(marginals))
+	w, total, err := checkMasses("weights", weights, len(marginals))
 	if err != nil {
 		return nil, err
 	}
@@ -50,14 +50,14 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]fl
 		if share == 0 {
 			continue
 		}
-		in, err := load(Problem{Cost: cost, B: b})
+		in, err := readProblem(Problem{Cost: cost, B: b})
 		if err != nil {
 			return nil, err
 		}
-		all, kept, top = append(all, in), append(kept, share), max(top, in.top)
+		all, kept, top = append(all, in), append(kept, share), max(top, in.maxCost)
 	}
-	c = c.relativeTo(top)
-	if err := c.resolves(top); err != nil {
+	c = c.withDefaultReg(top)
+	if err := c.checkReg(top); err != nil {
 		return nil, err
 	}
 	if err := contextError(ctx); err != nil {
@@ -65,7 +65,7 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]fl
 	}
 	kernels := make([]*kernel, len(all))
 	for i, in := range all {
-		kernels[i] = newKernel(ctx, in, 1, in.sumb)
+		kernels[i] = newKernel(ctx, in, 1, in.totalB)
 		kernels[i].reg = c.reg
 	}
 	return c.barycenter(kernels, kept)
@@ -80,12 +80,12 @@ func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 	}
 	mean, p := make([]float64, n), make([]float64, n)
 	for count := 1; ; count++ {
-		fill(mean, 0)
+		setAll(mean, 0)
 		for l, k := range ks {
-			if err := k.logColumns(); err != nil {
+			if err := k.updateLogColumns(); err != nil {
 				return nil, err
 			}
-			err := k.logSums(func(i int, sum, top float64) { sums[l][i] = sum + top/k.reg })
+			err := k.eachLogSum(func(i int, sum, top float64) { sums[l][i] = sum + top/k.reg })
 			if err != nil {
 				return nil, err
 			}
@@ -102,10 +102,10 @@ func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 			}
 		}
 		if residual <= c.tol {
-			return normalised(p)
+			return normaliseTotal(p)
 		}
 		if count == c.limit {
-			p, err := normalised(p)
+			p, err := normaliseTotal(p)
 			if err == nil {
 				err = &NotConvergedError{Iterations: count, Residual: residual}
 			}
@@ -114,8 +114,8 @@ func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 	}
 }
 
-// normalised divides p by its total.
-func normalised(p []float64) ([]float64, error) {
+// normaliseTotal divides p by its total.
+func normaliseTotal(p []float64) ([]float64, error) {
 	var total float64
 	for _, v := range p {
 		total += v

@@ -41,11 +41,11 @@ func (e EMD) Solve(ctx context.Context, p Problem) (Plan, error) {
 // SolveDual also returns dual potentials that prove the plan optimal, see
 // [Certify].
 func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
-	in, p, low, err := signed(p, readBalanced)
+	in, p, low, err := readSigned(p, readBalancedAsIs)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
-	start, err := in.start(e.Start)
+	start, err := in.startPotentials(e.Start)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
@@ -57,16 +57,16 @@ func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 		return Plan{}, Duals{}, err
 	}
 	in.preferIdentity(&x)
-	d := in.duals(p, x.u, x.v)
+	d := in.fullDuals(p, x.u, x.v)
 	if low != 0 {
 		floats.AddConst(low, d.U)
 	}
-	return in.plan(x.mass), d, err
+	return in.planOf(x.mass), d, err
 }
 
-// start returns the column potentials of d that belong to kept units, nil for
+// startPotentials returns the column potentials of d that belong to kept units, nil for
 // none.
-func (in *instance) start(d *Duals) ([]float64, error) {
+func (in *instance) startPotentials(d *Duals) ([]float64, error) {
 	if d == nil {
 		return nil, nil
 	}
@@ -75,9 +75,9 @@ func (in *instance) start(d *Duals) ([]float64, error) {
 	}
 	v := make([]float64, in.m)
 	for j := range v {
-		v[j] = d.V[in.col(j)]
+		v[j] = d.V[in.originalColumn(j)]
 		if math.IsNaN(v[j]) || math.IsInf(v[j], 0) {
-			return nil, badEntry("Start", in.col(j), -1, v[j], ErrNotFinite)
+			return nil, badEntry("Start", in.originalColumn(j), -1, v[j], ErrNotFinite)
 		}
 	}
 	return v, nil
@@ -88,7 +88,7 @@ func (in *instance) start(d *Duals) ([]float64, error) {
 // within the range of the costs.
 func tightened[T number](ctx context.Context, cost []T, v []float64) (u []float64, err error) {
 	m := len(v)
-	u, low := make([]float64, len(cost)/m), filled(m, math.Inf(1))
+	u, low := make([]float64, len(cost)/m), constantVector(m, math.Inf(1))
 	var first float64
 	for i := range u {
 		row, least := cost[i*m:(i+1)*m], math.Inf(1)
@@ -114,8 +114,8 @@ func tightened[T number](ctx context.Context, cost []T, v []float64) (u []float6
 	return u, nil
 }
 
-// equal reports whether all entries are the same up to rounding.
-func equal(w []float64) bool {
+// allEqual reports whether all entries are the same up to rounding.
+func allEqual(w []float64) bool {
 	for _, v := range w {
 		if math.Abs(v-w[0]) > 1e-15*w[0] {
 			return false
@@ -131,24 +131,24 @@ type Duals struct {
 	U, V []float64 // [n], [m]
 }
 
-// duals extends potentials of the kept units to all: the largest that the
+// fullDuals extends potentials of the kept units to all: the largest that the
 // constraints allow.
-func (in *instance) duals(p Problem, u, v []float64) Duals {
-	if in.rows == nil && in.cols == nil {
+func (in *instance) fullDuals(p Problem, u, v []float64) Duals {
+	if in.keptRows == nil && in.keptColumns == nil {
 		return Duals{U: u, V: v}
 	}
 	c, _, width, _ := rowMajor("Cost", p.Cost) // was loaded before
-	d := Duals{U: filled(len(in.fullA), math.Inf(1)), V: filled(len(in.fullB), math.Inf(1))}
+	d := Duals{U: constantVector(len(in.fullA), math.Inf(1)), V: constantVector(len(in.fullB), math.Inf(1))}
 	for i, w := range u {
-		d.U[in.row(i)] = w
+		d.U[in.originalRow(i)] = w
 	}
 	for j, w := range v {
-		d.V[in.col(j)] = w
+		d.V[in.originalColumn(j)] = w
 	}
 	for i := range d.U {
 		if in.fullA[i] == 0 {
 			for j, w := range v {
-				d.U[i] = min(d.U[i], c[i*width+in.col(j)]-w)
+				d.U[i] = min(d.U[i], c[i*width+in.originalColumn(j)]-w)
 			}
 		}
 	}
@@ -179,12 +179,12 @@ type Certificate struct {
 // trusting the solver they come from. What does not fit gives an
 // [*InvalidError].
 func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
-	if _, _, _, err := signed(p, readBalanced); err != nil {
+	if _, _, _, err := readSigned(p, readBalancedAsIs); err != nil {
 		return Certificate{}, err
 	}
 	c, n, m, _ := rowMajor("Cost", p.Cost)
-	a, _, _ := masses("A", p.A, n)
-	b, _, _ := masses("B", p.B, m)
+	a, _, _ := checkMasses("A", p.A, n)
+	b, _, _ := checkMasses("B", p.B, m)
 	if pn, pm := plan.Dims(); pn != n || pm != m || len(d.U) != n || len(d.V) != m {
 		return Certificate{}, invalid("Plan", ErrShape, "cost %d × %d, plan %d × %d, duals %d and %d",
 			n, m, pn, pm, len(d.U), len(d.V))

@@ -30,11 +30,11 @@ func (x vertex) trusted(total float64) bool {
 // potentials start [m], which may be nil.
 func exactly(ctx context.Context, in *instance, start []float64) (vertex, error) {
 	switch {
-	case in.n != in.m || !equal(in.a) || !equal(in.b):
-		in.widen()
+	case in.n != in.m || !allEqual(in.a) || !allEqual(in.b):
+		in.widenCosts()
 		return transport(ctx, in, start)
-	case in.single != nil:
-		return assignment(ctx, in, in.single, start)
+	case in.cost32 != nil:
+		return assignment(ctx, in, in.cost32, start)
 	default:
 		return assignment(ctx, in, in.cost, start)
 	}
@@ -66,7 +66,7 @@ func assignment[T number](ctx context.Context, in *instance, cost []T, start []f
 // limit near the cost of the plan: a plan that is optimal for the lower costs and
 // does not use an entry that was cut is optimal, and so are its potentials.
 func certified(ctx context.Context, in *instance, start []float64) (vertex, error) {
-	if in.top > maxTotal { // sums of potentials would overflow
+	if in.maxCost > maxTotal { // sums of potentials would overflow
 		return in.certifiedSmaller(ctx, start)
 	}
 	x, err := exactly(ctx, in, start)
@@ -74,18 +74,18 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 	if err != nil || x.trusted(total) {
 		return x, err
 	}
-	in.widen()
+	in.widenCosts()
 	if in.gap(x) <= gapTol*x.cost {
 		return x, nil
 	}
 	const margin = 1 << 12 // of the limit over the mean cost of the plan
 	solves, raising := 1, false
-	for limit := margin * (x.cost / total); limit < in.top; solves++ {
+	for limit := margin * (x.cost / total); limit < in.maxCost; solves++ {
 		y, err := exactly(ctx, in.cutOff(limit), nil)
 		if err != nil {
 			return vertex{}, err
 		}
-		if !in.below(&y, limit) {
+		if !in.usesOnlyBelow(&y, limit) {
 			raising = true // the optimum needs a larger cost
 			limit *= margin
 			continue
@@ -106,9 +106,9 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 // certifiedSmaller solves an instance in a larger unit of the cost.
 func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vertex, error) {
 	const unit = 0x1p200
-	in.widen()
+	in.widenCosts()
 	smaller := *in
-	smaller.cost, smaller.top, smaller.single = slices.Clone(in.cost), in.top/unit, nil
+	smaller.cost, smaller.maxCost, smaller.cost32 = slices.Clone(in.cost), in.maxCost/unit, nil
 	floats.Scale(1/unit, smaller.cost)
 	if start != nil {
 		start = slices.Clone(start)
@@ -124,16 +124,16 @@ func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vert
 // cutOff is the instance with no cost above limit.
 func (in *instance) cutOff(limit float64) *instance {
 	lower := *in
-	lower.cost, lower.top = slices.Clone(in.cost), min(in.top, limit)
+	lower.cost, lower.maxCost = slices.Clone(in.cost), min(in.maxCost, limit)
 	for k, c := range lower.cost {
 		lower.cost[k] = min(c, limit)
 	}
 	return &lower
 }
 
-// below reports whether a plan uses no cost above limit, and sets its cost to
+// usesOnlyBelow reports whether a plan uses no cost above limit, and sets its cost to
 // that of in. Entries that are nothing but rounding of the masses are cleared.
-func (in *instance) below(x *vertex, limit float64) bool {
+func (in *instance) usesOnlyBelow(x *vertex, limit float64) bool {
 	x.cost = 0
 	for i, a := range in.a {
 		for j, b := range in.b {
@@ -158,7 +158,7 @@ func (in *instance) gap(x vertex) (gap float64) {
 	gap = 0x1p-52 * floats.Norm(x.v, math.Inf(1)) * floats.Sum(in.a)
 	for i := range in.a {
 		row := in.cost[i*in.m : (i+1)*in.m]
-		u, _ := least(row, x.v)
+		u, _ := leastReducedCost(row, x.v)
 		for j, v := range x.mass[i*in.m : (i+1)*in.m] {
 			if v > 0 {
 				gap += v * (row[j] - x.v[j] - u)
@@ -171,13 +171,13 @@ func (in *instance) gap(x vertex) (gap float64) {
 // preferIdentity puts the identity in the place of x where both sides have the
 // same masses and it costs no more, up to rounding.
 func (in *instance) preferIdentity(x *vertex) {
-	if !slices.Equal(in.rows, in.cols) || !slices.Equal(in.a, in.b) {
+	if !slices.Equal(in.keptRows, in.keptColumns) || !slices.Equal(in.a, in.b) {
 		return
 	}
 	var cost float64
 	for i, a := range in.a {
-		if in.single != nil {
-			cost += a * float64(in.single[i*in.m+i])
+		if in.cost32 != nil {
+			cost += a * float64(in.cost32[i*in.m+i])
 		} else {
 			cost += a * in.cost[i*in.m+i]
 		}
@@ -191,10 +191,10 @@ func (in *instance) preferIdentity(x *vertex) {
 	}
 }
 
-// raised returns a problem with a constant on all costs, so that the least is
+// raiseCosts returns a problem with a constant on all costs, so that the least is
 // zero, and that least cost, where costs are negative. It changes no plan whose
 // mass is given.
-func raised(p Problem) (Problem, float64, error) {
+func raiseCosts(p Problem) (Problem, float64, error) {
 	data, n, m, err := rowMajor("Cost", p.Cost)
 	if err != nil {
 		return p, 0, err
@@ -217,14 +217,14 @@ func raised(p Problem) (Problem, float64, error) {
 	return p, low, nil
 }
 
-// signed reads a problem whose costs may be negative. It also returns the problem
+// readSigned reads a problem whose costs may be negative. It also returns the problem
 // that was read and the constant that its costs are less.
-func signed(p Problem, read func(Problem) (*instance, error)) (*instance, Problem, float64, error) {
+func readSigned(p Problem, read func(Problem) (*instance, error)) (*instance, Problem, float64, error) {
 	in, err := read(p)
 	if e, ok := err.(*InvalidError); !ok || e.Field != "Cost" || e.Err != ErrNegative {
 		return in, p, 0, err
 	}
-	p, low, err := raised(p)
+	p, low, err := raiseCosts(p)
 	if err != nil {
 		return nil, p, 0, err
 	}

@@ -26,7 +26,7 @@ func (f DenseFloat32) check() error {
 	return nil
 }
 
-func widened(x []float32) []float64 {
+func toFloat64(x []float32) []float64 {
 	out := make([]float64, len(x))
 	for k, v := range x {
 		out[k] = float64(v)

@@ -65,14 +65,14 @@ func (g *Gram) Add(x, y mat.Matrix) error {
 		return blas64.General{Rows: r, Cols: d, Stride: d, Data: data}
 	}
 	blas64.Gemm(blas.NoTrans, blas.Trans, 1, general(n, dx), general(m, dy), 1, xy.RawMatrix())
-	sums(g.XX, g.X, dx)
-	sums(g.YY, g.Y, dy)
+	addSums(g.XX, g.X, dx)
+	addSums(g.YY, g.Y, dy)
 	g.Features += d
 	return nil
 }
 
-// sums adds the squares and the values of each row.
-func sums(squares, values, x []float64) {
+// addSums adds the squares and the values of each row.
+func addSums(squares, values, x []float64) {
 	d := len(x) / len(values)
 	for i := range values {
 		for _, v := range x[i*d : (i+1)*d] {
@@ -87,12 +87,12 @@ func sums(squares, values, x []float64) {
 // inner products that no vectors have, |XYᵢⱼ| > √(XXᵢ YYⱼ): distances are zero
 // where those would make them negative.
 func (g Gram) Validate() error {
-	_, _, _, err := g.load()
+	_, _, _, err := g.checked()
 	return err
 }
 
-// load returns the checked inner products, row-major.
-func (g Gram) load() (xy []float64, n, m int, err error) {
+// checked returns the checked inner products, row-major.
+func (g Gram) checked() (xy []float64, n, m int, err error) {
 	if g.err != nil {
 		return nil, 0, 0, g.err
 	}

@@ -41,33 +41,33 @@ type GromovWasserstein struct {
 // fit gives an [*InvalidError], and the plan comes with a [*NotConvergedError] if
 // MaxIter is not enough.
 func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float64, error) {
-	c, err := control{0, s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()
+	c, err := control{0, s.Tol, cmp.Or(s.MaxIter, 1000)}.withDefaults()
 	if err != nil {
 		return Plan{}, 0, err
 	}
-	w, err := newInner(ctx, s.Alpha, q)
+	w, err := newGromovState(ctx, s.Alpha, q)
 	if err != nil {
 		return Plan{}, 0, err
 	}
 	if s.Start != nil {
-		if err := w.from(ctx, *s.Start); err != nil {
+		if err := w.startFrom(ctx, *s.Start); err != nil {
 			return Plan{}, 0, err
 		}
 	}
-	count, residual, err := w.descend(ctx, c)
+	count, residual, err := w.conditionalGradients(ctx, c)
 	if err != nil {
 		return Plan{}, 0, err
 	}
 	return w.result(count, residual, c.tol)
 }
 
-// descend runs conditional gradients and returns their number and the last
+// conditionalGradients runs conditional gradients and returns their number and the last
 // gap.
-func (w *inner) descend(ctx context.Context, c control) (count int, gap float64, err error) {
+func (w *gromovState) conditionalGradients(ctx context.Context, c control) (count int, gap float64, err error) {
 	var v []float64 // potentials of the last plan
-	grad, d := make([]float64, len(w.in.cost)), make([]float64, len(w.in.cost))
+	grad, d := make([]float64, len(w.problem.cost)), make([]float64, len(w.problem.cost))
 	for ; ; count++ {
-		linear, err := w.linear(grad)
+		linear, err := w.linearise(grad)
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -80,31 +80,31 @@ func (w *inner) descend(ctx context.Context, c control) (count int, gap float64,
 		}
 		mass := best.mass
 		v = best.v
-		floats.SubTo(d, mass, flat(w.p))
+		floats.SubTo(d, mass, entriesOf(w.plan))
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
 		slope := floats.Dot(grad, d)
-		if gap = -slope / w.scale; !(slope < 0) || w.scale <= 0 {
+		if gap = -slope / w.initialObjective; !(slope < 0) || w.initialObjective <= 0 {
 			gap = 0
 		}
 		if gap <= c.tol || count == c.limit {
 			return count, gap, nil
 		}
-		if err := w.step(ctx, mass, d, slope); err != nil {
+		if err := w.lineSearch(ctx, mass, d, slope); err != nil {
 			return 0, 0, err
 		}
 	}
 }
 
-// step goes along d, which leads to the plan mass, as far as that is downhill.
-func (w *inner) step(ctx context.Context, mass, d []float64, slope float64) error {
-	to := mat.NewDense(w.in.n, w.in.m, mass)
-	s, err := w.products(ctx, to)
+// lineSearch goes along d, which leads to the plan mass, as far as that is downhill.
+func (w *gromovState) lineSearch(ctx context.Context, mass, d []float64, slope float64) error {
+	to := mat.NewDense(w.problem.n, w.problem.m, mass)
+	s, err := w.gradientProducts(ctx, to)
 	if err != nil {
 		return err
 	}
-	curve := -w.alpha * (floats.Dot(flat(s), d) - floats.Dot(flat(w.s), d))
+	curve := -w.alpha * (floats.Dot(entriesOf(s), d) - floats.Dot(entriesOf(w.products), d))
 	t := 1.0
 	if curve > 0 {
 		t = min(1, -slope/(2*curve))
@@ -113,12 +113,12 @@ func (w *inner) step(ctx context.Context, mass, d []float64, slope float64) erro
 		return err
 	}
 	if t == 1 { // exactly, so that zeros stay zeros
-		w.p, w.s = to, s
+		w.plan, w.products = to, s
 		return nil
 	}
-	for _, x := range []struct{ own, other *mat.Dense }{{w.p, to}, {w.s, s}} {
-		floats.Scale(1-t, flat(x.own))
-		floats.AddScaled(flat(x.own), t, flat(x.other))
+	for _, x := range []struct{ own, other *mat.Dense }{{w.plan, to}, {w.products, s}} {
+		floats.Scale(1-t, entriesOf(x.own))
+		floats.AddScaled(entriesOf(x.own), t, entriesOf(x.other))
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type Euclidean struct{}
 
 // Cost implements [Metric].
 func (Euclidean) Cost(g Gram) (*mat.Dense, error) {
-	return costs(g, func(i, j int, xy float64) float64 { return math.Sqrt(squared(g.XX[i], g.YY[j], xy)) })
+	return costMatrix(g, func(i, j int, xy float64) float64 { return math.Sqrt(squaredDistance(g.XX[i], g.YY[j], xy)) })
 }
 
 // SqEuclidean is the squared distance ‖xᵢ − yⱼ‖² = max(0, XXᵢ + YYⱼ − 2 XYᵢⱼ),
@@ -35,7 +35,7 @@ type SqEuclidean struct{}
 
 // Cost implements [Metric].
 func (SqEuclidean) Cost(g Gram) (*mat.Dense, error) {
-	return costs(g, func(i, j int, xy float64) float64 { return squared(g.XX[i], g.YY[j], xy) })
+	return costMatrix(g, func(i, j int, xy float64) float64 { return squaredDistance(g.XX[i], g.YY[j], xy) })
 }
 
 // Cosine is the cosine distance max(0, 1 − XYᵢⱼ / √(XXᵢ YYⱼ)), without unit. A
@@ -44,10 +44,10 @@ type Cosine struct{}
 
 // Cost implements [Metric].
 func (Cosine) Cost(g Gram) (*mat.Dense, error) {
-	return costs(g, func(i, j int, xy float64) float64 { return apartness(g.XX[i], g.YY[j], xy) })
+	return costMatrix(g, func(i, j int, xy float64) float64 { return angularDistance(g.XX[i], g.YY[j], xy) })
 }
 
-func apartness(xx, yy, xy float64) float64 {
+func angularDistance(xx, yy, xy float64) float64 {
 	if xx <= 0 || yy <= 0 {
 		return 1
 	}
@@ -61,21 +61,21 @@ type Correlation struct{}
 
 // Cost implements [Metric].
 func (Correlation) Cost(g Gram) (*mat.Dense, error) {
-	if _, _, _, err := g.load(); err != nil {
+	if _, _, _, err := g.checked(); err != nil {
 		return nil, err
 	}
-	xx, yy, d := g.varied(g.XX, g.X), g.varied(g.YY, g.Y), float64(g.Features)
-	return costs(g, func(i, j int, xy float64) float64 {
+	xx, yy, d := g.centredSquares(g.XX, g.X), g.centredSquares(g.YY, g.Y), float64(g.Features)
+	return costMatrix(g, func(i, j int, xy float64) float64 {
 		if g.X != nil && g.Y != nil { // centred on one side, then the cross moment is, too
 			xy -= g.X[i] / d * g.Y[j]
 		}
-		return apartness(xx[i], yy[j], xy)
+		return angularDistance(xx[i], yy[j], xy)
 	})
 }
 
-// varied are the squared norms less what the mean takes, Σ² / d; what is left
+// centredSquares are the squared norms less what the mean takes, Σ² / d; what is left
 // by rounding is none.
-func (g Gram) varied(squares, sums []float64) []float64 {
+func (g Gram) centredSquares(squares, sums []float64) []float64 {
 	if sums == nil {
 		return squares
 	}
@@ -88,7 +88,7 @@ func (g Gram) varied(squares, sums []float64) []float64 {
 	return out
 }
 
-func squared(xx, yy, xy float64) float64 {
+func squaredDistance(xx, yy, xy float64) float64 {
 	d := xx + yy - 2*xy
 	if d <= 0x1p-49*xx+0x1p-49*yy { // cancellation leaves nothing
 		return 0
@@ -96,16 +96,16 @@ func squared(xx, yy, xy float64) float64 {
 	return d
 }
 
-// costs fills a cost by blocks of rows from the inner products.
-func costs(g Gram, f func(i, j int, xy float64) float64) (*mat.Dense, error) {
-	xy, n, m, err := g.load()
+// costMatrix fills a cost by blocks of rows from the inner products.
+func costMatrix(g Gram, f func(i, j int, xy float64) float64) (*mat.Dense, error) {
+	xy, n, m, err := g.checked()
 	if err != nil {
 		return nil, err
 	}
-	out, cuts := make([]float64, n*m), min(n, 1+n*m/grain)
+	out, cuts := make([]float64, n*m), min(n, 1+n*m/minParallelEntries)
 	bad := make([]error, cuts)
-	err = blocks(context.Background(), cuts, n*m, func(b int) {
-		lo, hi := span(n, cuts, b)
+	err = runBlocks(context.Background(), cuts, n*m, func(b int) {
+		lo, hi := blockRange(n, cuts, b)
 		for i := lo; i < hi; i++ {
 			for j := range m {
 				v := f(i, j, xy[i*m+j])

@@ -7,15 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// grain is the number of matrix entries below which one goroutine is faster.
-const grain = 1 << 15
+// minParallelEntries is the number of matrix entries below which one goroutine is faster.
+const minParallelEntries = 1 << 15
 
-// blocks runs f for every block 0 … k-1 and returns the error of ctx. How the
+// runBlocks runs f for every block 0 … k-1 and returns the error of ctx. How the
 // blocks fall on processors is left open, so f must write to places of its own
 // and the cut into blocks must not depend on GOMAXPROCS.
-func blocks(ctx context.Context, k, entries int, f func(block int)) error {
+func runBlocks(ctx context.Context, k, entries int, f func(block int)) error {
 	workers := min(k, runtime.GOMAXPROCS(0))
-	if workers < 2 || entries < grain {
+	if workers < 2 || entries < minParallelEntries {
 		for b := range k {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -41,5 +41,5 @@ func blocks(ctx context.Context, k, entries int, f func(block int)) error {
 	return ctx.Err()
 }
 
-// span returns the part of 0 … n-1 that is block b of k.
-func span(n, k, b int) (lo, hi int) { return n * b / k, n * (b + 1) / k }
+// blockRange returns the part of 0 … n-1 that is block b of k.
+func blockRange(n, k, b int) (lo, hi int) { return n * b / k, n * (b + 1) / k }

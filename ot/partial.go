@@ -28,33 +28,33 @@ type Partial struct {
 
 // Solve implements [Solver], but for the marginals of the plan.
 func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
-	in, p, _, err := signed(p, load)
+	in, p, _, err := readSigned(p, readProblem)
 	if err != nil {
 		return Plan{}, err
 	}
-	share, err := in.share(s.Share)
+	share, err := in.moveShare(s.Share)
 	if err != nil {
 		return Plan{}, err
 	}
 	if err := contextError(ctx); err != nil {
 		return Plan{}, err
 	}
-	moved := share * min(in.suma, in.sumb)
-	if stay := 1e-15 * max(in.suma, in.sumb); in.suma-moved <= stay && in.sumb-moved <= stay {
+	moved := share * min(in.totalA, in.totalB)
+	if stay := 1e-15 * max(in.totalA, in.totalB); in.totalA-moved <= stay && in.totalB-moved <= stay {
 		return EMD{}.Solve(ctx, p)
 	}
 	// What does not stay on either side costs more than any detour.
 	n, m := in.n, in.m
 	wide := &instance{
-		n: n + 1, m: m + 1, top: cmp.Or(2*in.top, 1), cost: make([]float64, 0, (n+1)*(m+1)),
-		a: append(append([]float64(nil), in.a...), max(in.sumb-moved, 0)),
-		b: append(append([]float64(nil), in.b...), max(in.suma-moved, 0)),
+		n: n + 1, m: m + 1, maxCost: cmp.Or(2*in.maxCost, 1), cost: make([]float64, 0, (n+1)*(m+1)),
+		a: append(append([]float64(nil), in.a...), max(in.totalB-moved, 0)),
+		b: append(append([]float64(nil), in.b...), max(in.totalA-moved, 0)),
 	}
 	for i := range n {
 		wide.cost = append(append(wide.cost, in.cost[i*m:(i+1)*m]...), 0)
 	}
-	wide.cost = append(append(wide.cost, make([]float64, m)...), wide.top)
-	wide = wide.trimmed()
+	wide.cost = append(append(wide.cost, make([]float64, m)...), wide.maxCost)
+	wide = wide.trimEmptyUnits()
 	x, err := certified(ctx, wide, nil)
 	if x.mass == nil {
 		return Plan{}, err
@@ -63,11 +63,11 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	for i := range n {
 		copy(out[i*m:(i+1)*m], x.mass[i*wide.m:])
 	}
-	return in.plan(out), err
+	return in.planOf(out), err
 }
 
-// trimmed leaves out the last row or column if nothing stays there.
-func (in *instance) trimmed() *instance {
+// trimEmptyUnits leaves out the last row or column if nothing stays there.
+func (in *instance) trimEmptyUnits() *instance {
 	n, m := in.n, in.m
 	if in.a[n-1] == 0 {
 		in.n, in.a, in.cost = n-1, in.a[:n-1], in.cost[:(n-1)*m]
@@ -83,15 +83,15 @@ func (in *instance) trimmed() *instance {
 	return in
 }
 
-// share checks the share of the mass to be moved, which must not drown in the
+// moveShare checks the share of the mass to be moved, which must not drown in the
 // rounding of what stays, and puts in its default.
-func (in *instance) share(share float64) (float64, error) {
+func (in *instance) moveShare(share float64) (float64, error) {
 	if !(share >= 0 && share <= 1) {
 		return 0, invalid("Share", ErrOption, "%g", share)
 	}
 	share = cmp.Or(share, 1)
-	if moved := share * min(in.suma, in.sumb); moved < 1e-12*max(in.suma, in.sumb) {
-		return 0, invalid("Share", ErrOption, "%g moves %g of masses %g and %g", share, moved, in.suma, in.sumb)
+	if moved := share * min(in.totalA, in.totalB); moved < 1e-12*max(in.totalA, in.totalB) {
+		return 0, invalid("Share", ErrOption, "%g moves %g of masses %g and %g", share, moved, in.totalA, in.totalB)
 	}
 	return share, nil
 }
@@ -131,33 +131,33 @@ func (s PartialSinkhorn) SolveResult(ctx context.Context, p Problem) (Result, er
 }
 
 func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
-	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
 		return entropic{}, err
 	}
-	in, err := load(p)
+	in, err := readProblem(p)
 	if err != nil {
 		return entropic{}, err
 	}
-	share, err := in.share(s.Share)
+	share, err := in.moveShare(s.Share)
 	if err != nil {
 		return entropic{}, err
 	}
-	c = c.relativeTo(in.top)
-	if err := c.resolves(in.top); err != nil {
+	c = c.withDefaultReg(in.maxCost)
+	if err := c.checkReg(in.maxCost); err != nil {
 		return entropic{}, err
 	}
 	if err := contextError(ctx); err != nil {
 		return entropic{}, err
 	}
-	moved := share * min(in.suma, in.sumb)
+	moved := share * min(in.totalA, in.totalB)
 	k := newKernel(ctx, in, moved, moved)
 	k.reg = c.reg
-	h, err := k.capped(s.Start, moved)
+	h, err := k.startCapped(s.Start, moved)
 	if err != nil {
 		return entropic{}, err
 	}
-	if err := k.cap(c, h); err != nil {
+	if err := k.iterateCapped(c, h); err != nil {
 		return entropic{}, err
 	}
 	if err := k.build(); err != nil {
@@ -167,32 +167,32 @@ func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error)
 	if err != nil {
 		return entropic{}, err
 	}
-	e := entropic{in: in, kernel: k, plan: in.plan(mass), unit: moved, residual: k.residual}
+	e := entropic{in: in, kernel: k, plan: in.planOf(mass), unit: moved, residual: k.residual}
 	return e, e.failure(c.tol)
 }
 
-// capped takes over potentials, as far as they are some of a partial problem, and
+// startCapped takes over potentials, as far as they are some of a partial problem, and
 // returns h/ε, which bounds those of the rows.
-func (k *kernel) capped(d *Duals, moved float64) (h float64, err error) {
+func (k *kernel) startCapped(d *Duals, moved float64) (h float64, err error) {
 	if d == nil {
 		return 0, nil
 	}
-	v, err := k.in.start(d)
+	v, err := k.problem.startPotentials(d)
 	if err != nil {
 		return 0, err
 	}
-	if len(d.U) != len(k.in.fullA) {
-		return 0, invalid("Start", ErrShape, "%d potentials for %d units", len(d.U), len(k.in.fullA))
+	if len(d.U) != len(k.problem.fullA) {
+		return 0, invalid("Start", ErrShape, "%d potentials for %d units", len(d.U), len(k.problem.fullA))
 	}
 	for i := range k.f {
-		at := k.in.row(i)
+		at := k.problem.originalRow(i)
 		if k.f[i] = d.U[at] - k.reg*math.Log(moved); math.IsNaN(d.U[at]) || math.IsInf(d.U[at], 0) {
 			return 0, badEntry("Start", at, -1, d.U[at], ErrNotFinite)
 		}
 	}
-	limit := 2 * (k.in.top + 1500*k.reg) // beyond it potentials hide the costs behind their rounding
+	limit := 2 * (k.problem.maxCost + 1500*k.reg) // beyond it potentials hide the costs behind their rounding
 	if floats.Norm(k.f, math.Inf(1)) > limit || floats.Norm(v, math.Inf(1)) > limit {
-		fill(k.f, 0)
+		setAll(k.f, 0)
 		return 0, nil
 	}
 	for j, g := range v {
@@ -201,14 +201,14 @@ func (k *kernel) capped(d *Duals, moved float64) (h float64, err error) {
 	return floats.Max(k.f) / k.reg, nil
 }
 
-// cap iterates on h, in units of ε, the rows and the columns; h is kept in the
+// iterateCapped iterates on h, in units of ε, the rows and the columns; h is kept in the
 // potentials of the rows.
-func (k *kernel) cap(c control, h float64) error {
+func (k *kernel) iterateCapped(c control, h float64) error {
 	sums := make([]float64, k.n)  // of the rows without their potentials, logs
 	total := make([]float64, k.n) // of the rows
 	k.columnStep = func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
-	for ; ; k.count++ {
-		if err := k.logSums(func(i int, sum, top float64) {
+	for ; ; k.iterations++ {
+		if err := k.eachLogSum(func(i int, sum, top float64) {
 			sums[i] = sum + top/k.reg
 			total[i] = k.f[i]/k.reg + sums[i]
 		}); err != nil {
@@ -221,14 +221,14 @@ func (k *kernel) cap(c control, h float64) error {
 		copy(k.oldV, k.g)
 		for i, s := range sums {
 			f := k.reg * min(h, math.Log(k.a[i])-s)
-			k.errs[i] = k.change(k.f[i], f, s, 0)
+			k.rowErrors[i] = k.massChange(k.f[i], f, s, 0)
 			k.f[i] = f
 		}
-		if err := k.logColumns(); err != nil {
+		if err := k.updateLogColumns(); err != nil {
 			return err
 		}
-		k.residual = floats.Sum(k.errs) + floats.Sum(k.sums)
-		if k.residual <= c.tol || k.count == c.limit {
+		k.residual = floats.Sum(k.rowErrors) + floats.Sum(k.columnSums)
+		if k.residual <= c.tol || k.iterations == c.limit {
 			copy(k.f, k.oldF) // where the total holds
 			copy(k.g, k.oldV)
 			return nil

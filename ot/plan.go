@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// exact is how far a plan may be from a permutation to be read as one.
-const exact = 1e-9
+// permutationTol is how far a plan may be from a permutation to be read as one.
+const permutationTol = 1e-9
 
 // Plan couples n source units with m target units.
 //
@@ -37,11 +37,11 @@ func NewPlan(mass *mat.Dense, a, b []float64) (Plan, error) {
 		return Plan{}, invalid("Mass", ErrShape, "empty")
 	}
 	n, m := mass.Dims()
-	a, _, err := masses("A", a, n)
+	a, _, err := checkMasses("A", a, n)
 	if err != nil {
 		return Plan{}, err
 	}
-	if b, _, err = masses("B", b, m); err != nil {
+	if b, _, err = checkMasses("B", b, m); err != nil {
 		return Plan{}, err
 	}
 	own := mat.DenseCopyOf(mass)
@@ -81,7 +81,7 @@ func PermutationPlan(perm []int) (Plan, error) {
 		seen[i] = true
 		mass.Set(i, j, 1/float64(n))
 	}
-	return Plan{mass: mass, a: uniform(n), b: uniform(n)}, nil
+	return Plan{mass: mass, a: uniformMasses(n), b: uniformMasses(n)}, nil
 }
 
 // IsIdentity reports whether p is the zero Plan. A solver without an error never
@@ -120,7 +120,7 @@ func (p Plan) Push() *mat.Dense {
 	for i := range p.a {
 		row := out.RawRowView(i)
 		for j := range row {
-			row[j] = share(row[j], p.b[j])
+			row[j] = ratio(row[j], p.b[j])
 		}
 	}
 	return out
@@ -139,7 +139,7 @@ func (p Plan) Pull() *mat.Dense {
 	for i, w := range p.a {
 		row := out.RawRowView(i)
 		for j := range row {
-			row[j] = share(row[j], w)
+			row[j] = ratio(row[j], w)
 		}
 	}
 	return out
@@ -173,7 +173,7 @@ func (p Plan) Project(points mat.Matrix) (*mat.Dense, error) {
 	if p.mass == nil {
 		return mat.DenseCopyOf(points), nil
 	}
-	return times(context.Background(), p.Pull(), mat.NewDense(rows, d, data))
+	return multiply(context.Background(), p.Pull(), mat.NewDense(rows, d, data))
 }
 
 // String describes the plan in one line: its size, mass and entropy, and the
@@ -186,8 +186,8 @@ func (p Plan) String() string {
 		len(p.a), len(p.b), p.total(), p.Entropy(), p.Diagonal())
 }
 
-// share is v/w, and 0 where there is no mass to share.
-func share(v, w float64) float64 {
+// ratio is v/w, and 0 where there is no mass to share.
+func ratio(v, w float64) float64 {
 	if w == 0 {
 		return 0
 	}
@@ -205,10 +205,10 @@ func (p Plan) Permutation() ([]int, bool) {
 	perm, taken := make([]int, n), make([]bool, n)
 	for i := range n {
 		for j, v := range p.mass.RawRowView(i) {
-			push, pull := share(v, p.b[j]), share(v, p.a[i])
+			push, pull := ratio(v, p.b[j]), ratio(v, p.a[i])
 			switch {
-			case push <= exact && pull <= exact:
-			case math.Abs(push-1) <= exact && math.Abs(pull-1) <= exact && !taken[j]:
+			case push <= permutationTol && pull <= permutationTol:
+			case math.Abs(push-1) <= permutationTol && math.Abs(pull-1) <= permutationTol && !taken[j]:
 				perm[j], taken[j] = i, true
 			default:
 				return nil, false

@@ -10,8 +10,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// balance is the relative difference up to which two total masses are equal.
-const balance = 1e-9
+// balanceTol is the relative difference up to which two total masses are equal.
+const balanceTol = 1e-9
 
 // maxTotal bounds total masses and ε, and its inverse bounds them from below, so
 // that sums and shares of them stay finite.
@@ -45,7 +45,7 @@ type Solver interface {
 // infinite or negative, masses whose total is zero or beyond 1e±300, totals that
 // differ by more than 1e-9 relative, shapes that do not fit.
 func (p Problem) Validate() error {
-	in, err := load(p)
+	in, err := readProblem(p)
 	if err != nil {
 		return err
 	}
@@ -54,31 +54,31 @@ func (p Problem) Validate() error {
 
 // instance is a checked problem without its empty rows and columns.
 type instance struct {
-	rows, cols []int     // kept indices; nil keeps all
-	n, m       int       // kept
-	cost       []float64 // [n × m], row-major, read-only
-	single     []float32 // the same where it was given so, and then cost may be missing
-	a, b       []float64 // kept masses, all positive
-	fullA      []float64 // [N]
-	fullB      []float64 // [M]
-	suma, sumb float64
-	top        float64 // largest cost kept
+	keptRows, keptColumns []int     // kept indices; nil keeps all
+	n, m                  int       // kept
+	cost                  []float64 // [n × m], row-major, read-only
+	cost32                []float32 // the same where it was given so, and then cost may be missing
+	a, b                  []float64 // kept masses, all positive
+	fullA                 []float64 // [N]
+	fullB                 []float64 // [M]
+	totalA, totalB        float64
+	maxCost               float64 // largest cost kept
 }
 
-// load checks everything about p but the balance of the totals.
-func load(p Problem) (*instance, error) {
-	in, err := read(p)
+// readProblem checks everything about p but the balance of the totals.
+func readProblem(p Problem) (*instance, error) {
+	in, err := readProblemAsIs(p)
 	if err == nil {
-		in.widen()
+		in.widenCosts()
 	}
 	return in, err
 }
 
-// read is load but leaves single costs as they are.
-func read(p Problem) (in *instance, err error) {
+// readProblemAsIs is load but leaves single costs as they are.
+func readProblemAsIs(p Problem) (in *instance, err error) {
 	in = &instance{}
 	if f, ok := p.Cost.(DenseFloat32); ok {
-		in.single, in.n, in.m, err = f.Data, f.N, f.M, f.check()
+		in.cost32, in.n, in.m, err = f.Data, f.N, f.M, f.check()
 	} else {
 		in.cost, in.n, in.m, err = rowMajor("Cost", p.Cost)
 	}
@@ -89,39 +89,39 @@ func read(p Problem) (in *instance, err error) {
 	if n == 0 || m == 0 {
 		return nil, invalid("Cost", ErrShape, "%d × %d", n, m)
 	}
-	if in.fullA, in.suma, err = masses("A", p.A, n); err != nil {
+	if in.fullA, in.totalA, err = checkMasses("A", p.A, n); err != nil {
 		return nil, err
 	}
-	if in.fullB, in.sumb, err = masses("B", p.B, m); err != nil {
+	if in.fullB, in.totalB, err = checkMasses("B", p.B, m); err != nil {
 		return nil, err
 	}
-	if in.single != nil {
-		in.top, err = greatest(in.single, m)
+	if in.cost32 != nil {
+		in.maxCost, err = scanCosts(in.cost32, m)
 	} else {
-		in.top, err = largest(in.cost, m)
+		in.maxCost, err = largestCost(in.cost, m)
 	}
 	if err != nil {
 		return nil, err
 	}
-	in.compact()
+	in.dropEmptyUnits()
 	return in, nil
 }
 
-// widen makes cost from single.
-func (in *instance) widen() {
+// widenCosts makes cost from single.
+func (in *instance) widenCosts() {
 	if in.cost == nil {
-		in.cost = widened(in.single)
+		in.cost = toFloat64(in.cost32)
 	}
 }
 
-// largest returns the largest of the costs [n × m] and an error for the first
+// largestCost returns the largest of the costs [n × m] and an error for the first
 // that is none. The order of non-negative numbers is that of their bits, and
 // all else but −0 lies above.
-func largest(c []float64, m int) (float64, error) {
-	cuts := 1 + len(c)/(4*grain)
+func largestCost(c []float64, m int) (float64, error) {
+	cuts := 1 + len(c)/(4*minParallelEntries)
 	tops := make([]uint64, cuts)
-	_ = blocks(context.Background(), cuts, len(c), func(b int) {
-		lo, hi := span(len(c), cuts, b)
+	_ = runBlocks(context.Background(), cuts, len(c), func(b int) {
+		lo, hi := blockRange(len(c), cuts, b)
 		var t0, t1 uint64
 		for k := lo + 1; k < hi; k += 2 {
 			t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
@@ -131,11 +131,11 @@ func largest(c []float64, m int) (float64, error) {
 	if t := slices.Max(tops); t <= math.Float64bits(math.MaxFloat64) {
 		return math.Float64frombits(t), nil
 	}
-	return greatest(c, m)
+	return scanCosts(c, m)
 }
 
-// greatest is largest for all numbers there are.
-func greatest[T number](c []T, m int) (top float64, err error) {
+// scanCosts is largest for all numbers there are.
+func scanCosts[T number](c []T, m int) (top float64, err error) {
 	for k, v := range c {
 		v := float64(v)
 		// The negation also catches NaN.
@@ -153,26 +153,26 @@ func greatest[T number](c []T, m int) (top float64, err error) {
 	return top, nil
 }
 
-// loadBalanced checks p for the solvers that move all mass, and gives b the
+// readBalanced checks p for the solvers that move all mass, and gives b the
 // total of a.
-func loadBalanced(p Problem) (*instance, error) {
-	in, err := readBalanced(p)
+func readBalanced(p Problem) (*instance, error) {
+	in, err := readBalancedAsIs(p)
 	if err == nil {
-		in.widen()
+		in.widenCosts()
 	}
 	return in, err
 }
 
-// readBalanced is loadBalanced but leaves single costs as they are.
-func readBalanced(p Problem) (*instance, error) {
-	in, err := read(p)
+// readBalancedAsIs is loadBalanced but leaves single costs as they are.
+func readBalancedAsIs(p Problem) (*instance, error) {
+	in, err := readProblemAsIs(p)
 	if err != nil {
 		return nil, err
 	}
 	if err := in.balanced(); err != nil {
 		return nil, err
 	}
-	if r := in.suma / in.sumb; math.Abs(r-1) > 1e-14 {
+	if r := in.totalA / in.totalB; math.Abs(r-1) > 1e-14 {
 		b := make([]float64, len(in.b))
 		for j, v := range in.b {
 			b[j] = v * r
@@ -183,66 +183,66 @@ func readBalanced(p Problem) (*instance, error) {
 }
 
 func (in *instance) balanced() error {
-	if d := math.Abs(in.suma - in.sumb); !(d <= balance*max(in.suma, in.sumb)) {
-		return invalid("B", ErrUnbalanced, "A sums to %g, B to %g", in.suma, in.sumb)
+	if d := math.Abs(in.totalA - in.totalB); !(d <= balanceTol*max(in.totalA, in.totalB)) {
+		return invalid("B", ErrUnbalanced, "A sums to %g, B to %g", in.totalA, in.totalB)
 	}
 	return nil
 }
 
-// compact drops rows and columns without mass.
-func (in *instance) compact() {
-	in.rows, in.a = positive(in.fullA)
-	in.cols, in.b = positive(in.fullB)
-	if in.rows == nil && in.cols == nil {
+// dropEmptyUnits drops rows and columns without mass.
+func (in *instance) dropEmptyUnits() {
+	in.keptRows, in.a = withMass(in.fullA)
+	in.keptColumns, in.b = withMass(in.fullB)
+	if in.keptRows == nil && in.keptColumns == nil {
 		return
 	}
-	in.widen()
-	in.single = nil
+	in.widenCosts()
+	in.cost32 = nil
 	width := in.m
-	in.n, in.m, in.top = len(in.a), len(in.b), 0
+	in.n, in.m, in.maxCost = len(in.a), len(in.b), 0
 	c := make([]float64, 0, in.n*in.m)
 	for i := range in.n {
-		row := in.cost[in.row(i)*width:][:width]
+		row := in.cost[in.originalRow(i)*width:][:width]
 		for j := range in.m {
-			v := row[in.col(j)]
-			in.top = max(in.top, v)
+			v := row[in.originalColumn(j)]
+			in.maxCost = max(in.maxCost, v)
 			c = append(c, v)
 		}
 	}
 	in.cost = c
 }
 
-func (in *instance) row(i int) int {
-	if in.rows == nil {
+func (in *instance) originalRow(i int) int {
+	if in.keptRows == nil {
 		return i
 	}
-	return in.rows[i]
+	return in.keptRows[i]
 }
 
-func (in *instance) col(j int) int {
-	if in.cols == nil {
+func (in *instance) originalColumn(j int) int {
+	if in.keptColumns == nil {
 		return j
 	}
-	return in.cols[j]
+	return in.keptColumns[j]
 }
 
-// plan puts a coupling of the kept units, which it takes over, among all.
-func (in *instance) plan(mass []float64) Plan {
+// planOf puts a coupling of the kept units, which it takes over, among all.
+func (in *instance) planOf(mass []float64) Plan {
 	full := mat.NewDense(in.n, in.m, mass)
-	if in.rows != nil || in.cols != nil {
+	if in.keptRows != nil || in.keptColumns != nil {
 		full = mat.NewDense(len(in.fullA), len(in.fullB), nil)
 		for i := range in.n {
-			row := full.RawRowView(in.row(i))
+			row := full.RawRowView(in.originalRow(i))
 			for j := range in.m {
-				row[in.col(j)] = mass[i*in.m+j]
+				row[in.originalColumn(j)] = mass[i*in.m+j]
 			}
 		}
 	}
 	return Plan{mass: full, a: in.fullA, b: in.fullB}
 }
 
-// positive lists the entries above zero; the list is nil if it holds them all.
-func positive(w []float64) (keep []int, kept []float64) {
+// withMass lists the entries above zero; the list is nil if it holds them all.
+func withMass(w []float64) (keep []int, kept []float64) {
 	for i, v := range w {
 		if v > 0 {
 			keep, kept = append(keep, i), append(kept, v)
@@ -254,10 +254,10 @@ func positive(w []float64) (keep []int, kept []float64) {
 	return keep, kept
 }
 
-// masses checks a marginal and returns a copy of it and its total.
-func masses(field string, w []float64, n int) ([]float64, float64, error) {
+// checkMasses checks a marginal and returns a copy of it and its total.
+func checkMasses(field string, w []float64, n int) ([]float64, float64, error) {
 	if w == nil {
-		return uniform(n), 1, nil
+		return uniformMasses(n), 1, nil
 	}
 	if len(w) != n {
 		return nil, 0, invalid(field, ErrShape, "%d masses for %d units", len(w), n)
@@ -283,7 +283,7 @@ func masses(field string, w []float64, n int) ([]float64, float64, error) {
 	return append([]float64(nil), w...), sum, nil
 }
 
-func uniform(n int) []float64 {
+func uniformMasses(n int) []float64 {
 	w := make([]float64, n)
 	for i := range w {
 		w[i] = 1 / float64(n)
@@ -304,7 +304,7 @@ func rowMajor(field string, x mat.Matrix) (data []float64, r, c int, err error) 
 	}()
 	r, c = x.Dims()
 	if f, ok := x.(DenseFloat32); ok {
-		return widened(f.Data), r, c, f.check()
+		return toFloat64(f.Data), r, c, f.check()
 	}
 	if d, ok := x.(*mat.Dense); ok && d.RawMatrix().Stride == c {
 		return d.RawMatrix().Data[:r*c], r, c, nil

@@ -11,15 +11,15 @@ type relaxation struct {
 	tol   float64 // of the residual
 	limit int     // iterations, on the count of the kernel
 
-	omega float64
-	start float64 // residual at the start of the window
-	age   int     // of the window
-	plain int     // windows still to run without relaxation
+	omega         float64
+	firstResidual float64 // residual at the start of the window
+	windowAge     int     // of the window
+	plainWindows  int     // windows still to run without relaxation
 }
 
 const (
-	window   = 12
-	omegaMax = 1.99
+	windowLength = 12
+	maxOmega     = 1.99
 )
 
 // run iterates until the row marginals hold, which includes the columns, since
@@ -28,50 +28,50 @@ func (r *relaxation) run(k *kernel) error {
 	r.omega = 1
 	clean := false // whether the columns hold exactly
 	for {
-		if err := k.rows(r.omega); err != nil {
+		if err := k.updateRows(r.omega); err != nil {
 			return err
 		}
 		res := k.residual
-		if clean && (res <= r.tol || k.count >= r.limit) {
+		if clean && (res <= r.tol || k.iterations >= r.limit) {
 			// The pass has moved the rows on; the columns belong to the old.
-			return k.keep()
+			return k.restoreRows()
 		}
 		omega := r.omega
-		if res <= r.tol || k.count+1 >= r.limit {
+		if res <= r.tol || k.iterations+1 >= r.limit {
 			omega = 1
 		} else {
-			r.watch(res)
+			r.adaptOmega(res)
 		}
-		if err := k.columns(omega); err != nil {
+		if err := k.updateColumns(omega); err != nil {
 			return err
 		}
 		clean = omega == 1
-		k.count++
+		k.iterations++
 	}
 }
 
-// watch updates ω from the residuals.
-func (r *relaxation) watch(res float64) {
-	if r.age == 0 {
-		r.start = res
+// adaptOmega updates ω from the residuals.
+func (r *relaxation) adaptOmega(res float64) {
+	if r.windowAge == 0 {
+		r.firstResidual = res
 	}
-	if r.age++; r.age <= window {
+	if r.windowAge++; r.windowAge <= windowLength {
 		return
 	}
-	r.age = 0
-	rate := math.Pow(res/r.start, 1.0/window)
+	r.windowAge = 0
+	rate := math.Pow(res/r.firstResidual, 1.0/windowLength)
 	switch {
-	case r.plain > 0:
-		r.plain--
+	case r.plainWindows > 0:
+		r.plainWindows--
 	case !(rate < 1):
 		// Too far from the solution for relaxation.
 		if r.omega > 1 {
-			r.omega, r.plain = 1, 2
+			r.omega, r.plainWindows = 1, 2
 		}
 	default:
 		lead := rate + r.omega - 1
 		theta := min(lead*lead/(rate*r.omega*r.omega), 1)
 		best := 2 / (1 + math.Sqrt(1-theta))
-		r.omega = min(max(r.omega, best), omegaMax)
+		r.omega = min(max(r.omega, best), maxOmega)
 	}
 }

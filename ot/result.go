@@ -47,7 +47,7 @@ func (e entropic) failure(tol float64) error {
 	if e.residual <= tol {
 		return nil
 	}
-	return &NotConvergedError{Iterations: e.kernel.count, Residual: e.residual}
+	return &NotConvergedError{Iterations: e.kernel.iterations, Residual: e.residual}
 }
 
 // result describes a plan of which ⟨P, C⟩ and ε Σ P (log P − 1) are minimised.
@@ -55,19 +55,19 @@ func (e entropic) result() Result {
 	k := e.kernel
 	k.absorb()
 	r := Result{
-		Plan: e.plan, Reg: k.reg, Iterations: k.count, Residual: e.residual,
-		Duals: Duals{U: filled(len(e.in.fullA), math.Inf(-1)), V: filled(len(e.in.fullB), math.Inf(-1))},
+		Plan: e.plan, Reg: k.reg, Iterations: k.iterations, Residual: e.residual,
+		Duals: Duals{U: constantVector(len(e.in.fullA), math.Inf(-1)), V: constantVector(len(e.in.fullB), math.Inf(-1))},
 	}
 	for i, f := range k.f {
-		r.Duals.U[e.in.row(i)] = f + k.reg*math.Log(e.unit)
+		r.Duals.U[e.in.originalRow(i)] = f + k.reg*math.Log(e.unit)
 	}
 	for j, g := range k.g {
-		r.Duals.V[e.in.col(j)] = g
+		r.Duals.V[e.in.originalColumn(j)] = g
 	}
 	var negentropy float64
 	for i := range k.n {
-		r.Objective += costOf(k.row(i), k.cost(i))
-		for _, v := range k.row(i) {
+		r.Objective += dotCost(k.entriesRow(i), k.costRow(i))
+		for _, v := range k.entriesRow(i) {
 			if v > 0 {
 				negentropy += v * (math.Log(v) - 1)
 			}
@@ -77,8 +77,8 @@ func (e entropic) result() Result {
 	return r
 }
 
-// costOf is Σⱼ pⱼ cⱼ without terms of no mass.
-func costOf(p, c []float64) (sum float64) {
+// dotCost is Σⱼ pⱼ cⱼ without terms of no mass.
+func dotCost(p, c []float64) (sum float64) {
 	for j, v := range p {
 		if v > 0 {
 			sum += v * c[j]
@@ -87,14 +87,14 @@ func costOf(p, c []float64) (sum float64) {
 	return sum
 }
 
-// warm runs the kernel at ε from the potentials of the columns, those of a
+// run runs the kernel at ε from the potentials of the columns, those of a
 // similar problem, or anneals where there are none.
-func (c control) warm(k *kernel, start []float64) error {
+func (c control) run(k *kernel, start []float64) error {
 	if start == nil {
 		return c.anneal(k)
 	}
 	k.reg = c.reg
-	if err := c.begin(k, start); err != nil {
+	if err := c.startKernel(k, start); err != nil {
 		return err
 	}
 	if err := k.build(); err != nil {
@@ -104,23 +104,23 @@ func (c control) warm(k *kernel, start []float64) error {
 	return r.run(k)
 }
 
-// begin takes over the potentials of the columns and derives those of the rows.
-func (c control) begin(k *kernel, start []float64) error {
-	if err := c.resolves(k.in.top); err != nil {
+// startKernel takes over the potentials of the columns and derives those of the rows.
+func (c control) startKernel(k *kernel, start []float64) error {
+	if err := c.checkReg(k.problem.maxCost); err != nil {
 		return err
 	}
 	copy(k.g, start)
 	// Potentials beyond what costs and masses explain would hide the costs behind
 	// their own rounding.
-	if floats.Norm(start, math.Inf(1)) > 2*(k.in.top+1500*c.reg) {
+	if floats.Norm(start, math.Inf(1)) > 2*(k.problem.maxCost+1500*c.reg) {
 		return k.tighten()
 	}
-	return k.logRows()
+	return k.updateLogRows()
 }
 
-// filled returns n times v.
-func filled(n int, v float64) []float64 {
+// constantVector returns n times v.
+func constantVector(n int, v float64) []float64 {
 	x := make([]float64, n)
-	fill(x, v)
+	setAll(x, v)
 	return x
 }

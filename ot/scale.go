@@ -39,8 +39,8 @@ type ScaleMax struct{}
 // Apply implements [Scale].
 func (ScaleMax) Apply(c *mat.Dense) {
 	var top float64
-	each(c, func(v float64) float64 { top = max(top, v); return v })
-	divide(c, top)
+	mapEntries(c, func(v float64) float64 { top = max(top, v); return v })
+	divideBy(c, top)
 }
 
 // ScaleMean divides costs by their mean: C nm / ΣC. Zero costs stay.
@@ -54,8 +54,8 @@ func (ScaleMean) Apply(c *mat.Dense) {
 	n, m := c.Dims()
 	size := float64(n) * float64(m)
 	var s float64
-	each(c, func(v float64) float64 { s += v / size; return v })
-	divide(c, s)
+	mapEntries(c, func(v float64) float64 { s += v / size; return v })
+	divideBy(c, s)
 }
 
 // ScaleMedian divides costs by their lower median, the ⌈nm/2⌉-th smallest. Costs
@@ -69,25 +69,25 @@ func (ScaleMedian) Apply(c *mat.Dense) {
 	}
 	n, m := c.Dims()
 	all := make([]float64, 0, n*m)
-	each(c, func(v float64) float64 { all = append(all, v); return v })
-	divide(c, nth(all, (n*m-1)/2))
+	mapEntries(c, func(v float64) float64 { all = append(all, v); return v })
+	divideBy(c, nthSmallest(all, (n*m-1)/2))
 }
 
 // ScaleLog replaces costs by log(1 + C).
 type ScaleLog struct{}
 
 // Apply implements [Scale].
-func (ScaleLog) Apply(c *mat.Dense) { each(c, math.Log1p) }
+func (ScaleLog) Apply(c *mat.Dense) { mapEntries(c, math.Log1p) }
 
-// divide divides by s unless that would leave the finite numbers.
-func divide(c *mat.Dense, s float64) {
+// divideBy divides by s unless that would leave the finite numbers.
+func divideBy(c *mat.Dense, s float64) {
 	if !(s > 0) || math.IsInf(s, 0) {
 		return
 	}
-	each(c, func(v float64) float64 { return min(v/s, math.MaxFloat64) })
+	mapEntries(c, func(v float64) float64 { return min(v/s, math.MaxFloat64) })
 }
 
-func each(c *mat.Dense, f func(float64) float64) {
+func mapEntries(c *mat.Dense, f func(float64) float64) {
 	if c == nil || c.IsEmpty() {
 		return
 	}
@@ -100,9 +100,9 @@ func each(c *mat.Dense, f func(float64) float64) {
 	}
 }
 
-// nth returns the k-th smallest entry of x, counted from 0, and reorders x. Any
+// nthSmallest returns the k-th smallest entry of x, counted from 0, and reorders x. Any
 // pivot is right; the median of three keeps sorted input fast.
-func nth(x []float64, k int) float64 {
+func nthSmallest(x []float64, k int) float64 {
 	lo, hi := 0, len(x)-1
 	for lo < hi {
 		p := median3(x[lo], x[lo+(hi-lo)/2], x[hi])

@@ -68,32 +68,32 @@ func (s Sinkhorn) SolveResult(ctx context.Context, p Problem) (Result, error) {
 }
 
 func (s Sinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
-	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
 		return entropic{}, err
 	}
-	in, err := loadBalanced(p)
+	in, err := readBalanced(p)
 	if err != nil {
 		return entropic{}, err
 	}
-	start, err := in.start(s.Start)
+	start, err := in.startPotentials(s.Start)
 	if err != nil {
 		return entropic{}, err
 	}
 	if err := contextError(ctx); err != nil {
 		return entropic{}, err
 	}
-	c = c.relativeTo(in.top)
+	c = c.withDefaultReg(in.maxCost)
 	total := floats.Sum(in.a)
 	k := newKernel(ctx, in, total, floats.Sum(in.b))
-	if err := c.warm(k, start); err != nil {
+	if err := c.run(k, start); err != nil {
 		return entropic{}, err
 	}
 	mass, residual, err := k.coupling(total)
 	if err != nil {
 		return entropic{}, err
 	}
-	e := entropic{in: in, kernel: k, plan: in.plan(mass), unit: total, residual: residual}
+	e := entropic{in: in, kernel: k, plan: in.planOf(mass), unit: total, residual: residual}
 	return e, e.failure(c.tol)
 }
 
@@ -103,8 +103,8 @@ type control struct {
 	limit    int // iterations
 }
 
-// filled checks the options and puts the defaults in, but for that of ε.
-func (c control) filled() (control, error) {
+// withDefaults checks the options and puts the defaults in, but for that of ε.
+func (c control) withDefaults() (control, error) {
 	switch {
 	case !(c.reg == 0 || c.reg > 1/maxTotal && c.reg < maxTotal):
 		return c, invalid("Reg", ErrOption, "%g", c.reg)
@@ -116,8 +116,8 @@ func (c control) filled() (control, error) {
 	return control{c.reg, cmp.Or(c.tol, DefaultTol), cmp.Or(c.limit, DefaultMaxIter)}, nil
 }
 
-// relativeTo sets the default of ε for costs up to top.
-func (c control) relativeTo(top float64) control {
+// withDefaultReg sets the default of ε for costs up to top.
+func (c control) withDefaultReg(top float64) control {
 	switch {
 	case c.reg != 0:
 	case top == 0:
@@ -128,8 +128,8 @@ func (c control) relativeTo(top float64) control {
 	return c
 }
 
-// resolves rejects an ε so small that rounding of the costs decides the plan.
-func (c control) resolves(top float64) error {
+// checkReg rejects an ε so small that rounding of the costs decides the plan.
+func (c control) checkReg(top float64) error {
 	if top/c.reg > 1e12 {
 		return invalid("Reg", ErrOption, "%g is too small for costs up to %g", c.reg, top)
 	}
@@ -137,45 +137,45 @@ func (c control) resolves(top float64) error {
 }
 
 const (
-	mild   = 20.0 // cost over ε up to which no annealing is needed
-	shrink = 4.0  // of ε from one stage to the next
-	rough  = 0.01 // tolerance of the stages before the last
-	brief  = 50   // iterations of those stages
+	annealFrom      = 20.0 // cost over ε up to which no annealing is needed
+	annealFactor    = 4.0  // of ε from one stage to the next
+	stageTol        = 0.01 // tolerance of the stages before the last
+	stageIterations = 50   // iterations of those stages
 )
 
 // anneal solves for a falling sequence of ε that ends at reg, each from the
 // potentials of the one before.
 func (c control) anneal(k *kernel) error {
-	if err := c.resolves(k.in.top); err != nil {
+	if err := c.checkReg(k.problem.maxCost); err != nil {
 		return err
 	}
-	if k.in.top > mild*c.reg {
+	if k.problem.maxCost > annealFrom*c.reg {
 		if err := k.tighten(); err != nil {
 			return err
 		}
 	}
-	for reg := c.reg * math.Pow(shrink, c.stages(k.in.top)); reg > c.reg*1.001; reg /= shrink {
-		if k.count+1 >= c.limit {
+	for reg := c.reg * math.Pow(annealFactor, c.annealStages(k.problem.maxCost)); reg > c.reg*1.001; reg /= annealFactor {
+		if k.iterations+1 >= c.limit {
 			break // the last iteration is for the ε asked for
 		}
-		if err := k.set(reg); err != nil {
+		if err := k.setReg(reg); err != nil {
 			return err
 		}
-		r := relaxation{tol: rough, limit: min(k.count+brief, c.limit/2)}
+		r := relaxation{tol: stageTol, limit: min(k.iterations+stageIterations, c.limit/2)}
 		if err := r.run(k); err != nil {
 			return err
 		}
 	}
-	if err := k.set(c.reg); err != nil {
+	if err := k.setReg(c.reg); err != nil {
 		return err
 	}
 	r := relaxation{tol: c.tol, limit: c.limit}
 	return r.run(k)
 }
 
-func (c control) stages(top float64) float64 {
-	if top <= mild*c.reg {
+func (c control) annealStages(top float64) float64 {
+	if top <= annealFrom*c.reg {
 		return 0
 	}
-	return math.Ceil(math.Log(top/(mild*c.reg)) / math.Log(shrink))
+	return math.Ceil(math.Log(top/(annealFrom*c.reg)) / math.Log(annealFactor))
 }

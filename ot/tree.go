@@ -4,10 +4,10 @@ package ot
 // The arc between a node and its parent always runs from the row to the
 // column. Children form doubly linked lists.
 type tree struct {
-	n     int       // nodes below n are rows
-	nodes []node    // [n + m]
-	pot   []float64 // potentials: the two ends of a tree arc sum to its cost
-	stack []int32
+	n          int       // nodes below n are rows
+	nodes      []node    // [n + m]
+	potentials []float64 // potentials: the two ends of a tree arc sum to its cost
+	stack      []int32
 }
 
 // node lies in one piece, as a pivot visits many.
@@ -22,43 +22,43 @@ type node struct {
 }
 
 func newTree(n, m int) tree {
-	t := tree{n: n, nodes: make([]node, n+m), pot: make([]float64, n+m)}
+	t := tree{n: n, nodes: make([]node, n+m), potentials: make([]float64, n+m)}
 	for x := range t.nodes {
-		t.nodes[x] = node{parent: free, child: free, next: free, prev: free}
+		t.nodes[x] = node{parent: none, child: none, next: none, prev: none}
 	}
 	return t
 }
 
-// link makes x a child of p.
-func (t *tree) link(x, p int32, flow int64, cost float64) {
+// attach makes x a child of p.
+func (t *tree) attach(x, p int32, flow int64, cost float64) {
 	e, up := &t.nodes[x], &t.nodes[p]
 	e.parent, e.flow, e.cost = p, flow, cost
-	e.next, e.prev = up.child, free
-	if up.child != free {
+	e.next, e.prev = up.child, none
+	if up.child != none {
 		t.nodes[up.child].prev = x
 	}
 	up.child = x
 }
 
-// cut takes x out of the list of its siblings.
-func (t *tree) cut(x int32) {
+// detach takes x out of the list of its siblings.
+func (t *tree) detach(x int32) {
 	e := &t.nodes[x]
-	if e.prev != free {
+	if e.prev != none {
 		t.nodes[e.prev].next = e.next
 	} else {
 		t.nodes[e.parent].child = e.next
 	}
-	if e.next != free {
+	if e.next != none {
 		t.nodes[e.next].prev = e.prev
 	}
 }
 
-// settle derives depth and potential of x from its parent's. Potentials are
+// setPotential derives depth and potential of x from its parent's. Potentials are
 // never added to, so they do not drift.
-func (t *tree) settle(x int32) {
-	if e := &t.nodes[x]; e.parent != free {
+func (t *tree) setPotential(x int32) {
+	if e := &t.nodes[x]; e.parent != none {
 		e.depth = t.nodes[e.parent].depth + 1
-		t.pot[x] = e.cost - t.pot[e.parent]
+		t.potentials[x] = e.cost - t.potentials[e.parent]
 	}
 }
 
@@ -68,7 +68,7 @@ func (t *tree) pivot(i, j int32, cost float64) {
 	// New flow runs up from j and down to i, against the arcs above columns
 	// on j's side and above rows on i's side. Of equals the one nearest to
 	// the apex on j's side is last, then the one nearest to i.
-	theta, leave, side := int64(units)+1, int32(free), j
+	theta, leave, side := int64(totalFlow)+1, int32(none), j
 	x, y := i, j
 	for x != y {
 		e, f := &t.nodes[x], &t.nodes[y]
@@ -87,49 +87,49 @@ func (t *tree) pivot(i, j int32, cost float64) {
 	if theta > 0 {
 		apex := x
 		for x := i; x != apex; x = t.nodes[x].parent {
-			t.nodes[x].flow += t.towards(x, theta)
+			t.nodes[x].flow += t.flowChange(x, theta)
 		}
 		for y := j; y != apex; y = t.nodes[y].parent {
-			t.nodes[y].flow -= t.towards(y, theta)
+			t.nodes[y].flow -= t.flowChange(y, theta)
 		}
 	}
 	q, other := j, i
 	if side == i {
 		q, other = i, j
 	}
-	t.rehang(q, other, leave, theta, cost)
+	t.reroot(q, other, leave, theta, cost)
 }
 
-// towards is the change of the flow above x when theta comes down to x.
-func (t *tree) towards(x int32, theta int64) int64 {
+// flowChange is the change of the flow above x when theta comes down to x.
+func (t *tree) flowChange(x int32, theta int64) int64 {
 	if int(x) < t.n {
 		return -theta
 	}
 	return theta
 }
 
-// rehang turns the part below leave around q and hangs it under p.
-func (t *tree) rehang(q, p, leave int32, flow int64, cost float64) {
+// reroot turns the part below leave around q and hangs it under p.
+func (t *tree) reroot(q, p, leave int32, flow int64, cost float64) {
 	for x := q; ; {
 		old := t.nodes[x]
-		t.cut(x)
-		t.link(x, p, flow, cost)
+		t.detach(x)
+		t.attach(x, p, flow, cost)
 		if x == leave {
 			break
 		}
 		p, flow, cost, x = x, old.flow, old.cost, old.parent
 	}
-	t.settle(q)
+	t.setPotential(q)
 	t.stack = append(t.stack[:0], q)
 	for len(t.stack) > 0 {
 		x := t.stack[len(t.stack)-1]
 		t.stack = t.stack[:len(t.stack)-1]
-		depth, pot := t.nodes[x].depth+1, t.pot[x]
-		for c := t.nodes[x].child; c != free; {
+		depth, pot := t.nodes[x].depth+1, t.potentials[x]
+		for c := t.nodes[x].child; c != none; {
 			e := &t.nodes[c]
 			e.depth = depth
-			t.pot[c] = e.cost - pot
-			if e.child != free {
+			t.potentials[c] = e.cost - pot
+			if e.child != none {
 				t.stack = append(t.stack, c)
 			}
 			c = e.next
@@ -137,16 +137,16 @@ func (t *tree) rehang(q, p, leave int32, flow int64, cost float64) {
 	}
 }
 
-// order lists the nodes so that parents come before children; the root first.
-func (t *tree) order() []int32 {
+// topDown lists the nodes so that parents come before children; the root first.
+func (t *tree) topDown() []int32 {
 	out := make([]int32, 0, len(t.nodes))
 	for x := range t.nodes {
-		if t.nodes[x].parent == free {
+		if t.nodes[x].parent == none {
 			out = append(out, int32(x))
 		}
 	}
 	for k := 0; k < len(out); k++ {
-		for c := t.nodes[out[k]].child; c != free; c = t.nodes[c].next {
+		for c := t.nodes[out[k]].child; c != none; c = t.nodes[c].next {
 			out = append(out, c)
 		}
 	}

@@ -42,7 +42,7 @@ type Unbalanced struct {
 // [PriorCounting]. There are no others: the interface is closed.
 type Prior interface {
 	// relax is the step under a penalty with ρ/(ρ + ε) = tau.
-	relax(tau float64) step
+	relax(tau float64) updateRule
 	// log is the logarithm of Rᵢⱼ between the masses aᵢ and bⱼ.
 	log(a, b float64) float64
 	// total is Σ R for the masses a and b, those that are zero included.
@@ -52,7 +52,7 @@ type Prior interface {
 // PriorProduct is the prior R = a bᵀ of independent sides.
 type PriorProduct struct{}
 
-func (PriorProduct) relax(tau float64) step {
+func (PriorProduct) relax(tau float64) updateRule {
 	return func(logMass, logSum float64) float64 { return logMass - tau*logSum }
 }
 
@@ -64,7 +64,7 @@ func (PriorProduct) total(a, b []float64) float64 { return floats.Sum(a) * float
 // ε Σ P (log P − 1), up to a constant.
 type PriorCounting struct{}
 
-func (PriorCounting) relax(tau float64) step {
+func (PriorCounting) relax(tau float64) updateRule {
 	return func(logMass, logSum float64) float64 { return tau * (logMass - logSum) }
 }
 
@@ -93,40 +93,40 @@ func (s Unbalanced) SolveResult(ctx context.Context, p Problem) (Result, error) 
 
 // solve also returns s with its defaults filled in.
 func (s Unbalanced) solve(ctx context.Context, p Problem) (entropic, Unbalanced, error) {
-	c, err := control{s.Reg, s.Tol, s.MaxIter}.filled()
+	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
 		return entropic{}, s, err
 	}
 	if err := s.validate(); err != nil {
 		return entropic{}, s, err
 	}
-	in, err := load(p)
+	in, err := readProblem(p)
 	if err != nil {
 		return entropic{}, s, err
 	}
-	start, err := in.start(s.Start)
+	start, err := in.startPotentials(s.Start)
 	if err != nil {
 		return entropic{}, s, err
 	}
 	if err := contextError(ctx); err != nil {
 		return entropic{}, s, err
 	}
-	c = c.relativeTo(in.top)
-	s.fill(in.top)
+	c = c.withDefaultReg(in.maxCost)
+	s.fill(in.maxCost)
 	k := newKernel(ctx, in, 1, 1)
 	k.rowStep = s.Prior.relax(s.Penalty / (s.Penalty + c.reg))
 	k.columnStep = s.Prior.relax(s.TargetPenalty / (s.TargetPenalty + c.reg))
-	if err := c.warm(k, start); err != nil {
+	if err := c.run(k, start); err != nil {
 		return entropic{}, s, err
 	}
 	mass, _, err := k.coupling(1)
 	if err != nil {
 		return entropic{}, s, err
 	}
-	e := entropic{in: in, kernel: k, plan: in.plan(mass), unit: 1, residual: k.residual}
+	e := entropic{in: in, kernel: k, plan: in.planOf(mass), unit: 1, residual: k.residual}
 	if total := e.plan.total(); !(total > 1/maxTotal && total < maxTotal) {
 		return entropic{}, s, invalid("Penalty", ErrEmpty, "%g leaves a plan of mass %g at costs up to %g",
-			s.Penalty, total, in.top)
+			s.Penalty, total, in.maxCost)
 	}
 	return e, s, e.failure(c.tol)
 }
@@ -158,9 +158,9 @@ func (s Unbalanced) objectives(e entropic) (objective, regularised float64) {
 	in, cols := e.in, make([]float64, e.in.m)
 	var divergence float64 // KL(P | R)
 	for i, a := range in.a {
-		row := e.kernel.row(i)
+		row := e.kernel.entriesRow(i)
 		floats.Add(cols, row)
-		objective += costOf(row, e.kernel.cost(i)) + s.Penalty*divergenceOf(floats.Sum(row), a)
+		objective += dotCost(row, e.kernel.costRow(i)) + s.Penalty*divergenceOf(floats.Sum(row), a)
 		for j, v := range row {
 			if v > 0 {
 				divergence += v * (math.Log(v) - s.Prior.log(a, in.b[j]) - 1)

@@ -8,20 +8,20 @@ import "math"
 // between the two by rounding; least does not.
 
 const (
-	lowest  = -600 // exponents below it are zero in the kernel
-	highest = 709  // exponents above it are taken for it, so that kernels stay finite
+	minExponent = -600 // exponents below it are zero in the kernel
+	maxExponent = 709  // exponents above it are taken for it, so that kernels stay finite
 )
 
-// series are the coefficients 1/k! of exp, from the highest power.
-var series = [...]float64{
+// expCoefficients are the coefficients 1/k! of exp, from the highest power.
+var expCoefficients = [...]float64{
 	1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320, 1. / 5040,
 	1. / 720, 1. / 120, 1. / 24, 1. / 6, 1. / 2, 1, 1,
 }
 
-// reduction is what brings an exponent near zero: 1/log 2, the number whose
+// expReduction is what brings an exponent near zero: 1/log 2, the number whose
 // last digit is 1, log 2 in two parts of which the first has trailing zeros.
-var reduction = [...]float64{
-	math.Log2E, 0x1.8p52, 6.93147180369123816490e-01, 1.90821492927058770002e-10, lowest, highest,
+var expReduction = [...]float64{
+	math.Log2E, 0x1.8p52, 6.93147180369123816490e-01, 1.90821492927058770002e-10, minExponent, maxExponent,
 }
 
 // expRow sets dst to exp((f + gⱼ − cⱼ) inv) and adds it to sums.
@@ -29,14 +29,14 @@ func expRow(dst, cost, g, sums []float64, f, inv float64) {
 	n := len(dst)
 	cost, g, sums = cost[:n], g[:n], sums[:n]
 	j := 0
-	if wide && n >= 8 {
+	if hasVectorUnits && n >= 8 {
 		j = n &^ 7
 		expRowAVX(&dst[0], &cost[0], &g[0], &sums[0], j, f, inv)
 	}
 	for ; j < n; j++ {
 		e := 0.0
-		if x := (f + g[j] - cost[j]) * inv; x > lowest {
-			e = math.Exp(min(x, highest))
+		if x := (f + g[j] - cost[j]) * inv; x > minExponent {
+			e = math.Exp(min(x, maxExponent))
 		}
 		dst[j] = e
 		sums[j] += e
@@ -48,7 +48,7 @@ func dot(x, y []float64) (s float64) {
 	n := len(x)
 	y = y[:n]
 	j := 0
-	if wide && n >= 16 {
+	if hasVectorUnits && n >= 16 {
 		j = n &^ 15
 		s = dotAVX(&x[0], &y[0], j)
 	}
@@ -63,7 +63,7 @@ func axpy(alpha float64, x, y []float64) {
 	n := len(x)
 	y = y[:n]
 	j := 0
-	if wide && n >= 16 {
+	if hasVectorUnits && n >= 16 {
 		j = n &^ 15
 		axpyAVX(alpha, &x[0], &y[0], j)
 	}
@@ -72,15 +72,15 @@ func axpy(alpha float64, x, y []float64) {
 	}
 }
 
-// least returns the smallest cⱼ − vⱼ and the first column that has it.
-func least(cost, v []float64) (d float64, at int) {
+// leastReducedCost returns the smallest cⱼ − vⱼ and the first column that has it.
+func leastReducedCost(cost, v []float64) (d float64, at int) {
 	n := len(cost)
 	v = v[:n]
-	d, at = math.Inf(1), free
+	d, at = math.Inf(1), none
 	j := 0
-	if wide && n >= 16 {
+	if hasVectorUnits && n >= 16 {
 		j = n &^ 7
-		d, at = leastWide(cost[:j], v)
+		d, at = leastReducedCostVector(cost[:j], v)
 	}
 	for ; j < n; j++ {
 		if x := cost[j] - v[j]; x < d {
@@ -90,8 +90,8 @@ func least(cost, v []float64) (d float64, at int) {
 	return d, at
 }
 
-// leastWide is least for a multiple of eight columns.
-func leastWide(cost, v []float64) (d float64, at int) {
+// leastReducedCostVector is least for a multiple of eight columns.
+func leastReducedCostVector(cost, v []float64) (d float64, at int) {
 	inf := math.Inf(1)
 	low := [8]float64{inf, inf, inf, inf, inf, inf, inf, inf}
 	where := [8]int64{0, 1, 2, 3, 4, 5, 6, 7}

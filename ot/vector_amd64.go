@@ -2,8 +2,8 @@ package ot
 
 import "golang.org/x/sys/cpu"
 
-// wide tells whether the processor has what the assembly needs.
-var wide = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+// hasVectorUnits tells whether the processor has what the assembly needs.
+var hasVectorUnits = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
 //go:noescape
 func expRowAVX(dst, cost, pot, sums *float64, n int, f, inv float64)

@@ -18,11 +18,11 @@ TEXT ·expRowAVX(SB), NOSPLIT, $0-56
 	MOVQ n+32(FP), CX
 	VBROADCASTSD f+40(FP), Y15
 	VBROADCASTSD inv+48(FP), Y14
-	VBROADCASTSD ·reduction+0(SB), Y13  // 1/log 2
-	VBROADCASTSD ·reduction+8(SB), Y12  // magic
-	VBROADCASTSD ·reduction+16(SB), Y11 // log 2, leading digits
-	VBROADCASTSD ·reduction+24(SB), Y10 // log 2, the rest
-	VBROADCASTSD ·reduction+32(SB), Y9  // lowest
+	VBROADCASTSD ·expReduction+0(SB), Y13  // 1/log 2
+	VBROADCASTSD ·expReduction+8(SB), Y12  // magic
+	VBROADCASTSD ·expReduction+16(SB), Y11 // log 2, leading digits
+	VBROADCASTSD ·expReduction+24(SB), Y10 // log 2, the rest
+	VBROADCASTSD ·expReduction+32(SB), Y9  // minExponent
 	XORQ AX, AX
 
 row:
@@ -34,7 +34,7 @@ row:
 	VMULPD Y14, Y1, Y1
 	VCMPPD $0x1E, Y9, Y0, Y6  // above lowest
 	VCMPPD $0x1E, Y9, Y1, Y7
-	VBROADCASTSD ·reduction+40(SB), Y8 // highest
+	VBROADCASTSD ·expReduction+40(SB), Y8 // maxExponent
 	VMINPD Y8, Y0, Y0
 	VMINPD Y8, Y1, Y1
 	VMAXPD Y9, Y0, Y0
@@ -49,21 +49,21 @@ row:
 	VFNMADD231PD Y11, Y5, Y1
 	VFNMADD231PD Y10, Y4, Y0
 	VFNMADD231PD Y10, Y5, Y1
-	VBROADCASTSD ·series+0(SB), Y4
+	VBROADCASTSD ·expCoefficients+0(SB), Y4
 	VMOVAPD Y4, Y5
-	HORNER(·series+8(SB))
-	HORNER(·series+16(SB))
-	HORNER(·series+24(SB))
-	HORNER(·series+32(SB))
-	HORNER(·series+40(SB))
-	HORNER(·series+48(SB))
-	HORNER(·series+56(SB))
-	HORNER(·series+64(SB))
-	HORNER(·series+72(SB))
-	HORNER(·series+80(SB))
-	HORNER(·series+88(SB))
-	HORNER(·series+96(SB))
-	HORNER(·series+104(SB))
+	HORNER(·expCoefficients+8(SB))
+	HORNER(·expCoefficients+16(SB))
+	HORNER(·expCoefficients+24(SB))
+	HORNER(·expCoefficients+32(SB))
+	HORNER(·expCoefficients+40(SB))
+	HORNER(·expCoefficients+48(SB))
+	HORNER(·expCoefficients+56(SB))
+	HORNER(·expCoefficients+64(SB))
+	HORNER(·expCoefficients+72(SB))
+	HORNER(·expCoefficients+80(SB))
+	HORNER(·expCoefficients+88(SB))
+	HORNER(·expCoefficients+96(SB))
+	HORNER(·expCoefficients+104(SB))
 	VPSLLQ $52, Y2, Y2
 	VPSLLQ $52, Y3, Y3
 	VPADDQ Y2, Y4, Y4

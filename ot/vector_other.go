@@ -2,8 +2,8 @@
 
 package ot
 
-// wide is false: there is no assembly.
-const wide = false
+// hasVectorUnits is false: there is no assembly.
+const hasVectorUnits = false
 
 func expRowAVX(_, _, _, _ *float64, _ int, _, _ float64)        {}
 func dotAVX(_, _ *float64, _ int) float64                       { return 0 }

@@ -29,9 +29,9 @@ func TestExpRow(t *testing.T) {
 				expRow(dst, cost, g, sums, f, scale)
 			}
 			for j := range n {
-				x := min((f+g[j]-cost[j])*scale, highest)
+				x := min((f+g[j]-cost[j])*scale, maxExponent)
 				want := 0.0
-				if x > lowest {
+				if x > minExponent {
 					want = math.Exp(x)
 				}
 				require.InDelta(t, want, dst[j], 4e-16*want, "exp(%g)", x)
@@ -68,13 +68,13 @@ func TestLeast(t *testing.T) {
 			for j := range cost {
 				cost[j], v[j] = float64(rng.IntN(4)), -float64(rng.IntN(3))
 			}
-			want, first := math.Inf(1), free
+			want, first := math.Inf(1), none
 			for j, c := range cost {
 				if d := c - v[j]; d < want {
 					want, first = d, j
 				}
 			}
-			d, at := least(cost, v)
+			d, at := leastReducedCost(cost, v)
 			require.Equal(t, want, d)
 			require.Equal(t, first, at)
 		}

@@ -51,32 +51,32 @@ func (s EntropicGromovWasserstein) SolveResult(ctx context.Context, q Quadratic)
 	return r, err
 }
 
-func (s EntropicGromovWasserstein) solve(ctx context.Context, q Quadratic) (*inner, entropic, error) {
-	c, err := control{cmp.Or(s.Reg, DefaultReg), s.Tol, cmp.Or(s.MaxIter, 1000)}.filled()
+func (s EntropicGromovWasserstein) solve(ctx context.Context, q Quadratic) (*gromovState, entropic, error) {
+	c, err := control{cmp.Or(s.Reg, DefaultReg), s.Tol, cmp.Or(s.MaxIter, 1000)}.withDefaults()
 	if err != nil {
 		return nil, entropic{}, err
 	}
-	w, err := newInner(ctx, s.Alpha, q)
+	w, err := newGromovState(ctx, s.Alpha, q)
 	if err != nil {
 		return nil, entropic{}, err
 	}
-	e, err := w.settle(ctx, c)
+	e, err := w.iterate(ctx, c)
 	if err != nil {
 		return nil, entropic{}, err
 	}
 	return w, e, e.failure(c.tol)
 }
 
-// settle iterates until the plan is its own successor.
-func (w *inner) settle(ctx context.Context, c control) (entropic, error) {
+// iterate iterates until the plan is its own successor.
+func (w *gromovState) iterate(ctx context.Context, c control) (entropic, error) {
 	const inside = 1000 // iterations of Sinkhorn, each time from the last potentials
-	total, tol := floats.Sum(w.in.a), c.tol/4
-	grad := make([]float64, len(w.in.cost))
-	linear, err := w.linear(grad)
+	total, tol := floats.Sum(w.problem.a), c.tol/4
+	grad := make([]float64, len(w.problem.cost))
+	linear, err := w.linearise(grad)
 	if err != nil {
 		return entropic{}, err
 	}
-	k := newKernel(ctx, linear, total, floats.Sum(w.in.b))
+	k := newKernel(ctx, linear, total, floats.Sum(w.problem.b))
 	if err := (control{c.reg, tol, inside}).anneal(k); err != nil {
 		return entropic{}, err
 	}
@@ -85,22 +85,22 @@ func (w *inner) settle(ctx context.Context, c control) (entropic, error) {
 		if err != nil {
 			return entropic{}, err
 		}
-		residual := max(off, floats.Distance(mass, flat(w.p), 1)/total)
-		w.p, k.k = mat.NewDense(w.in.n, w.in.m, mass), flat(w.p)
-		if w.s, err = w.products(ctx, w.p); err != nil {
+		residual := max(off, floats.Distance(mass, entriesOf(w.plan), 1)/total)
+		w.plan, k.entries = mat.NewDense(w.problem.n, w.problem.m, mass), entriesOf(w.plan)
+		if w.products, err = w.gradientProducts(ctx, w.plan); err != nil {
 			return entropic{}, err
 		}
 		if residual <= c.tol || count == c.limit {
-			k.k, k.count = mass, count
-			return entropic{in: w.in, kernel: k, plan: w.in.plan(mass), unit: total, residual: residual}, nil
+			k.entries, k.iterations = mass, count
+			return entropic{in: w.problem, kernel: k, plan: w.problem.planOf(mass), unit: total, residual: residual}, nil
 		}
-		if k.in, err = w.linear(grad); err != nil {
+		if k.problem, err = w.linearise(grad); err != nil {
 			return entropic{}, err
 		}
-		if err := k.set(c.reg); err != nil {
+		if err := k.setReg(c.reg); err != nil {
 			return entropic{}, err
 		}
-		if err := (&relaxation{tol: tol, limit: k.count + inside}).run(k); err != nil {
+		if err := (&relaxation{tol: tol, limit: k.iterations + inside}).run(k); err != nil {
 			return entropic{}, err
 		}
 	}

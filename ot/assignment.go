@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// free marks a row or column without partner.
-const free = -1
+// none marks a row or column without partner.
+const none = -1
 
-// patience is the number of costs looked at between two looks at the context.
-const patience = 1 << 21
+// contextInterval is the number of costs looked at between two looks at the context.
+const contextInterval = 1 << 21
 
 // number is what costs may be stored as; sums of them are float64.
 type number interface{ float32 | float64 }
@@ -17,14 +17,14 @@ type number interface{ float32 | float64 }
 // assigner solves an n × n assignment problem with shortest augmenting paths
 // (Jonker and Volgenant, 1987). All its passes run along rows of the cost.
 type assigner[T number] struct {
-	ctx   context.Context
-	n     int
-	cost  []T       // [n × n]
-	v     []float64 // column potentials
-	rowOf []int     // partner of a column
-	colOf []int     // partner of a row
-	short shortlist
-	work  int // costs looked at since the context was
+	ctx       context.Context
+	n         int
+	cost      []T       // [n × n]
+	v         []float64 // column potentials
+	rowOf     []int     // partner of a column
+	colOf     []int     // partner of a row
+	shortlist shortlist
+	costsSeen int // costs looked at since the context was
 
 	// for augment
 	dist []float64
@@ -34,24 +34,24 @@ type assigner[T number] struct {
 
 func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
 	s := &assigner[T]{
-		ctx: ctx, n: n, cost: cost, short: newShortlist(n),
+		ctx: ctx, n: n, cost: cost, shortlist: newShortlist(n),
 		v: make([]float64, n), rowOf: make([]int, n), colOf: make([]int, n),
 		dist: make([]float64, n), pred: make([]int, n), list: make([]int, n),
 	}
 	for i := range n {
-		s.rowOf[i], s.colOf[i], s.list[i] = free, free, i
+		s.rowOf[i], s.colOf[i], s.list[i] = none, none, i
 	}
 	return s
 }
 
 func (s *assigner[T]) row(i int) []T { return s.cost[i*s.n : (i+1)*s.n] }
 
-// tick counts costs looked at and reports the end of the context.
-func (s *assigner[T]) tick(k int) error {
-	if s.work += k; s.work < patience {
+// checkContext counts costs looked at and reports the end of the context.
+func (s *assigner[T]) checkContext(k int) error {
+	if s.costsSeen += k; s.costsSeen < contextInterval {
 		return nil
 	}
-	s.work = 0
+	s.costsSeen = 0
 	return s.ctx.Err()
 }
 
@@ -65,7 +65,7 @@ func (s *assigner[T]) solve(start []float64) error {
 	} else if err := s.reduceColumns(); err != nil {
 		return err
 	}
-	open, err := s.transfer()
+	open, err := s.transferSlack()
 	if err != nil {
 		return err
 	}
@@ -95,33 +95,33 @@ func (s *assigner[T]) reduceColumns() error {
 				s.v[j], arg[j] = float64(c), i
 			}
 		}
-		if err := s.tick(s.n); err != nil {
+		if err := s.checkContext(s.n); err != nil {
 			return err
 		}
 	}
 	for j := s.n - 1; j >= 0; j-- {
-		if i := arg[j]; s.colOf[i] == free {
+		if i := arg[j]; s.colOf[i] == none {
 			s.colOf[i], s.rowOf[j] = j, i
 		}
 	}
 	return nil
 }
 
-// transfer lowers the potential of each matched column by the slack of its
+// transferSlack lowers the potential of each matched column by the slack of its
 // row's second choice, which leaves more room to the rows without partner, and
 // returns those.
-func (s *assigner[T]) transfer() (open []int, err error) {
+func (s *assigner[T]) transferSlack() (open []int, err error) {
 	for i, own := range s.colOf {
 		switch {
-		case own == free:
+		case own == none:
 			open = append(open, i)
 		case s.n > 1:
-			d1, d2, j, _ := s.best(i)
+			d1, d2, j, _ := s.leastTwo(i)
 			if j == own {
 				s.v[own] -= d2 - d1
 			}
 		}
-		if err := s.tick(s.short.k); err != nil {
+		if err := s.checkContext(s.shortlist.size); err != nil {
 			return nil, err
 		}
 	}
@@ -140,25 +140,25 @@ func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	for k := 0; k < len(open); rounds-- {
 		i := open[k]
 		k++
-		if err := s.tick(s.short.k); err != nil {
+		if err := s.checkContext(s.shortlist.size); err != nil {
 			return nil, err
 		}
-		d1, d2, j, j2 := s.best(i)
+		d1, d2, j, j2 := s.leastTwo(i)
 		other := s.rowOf[j]
 		price := s.v[j] - (d2 - d1)
 		lower := price < s.v[j] // rounding may swallow the difference
 		switch {
 		case lower:
 			s.v[j] = price
-		case other != free:
+		case other != none:
 			j = j2
 			other = s.rowOf[j]
 		}
 		s.colOf[i], s.rowOf[j] = j, i
-		if other == free {
+		if other == none {
 			continue
 		}
-		s.colOf[other] = free
+		s.colOf[other] = none
 		if lower && rounds > 0 {
 			k--
 			open[k] = other
@@ -169,12 +169,12 @@ func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	return left, nil
 }
 
-// best returns the two least reduced costs of row i and their columns. It looks
+// leastTwo returns the two least reduced costs of row i and their columns. It looks
 // at the row's short list alone while no other column can be among them.
-func (s *assigner[T]) best(i int) (d1, d2 float64, j1, j2 int) {
+func (s *assigner[T]) leastTwo(i int) (d1, d2 float64, j1, j2 int) {
 	d1, d2 = math.Inf(1), math.Inf(1)
 	row := s.row(i)
-	for _, j := range s.short.of(i) {
+	for _, j := range s.shortlist.columnsOf(i) {
 		d := float64(row[j]) - s.v[j]
 		if d >= d2 {
 			continue
@@ -186,12 +186,12 @@ func (s *assigner[T]) best(i int) (d1, d2 float64, j1, j2 int) {
 			d2, j2 = d, int(j)
 		}
 	}
-	if d2 <= s.short.bound[i] {
+	if d2 <= s.shortlist.bound[i] {
 		return d1, d2, j1, j2
 	}
-	s.work += s.n
-	near := closest(s.short.near, row, s.v)
-	s.short.set(i, near)
+	s.costsSeen += s.n
+	near := closestColumns(s.shortlist.nearest, row, s.v)
+	s.shortlist.replace(i, near)
 	return near[0].d, near[1].d, int(near[0].j), int(near[1].j)
 }
 
@@ -199,10 +199,10 @@ func (s *assigner[T]) best(i int) (d1, d2 float64, j1, j2 int) {
 // potentials of columns only ever fall, reduced costs only rise: the columns
 // left out stay above the bound they had when the list was made.
 type shortlist struct {
-	k     int
-	cols  []int32   // [n × k]
-	bound []float64 // [n]; below all where there is no list yet
-	near  []neighbour
+	size    int
+	columns []int32   // [n × k]
+	bound   []float64 // [n]; below all where there is no list yet
+	nearest []neighbour
 }
 
 // neighbour is a column at a reduced cost.
@@ -213,34 +213,34 @@ type neighbour struct {
 
 func newShortlist(n int) shortlist {
 	k := min(n, 8)
-	l := shortlist{k: k, cols: make([]int32, n*k), bound: make([]float64, n), near: make([]neighbour, 0, k)}
-	fill(l.bound, math.Inf(-1))
+	l := shortlist{size: k, columns: make([]int32, n*k), bound: make([]float64, n), nearest: make([]neighbour, 0, k)}
+	setAll(l.bound, math.Inf(-1))
 	return l
 }
 
-// of returns the list of row i, empty if there is none yet.
-func (l *shortlist) of(i int) []int32 {
+// columnsOf returns the list of row i, empty if there is none yet.
+func (l *shortlist) columnsOf(i int) []int32 {
 	if math.IsInf(l.bound[i], -1) {
 		return nil
 	}
-	return l.cols[i*l.k : (i+1)*l.k]
+	return l.columns[i*l.size : (i+1)*l.size]
 }
 
-func (l *shortlist) set(i int, near []neighbour) {
+func (l *shortlist) replace(i int, near []neighbour) {
 	for k, e := range near {
-		l.cols[i*l.k+k] = e.j
+		l.columns[i*l.size+k] = e.j
 	}
 	l.bound[i] = near[len(near)-1].d
 }
 
-// closest fills near with the columns of a row that are least above the
+// closestColumns fills near with the columns of a row that are least above the
 // potentials v, in that order.
-func closest[T number](near []neighbour, row []T, v []float64) []neighbour {
+func closestColumns[T number](near []neighbour, row []T, v []float64) []neighbour {
 	near = near[:0]
 	last := math.Inf(1) // of those near, once they are as many as there may be
 	for j, c := range row {
 		if d := float64(c) - v[j]; d < last {
-			near = insert(near, neighbour{d, int32(j)})
+			near = insertNeighbour(near, neighbour{d, int32(j)})
 			if len(near) == cap(near) {
 				last = near[len(near)-1].d
 			}
@@ -249,8 +249,8 @@ func closest[T number](near []neighbour, row []T, v []float64) []neighbour {
 	return near
 }
 
-// insert puts e into sorted near, in place of the last if there is no room.
-func insert(near []neighbour, e neighbour) []neighbour {
+// insertNeighbour puts e into sorted near, in place of the last if there is no room.
+func insertNeighbour(near []neighbour, e neighbour) []neighbour {
 	if len(near) < cap(near) {
 		near = near[:len(near)+1]
 	}
@@ -272,21 +272,21 @@ func (s *assigner[T]) augment(start int) error {
 	}
 	var done, low, high, end int // list[low:high] is at the least distance
 	var least float64
-	for end = free; end == free; {
+	for end = none; end == none; {
 		if low == high {
 			done = low
 			high, least = s.nearest(low)
 			for _, j := range list[low:high] {
-				if s.rowOf[j] == free {
+				if s.rowOf[j] == none {
 					end = j
 					break
 				}
 			}
-			if end != free {
+			if end != none {
 				break
 			}
 		}
-		if err := s.tick(n); err != nil {
+		if err := s.checkContext(n); err != nil {
 			return err
 		}
 		j1 := list[low]
@@ -302,7 +302,7 @@ func (s *assigner[T]) augment(start int) error {
 			}
 			dist[j], s.pred[j] = d, i
 			if d <= least {
-				if s.rowOf[j] == free {
+				if s.rowOf[j] == none {
 					end = j
 					break
 				}

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// start makes the first tree for masses a, b: flow on the arcs of least cost
+// startTree makes the first tree for masses a, b: flow on the arcs of least cost
 // above the column potentials v, cheapest first, and what falls apart is tied
 // together by arcs without flow that point to the root.
-func (s *simplex) start(a, b []int64, v []float64) error {
+func (s *simplex) startTree(a, b []int64, v []float64) error {
 	s.tree = newTree(s.n, s.m)
-	arcs, err := s.cheapest(v)
+	arcs, err := s.cheapestArcs(v)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *simplex) start(a, b []int64, v []float64) error {
 	}
 	for i := range s.n {
 		for a[i] > 0 {
-			if err := s.tick(len(open)); err != nil {
+			if err := s.checkContext(len(open)); err != nil {
 				return err
 			}
 			row, at := s.row(i), 0
@@ -55,8 +55,8 @@ func (s *simplex) start(a, b []int64, v []float64) error {
 	return nil
 }
 
-// nearby is the number of arcs of a row that the first tree is chosen from.
-const nearby = 6
+// startArcsPerRow is the number of arcs of a row that the first tree is chosen from.
+const startArcsPerRow = 6
 
 // pricedArc is an arc from row i to column j at its cost above that of the
 // row's best.
@@ -65,17 +65,17 @@ type pricedArc struct {
 	i, j int32
 }
 
-// cheapest returns the arcs of every row that are least above the potentials
+// cheapestArcs returns the arcs of every row that are least above the potentials
 // of the columns, in the order in which they are to be filled.
-func (s *simplex) cheapest(v []float64) ([]pricedArc, error) {
-	k := min(nearby, s.m)
+func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
+	k := min(startArcsPerRow, s.m)
 	arcs, near := make([]pricedArc, 0, k*s.n), make([]neighbour, 0, k)
 	for i := range s.n {
-		near = closest(near, s.row(i), v)
+		near = closestColumns(near, s.row(i), v)
 		for _, e := range near {
 			arcs = append(arcs, pricedArc{e.d - near[0].d, int32(i), e.j})
 		}
-		if err := s.tick(s.m); err != nil {
+		if err := s.checkContext(s.m); err != nil {
 			return nil, err
 		}
 	}
@@ -85,8 +85,8 @@ func (s *simplex) cheapest(v []float64) ([]pricedArc, error) {
 	return arcs, nil
 }
 
-// lows returns the least cost of every column.
-func (s *simplex) lows() []float64 {
+// columnMinima returns the least cost of every column.
+func (s *simplex) columnMinima() []float64 {
 	low := slices.Clone(s.row(0))
 	for i := 1; i < s.n; i++ {
 		for j, c := range s.row(i) {
@@ -120,23 +120,23 @@ func (s *simplex) connect(arcs []flowArc) {
 		if r > 0 { // a row of a part that hangs loose
 			row, to, low := s.row(int(r)), cols[0], math.Inf(1)
 			for _, j := range cols {
-				if d := row[int(j)-s.n] - s.tree.pot[j]; d < low {
+				if d := row[int(j)-s.n] - s.tree.potentials[j]; d < low {
 					to, low = j, d
 				}
 			}
-			s.tree.link(r, to, 0, row[int(to)-s.n])
+			s.tree.attach(r, to, 0, row[int(to)-s.n])
 		}
 		for stack = append(stack[:0], r); len(stack) > 0; {
 			x := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]
-			s.tree.settle(x)
+			s.tree.setPotential(x)
 			if int(x) >= s.n {
 				cols = append(cols, x)
 			}
 			for _, e := range near[x] {
 				if y := e.i + e.j - x; !in[y] {
 					in[y] = true
-					s.tree.link(y, x, e.flow, s.cost[int(e.i)*s.m+int(e.j)-s.n])
+					s.tree.attach(y, x, e.flow, s.cost[int(e.i)*s.m+int(e.j)-s.n])
 					stack = append(stack, y)
 				}
 			}
