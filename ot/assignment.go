@@ -5,13 +5,15 @@ import (
 	"math"
 )
 
-// none marks a row or column without partner.
+// none stands for a row, column or node that does not exist: the partner of one that
+// is unmatched, the parent of a root.
 const none = -1
 
-// contextInterval is the number of costs looked at between two looks at the context.
+// contextInterval is the number of costs that solvers read between two checks of the
+// context, about a millisecond of work.
 const contextInterval = 1 << 21
 
-// number is what costs may be stored as; sums of them are float64.
+// number is a type that costs may be stored as. Sums of costs are always float64.
 type number interface{ float32 | float64 }
 
 // assigner solves an n × n assignment problem with shortest augmenting paths
@@ -21,15 +23,16 @@ type assigner[T number] struct {
 	n         int
 	cost      []T       // [n × n]
 	v         []float64 // column potentials
-	rowOf     []int     // partner of a column
-	colOf     []int     // partner of a row
+	rowOf     []int     // row matched with each column, or none
+	colOf     []int     // column matched with each row, or none
 	shortlist shortlist
-	costsSeen int // costs looked at since the context was
+	costsSeen int // since the last check of the context
 
-	// for augment
+	// Scratch space of augment, [n] each: the distance of every column from the start,
+	// the row before it on the shortest path, and the columns in three parts.
 	dist []float64
 	pred []int
-	list []int // columns: done, then at the least distance, then open
+	list []int // columns that are done, those at the least distance, those still open
 }
 
 func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
@@ -46,7 +49,8 @@ func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
 
 func (s *assigner[T]) row(i int) []T { return s.cost[i*s.n : (i+1)*s.n] }
 
-// checkContext counts costs looked at and reports the end of the context.
+// checkContext counts k more costs as read, and returns the error of the context when
+// it is time to ask for it.
 func (s *assigner[T]) checkContext(k int) error {
 	if s.costsSeen += k; s.costsSeen < contextInterval {
 		return nil
@@ -55,11 +59,12 @@ func (s *assigner[T]) checkContext(k int) error {
 	return s.ctx.Err()
 }
 
-// solve starts from column potentials, or from none.
+// solve finds an optimal matching. It starts from column potentials where they are
+// given, and by column reduction otherwise.
 func (s *assigner[T]) solve(start []float64) error {
 	if start != nil {
 		copy(s.v, start)
-		if _, err := tightened(s.ctx, s.cost, s.v); err != nil {
+		if _, err := tightenPotentials(s.ctx, s.cost, s.v); err != nil {
 			return err
 		}
 	} else if err := s.reduceColumns(); err != nil {
@@ -69,7 +74,9 @@ func (s *assigner[T]) solve(start []float64) error {
 	if err != nil {
 		return err
 	}
-	for range 8 { // rounds are cheaper than paths
+	// A round of row reduction is cheaper than shortest paths, and eight leave only a
+	// few rows unmatched.
+	for range 8 {
 		if open, err = s.reduceRows(open); err != nil {
 			return err
 		}
@@ -82,8 +89,8 @@ func (s *assigner[T]) solve(start []float64) error {
 	return nil
 }
 
-// reduceColumns starts from vⱼ = minᵢ cᵢⱼ and matches each column with the row
-// of its minimum, as far as that row is free.
+// reduceColumns starts from vⱼ = minᵢ cᵢⱼ and matches each column with the row of its
+// minimum, unless that row is matched already.
 func (s *assigner[T]) reduceColumns() error {
 	for j := range s.v {
 		s.v[j] = math.Inf(1)
@@ -107,9 +114,9 @@ func (s *assigner[T]) reduceColumns() error {
 	return nil
 }
 
-// transferSlack lowers the potential of each matched column by the slack of its
-// row's second choice, which leaves more room to the rows without partner, and
-// returns those.
+// transferSlack lowers the potential of each matched column until its row is
+// indifferent between it and the row's second choice. That makes the other columns
+// more attractive to unmatched rows, which it returns.
 func (s *assigner[T]) transferSlack() (open []int, err error) {
 	for i, own := range s.colOf {
 		switch {
@@ -128,14 +135,16 @@ func (s *assigner[T]) transferSlack() (open []int, err error) {
 	return open, nil
 }
 
-// reduceRows lets each open row take its cheapest column, at the price that
-// makes its second choice as good, and returns the rows still open.
+// reduceRows lets each open row take its cheapest column, and lowers the potential of
+// that column until the row's second choice is as good. It returns the rows that are
+// open afterwards.
 func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	var left []int
 	if s.n == 1 {
 		return open, nil
 	}
-	// Rows that drive each other out can do so for long; rounds bound it.
+	// Two rows can drive each other out of a column many times, in small steps of its
+	// potential. Bounding the rounds leaves such rows to the shortest paths.
 	rounds := 16 * s.n
 	for k := 0; k < len(open); rounds-- {
 		i := open[k]
@@ -169,8 +178,8 @@ func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	return left, nil
 }
 
-// leastTwo returns the two least reduced costs of row i and their columns. It looks
-// at the row's short list alone while no other column can be among them.
+// leastTwo returns the two least reduced costs of row i and their columns. It reads
+// only the short list of the row as long as no other column can be among the two.
 func (s *assigner[T]) leastTwo(i int) (d1, d2 float64, j1, j2 int) {
 	d1, d2 = math.Inf(1), math.Inf(1)
 	row := s.row(i)
@@ -195,75 +204,9 @@ func (s *assigner[T]) leastTwo(i int) (d1, d2 float64, j1, j2 int) {
 	return near[0].d, near[1].d, int(near[0].j), int(near[1].j)
 }
 
-// A shortlist keeps for every row the columns of least reduced cost. As
-// potentials of columns only ever fall, reduced costs only rise: the columns
-// left out stay above the bound they had when the list was made.
-type shortlist struct {
-	size    int
-	columns []int32   // [n × k]
-	bound   []float64 // [n]; below all where there is no list yet
-	nearest []neighbour
-}
-
-// neighbour is a column at a reduced cost.
-type neighbour struct {
-	d float64
-	j int32
-}
-
-func newShortlist(n int) shortlist {
-	k := min(n, 8)
-	l := shortlist{size: k, columns: make([]int32, n*k), bound: make([]float64, n), nearest: make([]neighbour, 0, k)}
-	setAll(l.bound, math.Inf(-1))
-	return l
-}
-
-// columnsOf returns the list of row i, empty if there is none yet.
-func (l *shortlist) columnsOf(i int) []int32 {
-	if math.IsInf(l.bound[i], -1) {
-		return nil
-	}
-	return l.columns[i*l.size : (i+1)*l.size]
-}
-
-func (l *shortlist) replace(i int, near []neighbour) {
-	for k, e := range near {
-		l.columns[i*l.size+k] = e.j
-	}
-	l.bound[i] = near[len(near)-1].d
-}
-
-// closestColumns fills near with the columns of a row that are least above the
-// potentials v, in that order.
-func closestColumns[T number](near []neighbour, row []T, v []float64) []neighbour {
-	near = near[:0]
-	last := math.Inf(1) // of those near, once they are as many as there may be
-	for j, c := range row {
-		if d := float64(c) - v[j]; d < last {
-			near = insertNeighbour(near, neighbour{d, int32(j)})
-			if len(near) == cap(near) {
-				last = near[len(near)-1].d
-			}
-		}
-	}
-	return near
-}
-
-// insertNeighbour puts e into sorted near, in place of the last if there is no room.
-func insertNeighbour(near []neighbour, e neighbour) []neighbour {
-	if len(near) < cap(near) {
-		near = near[:len(near)+1]
-	}
-	k := len(near) - 1
-	for ; k > 0 && near[k-1].d > e.d; k-- {
-		near[k] = near[k-1]
-	}
-	near[k] = e
-	return near
-}
-
-// augment matches row start along the shortest path to a column without
-// partner, in reduced costs, and updates the potentials of the columns passed.
+// augment finds the shortest path, in reduced costs, from row start to an unmatched
+// column, changes partners along it, and updates the potentials of the columns that
+// the search has passed (Dijkstra's algorithm).
 func (s *assigner[T]) augment(start int) error {
 	n, list, dist, v := s.n, s.list, s.dist, s.v
 	for j, c := range s.row(start) {
@@ -324,7 +267,8 @@ func (s *assigner[T]) augment(start int) error {
 	}
 }
 
-// nearest moves the columns at the least distance to list[low:high].
+// nearest moves the columns at the least distance among list[low:] to the front of
+// it, list[low:high].
 func (s *assigner[T]) nearest(low int) (high int, least float64) {
 	high, least = low+1, s.dist[s.list[low]]
 	for k := high; k < s.n; k++ {
@@ -342,7 +286,7 @@ func (s *assigner[T]) nearest(low int) (high int, least float64) {
 	return high, least
 }
 
-// potentials returns u with uᵢ + vⱼ = cᵢⱼ on the matched pairs.
+// potentials returns the row potentials, for which uᵢ + vⱼ = cᵢⱼ on the matched pairs.
 func (s *assigner[T]) potentials() []float64 {
 	u := make([]float64, s.n)
 	for i, j := range s.colOf {

@@ -7,45 +7,46 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Barycenter averages masses on a fixed support in the sense of entropic
-// transport.
+// Barycenter averages masses on a fixed support in the sense of entropic transport.
 //
-//	min over p of Σₖ wₖ OTε(p, bₖ),  OTε(p, b) = min ⟨P, C⟩ + ε Σ P (log P − 1)  over P 1 = p,  Pᵀ 1 = b
+//	min over p of  Σₖ wₖ OTε(p, bₖ)
+//	OTε(p, b) = min ⟨P, C⟩ + ε Σ P (log P − 1)   over P 1 = p,  Pᵀ 1 = b
 //
-// It iterates Bregman projections in the log domain: plans are bound in turn
-// to the masses bₖ and to the geometric mean of their other marginals.
+// It iterates Bregman projections in the log domain: the plans are projected in turn onto
+// the masses bₖ and onto the geometric mean of their other marginals.
 //
 // Benamou, Carlier, Cuturi, Nenna and Peyré, "Iterative Bregman projections for
 // regularized transportation problems" (2015).
 type Barycenter struct {
 	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg of the largest cost
-	Tol     float64 // L1 change of p against every plan's marginal; 0 means DefaultTol
+	Tol     float64 // mean L1 difference of p and the plans' marginals; 0 means DefaultTol
 	MaxIter int     // never exceeded; 0 means DefaultMaxIter
 }
 
-// Solve returns the barycenter p [n], with total 1, of the masses [m] each, for
-// a cost [n × m] from the support of p to that of the masses.
+// Solve returns the barycenter p [n], with total 1, of masses [m] each, for a cost
+// [n × m] from the support of p to that of the masses.
 //
-// Weights [len(masses)] are taken relative to their sum; nil is uniform. Masses
-// are taken relative to their totals. What does not fit gives an
-// [*InvalidError], and p comes with a [*NotConvergedError] if MaxIter is not
-// enough: its residual is Σₖ wₖ ‖Pₖ 1 − p‖₁.
-func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]float64, weights []float64) ([]float64, error) {
+// Weights [len(all)] are taken relative to their sum; nil is uniform. Masses are taken
+// relative to their totals. Invalid input gives an [*InvalidError], and p comes with a
+// [*NotConvergedError] if MaxIter is not enough: its residual is Σₖ wₖ ‖Pₖ 1 − p‖₁.
+func (s Barycenter) Solve(
+	ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64,
+) ([]float64, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if len(marginals) == 0 {
+	if len(all) == 0 {
 		return nil, invalid("masses", ErrShape, "none")
 	}
-	w, total, err := checkMasses("weights", weights, len(marginals))
+	w, total, err := checkMasses("weights", weights, len(all))
 	if err != nil {
 		return nil, err
 	}
 	var top float64
-	var all []*instance
+	var problems []*instance
 	kept := w[:0] // weights above zero
-	for i, b := range marginals {
+	for i, b := range all {
 		share := w[i] / total
 		if share == 0 {
 			continue
@@ -54,7 +55,7 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]fl
 		if err != nil {
 			return nil, err
 		}
-		all, kept, top = append(all, in), append(kept, share), max(top, in.maxCost)
+		problems, kept, top = append(problems, in), append(kept, share), max(top, in.maxCost)
 	}
 	c = c.withDefaultReg(top)
 	if err := c.checkReg(top); err != nil {
@@ -63,15 +64,15 @@ func (s Barycenter) Solve(ctx context.Context, cost mat.Matrix, marginals [][]fl
 	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
-	kernels := make([]*kernel, len(all))
-	for i, in := range all {
+	kernels := make([]*kernel, len(problems))
+	for i, in := range problems {
 		kernels[i] = newKernel(ctx, in, 1, in.totalB)
 		kernels[i].reg = c.reg
 	}
 	return c.barycenter(kernels, kept)
 }
 
-// barycenter iterates on one kernel for each of the masses.
+// barycenter iterates on one kernel for each of the masses, with weights w that sum to 1.
 func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 	n := ks[0].n
 	sums := make([][]float64, len(ks)) // log Σⱼ exp((gⱼ − Cᵢⱼ)/ε) of every kernel
@@ -114,7 +115,7 @@ func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
 	}
 }
 
-// normaliseTotal divides p by its total.
+// normaliseTotal divides p by its total, in place.
 func normaliseTotal(p []float64) ([]float64, error) {
 	var total float64
 	for _, v := range p {

@@ -64,8 +64,8 @@ func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 	return in.planOf(x.mass), d, err
 }
 
-// startPotentials returns the column potentials of d that belong to kept units, nil for
-// none.
+// startPotentials returns the column potentials of the kept units, or nil where d is
+// nil.
 func (in *instance) startPotentials(d *Duals) ([]float64, error) {
 	if d == nil {
 		return nil, nil
@@ -83,10 +83,10 @@ func (in *instance) startPotentials(d *Duals) ([]float64, error) {
 	return v, nil
 }
 
-// tightened raises column potentials v to the largest that are feasible with u,
+// tightenPotentials raises column potentials v to the largest that are feasible with u,
 // in place, where uᵢ = minⱼ cᵢⱼ − vⱼ is shifted so that u₀ = 0. That keeps them
 // within the range of the costs.
-func tightened[T number](ctx context.Context, cost []T, v []float64) (u []float64, err error) {
+func tightenPotentials[T number](ctx context.Context, cost []T, v []float64) (u []float64, err error) {
 	m := len(v)
 	u, low := make([]float64, len(cost)/m), constantVector(m, math.Inf(1))
 	var first float64
@@ -131,13 +131,13 @@ type Duals struct {
 	U, V []float64 // [n], [m]
 }
 
-// fullDuals extends potentials of the kept units to all: the largest that the
-// constraints allow.
+// fullDuals extends the potentials of the kept units to all units: those without mass
+// get the largest potentials that the constraints allow.
 func (in *instance) fullDuals(p Problem, u, v []float64) Duals {
 	if in.keptRows == nil && in.keptColumns == nil {
 		return Duals{U: u, V: v}
 	}
-	c, _, width, _ := rowMajor("Cost", p.Cost) // was loaded before
+	c, _, width, _ := rowMajor("Cost", p.Cost) // cannot fail: it was read before
 	d := Duals{U: constantVector(len(in.fullA), math.Inf(1)), V: constantVector(len(in.fullB), math.Inf(1))}
 	for i, w := range u {
 		d.U[in.originalRow(i)] = w
@@ -162,11 +162,11 @@ func (in *instance) fullDuals(p Problem, u, v []float64) Duals {
 	return d
 }
 
-// Certificate says how far a plan can be from the optimum, in units of the
-// cost times the mass.
+// Certificate bounds how far a plan is from the optimum, in units of the cost times the
+// mass.
 //
-// If Infeasible and Violation are zero, Gap bounds what a better plan could
-// save; weak duality makes it non-negative.
+// If Infeasible and Violation are zero, the plan costs at most Gap more than an optimal
+// one. Gap is then non-negative, by weak duality.
 type Certificate struct {
 	Primal     float64 // ⟨P, C⟩
 	Dual       float64 // Σᵢ aᵢ uᵢ + Σⱼ bⱼ vⱼ
@@ -175,9 +175,9 @@ type Certificate struct {
 	Violation  float64 // Σᵢ |Σⱼ Pᵢⱼ − aᵢ| + Σⱼ |Σᵢ Pᵢⱼ − bⱼ|
 }
 
-// Certify checks a plan [n × m] for p against potentials [n], [m], without
-// trusting the solver they come from. What does not fit gives an
-// [*InvalidError].
+// Certify checks a plan [n × m] for p against potentials [n], [m], without trusting the
+// solver that they come from. Costs may be negative. Invalid problems and shapes that do
+// not fit give an [*InvalidError].
 func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
 	if _, _, _, err := readSigned(p, readBalancedAsIs); err != nil {
 		return Certificate{}, err

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Reasons an input is no transport problem, for use with [errors.Is].
+// The reasons why input is invalid, for use with [errors.Is].
 var (
 	ErrShape      = errors.New("shapes do not fit")
 	ErrNotFinite  = errors.New("not a finite number")
@@ -16,16 +16,16 @@ var (
 	ErrOption     = errors.New("option out of range")
 )
 
-// InvalidError reports the entry that makes an input no transport problem.
+// InvalidError reports the first entry of the input that is invalid.
 //
 // It wraps one of the sentinels [ErrShape], [ErrNotFinite], [ErrNegative],
 // [ErrEmpty], [ErrUnbalanced], [ErrOption].
 type InvalidError struct {
 	Field    string  // "Cost", "A", "B", "Reg", …
-	Row, Col int     // the entry; -1 where there is none
-	Value    float64 // the offending value, if there is one
-	Detail   string  // what was expected, may be empty
-	Err      error   // the sentinel
+	Row, Col int     // position of the entry; -1 where the whole field or vector is meant
+	Value    float64 // of the entry, if one is named
+	Detail   string  // further explanation, may be empty
+	Err      error   // one of the sentinels
 }
 
 // Error implements the error interface.
@@ -49,7 +49,7 @@ func (e *InvalidError) Unwrap() error { return e.Err }
 // NotConvergedError is an error that comes with the best plan reached: an iteration
 // stopped before it met its tolerance.
 type NotConvergedError struct {
-	Iterations int // done
+	Iterations int // that were made
 
 	// Residual is what the tolerance of the solver bounds: for [Sinkhorn] the
 	// marginal error of the plan, L1, relative to the total mass; for [EMD] and
@@ -62,7 +62,7 @@ func (e *NotConvergedError) Error() string {
 	return fmt.Sprintf("ot: not converged after %d iterations: residual %.2g", e.Iterations, e.Residual)
 }
 
-// contextError returns the error of ctx, and an [*InvalidError] for a nil context.
+// contextError returns the error of ctx, or an [*InvalidError] if ctx is nil.
 func contextError(ctx context.Context) error {
 	if ctx == nil {
 		return invalid("ctx", ErrOption, "nil")

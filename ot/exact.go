@@ -17,7 +17,7 @@ type vertex struct {
 	rounding float64   // how far reduced costs may be off, in units of the cost
 }
 
-// gapTol is the part of the optimum by which the cost of an exact plan may be off.
+// gapTol is the relative error that the cost of an exact plan may have.
 const gapTol = 1e-9
 
 // trusted reports whether rounding is too small to hide a better plan of the
@@ -40,7 +40,7 @@ func exactly(ctx context.Context, in *instance, start []float64) (vertex, error)
 	}
 }
 
-// assignment solves an instance whose masses are all the same.
+// assignment solves an instance with n = m in which all masses are the same.
 func assignment[T number](ctx context.Context, in *instance, cost []T, start []float64) (vertex, error) {
 	s := newAssigner(ctx, in.n, cost)
 	if err := s.solve(start); err != nil {
@@ -58,13 +58,13 @@ func assignment[T number](ctx context.Context, in *instance, cost []T, start []f
 	return x, nil
 }
 
-// certified is exactly for costs of any range, and an error where rounding may
-// hide a better plan.
+// certified is exactly for costs of any range. Where rounding may hide a better plan, the
+// answer comes with a [*NotConvergedError].
 //
-// One cost of 1e16 among others near 1 makes potentials that large, and their
-// rounding hides all that the others differ by. Costs are therefore cut off at a
-// limit near the cost of the plan: a plan that is optimal for the lower costs and
-// does not use an entry that was cut is optimal, and so are its potentials.
+// One cost of 1e16 among others near 1 makes potentials of that size, whose rounding
+// hides the differences between the other costs. Costs are therefore cut off at a limit
+// near the cost of the plan: a plan that is optimal for the lower costs and uses no
+// entry that was cut is optimal for the costs themselves, and so are its potentials.
 func certified(ctx context.Context, in *instance, start []float64) (vertex, error) {
 	if in.maxCost > maxTotal { // sums of potentials would overflow
 		return in.certifiedSmaller(ctx, start)
@@ -78,7 +78,7 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 	if in.gap(x) <= gapTol*x.cost {
 		return x, nil
 	}
-	const margin = 1 << 12 // of the limit over the mean cost of the plan
+	const margin = 1 << 12 // ratio of the limit to the mean cost of the plan
 	solves, raising := 1, false
 	for limit := margin * (x.cost / total); limit < in.maxCost; solves++ {
 		y, err := exactly(ctx, in.cutOff(limit), nil)
@@ -86,7 +86,7 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 			return vertex{}, err
 		}
 		if !in.usesOnlyBelow(&y, limit) {
-			raising = true // the optimum needs a larger cost
+			raising = true // the optimum may need a larger cost
 			limit *= margin
 			continue
 		}
@@ -103,7 +103,8 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 	return x, nil
 }
 
-// certifiedSmaller solves an instance in a larger unit of the cost.
+// certifiedSmaller solves an instance in a larger unit of the cost, so that its costs
+// are smaller numbers.
 func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vertex, error) {
 	const unit = 0x1p200
 	in.widenCosts()
@@ -121,7 +122,7 @@ func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vert
 	return x, err
 }
 
-// cutOff is the instance with no cost above limit.
+// cutOff returns the instance with limit in the place of all costs above it.
 func (in *instance) cutOff(limit float64) *instance {
 	lower := *in
 	lower.cost, lower.maxCost = slices.Clone(in.cost), min(in.maxCost, limit)
@@ -131,8 +132,9 @@ func (in *instance) cutOff(limit float64) *instance {
 	return &lower
 }
 
-// usesOnlyBelow reports whether a plan uses no cost above limit, and sets its cost to
-// that of in. Entries that are nothing but rounding of the masses are cleared.
+// usesOnlyBelow reports whether a plan uses no entry with a cost above limit, and sets
+// the cost of the plan to what it is without the limit. Such entries are cleared, and do
+// not count as used, where they are no more than the rounding of the masses.
 func (in *instance) usesOnlyBelow(x *vertex, limit float64) bool {
 	x.cost = 0
 	for i, a := range in.a {
@@ -152,8 +154,8 @@ func (in *instance) usesOnlyBelow(x *vertex, limit float64) bool {
 	return true
 }
 
-// gap bounds what a better plan could save: Σ Pᵢⱼ (Cᵢⱼ − uᵢ − vⱼ) for the largest
-// u that is feasible with v, and the rounding of those differences.
+// gap bounds by how much a better plan could be cheaper: Σ Pᵢⱼ (Cᵢⱼ − uᵢ − vⱼ) for the
+// largest u that is feasible with v, plus the rounding of those differences.
 func (in *instance) gap(x vertex) (gap float64) {
 	gap = 0x1p-52 * floats.Norm(x.v, math.Inf(1)) * floats.Sum(in.a)
 	for i := range in.a {
@@ -168,8 +170,9 @@ func (in *instance) gap(x vertex) (gap float64) {
 	return gap
 }
 
-// preferIdentity puts the identity in the place of x where both sides have the
-// same masses and it costs no more, up to rounding.
+// preferIdentity replaces the plan x by the identity where both sides have the same
+// masses and the identity costs no more, up to rounding. A model that is aligned with
+// itself then stays as it is, whatever ties there are among its units.
 func (in *instance) preferIdentity(x *vertex) {
 	if !slices.Equal(in.keptRows, in.keptColumns) || !slices.Equal(in.a, in.b) {
 		return
@@ -191,9 +194,8 @@ func (in *instance) preferIdentity(x *vertex) {
 	}
 }
 
-// raiseCosts returns a problem with a constant on all costs, so that the least is
-// zero, and that least cost, where costs are negative. It changes no plan whose
-// mass is given.
+// raiseCosts returns the problem with its least cost subtracted from all costs, and that
+// least cost. Where the mass of plans is given, this changes the cost of all plans alike.
 func raiseCosts(p Problem) (Problem, float64, error) {
 	data, n, m, err := rowMajor("Cost", p.Cost)
 	if err != nil {
@@ -218,7 +220,7 @@ func raiseCosts(p Problem) (Problem, float64, error) {
 }
 
 // readSigned reads a problem whose costs may be negative. It also returns the problem
-// that was read and the constant that its costs are less.
+// with costs from zero up that it has read, and the constant that was subtracted.
 func readSigned(p Problem, read func(Problem) (*instance, error)) (*instance, Problem, float64, error) {
 	in, err := read(p)
 	if e, ok := err.(*InvalidError); !ok || e.Field != "Cost" || e.Err != ErrNegative {

@@ -8,37 +8,37 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Gram holds what metrics need to know about n source and m target units: the
-// squared norms, the inner products and the sums of their feature vectors.
+// Gram holds what metrics need to know about n source and m target units: the squared
+// norms, the inner products and the sums of their feature vectors.
 //
-// It is all that second moments of activations have to supply, and its size
-// does not depend on the number of samples.
+// Second moments of activations supply all of it, and its size does not depend on the
+// number of samples.
 type Gram struct {
 	XX, YY []float64  // ‖xᵢ‖² [n], ‖yⱼ‖² [m]
 	XY     mat.Matrix // ⟨xᵢ, yⱼ⟩ [n × m]
 
-	// For [Correlation]: Σ of the features of xᵢ [n] and of yⱼ [m], and how many
-	// there are. Without them features count as centred.
+	// For [Correlation]: the sums of the features of every xᵢ [n] and every yⱼ [m],
+	// and the number of features. Without them features count as centred.
 	X, Y     []float64
 	Features int
 
-	err error // why NewGram could not make it
+	err error // of NewGram, which has no error result
 }
 
 // NewGram returns the Gram of feature rows x [n × d] and y [m × d]:
 //
 //	XX = diag(x xᵀ),  YY = diag(y yᵀ),  XY = x yᵀ
 //
-// Rows of unequal length give a Gram that is not valid.
+// Rows of unequal length give a Gram whose use returns the error, see [Gram.Validate].
 func NewGram(x, y mat.Matrix) Gram {
 	var g Gram
 	g.err = g.Add(x, y)
 	return g
 }
 
-// Add counts in further features x [n × d] and y [m × d], so that a Gram of
-// very many is made in blocks, each of which may then be dropped. The zero Gram
-// has none. Shapes that do not fit give an [*InvalidError] and change nothing.
+// Add adds further features x [n × d] and y [m × d] of the same units, so that a Gram of
+// very many features can be made in blocks. The zero Gram has no features. Shapes that do
+// not fit give an [*InvalidError] and change nothing.
 func (g *Gram) Add(x, y mat.Matrix) error {
 	dx, n, d, err := rowMajor("x", x)
 	if err != nil {
@@ -71,7 +71,7 @@ func (g *Gram) Add(x, y mat.Matrix) error {
 	return nil
 }
 
-// addSums adds the squares and the values of each row.
+// addSums adds the squares and the values of each row of x to squares and values.
 func addSums(squares, values, x []float64) {
 	d := len(x) / len(values)
 	for i := range values {
@@ -91,7 +91,7 @@ func (g Gram) Validate() error {
 	return err
 }
 
-// checked returns the checked inner products, row-major.
+// checked validates the Gram and returns its inner products row by row.
 func (g Gram) checked() (xy []float64, n, m int, err error) {
 	if g.err != nil {
 		return nil, 0, 0, g.err
@@ -103,7 +103,8 @@ func (g Gram) checked() (xy []float64, n, m int, err error) {
 	case n == 0 || m == 0 || len(g.XX) != n || len(g.YY) != m:
 		return nil, 0, 0, invalid("Gram", ErrShape, "XX %d, YY %d, XY %d × %d", len(g.XX), len(g.YY), n, m)
 	case g.X != nil && len(g.X) != n || g.Y != nil && len(g.Y) != m || (g.X != nil || g.Y != nil) && g.Features < 1:
-		return nil, 0, 0, invalid("Gram", ErrShape, "X %d, Y %d, of %d features, XY %d × %d", len(g.X), len(g.Y), g.Features, n, m)
+		return nil, 0, 0, invalid("Gram", ErrShape, "X %d, Y %d, of %d features, XY %d × %d",
+			len(g.X), len(g.Y), g.Features, n, m)
 	}
 	for _, w := range []struct {
 		field string

@@ -8,16 +8,16 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Quadratic is a transport problem between two sides that are known by what
-// holds within them, and optionally by a cost across.
+// Quadratic is a transport problem between two sides of which the distances within each
+// side are known, and optionally a cost between the sides.
 type Quadratic struct {
 	X, Y mat.Matrix // distances or similarities within source [n × n] and target [m × m], finite
-	Cost mat.Matrix // across [n × m], finite and non-negative; nil is none
+	Cost mat.Matrix // between the sides [n × m], finite and non-negative; nil for none
 	A, B []float64  // masses [n] and [m], of equal total; nil is uniform with total 1
 }
 
-// GromovWasserstein finds a plan under which both sides look alike from
-// within, fused with a cost across where there is one.
+// GromovWasserstein finds a plan under which distances within the two sides agree as
+// well as possible. With a cost between the sides it is the fused problem.
 //
 //	min (1 − α) ⟨P, C⟩ + α Σᵢⱼₖₗ (Xᵢₖ − Yⱼₗ)² Pᵢⱼ Pₖₗ   over P 1 = a,  Pᵀ 1 = b
 //
@@ -30,16 +30,16 @@ type Quadratic struct {
 // matching" (2011); Vayer, Chapel, Flamary, Tavenard and Courty, "Optimal
 // transport for structured data with application on graphs" (2019).
 type GromovWasserstein struct {
-	Alpha   float64 // weight α of the inner structure, in (0, 1]; 0 means 1/2 with a cost and 1 without
+	Alpha   float64 // weight α of the distances, in (0, 1]; 0 means 1/2 with a cost and 1 without
 	Tol     float64 // 0 means DefaultTol
-	MaxIter int     // conditional gradients, each a transport problem; 0 means 1000
-	Start   *Plan   // [n × m], brought to the masses of the problem; nil means a bᵀ
+	MaxIter int     // of conditional gradients, each a transport problem; 0 means 1000
+	Start   *Plan   // [n × m], projected onto the masses of the problem; nil means a bᵀ
 }
 
 // Solve returns a plan [n × m] and its objective, in units of the cost times
-// the mass and of the squared distances times the squared mass. What does not
-// fit gives an [*InvalidError], and the plan comes with a [*NotConvergedError] if
-// MaxIter is not enough.
+// the mass and of the squared distances times the squared mass. Invalid input gives an
+// [*InvalidError], and the plan comes with a [*NotConvergedError] if MaxIter is not
+// enough.
 func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float64, error) {
 	c, err := control{0, s.Tol, cmp.Or(s.MaxIter, 1000)}.withDefaults()
 	if err != nil {
@@ -61,8 +61,8 @@ func (s GromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan, float6
 	return w.result(count, residual, c.tol)
 }
 
-// conditionalGradients runs conditional gradients and returns their number and the last
-// gap.
+// conditionalGradients runs the iteration and returns its length and its last gap. The
+// potentials of each linear problem start the next one.
 func (w *gromovState) conditionalGradients(ctx context.Context, c control) (count int, gap float64, err error) {
 	var v []float64 // potentials of the last plan
 	grad, d := make([]float64, len(w.problem.cost)), make([]float64, len(w.problem.cost))
@@ -97,7 +97,8 @@ func (w *gromovState) conditionalGradients(ctx context.Context, c control) (coun
 	}
 }
 
-// lineSearch goes along d, which leads to the plan mass, as far as that is downhill.
+// lineSearch moves the plan in the direction d, at most to the plan mass, to the minimum
+// of the objective, which is a parabola along d.
 func (w *gromovState) lineSearch(ctx context.Context, mass, d []float64, slope float64) error {
 	to := mat.NewDense(w.problem.n, w.problem.m, mass)
 	s, err := w.gradientProducts(ctx, to)
@@ -112,7 +113,7 @@ func (w *gromovState) lineSearch(ctx context.Context, mass, d []float64, slope f
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t == 1 { // exactly, so that zeros stay zeros
+	if t == 1 { // taken over without arithmetic, so that zeros stay zeros
 		w.plan, w.products = to, s
 		return nil
 	}

@@ -20,10 +20,10 @@ import (
 // Peyré, Cuturi and Solomon, "Gromov-Wasserstein averaging of kernel and
 // distance matrices" (2016).
 type EntropicGromovWasserstein struct {
-	Alpha   float64 // weight α of the inner structure, in (0, 1]; 0 means 1/2 with a cost and 1 without
+	Alpha   float64 // weight α of the distances, in (0, 1]; 0 means 1/2 with a cost and 1 without
 	Reg     float64 // ε > 0 in units of the gradient, squared distances times mass; 0 means 0.05
 	Tol     float64 // 0 means DefaultTol
-	MaxIter int     // plans, each of up to 1000 iterations of Sinkhorn; 0 means 1000
+	MaxIter int     // of plans, each with up to 1000 iterations of Sinkhorn; 0 means 1000
 }
 
 // Solve returns a plan [n × m] and its objective without the entropy, as
@@ -36,9 +36,9 @@ func (s EntropicGromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan
 	return e.plan, w.objective(), err
 }
 
-// SolveResult also returns what else is known. In the formula of [Result.Duals]
-// the gradient of the objective before the last iteration takes the place of the
-// cost, up to a constant, and iterations count plans.
+// SolveResult also returns potentials, both objectives, iterations and residual. In the
+// formula of [Result.Duals] the gradient of the objective before the last iteration takes
+// the place of the cost, up to a constant. Iterations count plans.
 func (s EntropicGromovWasserstein) SolveResult(ctx context.Context, q Quadratic) (Result, error) {
 	w, e, err := s.solve(ctx, q)
 	if e.kernel == nil {
@@ -67,9 +67,9 @@ func (s EntropicGromovWasserstein) solve(ctx context.Context, q Quadratic) (*gro
 	return w, e, e.failure(c.tol)
 }
 
-// iterate iterates until the plan is its own successor.
+// iterate computes plan after plan until a plan equals its successor to c.tol.
 func (w *gromovState) iterate(ctx context.Context, c control) (entropic, error) {
-	const inside = 1000 // iterations of Sinkhorn, each time from the last potentials
+	const inside = 1000 // most iterations of Sinkhorn per plan, from the potentials of the last plan
 	total, tol := floats.Sum(w.problem.a), c.tol/4
 	grad := make([]float64, len(w.problem.cost))
 	linear, err := w.linearise(grad)

@@ -10,7 +10,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// gromovState is the state of an iteration.
+// gromovState is the state of an iteration for a [Quadratic] problem.
 type gromovState struct {
 	problem          *instance
 	x, y             *mat.Dense // [n × n], [m × m]
@@ -18,11 +18,11 @@ type gromovState struct {
 	alpha            float64
 	constantTerm     float64    // α (Σ X² a aᵀ + Σ Y² b bᵀ)
 	initialObjective float64    // objective at a bᵀ
-	plan             *mat.Dense // plan
+	plan             *mat.Dense // P [n × m]
 	products         *mat.Dense // X P Yᵀ + Xᵀ P Y
 }
 
-// newGromovState checks a problem and starts from a bᵀ.
+// newGromovState checks a problem and starts from the plan a bᵀ.
 func newGromovState(ctx context.Context, alpha float64, q Quadratic) (*gromovState, error) {
 	if !(alpha >= 0 && alpha <= 1) {
 		return nil, invalid("Alpha", ErrOption, "%g", alpha)
@@ -74,7 +74,7 @@ func squareMatrix(field string, x mat.Matrix) ([]float64, int, error) {
 	return data, n, nil
 }
 
-// submatrix keeps the given rows and columns of x [n × n]; nil keeps all.
+// submatrix returns x [n × n] with only the given rows and columns; nil keeps all.
 func submatrix(x []float64, n int, keep []int) *mat.Dense {
 	if keep == nil {
 		return mat.NewDense(n, n, x)
@@ -95,7 +95,8 @@ func secondMoment(x *mat.Dense, a []float64) float64 {
 	return s
 }
 
-// startIndependent looks at the plan a bᵀ, whose products are those of vectors.
+// startIndependent starts from the plan a bᵀ. Its matrix products reduce to those of
+// vectors.
 func (w *gromovState) startIndependent(ctx context.Context) error {
 	w.xt, w.yt = transposed(ctx, w.x), transposed(ctx, w.y)
 	if err := ctx.Err(); err != nil {
@@ -120,8 +121,9 @@ func (w *gromovState) startIndependent(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// startFrom looks at another plan, rounded to the masses: what rows and columns have
-// too much of is scaled away, and what is missing is spread evenly.
+// startFrom starts from another plan, rounded to the masses of the problem: rows and
+// columns with too much mass are scaled down, and the mass that is missing is added as a
+// product of what rows and columns miss.
 //
 // Altschuler, Weed and Rigollet, "Near-linear time approximation algorithms for
 // optimal transport via Sinkhorn iteration" (2017).
@@ -130,7 +132,7 @@ func (w *gromovState) startFrom(ctx context.Context, start Plan) (err error) {
 	if n, m := start.Dims(); n != len(in.fullA) || m != len(in.fullB) {
 		return invalid("Start", ErrShape, "%d × %d between %d and %d units", n, m, len(in.fullA), len(in.fullB))
 	}
-	rows, cols := slices.Clone(in.a), slices.Clone(in.b) // what is missing
+	rows, cols := slices.Clone(in.a), slices.Clone(in.b) // mass that is missing
 	sums := make([]float64, in.m)
 	for i, a := range in.a {
 		row := w.plan.RawRowView(i)
@@ -157,16 +159,16 @@ func (w *gromovState) startFrom(ctx context.Context, start Plan) (err error) {
 	return err
 }
 
-// clampNegative sets what is below zero, by rounding, to zero.
+// clampNegative sets entries that rounding has made negative to zero.
 func clampNegative(x []float64) {
 	for i, v := range x {
 		x[i] = max(0, v)
 	}
 }
 
-// transposed returns the transpose of x [n × n], unfinished if ctx ends.
+// transposed returns the transpose of x [n × n]. It is unfinished if ctx ends.
 func transposed(ctx context.Context, x *mat.Dense) *mat.Dense {
-	const some = 64 // columns at a time, for the caches
+	const some = 64 // columns per block, so that what is read stays in the cache
 	n, _ := x.Dims()
 	out := mat.NewDense(n, n, nil)
 	from, to := entriesOf(x), entriesOf(out)
@@ -209,9 +211,9 @@ func tripleProduct(ctx context.Context, x, p, y *mat.Dense) (*mat.Dense, error) 
 	return multiply(ctx, x, py)
 }
 
-// multiply returns X Y. Zeros of X, which an exact plan is full of, cost nothing.
+// multiply returns X Y. It skips the zeros of X, of which exact plans are full.
 func multiply(ctx context.Context, x, y *mat.Dense) (*mat.Dense, error) {
-	const some = 4 // rows at a time share what is read of Y
+	const some = 4 // rows per block, which share every row of Y that is read
 	n, k := x.Dims()
 	_, m := y.Dims()
 	out := mat.NewDense(n, m, nil)
@@ -226,15 +228,16 @@ func multiply(ctx context.Context, x, y *mat.Dense) (*mat.Dense, error) {
 	})
 }
 
-// objective at p, from the expanded square.
+// objective returns the objective at the plan, with its square expanded.
 func (w *gromovState) objective() float64 {
 	return w.constantTerm + (1-w.alpha)*floats.Dot(w.problem.cost, entriesOf(w.plan)) - w.alpha*floats.Dot(entriesOf(w.products), entriesOf(w.plan))
 }
 
 func entriesOf(d *mat.Dense) []float64 { return d.RawMatrix().Data }
 
-// linearise is the transport problem at the gradient, written to grad, of the
-// objective at p: less a constant, which is the same for every plan.
+// linearise returns the transport problem whose cost is the gradient of the objective at
+// the plan, written to grad. The least entry is subtracted, which changes the cost of
+// all plans alike.
 func (w *gromovState) linearise(grad []float64) (*instance, error) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for k, c := range w.problem.cost {
@@ -248,8 +251,8 @@ func (w *gromovState) linearise(grad []float64) (*instance, error) {
 	return &instance{n: w.problem.n, m: w.problem.m, cost: grad, a: w.problem.a, b: w.problem.b, maxCost: high - low}, nil
 }
 
-// result is the plan as it is and its objective; what is not settled to tol
-// comes with a [*NotConvergedError].
+// result returns the plan and its objective, with a [*NotConvergedError] if the residual
+// is above tol.
 func (w *gromovState) result(count int, residual, tol float64) (Plan, float64, error) {
 	var err error
 	if !(residual <= tol) {

@@ -7,18 +7,16 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-const (
-	maxScaling = 1e50 // scalings beyond it, or its inverse, are absorbed
+// maxScaling bounds scalings and their inverses. Scalings beyond it are absorbed
+// into the potentials, so that products of two of them and a mass stay finite.
+const maxScaling = 1e50
 
-	faint = -45 // exponents below it do not count in a sum of 1 and more
-)
-
-// kernel is the coupling of a scaling iteration,
+// kernel is the state of a scaling iteration, a coupling
 //
 //	Pᵢⱼ = uᵢ Kᵢⱼ vⱼ,  Kᵢⱼ = exp((fᵢ + gⱼ − Cᵢⱼ) / ε)
 //
-// towards the masses a, b. An iteration is one pass over K: rows, which also
-// gathers what columns needs.
+// that approaches the marginals a, b. An iteration makes one pass over K: updateRows
+// also gathers the column sums that updateColumns needs.
 type kernel struct {
 	ctx     context.Context
 	problem *instance
@@ -26,31 +24,31 @@ type kernel struct {
 	reg     float64   // ε
 	a, b    []float64 // masses, relative to a total
 
-	rowStep, columnStep updateRule // nil is the one that meets the masses
+	rowStep, columnStep updateRule // nil meets the masses exactly
 
 	f, g        []float64 // potentials, units of the cost
-	entries     []float64 // [n × m]
+	entries     []float64 // K [n × m]
 	u, v        []float64
-	partialSums []float64 // sums over the columns of every block of rows [parts × m]
+	partialSums []float64 // column sums of every block of rows [blocks × m]
 	blockCount  int       // blocks of rows
-	columnSums  []float64 // of the columns, Kᵀu
-	rowErrors   []float64 // changes of the row sums
-	rowTotals   []float64 // row sums
+	columnSums  []float64 // Kᵀu [m]
+	rowErrors   []float64 // change of every row sum in the last update [n]
+	rowTotals   []float64 // row sums before the last update [n]
 
-	iterations int     // iterations done
-	residual   float64 // of the last update of the rows
+	iterations int     // number of updates of both sides so far
+	residual   float64 // relative change of the row sums in the last update
 
-	// state before the last update of the rows
+	// The state before the last update of the rows, for restoreRows.
 	oldU, oldF, oldV []float64
 	rebuilt          bool
 }
 
-// updateRule gives the next fᵢ/ε from log aᵢ and log Σⱼ exp((gⱼ − Cᵢⱼ)/ε), and
-// likewise for columns.
+// updateRule returns the next fᵢ/ε from log aᵢ and log Σⱼ exp((gⱼ − Cᵢⱼ)/ε). For a
+// column it returns gⱼ/ε from log bⱼ and log Σᵢ exp((fᵢ − Cᵢⱼ)/ε).
 type updateRule func(logMass, logSum float64) float64
 
-// newKernel starts from potentials 0. Masses are relative to the totals suma,
-// sumb.
+// newKernel starts from potentials of zero. Its masses are those of in divided by the
+// totals suma and sumb.
 func newKernel(ctx context.Context, in *instance, suma, sumb float64) *kernel {
 	n, m := in.n, in.m
 	vec := func(k int) []float64 { return make([]float64, k) }
@@ -67,17 +65,19 @@ func newKernel(ctx context.Context, in *instance, suma, sumb float64) *kernel {
 	return k
 }
 
-// relativeMasses writes masses relative to a total, none so small that it is lost.
+// relativeMasses writes w divided by its total to out. Masses stay above the denormal
+// numbers, because their logarithms and inverses are taken.
 func relativeMasses(out, w []float64, total float64) {
 	for i, v := range w {
 		out[i] = max(v/total, 0x1p-1022)
 	}
 }
 
-// tighten starts from the largest potentials with f + g ≤ C: every row and
-// column then has an entry Cᵢⱼ = fᵢ + gⱼ, so that none is empty at any ε.
+// tighten starts from the largest potentials with f + g ≤ C. Every row and column
+// then has an entry with Cᵢⱼ = fᵢ + gⱼ, so that no row or column of K underflows to
+// zero at any ε.
 func (k *kernel) tighten() (err error) {
-	k.f, err = tightened(k.ctx, k.problem.cost, k.g)
+	k.f, err = tightenPotentials(k.ctx, k.problem.cost, k.g)
 	return err
 }
 
@@ -90,14 +90,15 @@ func setAll(x []float64, v float64) {
 	}
 }
 
-// setReg changes ε.
+// setReg changes ε and keeps the potentials.
 func (k *kernel) setReg(reg float64) error {
 	k.absorb()
 	k.reg = reg
 	return k.build()
 }
 
-// absorb moves the scalings into the potentials.
+// absorb moves the scalings into the potentials, fᵢ ← fᵢ + ε log uᵢ and
+// gⱼ ← gⱼ + ε log vⱼ. The entries of K are those of the old potentials until build.
 func (k *kernel) absorb() {
 	for i, u := range k.u {
 		k.f[i] += k.reg * math.Log(u)
@@ -116,7 +117,8 @@ func (k *kernel) build() error {
 	})
 }
 
-// eachRow calls f once for every row, with the sums of its block to add to.
+// eachRow calls f once for every row, with the column sums of its block to add to.
+// Blocks are cut and added up in the same way at any GOMAXPROCS.
 func (k *kernel) eachRow(f func(i int, sums []float64)) error {
 	err := runBlocks(k.ctx, k.blockCount, k.n*k.m, func(b int) {
 		sums := k.partialSums[b*k.m : (b+1)*k.m]
@@ -133,9 +135,9 @@ func (k *kernel) eachRow(f func(i int, sums []float64)) error {
 	return err
 }
 
-// updateRows scales the rows to their masses, uᵢ ← uᵢ (aᵢ/(uᵢ (Kv)ᵢ))^ω, and notes
-// how far that is: Σᵢ |change of the sum of row i| at ω = 1, relative to the
-// mass of the plan.
+// updateRows scales the rows to their masses, uᵢ ← uᵢ (aᵢ/(uᵢ (Kv)ᵢ))^ω. It sets the
+// residual to the change that a plain update makes, Σᵢ |change of the sum of row i| at
+// ω = 1, relative to the mass of the plan.
 func (k *kernel) updateRows(omega float64) error {
 	copy(k.oldU, k.u)
 	k.rebuilt = false
@@ -168,7 +170,7 @@ func (k *kernel) updateRows(omega float64) error {
 	return err
 }
 
-// restoreRows goes back to the rows before their last update.
+// restoreRows undoes the last update of the rows.
 func (k *kernel) restoreRows() error {
 	if !k.rebuilt {
 		copy(k.u, k.oldU)
@@ -195,8 +197,8 @@ func (k *kernel) updateColumns(omega float64) error {
 	return k.build()
 }
 
-// nextScaling is the scaling that the next step gives to a row or column of mass w
-// and potential f whose kernel sums to s.
+// nextScaling returns the scaling of a row or column with mass w, potential f and
+// kernel sum s after an update by the rule next.
 func (k *kernel) nextScaling(next updateRule, w, s, f float64) float64 {
 	if next == nil {
 		return w / s
@@ -204,7 +206,8 @@ func (k *kernel) nextScaling(next updateRule, w, s, f float64) float64 {
 	return math.Exp(next(math.Log(w), math.Log(s)-f/k.reg) - f/k.reg)
 }
 
-// overRelaxed is x (full/x)^ω.
+// overRelaxed returns x (full/x)^ω, the step from x to full extended by the factor ω
+// in the logarithm.
 func overRelaxed(x, full, omega float64) float64 {
 	if omega == 1 {
 		return full
@@ -212,7 +215,7 @@ func overRelaxed(x, full, omega float64) float64 {
 	return x * math.Exp(omega*math.Log(full/x))
 }
 
-// inRange reports whether all scalings are within reach.
+// inRange reports whether all scalings and their inverses are below maxScaling.
 func inRange(x []float64) bool {
 	for _, v := range x {
 		if !(v < maxScaling && v > 1/maxScaling) {
@@ -222,8 +225,8 @@ func inRange(x []float64) bool {
 	return true
 }
 
-// coupling returns P for masses with the given total, in the place of K, and
-// the larger L1 error of its marginals, relative to the total.
+// coupling returns P for masses with the given total, and the larger L1 error of its
+// two marginals, relative to the total. P overwrites the entries of K.
 func (k *kernel) coupling(total float64) (mass []float64, residual float64, err error) {
 	err = k.eachRow(func(i int, sums []float64) {
 		row, u := k.entriesRow(i), k.u[i]*total

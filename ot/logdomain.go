@@ -6,11 +6,12 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// updateLogRows sets fᵢ = ε (log aᵢ − log Σⱼ exp((gⱼ − Cᵢⱼ)/ε)).
+// updateLogRows updates the potentials of the rows in the log domain, where nothing
+// overflows: fᵢ = ε (log aᵢ − log Σⱼ exp((gⱼ − Cᵢⱼ)/ε)).
 func (k *kernel) updateLogRows() error { return k.eachLogSum(k.updateLogRow) }
 
-// eachLogSum calls f for every row with log Σⱼ exp((gⱼ − Cᵢⱼ − top)/ε) and
-// top = maxⱼ gⱼ − Cᵢⱼ.
+// eachLogSum calls f for every row i with sum = log Σⱼ exp((gⱼ − Cᵢⱼ − top)/ε) and
+// top = maxⱼ (gⱼ − Cᵢⱼ). The largest exponent of a sum is then zero.
 func (k *kernel) eachLogSum(f func(i int, sum, top float64)) error {
 	return runBlocks(k.ctx, k.blockCount, k.n*k.m, func(b int) {
 		row, unused := make([]float64, k.m), make([]float64, k.m)
@@ -23,7 +24,7 @@ func (k *kernel) eachLogSum(f func(i int, sum, top float64)) error {
 	})
 }
 
-// updateLogRow takes the log of the sum of row i, less top/ε.
+// updateLogRow updates row i from the logarithm of its sum, which eachLogSum gives.
 func (k *kernel) updateLogRow(i int, sum, top float64) {
 	f := k.nextPotential(k.rowStep, k.a[i], sum, top)
 	k.rowTotals[i] = math.Exp((k.f[i]+top)/k.reg + sum)
@@ -31,12 +32,15 @@ func (k *kernel) updateLogRow(i int, sum, top float64) {
 	k.f[i] = f
 }
 
-// massChange is how far the mass of a row or column moves with its potential.
+// massChange returns by how much the mass of a row or column changes when its
+// potential goes from one value to another: |exp((to + top)/ε + sum) − exp((from +
+// top)/ε + sum)|, computed without cancellation.
 func (k *kernel) massChange(from, to, sum, top float64) float64 {
 	return math.Exp((max(from, to)+top)/k.reg+sum) * -math.Expm1(-math.Abs(from-to)/k.reg)
 }
 
-// nextPotential is the next one of a row or column of mass w.
+// nextPotential returns the potential of a row or column with mass w after an update
+// by the rule next.
 func (k *kernel) nextPotential(next updateRule, w, sum, top float64) float64 {
 	if next == nil {
 		return k.reg*(math.Log(w)-sum) - top // kept separate from the general case to avoid cancellation
@@ -44,9 +48,10 @@ func (k *kernel) nextPotential(next updateRule, w, sum, top float64) float64 {
 	return k.reg * next(math.Log(w), sum+top/k.reg)
 }
 
-// updateLogColumns sets gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), by strips of
-// columns so that it, too, runs along rows, and leaves in sums how far the
-// columns move.
+// updateLogColumns updates the potentials of the columns in the log domain,
+// gⱼ = ε (log bⱼ − log Σᵢ exp((fᵢ − Cᵢⱼ)/ε)), and writes the change of the mass of
+// every column to columnSums. It works on strips of columns, so that it reads the
+// cost along rows.
 func (k *kernel) updateLogColumns() error {
 	const strip = 256
 	return runBlocks(k.ctx, (k.m+strip-1)/strip, k.n*k.m, func(b int) {

@@ -38,8 +38,8 @@ func (SqEuclidean) Cost(g Gram) (*mat.Dense, error) {
 	return costMatrix(g, func(i, j int, xy float64) float64 { return squaredDistance(g.XX[i], g.YY[j], xy) })
 }
 
-// Cosine is the cosine distance max(0, 1 − XYᵢⱼ / √(XXᵢ YYⱼ)), without unit. A
-// vector without length is at distance 1 from every other.
+// Cosine is the cosine distance max(0, 1 − XYᵢⱼ / √(XXᵢ YYⱼ)), without unit. A zero
+// vector is at distance 1 from every other.
 type Cosine struct{}
 
 // Cost implements [Metric].
@@ -54,9 +54,9 @@ func angularDistance(xx, yy, xy float64) float64 {
 	return max(0, 1-xy/math.Sqrt(xx)/math.Sqrt(yy))
 }
 
-// Correlation is the correlation distance max(0, 1 − ρᵢⱼ), the cosine distance
-// of features less their mean, without unit. A vector of equal features is at
-// distance 1 from every other.
+// Correlation is the correlation distance max(0, 1 − ρᵢⱼ), the cosine distance of
+// features minus their mean, without unit. A vector of equal features is at distance 1
+// from every other.
 type Correlation struct{}
 
 // Cost implements [Metric].
@@ -66,15 +66,15 @@ func (Correlation) Cost(g Gram) (*mat.Dense, error) {
 	}
 	xx, yy, d := g.centredSquares(g.XX, g.X), g.centredSquares(g.YY, g.Y), float64(g.Features)
 	return costMatrix(g, func(i, j int, xy float64) float64 {
-		if g.X != nil && g.Y != nil { // centred on one side, then the cross moment is, too
+		if g.X != nil && g.Y != nil { // if one side is centred, so are the inner products
 			xy -= g.X[i] / d * g.Y[j]
 		}
 		return angularDistance(xx[i], yy[j], xy)
 	})
 }
 
-// centredSquares are the squared norms less what the mean takes, Σ² / d; what is left
-// by rounding is none.
+// centredSquares returns the squared norms of the centred features, which are the squared
+// norms less (Σ of the features)²/d. Differences within rounding are zero.
 func (g Gram) centredSquares(squares, sums []float64) []float64 {
 	if sums == nil {
 		return squares
@@ -90,13 +90,13 @@ func (g Gram) centredSquares(squares, sums []float64) []float64 {
 
 func squaredDistance(xx, yy, xy float64) float64 {
 	d := xx + yy - 2*xy
-	if d <= 0x1p-49*xx+0x1p-49*yy { // cancellation leaves nothing
+	if d <= 0x1p-49*xx+0x1p-49*yy { // no more than the rounding of the sum
 		return 0
 	}
 	return d
 }
 
-// costMatrix fills a cost by blocks of rows from the inner products.
+// costMatrix returns the cost [n × m] with entries f(i, j, XYᵢⱼ), by blocks of rows.
 func costMatrix(g Gram, f func(i, j int, xy float64) float64) (*mat.Dense, error) {
 	xy, n, m, err := g.checked()
 	if err != nil {

@@ -7,12 +7,13 @@ import (
 	"sync/atomic"
 )
 
-// minParallelEntries is the number of matrix entries below which one goroutine is faster.
+// minParallelEntries is the number of matrix entries below which one goroutine is
+// faster than several.
 const minParallelEntries = 1 << 15
 
-// runBlocks runs f for every block 0 … k-1 and returns the error of ctx. How the
-// blocks fall on processors is left open, so f must write to places of its own
-// and the cut into blocks must not depend on GOMAXPROCS.
+// runBlocks calls f for every block 0 … k-1 and returns the error of ctx. Any goroutine
+// may run any block, so each block must write to memory of its own, and for the same
+// results everywhere the number of blocks must not depend on GOMAXPROCS.
 func runBlocks(ctx context.Context, k, entries int, f func(block int)) error {
 	workers := min(k, runtime.GOMAXPROCS(0))
 	if workers < 2 || entries < minParallelEntries {

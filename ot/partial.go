@@ -8,16 +8,16 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// Partial moves only a share of the mass, exactly and where it is cheapest.
+// Partial moves only a share of the mass, the one that is cheapest to move, exactly.
 //
 //	min ⟨P, C⟩   over P ≥ 0,  P 1 ≤ a,  Pᵀ 1 ≤ b,  Σ P = Share · min(Σ a, Σ b)
 //
-// Total masses may differ. The plan carries the masses it was asked for, so
-// that units left behind have columns and rows that sum to less. It is the
-// transport problem with one more unit on either side, free of charge, for
-// what stays. Costs may be negative, and many orders of magnitude among them are
-// treated as in [EMD]. A computed share that may become 0 needs a check by the caller,
-// as 0 stands for the default.
+// Total masses may differ. The marginals of the plan are the masses of the problem, so
+// the columns and rows of units that are left behind sum to less. It is solved as a
+// transport problem with one more unit on either side, which takes at no cost the mass
+// that stays. Costs may be negative, and costs of many orders of magnitude are treated as
+// in [EMD]. A computed share that may become 0 needs a check by the caller, because 0
+// stands for the default.
 //
 // Caffarelli and McCann, "Free boundaries in optimal transport and
 // Monge-Ampère obstacle problems" (2010); Chapel, Alaya and Gasso, "Partial
@@ -43,7 +43,8 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if stay := 1e-15 * max(in.totalA, in.totalB); in.totalA-moved <= stay && in.totalB-moved <= stay {
 		return EMD{}.Solve(ctx, p)
 	}
-	// What does not stay on either side costs more than any detour.
+	// Moving from the one extra unit to the other costs more than any detour, so that
+	// no mass counts as staying on both sides.
 	n, m := in.n, in.m
 	wide := &instance{
 		n: n + 1, m: m + 1, maxCost: cmp.Or(2*in.maxCost, 1), cost: make([]float64, 0, (n+1)*(m+1)),
@@ -66,7 +67,7 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	return in.planOf(out), err
 }
 
-// trimEmptyUnits leaves out the last row or column if nothing stays there.
+// trimEmptyUnits leaves out the extra row or column if it has no mass.
 func (in *instance) trimEmptyUnits() *instance {
 	n, m := in.n, in.m
 	if in.a[n-1] == 0 {
@@ -83,8 +84,8 @@ func (in *instance) trimEmptyUnits() *instance {
 	return in
 }
 
-// moveShare checks the share of the mass to be moved, which must not drown in the
-// rounding of what stays, and puts in its default.
+// moveShare checks the share of the mass to be moved and fills in its default. The mass
+// must not be lost in the rounding of the mass that stays.
 func (in *instance) moveShare(share float64) (float64, error) {
 	if !(share >= 0 && share <= 1) {
 		return 0, invalid("Share", ErrOption, "%g", share)
@@ -171,8 +172,9 @@ func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error)
 	return e, e.failure(c.tol)
 }
 
-// startCapped takes over potentials, as far as they are some of a partial problem, and
-// returns h/ε, which bounds those of the rows.
+// startCapped takes over the potentials d of a similar problem, in which h is part of
+// those of the rows, and returns h/ε, the largest of the rows. It starts from zero
+// instead where d is nil or so large that it would hide the costs behind its rounding.
 func (k *kernel) startCapped(d *Duals, moved float64) (h float64, err error) {
 	if d == nil {
 		return 0, nil
@@ -190,7 +192,7 @@ func (k *kernel) startCapped(d *Duals, moved float64) (h float64, err error) {
 			return 0, badEntry("Start", at, -1, d.U[at], ErrNotFinite)
 		}
 	}
-	limit := 2 * (k.problem.maxCost + 1500*k.reg) // beyond it potentials hide the costs behind their rounding
+	limit := 2 * (k.problem.maxCost + 1500*k.reg)
 	if floats.Norm(k.f, math.Inf(1)) > limit || floats.Norm(v, math.Inf(1)) > limit {
 		setAll(k.f, 0)
 		return 0, nil
@@ -201,11 +203,11 @@ func (k *kernel) startCapped(d *Duals, moved float64) (h float64, err error) {
 	return floats.Max(k.f) / k.reg, nil
 }
 
-// iterateCapped iterates on h, in units of ε, the rows and the columns; h is kept in the
-// potentials of the rows.
+// iterateCapped updates h, the rows and the columns in turn. The variable h is in units
+// of ε, and it is also part of the potentials of the rows.
 func (k *kernel) iterateCapped(c control, h float64) error {
-	sums := make([]float64, k.n)  // of the rows without their potentials, logs
-	total := make([]float64, k.n) // of the rows
+	sums := make([]float64, k.n)  // log Σⱼ exp((gⱼ − Cᵢⱼ)/ε)
+	total := make([]float64, k.n) // log of the mass of every row
 	k.columnStep = func(logMass, logSum float64) float64 { return min(0, logMass-logSum) }
 	for ; ; k.iterations++ {
 		if err := k.eachLogSum(func(i int, sum, top float64) {
@@ -229,7 +231,7 @@ func (k *kernel) iterateCapped(c control, h float64) error {
 		}
 		k.residual = floats.Sum(k.rowErrors) + floats.Sum(k.columnSums)
 		if k.residual <= c.tol || k.iterations == c.limit {
-			copy(k.f, k.oldF) // where the total holds
+			copy(k.f, k.oldF) // at these the total holds exactly
 			copy(k.g, k.oldV)
 			return nil
 		}

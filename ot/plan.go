@@ -8,13 +8,13 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// permutationTol is how far a plan may be from a permutation to be read as one.
+// permutationTol is the relative error up to which a plan counts as a permutation.
 const permutationTol = 1e-9
 
 // Plan couples n source units with m target units.
 //
-// It holds a coupling P [n × m] and the marginals a [n], b [m] it was made for.
-// Plans are not changed once made.
+// It holds a coupling P [n × m] and the marginals a [n], b [m] that it was made for.
+// Plans are immutable and may be used by several goroutines at once.
 //
 // The zero Plan is the identity: both sides share one basis, whatever its size.
 // Functions of this package return it beside any error other than a
@@ -64,8 +64,8 @@ func NewPlan(mass *mat.Dense, a, b []float64) (Plan, error) {
 }
 
 // PermutationPlan returns the plan in which target j takes source perm[j], with uniform
-// marginals: P[perm[j], j] = 1/n. A perm that is no permutation of 0 … n-1
-// gives an [*InvalidError].
+// marginals: P[perm[j], j] = 1/n. A perm that is not a permutation of 0 … n-1 gives an
+// [*InvalidError].
 func PermutationPlan(perm []int) (Plan, error) {
 	n := len(perm)
 	if n == 0 {
@@ -186,7 +186,7 @@ func (p Plan) String() string {
 		len(p.a), len(p.b), p.total(), p.Entropy(), p.Diagonal())
 }
 
-// ratio is v/w, and 0 where there is no mass to share.
+// ratio returns v/w, and 0 for a unit without mass, w = 0.
 func ratio(v, w float64) float64 {
 	if w == 0 {
 		return 0
@@ -194,9 +194,9 @@ func ratio(v, w float64) float64 {
 	return v / w
 }
 
-// Permutation returns perm [n], where target j takes source perm[j], and true
-// if the plan moves every unit as a whole, to 1e-9 of its mass. The identity
-// has no size and gives false.
+// Permutation returns perm [n], where target j takes source perm[j], and true if the plan
+// moves every unit as a whole, to 1e-9 of its mass. The identity has no size, so it
+// returns false.
 func (p Plan) Permutation() ([]int, bool) {
 	n, m := p.Dims()
 	if n == 0 || n != m {
@@ -225,8 +225,8 @@ func (p Plan) Permutation() ([]int, bool) {
 	return perm, true
 }
 
-// Cost returns ⟨P, C⟩ = Σᵢⱼ Pᵢⱼ Cᵢⱼ in units of the cost c [n × m], for the
-// identity the mean of the diagonal of a square c, and NaN if c does not fit.
+// Cost returns ⟨P, C⟩ = Σᵢⱼ Pᵢⱼ Cᵢⱼ in units of the cost c [n × m] times the mass. For
+// the identity it is the mean of the diagonal of a square c. It is NaN if c does not fit.
 func (p Plan) Cost(c mat.Matrix) float64 {
 	data, r, w, err := rowMajor("Cost", c)
 	n, m := p.Dims()
@@ -243,7 +243,7 @@ func (p Plan) Cost(c mat.Matrix) float64 {
 	for i := range n {
 		var t float64
 		for j, v := range p.mass.RawRowView(i) {
-			if v != 0 { // so that a cost too large to move at stays out
+			if v != 0 { // entries without mass do not count, however large their cost
 				t += v * data[i*m+j]
 			}
 		}

@@ -30,20 +30,24 @@ type Problem struct {
 
 // Solver finds a plan for a problem.
 //
-// Solve returns an [*InvalidError] for what is no problem, the error of ctx
-// when it ends, and a [*NotConvergedError] together with the plan reached when an
-// iteration stops early. The plan beside any other error is the zero one and
-// means nothing, although it reads as the identity. Solve never returns a plan
-// without mass, and what it returns does not depend on GOMAXPROCS. Totals of A and B that differ within
-// the 1e-9 that [Problem.Validate] allows are matched by rescaling B.
+// Solve returns an [*InvalidError] for invalid input, the error of ctx when it ends,
+// and a [*NotConvergedError] together with the plan reached when an iteration stops
+// early. The plan beside any other error is the zero one and means nothing, although it
+// reads as the identity. Solve never returns a plan without mass, and its result does
+// not depend on GOMAXPROCS. Totals of A and B that differ within the 1e-9 that
+// [Problem.Validate] allows are matched by rescaling B.
+//
+// Package ottest checks that a Solver keeps this contract. The solvers of problems that
+// are not a Problem, [GromovWasserstein], [EntropicGromovWasserstein] and [Barycenter],
+// have a Solve of another signature. Solvers may be used by several goroutines at once.
 type Solver interface {
 	Solve(ctx context.Context, p Problem) (Plan, error)
 }
 
-// Validate returns nil for a transport problem and otherwise an
-// [*InvalidError] naming the first bad entry: a cost or mass that is NaN,
-// infinite or negative, masses whose total is zero or beyond 1e±300, totals that
-// differ by more than 1e-9 relative, shapes that do not fit.
+// Validate returns nil for a valid problem and otherwise an [*InvalidError] that names
+// the first bad entry: a cost or mass that is NaN, infinite or negative, masses whose
+// total is zero or beyond 1e±300, totals that differ by more than 1e-9 relative, shapes
+// that do not fit.
 func (p Problem) Validate() error {
 	in, err := readProblem(p)
 	if err != nil {
@@ -52,20 +56,20 @@ func (p Problem) Validate() error {
 	return in.balanced()
 }
 
-// instance is a checked problem without its empty rows and columns.
+// instance is a checked problem from which the units without mass are left out.
 type instance struct {
-	keptRows, keptColumns []int     // kept indices; nil keeps all
-	n, m                  int       // kept
+	keptRows, keptColumns []int     // original indices of the units that are kept; nil keeps all
+	n, m                  int       // numbers of units that are kept
 	cost                  []float64 // [n × m], row-major, read-only
-	cost32                []float32 // the same where it was given so, and then cost may be missing
-	a, b                  []float64 // kept masses, all positive
-	fullA                 []float64 // [N]
-	fullB                 []float64 // [M]
+	cost32                []float32 // costs of a DenseFloat32; cost is nil until widenCosts then
+	a, b                  []float64 // masses of the kept units, all positive
+	fullA                 []float64 // all masses of the source
+	fullB                 []float64 // all masses of the target
 	totalA, totalB        float64
-	maxCost               float64 // largest cost kept
+	maxCost               float64 // largest cost between kept units
 }
 
-// readProblem checks everything about p but the balance of the totals.
+// readProblem checks everything about p except that the totals are equal.
 func readProblem(p Problem) (*instance, error) {
 	in, err := readProblemAsIs(p)
 	if err == nil {
@@ -74,7 +78,7 @@ func readProblem(p Problem) (*instance, error) {
 	return in, err
 }
 
-// readProblemAsIs is load but leaves single costs as they are.
+// readProblemAsIs is readProblem, but leaves float32 costs as they are.
 func readProblemAsIs(p Problem) (in *instance, err error) {
 	in = &instance{}
 	if f, ok := p.Cost.(DenseFloat32); ok {
@@ -107,16 +111,16 @@ func readProblemAsIs(p Problem) (in *instance, err error) {
 	return in, nil
 }
 
-// widenCosts makes cost from single.
+// widenCosts makes float64 costs from float32 ones.
 func (in *instance) widenCosts() {
 	if in.cost == nil {
 		in.cost = toFloat64(in.cost32)
 	}
 }
 
-// largestCost returns the largest of the costs [n × m] and an error for the first
-// that is none. The order of non-negative numbers is that of their bits, and
-// all else but −0 lies above.
+// largestCost returns the largest of the costs [n × m] and an error for the first entry
+// that is no cost. Non-negative numbers are ordered as their bits are, and the bits of
+// everything else except −0 are larger, so that one pass over the bits checks both.
 func largestCost(c []float64, m int) (float64, error) {
 	cuts := 1 + len(c)/(4*minParallelEntries)
 	tops := make([]uint64, cuts)
@@ -134,11 +138,12 @@ func largestCost(c []float64, m int) (float64, error) {
 	return scanCosts(c, m)
 }
 
-// scanCosts is largest for all numbers there are.
+// scanCosts is the slow path of largestCost: it also handles negative, NaN and infinite
+// costs, and names the first of them.
 func scanCosts[T number](c []T, m int) (top float64, err error) {
 	for k, v := range c {
 		v := float64(v)
-		// The negation also catches NaN.
+		// The negated comparison is also true for NaN.
 		if !(v >= 0) || v > math.MaxFloat64 {
 			e := badEntry("Cost", k/m, k%m, v, ErrNegative)
 			if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -153,8 +158,7 @@ func scanCosts[T number](c []T, m int) (top float64, err error) {
 	return top, nil
 }
 
-// readBalanced checks p for the solvers that move all mass, and gives b the
-// total of a.
+// readBalanced checks p for solvers that move all mass, and rescales b to the total of a.
 func readBalanced(p Problem) (*instance, error) {
 	in, err := readBalancedAsIs(p)
 	if err == nil {
@@ -163,7 +167,7 @@ func readBalanced(p Problem) (*instance, error) {
 	return in, err
 }
 
-// readBalancedAsIs is loadBalanced but leaves single costs as they are.
+// readBalancedAsIs is readBalanced, but leaves float32 costs as they are.
 func readBalancedAsIs(p Problem) (*instance, error) {
 	in, err := readProblemAsIs(p)
 	if err != nil {
@@ -189,7 +193,7 @@ func (in *instance) balanced() error {
 	return nil
 }
 
-// dropEmptyUnits drops rows and columns without mass.
+// dropEmptyUnits leaves out the rows and columns without mass.
 func (in *instance) dropEmptyUnits() {
 	in.keptRows, in.a = withMass(in.fullA)
 	in.keptColumns, in.b = withMass(in.fullB)
@@ -226,7 +230,8 @@ func (in *instance) originalColumn(j int) int {
 	return in.keptColumns[j]
 }
 
-// planOf puts a coupling of the kept units, which it takes over, among all.
+// planOf returns the plan of all units for a coupling of the kept ones. It takes mass
+// over.
 func (in *instance) planOf(mass []float64) Plan {
 	full := mat.NewDense(in.n, in.m, mass)
 	if in.keptRows != nil || in.keptColumns != nil {
@@ -241,7 +246,8 @@ func (in *instance) planOf(mass []float64) Plan {
 	return Plan{mass: full, a: in.fullA, b: in.fullB}
 }
 
-// withMass lists the entries above zero; the list is nil if it holds them all.
+// withMass returns the indices and values of the entries above zero. The indices are nil
+// if all entries are.
 func withMass(w []float64) (keep []int, kept []float64) {
 	for i, v := range w {
 		if v > 0 {
@@ -291,7 +297,8 @@ func uniformMasses(n int) []float64 {
 	return w
 }
 
-// rowMajor returns the entries of x without copying them where it can.
+// rowMajor returns the entries of x row by row. It copies them only where x does not
+// store them so.
 func rowMajor(field string, x mat.Matrix) (data []float64, r, c int, err error) {
 	if v := reflect.ValueOf(x); x == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, 0, 0, invalid(field, ErrShape, "nil")

@@ -4,17 +4,18 @@ import "math"
 
 // relaxation drives a kernel to its marginals with over-relaxed scaling.
 //
-// Near the solution plain scaling contracts by some θ² an iteration, and the
-// exponent ω by λ, related through (λ + ω − 1)² = λ ω² θ² (Young, 1954). What
-// is observed over a window gives θ², and that the best ω = 2/(1 + √(1 − θ²)).
+// Near the solution an iteration of plain scaling contracts the error by some θ², and
+// one with exponent ω contracts it by λ, where (λ + ω − 1)² = λ ω² θ² (Young, 1954).
+// The contraction observed over a window of iterations yields θ², which yields the
+// best exponent ω = 2/(1 + √(1 − θ²)).
 type relaxation struct {
-	tol   float64 // of the residual
-	limit int     // iterations, on the count of the kernel
+	tol   float64 // residual at which to stop
+	limit int     // iterations of the kernel at which to stop, earlier runs included
 
 	omega         float64
 	firstResidual float64 // residual at the start of the window
-	windowAge     int     // of the window
-	plainWindows  int     // windows still to run without relaxation
+	windowAge     int     // iterations of the window so far
+	plainWindows  int     // windows to run at ω = 1 before the next attempt
 }
 
 const (
@@ -22,18 +23,19 @@ const (
 	maxOmega     = 1.99
 )
 
-// run iterates until the row marginals hold, which includes the columns, since
-// the last update is a plain one.
+// run iterates until the marginals hold to tol or the limit is reached. The last
+// update of the columns is a plain one, so that their marginals hold exactly and the
+// residual of the rows is that of the plan.
 func (r *relaxation) run(k *kernel) error {
 	r.omega = 1
-	clean := false // whether the columns hold exactly
+	clean := false // whether the last update of the columns was a plain one
 	for {
 		if err := k.updateRows(r.omega); err != nil {
 			return err
 		}
 		res := k.residual
 		if clean && (res <= r.tol || k.iterations >= r.limit) {
-			// The pass has moved the rows on; the columns belong to the old.
+			// The columns fit the rows as they were before this pass.
 			return k.restoreRows()
 		}
 		omega := r.omega
@@ -50,7 +52,7 @@ func (r *relaxation) run(k *kernel) error {
 	}
 }
 
-// adaptOmega updates ω from the residuals.
+// adaptOmega updates ω at the end of each window from the decrease of the residual.
 func (r *relaxation) adaptOmega(res float64) {
 	if r.windowAge == 0 {
 		r.firstResidual = res
@@ -64,7 +66,8 @@ func (r *relaxation) adaptOmega(res float64) {
 	case r.plainWindows > 0:
 		r.plainWindows--
 	case !(rate < 1):
-		// Too far from the solution for relaxation.
+		// The residual does not fall: the iterate is too far from the solution for
+		// over-relaxation.
 		if r.omega > 1 {
 			r.omega, r.plainWindows = 1, 2
 		}

@@ -38,11 +38,11 @@ type entropic struct {
 	in       *instance
 	kernel   *kernel // its entries are those of the plan
 	plan     Plan
-	unit     float64 // total that masses of the kernel are relative to
+	unit     float64 // total that the masses of the kernel are relative to
 	residual float64
 }
 
-// failure is the error of an iteration whose residual is above tol, or nil.
+// failure returns the error of an iteration whose residual is above tol, or nil.
 func (e entropic) failure(tol float64) error {
 	if e.residual <= tol {
 		return nil
@@ -50,7 +50,7 @@ func (e entropic) failure(tol float64) error {
 	return &NotConvergedError{Iterations: e.kernel.iterations, Residual: e.residual}
 }
 
-// result describes a plan of which ⟨P, C⟩ and ε Σ P (log P − 1) are minimised.
+// result describes the plan of a problem whose objective is ⟨P, C⟩ + ε Σ P (log P − 1).
 func (e entropic) result() Result {
 	k := e.kernel
 	k.absorb()
@@ -77,7 +77,7 @@ func (e entropic) result() Result {
 	return r
 }
 
-// dotCost is Σⱼ pⱼ cⱼ without terms of no mass.
+// dotCost returns Σⱼ pⱼ cⱼ over the entries with mass.
 func dotCost(p, c []float64) (sum float64) {
 	for j, v := range p {
 		if v > 0 {
@@ -104,13 +104,14 @@ func (c control) run(k *kernel, start []float64) error {
 	return r.run(k)
 }
 
-// startKernel takes over the potentials of the columns and derives those of the rows.
+// startKernel takes over the potentials of the columns and derives those of the rows by
+// an update in the log domain, so that start needs no potentials of the rows.
 func (c control) startKernel(k *kernel, start []float64) error {
 	if err := c.checkReg(k.problem.maxCost); err != nil {
 		return err
 	}
 	copy(k.g, start)
-	// Potentials beyond what costs and masses explain would hide the costs behind
+	// Potentials larger than costs and masses can explain would hide the costs behind
 	// their own rounding.
 	if floats.Norm(start, math.Inf(1)) > 2*(k.problem.maxCost+1500*c.reg) {
 		return k.tighten()
@@ -118,7 +119,7 @@ func (c control) startKernel(k *kernel, start []float64) error {
 	return k.updateLogRows()
 }
 
-// constantVector returns n times v.
+// constantVector returns a vector of n entries v.
 func constantVector(n int, v float64) []float64 {
 	x := make([]float64, n)
 	setAll(x, v)

@@ -6,7 +6,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Scaled is a metric whose costs are brought to another scale.
+// Scaled is a metric whose costs are brought to another scale. Dividing by the largest
+// cost, [ScaleMax], gives ε of entropic solvers the same meaning for all layers.
 type Scaled struct {
 	Metric Metric
 	By     Scale // nil leaves the costs as they are
@@ -33,7 +34,7 @@ type Scale interface {
 	Apply(cost *mat.Dense)
 }
 
-// ScaleMax divides costs by the largest one: C / max C. Zero costs stay.
+// ScaleMax divides costs by the largest one: C / max C. It leaves zero costs alone.
 type ScaleMax struct{}
 
 // Apply implements [Scale].
@@ -43,7 +44,7 @@ func (ScaleMax) Apply(c *mat.Dense) {
 	divideBy(c, top)
 }
 
-// ScaleMean divides costs by their mean: C nm / ΣC. Zero costs stay.
+// ScaleMean divides costs by their mean: C nm / ΣC. It leaves zero costs alone.
 type ScaleMean struct{}
 
 // Apply implements [Scale].
@@ -58,8 +59,8 @@ func (ScaleMean) Apply(c *mat.Dense) {
 	divideBy(c, s)
 }
 
-// ScaleMedian divides costs by their lower median, the ⌈nm/2⌉-th smallest. Costs
-// whose median is zero stay.
+// ScaleMedian divides costs by their lower median, the ⌈nm/2⌉-th smallest. It leaves
+// costs with a median of zero alone.
 type ScaleMedian struct{}
 
 // Apply implements [Scale].
@@ -79,7 +80,8 @@ type ScaleLog struct{}
 // Apply implements [Scale].
 func (ScaleLog) Apply(c *mat.Dense) { mapEntries(c, math.Log1p) }
 
-// divideBy divides by s unless that would leave the finite numbers.
+// divideBy divides c by s, unless s is not a positive finite number. Quotients that
+// overflow become the largest number.
 func divideBy(c *mat.Dense, s float64) {
 	if !(s > 0) || math.IsInf(s, 0) {
 		return
@@ -100,8 +102,8 @@ func mapEntries(c *mat.Dense, f func(float64) float64) {
 	}
 }
 
-// nthSmallest returns the k-th smallest entry of x, counted from 0, and reorders x. Any
-// pivot is right; the median of three keeps sorted input fast.
+// nthSmallest returns the k-th smallest entry of x, counted from 0, and reorders x
+// (quickselect). The median of three as the pivot keeps sorted input fast.
 func nthSmallest(x []float64, k int) float64 {
 	lo, hi := 0, len(x)-1
 	for lo < hi {

@@ -7,30 +7,30 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// totalFlow is the total that masses are rounded to, so that flows are whole
-// numbers: no drift, and degenerate pivots are seen for what they are.
+// totalFlow is the total of the integer masses that the simplex works with. Integer
+// flows do not drift, and degenerate pivots are recognised exactly.
 const totalFlow = 1 << 60
 
 // simplex is the network simplex on the complete bipartite graph from rows to
 // columns. Nodes 0 … n-1 are rows, n … n+m-1 columns.
 //
-// Its basis stays strongly feasible, every tree arc without flow points to the
-// root, which rules out cycling (Cunningham, 1976). Entering arcs come from
-// the candidates of a cyclic search by blocks of rows.
+// Its basis stays strongly feasible, that is, every tree arc without flow points to the
+// root, which rules out cycling (Cunningham, 1976). Entering arcs come from a list of
+// candidates, which a cyclic search refills from the next rows.
 type simplex struct {
 	ctx       context.Context
 	n, m      int
 	cost      []float64 // [n × m]
 	tree      tree
 	maxCost   float64 // largest cost
-	tol       float64 // rounding of a reduced cost, relative to that and the potentials
-	nextRow   int     // row at which the search goes on
-	costsSeen int     // costs looked at since the context was
+	tol       float64 // rounding of a reduced cost relative to costs and potentials
+	nextRow   int     // row at which the next search begins
+	costsSeen int     // since the last check of the context
 
 	candidates []pricedArc // arcs that may enter
 }
 
-// transport solves an instance with any masses.
+// transport solves an instance with any masses by the network simplex.
 func transport(ctx context.Context, in *instance, start []float64) (vertex, error) {
 	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, maxCost: in.maxCost, tol: 0x1p-49}
 	a, b, unit := integerMasses(in)
@@ -63,17 +63,18 @@ func transport(ctx context.Context, in *instance, start []float64) (vertex, erro
 }
 
 const (
-	warmStartReg        = 0.01    // ε of the first prices over the largest cost
-	warmStartIterations = 30      // iterations for them
-	warmStartEntries    = 1 << 12 // costs up to which the simplex needs none
-	searchRows          = 24      // rows searched for candidates at least
+	warmStartReg        = 0.01    // ε of the entropic plan that the simplex starts from, over the largest cost
+	warmStartIterations = 30      // iterations of that plan
+	warmStartEntries    = 1 << 12 // size n m up to which the simplex starts without it
+	searchRows          = 24      // least number of rows in a search for candidates
 )
 
-// startPotentials returns column potentials to start from, where there are none those
-// of a rough entropic plan, and the zero plan.
+// startPotentials returns the column potentials to start from and a zeroed plan. The
+// potentials are those given, or those of a rough entropic plan, whose memory becomes
+// the zeroed plan.
 func (s *simplex) startPotentials(in *instance, start []float64) (v, mass []float64, err error) {
 	if start != nil {
-		_, err := tightened(s.ctx, in.cost, start)
+		_, err := tightenPotentials(s.ctx, in.cost, start)
 		return start, make([]float64, in.n*in.m), err
 	}
 	if in.n*in.m <= warmStartEntries || in.maxCost == 0 {
@@ -97,8 +98,9 @@ func (s *simplex) treeArc(x, p int) (i, j int) {
 	return p, x - s.n
 }
 
-// integerMasses returns the masses as whole numbers with equal totals. Where they are
-// uniform this is exact, and unit is the mass of 1; otherwise unit is 0.
+// integerMasses returns the masses as integers with equal totals. For uniform masses
+// the integers are exact and small, and unit is the mass of 1. For other masses they
+// are rounded, and unit is 0.
 func integerMasses(in *instance) (a, b []int64, unit float64) {
 	a, b = make([]int64, in.n), make([]int64, in.m)
 	if allEqual(in.a) && allEqual(in.b) {
@@ -116,7 +118,7 @@ func integerMasses(in *instance) (a, b []int64, unit float64) {
 	return a, b, 0
 }
 
-// roundMasses writes w as positive whole numbers that sum to units.
+// roundMasses writes w to out as positive integers that sum to totalFlow.
 func roundMasses(out []int64, w []float64) {
 	var sum float64
 	for _, v := range w {
@@ -143,7 +145,8 @@ func greatestCommonDivisor(a, b int) int {
 
 func (s *simplex) row(i int) []float64 { return s.cost[i*s.m : (i+1)*s.m] }
 
-// checkContext counts costs looked at and reports the end of the context.
+// checkContext counts k more costs as read, and returns the error of the context when
+// it is time to ask for it.
 func (s *simplex) checkContext(k int) error {
 	if s.costsSeen += k; s.costsSeen < contextInterval {
 		return nil
@@ -152,7 +155,7 @@ func (s *simplex) checkContext(k int) error {
 	return s.ctx.Err()
 }
 
-// pivotAll runs until no arc enters.
+// pivotAll pivots until no arc has a negative reduced cost.
 func (s *simplex) pivotAll() error {
 	limit := 64 * (s.n + s.m)
 	for k := 1; ; k++ {
@@ -162,16 +165,16 @@ func (s *simplex) pivotAll() error {
 		}
 		s.tree.pivot(int32(i), int32(s.n+j), s.cost[i*s.m+j])
 		if k == limit {
-			// Rounding may let arcs enter for ever. A wider tolerance ends
-			// that; the duals still tell how good the plan is.
+			// Rounding may let the same arcs enter and leave for ever. A wider
+			// tolerance ends that, and counts in the rounding of the answer.
 			s.tol *= 8
 			limit *= 2
 		}
 	}
 }
 
-// enteringArc returns the candidate with the most negative reduced cost, or free
-// where no arc has one.
+// enteringArc returns the row and column of the candidate with the most negative
+// reduced cost, or none where no arc has a negative one.
 func (s *simplex) enteringArc() (bi, bj int, err error) {
 	for {
 		best, kept := 0.0, s.candidates[:0]
@@ -195,8 +198,8 @@ func (s *simplex) enteringArc() (bi, bj int, err error) {
 	}
 }
 
-// negativeReducedCost returns the reduced cost of an arc if it is below zero by more than
-// rounding, and otherwise 0.
+// negativeReducedCost returns the reduced cost of an arc if it is below zero by more
+// than its rounding, and 0 otherwise.
 func (s *simplex) negativeReducedCost(i, j int32) float64 {
 	c, u, v := s.cost[int(i)*s.m+int(j)], s.tree.potentials[i], s.tree.potentials[s.n+int(j)]
 	if d := c - v - u; -d > s.tol*(s.maxCost+math.Abs(u)+math.Abs(v)) {
@@ -205,8 +208,9 @@ func (s *simplex) negativeReducedCost(i, j int32) float64 {
 	return 0
 }
 
-// findCandidates makes candidates of the best arc of each row in the next blocks of
-// rows, until there is one or all rows were seen.
+// findCandidates adds the best arc of each of the next rows to the candidates if it has
+// a negative reduced cost. It reads searchRows rows at a time until there is a candidate
+// or all rows were read.
 func (s *simplex) findCandidates() error {
 	v := s.tree.potentials[s.n:]
 	for k := 1; k <= s.n; k++ {
@@ -228,8 +232,8 @@ func (s *simplex) findCandidates() error {
 	return nil
 }
 
-// recoverMasses writes the flows of the final tree, from its leaves to the root, with
-// the masses as they were before rounding.
+// recoverMasses writes the flows of the final tree to mass, from the leaves to the root,
+// for the masses before they were rounded to integers.
 func (s *simplex) recoverMasses(in *instance, mass []float64) {
 	rest := append(append([]float64(nil), in.a...), in.b...)
 	order := s.tree.topDown()
@@ -240,7 +244,7 @@ func (s *simplex) recoverMasses(in *instance, mass []float64) {
 		i, j := s.treeArc(int(x), int(p))
 		f := max(0, rest[x])
 		if e.flow == 0 && f <= 1e-12*min(in.a[i], in.b[j]) {
-			f = 0 // what is left is rounding
+			f = 0 // the integer flow is zero, so this is rounding of the sums
 		}
 		rest[p] -= f
 		mass[i*s.m+j] = f

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// startTree makes the first tree for masses a, b: flow on the arcs of least cost
-// above the column potentials v, cheapest first, and what falls apart is tied
-// together by arcs without flow that point to the root.
+// startTree makes the first tree for integer masses a, b, which it uses up. It puts flow
+// on arcs of least reduced cost with the column potentials v, cheapest first, and then
+// connects the parts of that forest by arcs without flow that point to the root.
 func (s *simplex) startTree(a, b []int64, v []float64) error {
 	s.tree = newTree(s.n, s.m)
 	arcs, err := s.cheapestArcs(v)
@@ -55,18 +55,18 @@ func (s *simplex) startTree(a, b []int64, v []float64) error {
 	return nil
 }
 
-// startArcsPerRow is the number of arcs of a row that the first tree is chosen from.
+// startArcsPerRow is the number of arcs per row that the first tree is chosen from.
 const startArcsPerRow = 6
 
-// pricedArc is an arc from row i to column j at its cost above that of the
-// row's best.
+// pricedArc is an arc from row i to column j with the reduced cost d, in startTree
+// relative to that of the row's best arc.
 type pricedArc struct {
 	d    float64
 	i, j int32
 }
 
-// cheapestArcs returns the arcs of every row that are least above the potentials
-// of the columns, in the order in which they are to be filled.
+// cheapestArcs returns the startArcsPerRow arcs of least reduced cost of every row, in
+// the order in which they should get flow.
 func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
 	k := min(startArcsPerRow, s.m)
 	arcs, near := make([]pricedArc, 0, k*s.n), make([]neighbour, 0, k)
@@ -85,7 +85,7 @@ func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
 	return arcs, nil
 }
 
-// columnMinima returns the least cost of every column.
+// columnMinima returns the least cost of every column [m].
 func (s *simplex) columnMinima() []float64 {
 	low := slices.Clone(s.row(0))
 	for i := 1; i < s.n; i++ {
@@ -103,7 +103,9 @@ type flowArc struct {
 	flow int64
 }
 
-// connect grows the tree from the forest of arcs.
+// connect makes the spanning tree from a forest of arcs with flow. It walks through
+// each part of the forest and hangs it under the column, among those reached before,
+// to which its first row has the least reduced cost.
 func (s *simplex) connect(arcs []flowArc) {
 	near := make([][]flowArc, s.n+s.m)
 	for _, e := range arcs {
@@ -117,7 +119,7 @@ func (s *simplex) connect(arcs []flowArc) {
 			continue
 		}
 		in[r] = true
-		if r > 0 { // a row of a part that hangs loose
+		if r > 0 { // the first row of a part that is not connected yet
 			row, to, low := s.row(int(r)), cols[0], math.Inf(1)
 			for _, j := range cols {
 				if d := row[int(j)-s.n] - s.tree.potentials[j]; d < low {

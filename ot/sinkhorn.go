@@ -26,15 +26,15 @@ const (
 //	min ⟨P, C⟩ + ε Σᵢⱼ Pᵢⱼ (log Pᵢⱼ − 1)   over P 1 = a,  Pᵀ 1 = b
 //	Pᵢⱼ = exp((fᵢ + gⱼ − Cᵢⱼ) / ε)
 //
-// It scales a kernel and absorbs the scalings into the potentials f, g before
-// they leave the range of floating point; where that is too late it takes a
-// step in the log domain, so that no ε underflows. Small ε is approached from
-// large ones, and the scaling is over-relaxed by what its own convergence rate
-// suggests. Iterations count one update of both sides, over all ε. From the
-// potentials of a similar problem it starts at ε itself.
+// It scales a kernel and absorbs the scalings into the potentials f, g before they
+// leave the range of floating point. Where that is too late it updates in the log
+// domain, so that no ε underflows. Small ε is approached from large ones, unless the
+// solver starts from given potentials, and the scaling is over-relaxed as its observed
+// convergence rate suggests. One iteration updates both sides; iterations count over
+// all ε.
 //
-// A reg, tolerance or number of iterations that is negative or not finite, a
-// reg beyond 1e±300 and a cost beyond 1e12 reg give an [*InvalidError].
+// An option that is negative or not finite, an ε outside of 1e±300 and costs above
+// 1e12 ε, whose rounding would decide the plan, give an [*InvalidError].
 //
 // Cuturi, "Sinkhorn distances" (2013); Schmitzer, "Stabilized sparse scaling
 // algorithms for entropy regularized transport problems" (2019); Lehmann, von
@@ -97,13 +97,14 @@ func (s Sinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
 	return e, e.failure(c.tol)
 }
 
-// control holds what entropic iterations have in common.
+// control holds the options that all entropic iterations have in common.
 type control struct {
 	reg, tol float64
-	limit    int // iterations
+	limit    int // of iterations
 }
 
-// withDefaults checks the options and puts the defaults in, but for that of ε.
+// withDefaults checks the options and fills in the defaults except that of ε, which
+// depends on the costs.
 func (c control) withDefaults() (control, error) {
 	switch {
 	case !(c.reg == 0 || c.reg > 1/maxTotal && c.reg < maxTotal):
@@ -116,12 +117,12 @@ func (c control) withDefaults() (control, error) {
 	return control{c.reg, cmp.Or(c.tol, DefaultTol), cmp.Or(c.limit, DefaultMaxIter)}, nil
 }
 
-// withDefaultReg sets the default of ε for costs up to top.
+// withDefaultReg fills in the default of ε for costs up to top.
 func (c control) withDefaultReg(top float64) control {
 	switch {
 	case c.reg != 0:
 	case top == 0:
-		c.reg = DefaultReg // where all is free, every ε gives the same plan
+		c.reg = DefaultReg // without costs every ε gives the same plan
 	default:
 		c.reg = min(max(DefaultReg*top, 2/maxTotal), maxTotal/2)
 	}
@@ -136,15 +137,16 @@ func (c control) checkReg(top float64) error {
 	return nil
 }
 
+// Annealing: stages of falling ε, of which only the last is solved to the tolerance.
 const (
-	annealFrom      = 20.0 // cost over ε up to which no annealing is needed
-	annealFactor    = 4.0  // of ε from one stage to the next
+	annealFrom      = 20.0 // ratio of the largest cost to ε up to which there is one stage
+	annealFactor    = 4.0  // ratio of ε from one stage to the next
 	stageTol        = 0.01 // tolerance of the stages before the last
-	stageIterations = 50   // iterations of those stages
+	stageIterations = 50   // most iterations of each of those stages
 )
 
-// anneal solves for a falling sequence of ε that ends at reg, each from the
-// potentials of the one before.
+// anneal solves for a falling sequence of ε that ends at reg. Every stage starts from
+// the potentials of the stage before.
 func (c control) anneal(k *kernel) error {
 	if err := c.checkReg(k.problem.maxCost); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (c control) anneal(k *kernel) error {
 	}
 	for reg := c.reg * math.Pow(annealFactor, c.annealStages(k.problem.maxCost)); reg > c.reg*1.001; reg /= annealFactor {
 		if k.iterations+1 >= c.limit {
-			break // the last iteration is for the ε asked for
+			break // keep the last iteration for the ε that was asked for
 		}
 		if err := k.setReg(reg); err != nil {
 			return err

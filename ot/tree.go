@@ -1,23 +1,23 @@
 package ot
 
-// tree is a spanning tree of the bipartite graph with the flow on its arcs.
-// The arc between a node and its parent always runs from the row to the
-// column. Children form doubly linked lists.
+// tree is a spanning tree of the bipartite graph with the flow on its arcs. The arc
+// between a node and its parent runs from the row to the column, whichever of them is
+// the parent. The children of a node form a doubly linked list.
 type tree struct {
 	n          int       // nodes below n are rows
 	nodes      []node    // [n + m]
-	potentials []float64 // potentials: the two ends of a tree arc sum to its cost
+	potentials []float64 // [n + m]; those of the two ends of a tree arc sum to its cost
 	stack      []int32
 }
 
-// node lies in one piece, as a pivot visits many.
+// node keeps all about a node together in memory, because a pivot visits many nodes.
 type node struct {
 	flow   int64   // on the arc to the parent
 	cost   float64 // of the arc to the parent
-	parent int32   // free at the root
+	parent int32   // none at the root
 	depth  int32
 	child  int32 // first child
-	next   int32 // sibling
+	next   int32 // next sibling
 	prev   int32
 }
 
@@ -40,7 +40,7 @@ func (t *tree) attach(x, p int32, flow int64, cost float64) {
 	up.child = x
 }
 
-// detach takes x out of the list of its siblings.
+// detach removes x from the list of its siblings.
 func (t *tree) detach(x int32) {
 	e := &t.nodes[x]
 	if e.prev != none {
@@ -53,8 +53,8 @@ func (t *tree) detach(x int32) {
 	}
 }
 
-// setPotential derives depth and potential of x from its parent's. Potentials are
-// never added to, so they do not drift.
+// setPotential derives the depth and the potential of x from those of its parent.
+// Potentials are always derived and never incremented, so they do not drift.
 func (t *tree) setPotential(x int32) {
 	if e := &t.nodes[x]; e.parent != none {
 		e.depth = t.nodes[e.parent].depth + 1
@@ -62,12 +62,14 @@ func (t *tree) setPotential(x int32) {
 	}
 }
 
-// pivot brings in the arc from row node i to column node j and takes out the
-// last blocking arc of its cycle, seen from the apex along the new flow.
+// pivot lets the arc from row node i to column node j enter the tree. The last blocking
+// arc of its cycle leaves, counted from the apex in the direction of the new flow, which
+// keeps the tree strongly feasible.
 func (t *tree) pivot(i, j int32, cost float64) {
-	// New flow runs up from j and down to i, against the arcs above columns
-	// on j's side and above rows on i's side. Of equals the one nearest to
-	// the apex on j's side is last, then the one nearest to i.
+	// The new flow runs up from j to the apex and down to i. It runs against the arcs
+	// above columns on j's side and above rows on i's side, and these can block. Among
+	// arcs that block alike, the last is the one nearest to the apex on j's side, or
+	// else the one nearest to i.
 	theta, leave, side := int64(totalFlow)+1, int32(none), j
 	x, y := i, j
 	for x != y {
@@ -100,7 +102,8 @@ func (t *tree) pivot(i, j int32, cost float64) {
 	t.reroot(q, other, leave, theta, cost)
 }
 
-// flowChange is the change of the flow above x when theta comes down to x.
+// flowChange returns the change of the flow on the arc above x when theta more comes
+// down to x.
 func (t *tree) flowChange(x int32, theta int64) int64 {
 	if int(x) < t.n {
 		return -theta
@@ -108,7 +111,8 @@ func (t *tree) flowChange(x int32, theta int64) int64 {
 	return theta
 }
 
-// reroot turns the part below leave around q and hangs it under p.
+// reroot makes q the root of the part below the leaving arc, hangs it under p, and
+// updates the depths and potentials of the part.
 func (t *tree) reroot(q, p, leave int32, flow int64, cost float64) {
 	for x := q; ; {
 		old := t.nodes[x]
@@ -137,7 +141,7 @@ func (t *tree) reroot(q, p, leave int32, flow int64, cost float64) {
 	}
 }
 
-// topDown lists the nodes so that parents come before children; the root first.
+// topDown lists the nodes with the root first and every parent before its children.
 func (t *tree) topDown() []int32 {
 	out := make([]int32, 0, len(t.nodes))
 	for x := range t.nodes {

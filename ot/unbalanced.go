@@ -12,18 +12,17 @@ import (
 // between units with mass.
 const DefaultPenalty = 1.0
 
-// Unbalanced solves the entropic problem that may create and destroy mass: the
-// marginals are drawn to a and b instead of bound to them.
+// Unbalanced solves the entropic problem that may create and destroy mass: penalties draw
+// the marginals towards a and b, but do not bind them.
 //
 //	min ⟨P, C⟩ + ε KL(P | R) + ρ KL(P 1 | a) + ρ′ KL(Pᵀ 1 | b)   over P ≥ 0
 //	KL(x | y) = Σ x log(x/y) − x + y
 //
-// Total masses may differ. The plan carries the masses it was asked for, so
-// that its columns and rows do not sum to them, and [Plan.Push] and
-// [Plan.Pull] shrink or grow what they move. As ρ → ∞ it tends to the plan of
-// [Sinkhorn], but an iteration contracts no faster than (ρ/(ρ + ε))², so heavy
-// penalties need many. A penalty so small that no mass is left gives an
-// [*InvalidError]. The residual of [NotConvergedError] is the L1 change of the row
+// Total masses may differ. The marginals of the plan are the masses of the problem, to
+// which its rows and columns do not sum, so [Plan.Push] and [Plan.Pull] shrink or grow
+// what they move. As ρ → ∞ the plan tends to that of [Sinkhorn], but an iteration
+// contracts by no more than (ρ/(ρ + ε))², so heavy penalties need many iterations. A
+// penalty so small that no mass is left gives an [*InvalidError]. The residual of [NotConvergedError] is the L1 change of the row
 // sums in the next iteration, relative to the mass of the plan.
 //
 // Chizat, Peyré, Schmitzer and Vialard, "Scaling algorithms for unbalanced
@@ -41,11 +40,11 @@ type Unbalanced struct {
 // Prior is the plan R that entropic regularisation prefers: [PriorProduct] or
 // [PriorCounting]. There are no others: the interface is closed.
 type Prior interface {
-	// relax is the step under a penalty with ρ/(ρ + ε) = tau.
+	// relax returns the update under a penalty with ρ/(ρ + ε) = tau.
 	relax(tau float64) updateRule
-	// log is the logarithm of Rᵢⱼ between the masses aᵢ and bⱼ.
+	// log returns log Rᵢⱼ for the masses a and b of the two units.
 	log(a, b float64) float64
-	// total is Σ R for the masses a and b, those that are zero included.
+	// total returns Σ R for all masses a [N] and b [M], also those that are zero.
 	total(a, b []float64) float64
 }
 
@@ -141,7 +140,7 @@ func (s Unbalanced) validate() error {
 	return nil
 }
 
-// fill puts in the defaults for costs up to top.
+// fill sets the options that are zero to their defaults for costs up to top.
 func (s *Unbalanced) fill(top float64) {
 	if top == 0 {
 		top = 1
@@ -153,7 +152,7 @@ func (s *Unbalanced) fill(top float64) {
 	}
 }
 
-// objectives are those of the plan without and with the term of ε.
+// objectives returns the objective at the plan without and with the term of ε.
 func (s Unbalanced) objectives(e entropic) (objective, regularised float64) {
 	in, cols := e.in, make([]float64, e.in.m)
 	var divergence float64 // KL(P | R)
@@ -173,7 +172,7 @@ func (s Unbalanced) objectives(e entropic) (objective, regularised float64) {
 	return objective, objective + e.kernel.reg*(divergence+s.Prior.total(in.fullA, in.fullB))
 }
 
-// divergenceOf is the term x log(x/y) − x + y of a Kullback–Leibler divergence.
+// divergenceOf returns the term x log(x/y) − x + y of a Kullback–Leibler divergence.
 func divergenceOf(x, y float64) float64 {
 	if x == 0 {
 		return y

@@ -2,29 +2,30 @@ package ot
 
 import "math"
 
-// Passes over a row, the inner loops of all solvers: in assembly where the
-// processor has vectors of four numbers and fused multiplication (AVX2, FMA),
-// otherwise, and for what is left at the end of a row, in Go. Sums may differ
-// between the two by rounding; least does not.
+// This file holds the passes over a row, which are the inner loops of all solvers. They
+// are in assembly where the processor has vectors of four numbers and fused
+// multiplication (AVX2, FMA). Elsewhere, and for the end of a row that fills no vector,
+// they are in Go. Sums may differ between the two by rounding, leastReducedCost does not.
 
 const (
-	minExponent = -600 // exponents below it are zero in the kernel
-	maxExponent = 709  // exponents above it are taken for it, so that kernels stay finite
+	minExponent = -600 // smaller exponents give zero
+	maxExponent = 709  // larger exponents are cut to it, so that kernels stay finite
 )
 
-// expCoefficients are the coefficients 1/k! of exp, from the highest power.
+// expCoefficients are the coefficients 1/k! of exp, from the highest power down.
 var expCoefficients = [...]float64{
 	1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320, 1. / 5040,
 	1. / 720, 1. / 120, 1. / 24, 1. / 6, 1. / 2, 1, 1,
 }
 
-// expReduction is what brings an exponent near zero: 1/log 2, the number whose
-// last digit is 1, log 2 in two parts of which the first has trailing zeros.
+// expReduction holds the constants of the range reduction of exp: 1/log 2, the number
+// whose addition rounds to integers, log 2 in two parts of which the first has trailing
+// zeros, and the bounds of the exponent. The assembly reads them by position.
 var expReduction = [...]float64{
 	math.Log2E, 0x1.8p52, 6.93147180369123816490e-01, 1.90821492927058770002e-10, minExponent, maxExponent,
 }
 
-// expRow sets dst to exp((f + gⱼ − cⱼ) inv) and adds it to sums.
+// expRow sets dst to exp((f + gⱼ − cⱼ) inv), where inv = 1/ε, and adds it to sums.
 func expRow(dst, cost, g, sums []float64, f, inv float64) {
 	n := len(dst)
 	cost, g, sums = cost[:n], g[:n], sums[:n]
@@ -43,7 +44,7 @@ func expRow(dst, cost, g, sums []float64, f, inv float64) {
 	}
 }
 
-// dot is Σ xⱼ yⱼ.
+// dot returns Σ xⱼ yⱼ.
 func dot(x, y []float64) (s float64) {
 	n := len(x)
 	y = y[:n]
@@ -90,7 +91,7 @@ func leastReducedCost(cost, v []float64) (d float64, at int) {
 	return d, at
 }
 
-// leastReducedCostVector is least for a multiple of eight columns.
+// leastReducedCostVector is leastReducedCost for a multiple of eight columns.
 func leastReducedCostVector(cost, v []float64) (d float64, at int) {
 	inf := math.Inf(1)
 	low := [8]float64{inf, inf, inf, inf, inf, inf, inf, inf}
