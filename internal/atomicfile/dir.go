@@ -57,7 +57,7 @@ func writeDir(path, marker string, write func(dir string) error) error {
 	defer f.Close()
 	// Under this name there is the draft or, after an exchange, the old
 	// directory. If it cannot be removed, the next sweep tries again.
-	defer os.RemoveAll(f.Name())
+	defer remove(f.Name())
 	if err := write(f.Name()); err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func replaceAside(next, path string) error {
 	if err := os.Rename(next, path); err != nil {
 		return errors.Join(err, os.Rename(old, path))
 	}
-	os.RemoveAll(old) // the next sweep tries again
+	remove(old) // the next sweep tries again
 	return nil
 }
 

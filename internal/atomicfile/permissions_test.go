@@ -43,3 +43,22 @@ func TestWriteDirPermissions(t *testing.T) {
 	require.NoError(t, WriteDir(path, "marker", filler("two")))
 	assert.Equal(t, os.FileMode(0o700), mode(), "a private directory stays private")
 }
+
+// TestWriteDirProtected: a write-protected directory is replaced, since the
+// directory above it is not, and nothing is left of it.
+func TestWriteDirProtected(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("nothing is write-protected for root")
+	}
+	top := t.TempDir()
+	path := filepath.Join(top, "dir")
+	require.NoError(t, WriteDir(path, "marker", filler("one")))
+	require.NoError(t, os.Chmod(path, 0o555))
+	defer func() { require.NoError(t, os.Chmod(path, 0o755)) }()
+	for range 2 {
+		require.NoError(t, WriteDir(path, "marker", filler("two")))
+		entries, err := os.ReadDir(top)
+		require.NoError(t, err)
+		assert.Len(t, entries, 1, "a draft was left behind")
+	}
+}

@@ -44,7 +44,7 @@ func claim(path string, create func(name string) (*os.File, error)) (*os.File, e
 			return nil, err
 		}
 		// Between the creation and the lock a sweep may have taken it for stale.
-		if lock(f) != errLocked && still(f) {
+		if lock(f) != errLocked && isStillNamed(f) {
 			return f, nil
 		}
 		f.Close()
@@ -52,8 +52,8 @@ func claim(path string, create func(name string) (*os.File, error)) (*os.File, e
 	return nil, fmt.Errorf("no free name beside it after %d tries", tries)
 }
 
-// still tells whether f is what its name leads to.
-func still(f *os.File) bool {
+// isStillNamed tells whether f is what its name leads to.
+func isStillNamed(f *os.File) bool {
 	a, errA := f.Stat()
 	b, errB := os.Lstat(f.Name())
 	return errA == nil && errB == nil && os.SameFile(a, b)
@@ -67,11 +67,20 @@ func sweep(path, kind string) {
 		if err != nil {
 			continue
 		}
-		if lock(f) == nil && still(f) {
-			os.RemoveAll(name)
+		if lock(f) == nil && isStillNamed(f) {
+			remove(name)
 		}
 		f.Close()
 	}
+}
+
+// remove removes a sibling as far as possible. The directory that a draft
+// replaced may be write-protected: then its owner could not empty it.
+func remove(path string) {
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		_ = os.Chmod(path, info.Mode().Perm()|0o700) // RemoveAll shows whether it helped
+	}
+	os.RemoveAll(path)
 }
 
 // siblings lists the files and directories beside path that have a name as
