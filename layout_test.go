@@ -32,14 +32,19 @@ var layers = map[string]struct {
 	"models/data": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		"gonum.org/v1/gonum", "golang.org/x/sys", "github.com/gofrs/flock"}}, // downloads are locked
 	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
-		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize", // its tokenizer brings its hub along
-		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys", "golang.org/x/text"}},
-	"fuse":             {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: numericAndFiles},
-	"models/modeltest": {layers: []string{"ot", "graph", "align", "models", "models/safetensors", "fuse"}, libraries: numericAndFiles},
-	"models/gomlx":     {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{""}},
-	"internal":         {layers: []string{""}, libraries: []string{""}},
-	"examples":         {layers: []string{""}, libraries: []string{""}},
-	"benchmarks":       {layers: []string{""}, libraries: []string{""}},
+		// its tokenizer brings its hub along
+		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize",
+		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys",
+		"golang.org/x/text"}},
+	"fuse": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"},
+		libraries: numericAndFiles},
+	"models/modeltest": {layers: []string{"ot", "graph", "align", "models", "models/safetensors", "fuse"},
+		libraries: numericAndFiles},
+	"models/gomlx": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"},
+		libraries: []string{""}},
+	"internal":   {layers: []string{""}, libraries: []string{""}},
+	"examples":   {layers: []string{""}, libraries: []string{""}},
+	"benchmarks": {layers: []string{""}, libraries: []string{""}},
 }
 
 // numeric is what package ot and all above it stand on: gonum, and what the
@@ -88,15 +93,17 @@ func TestLayoutFindsViolations(t *testing.T) {
 		{module + "/models", module + "/models/data", "models depends on models/data"},
 		{module + "/models/data", module + "/models/text", "models/data depends on models/text"},
 		{module + "/fuse", module + "/models/gomlx", "fuse depends on models/gomlx"},
-		{module + "/internal/bridge", "github.com/gomlx/gomlx/core/graph", "internal/bridge imports github.com/gomlx/gomlx/core/graph"},
+		{module + "/internal/bridge", "github.com/gomlx/gomlx/core/graph",
+			"internal/bridge imports github.com/gomlx/gomlx/core/graph"},
 		{module + "/examples/any", "github.com/gomlx/compute/dtypes", "examples/any imports github.com/gomlx/compute/dtypes"},
 		{module + "/models/gomlx", "github.com/gomlx/go-xla/pjrt", "models/gomlx imports github.com/gomlx/go-xla/pjrt"},
 		{module + "/util", "", "util is in no layer"},
 	} {
 		pkgs := map[string]pkg{
-			module + "/internal/bridge":         {Imports: []string{"github.com/elsewhere/lib"}},
-			module + "/models/gomlx":            {Imports: []string{"github.com/gomlx/gomlx/core/graph"}},
-			module + "/models/gomlx/backend":    {Imports: []string{"github.com/gomlx/go-xla/pjrt", "github.com/gomlx/compute/dtypes"}},
+			module + "/internal/bridge": {Imports: []string{"github.com/elsewhere/lib"}},
+			module + "/models/gomlx":    {Imports: []string{"github.com/gomlx/gomlx/core/graph"}},
+			module + "/models/gomlx/backend": {Imports: []string{"github.com/gomlx/go-xla/pjrt",
+				"github.com/gomlx/compute/dtypes"}},
 			module + "/examples/any":            {Imports: []string{module + "/models/gomlx"}},
 			module + "/graph":                   {Imports: []string{"gonum.org/v1/gonum/mat", "math"}},
 			"github.com/elsewhere/lib":          {},
@@ -118,7 +125,8 @@ func TestLayoutFindsViolations(t *testing.T) {
 // listed returns the packages of the module and all they depend on, without
 // the imports of tests.
 func listed(t *testing.T) map[string]pkg {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Standard", "./...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Standard",
+		"./...").Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		t.Fatalf("go list: %v\n%s", err, exit.Stderr)
 	}

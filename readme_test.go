@@ -44,7 +44,7 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Skip("not a git checkout: ", err)
 	}
-	for _, page := range strings.Fields(string(pages)) {
+	for page := range strings.FieldsSeq(string(pages)) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, found := range link.FindAllStringSubmatch(string(text), -1) {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/otfuse/otfuse/ot"
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
 )
 
 // A Site is a place where a plan is wanted: a node of the graph, or several

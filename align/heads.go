@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/otfuse/otfuse/ot"
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
 )
 
 // Heads aligns the heads of an attention layer first, then the units within

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/otfuse/otfuse/ot"
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
 )
 
 // A Prep is one step that features go through before they are compared. Steps

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/otfuse/otfuse/ot"
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/ot"
 )
 
 // A Branch is one argument of an Add.

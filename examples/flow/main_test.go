@@ -27,7 +27,8 @@ func TestPicture(t *testing.T) {
 		}
 		return ""
 	}))
-	assert.Equal(t, nodes, strings.Count(string(svg), `class="node"`), "docs/flow.svg is old: see the comment of this program")
+	assert.Equal(t, nodes, strings.Count(string(svg), `class="node"`),
+		"docs/flow.svg is old: see the comment of this program")
 }
 
 func TestRun(t *testing.T) {
