@@ -1,32 +1,25 @@
-// Package otfuse is the overview of a library that fuses transformers with
-// optimal transport. It holds no code: the packages below do.
+// Package otfuse is the overview of a library that fuses transformers trained
+// from different seeds. It holds no code: the packages below do. The example
+// uses all of them in one program.
 //
 // # The idea
 //
-// Two networks trained from different seeds compute much the same with their
-// units in another order, so the mean of their weights is worthless. Optimal
-// transport finds which units of one, the source, play the part of which units
-// of the other, the anchor. Transport carries the source into the basis of the
-// anchor; there the mean of the weights means something, and a short finetuning
-// can make it better than its parents. The models may differ in width, and there
-// may be more than two.
+// Two networks trained from different seeds compute much the same, but in
+// different bases: their units come in another order, so the mean of their
+// weights is worthless. Optimal transport finds which units of one, the source,
+// play the part of which units of the other, the anchor. Once the source is
+// carried into the basis of the anchor, the mean of the weights means something,
+// and a short finetuning can make it better than its parents. The models may
+// differ in width, and there may be more than two.
 //
-// In a transformer the maps between units meet at residual connections, at
-// attention heads, norms and embeddings. The rules are those of Imfeld et al.,
-// "Transformer Fusion with Optimal Transport" (ICLR 2024), and they come down
-// to one sentence: run the forward pass, but push transport maps instead of
-// tensors. The code is that sentence. An architecture is written once, as a
-// forward pass over a small flow graph, and has several readers: one runs it,
-// one trains it, one pushes transport maps through it, one checks it against a
-// checkpoint.
-//
-// To a map there are four kinds of node. It is fixed, at the input and the
-// output; solved, an optimal transport problem of its own; carried from an
-// argument; or joined, where branches meet, by a residual policy. To a
-// parameter there are three kinds of axis: fixed ones stay, Out axes are pushed
-// by the map that leaves the node, In axes are pulled back by the map that
-// enters it. Biases, norms, convolutions, embeddings, packed projections and
-// tied decoders need no code of their own.
+// In a transformer the maps between units meet at residual sums, at attention
+// heads, norms and embeddings. The rules are those of Imfeld et al.,
+// "Transformer Fusion with Optimal Transport" (ICLR 2024,
+// https://arxiv.org/abs/2310.05719), and they come down to one sentence: run the
+// forward pass, but push transport maps instead of tensors. The code is that
+// sentence. An architecture is written once, as a forward pass over a small flow
+// graph, and everything reads it: one reader computes it, one trains it, one
+// pushes maps through it, one checks it against a checkpoint, one draws it.
 //
 // # Fusing two checkpoints
 //
@@ -34,62 +27,79 @@
 //	…
 //	other, err := models.Open("vit-seed-1")
 //	…
-//	fused, report, err := fuse.Into(ctx, anchor, []*models.Model{other}, nil)
+//	fused, report, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Transport{}, nil)
 //	…
 //	err = fused.Save("vit-fused")
 //
-// That aligns units by their weights and needs no data and no accelerator.
-// Alignment by activations, which is the better one, needs a few hundred
-// samples: gomlx.Calibration puts both models to work on them and keeps second
-// moments only, in memory that does not grow with the samples.
+// This aligns units by their weights and needs no data and no accelerator.
+// Alignment by activations keeps more and takes a few hundred samples without
+// labels:
 //
-// # Exact symmetries
+//	device, err := gomlx.Open(ctx, nil)
+//	…
+//	samples, err := anchor.ReadSamples("samples.safetensors")
+//	…
+//	settings := fuse.Settings{Calibration: device.Calibration(samples, nil)}
+//	fused, report, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Transport{}, &settings)
 //
-// Averages of transport maps are no symmetries of a transformer. The flow graph
-// also says which maps are: fuse.Matching finds the best of them, from weights,
-// activations or both, gomlx.Learner refines them by gradient, and fuse.Refit fits
-// the linear layers of a fused model to what the aligned models write.
+// # Methods
 //
-// # The layers
+//   - [github.com/otfuse/otfuse/fuse.Transport] is the paper: a transport plan
+//     at every layer, carried through the flow graph.
+//   - [github.com/otfuse/otfuse/fuse.Matching] stays among the exact symmetries
+//     that the flow graph derives for an architecture, so that the source still
+//     computes what it did. With a [github.com/otfuse/otfuse/models/gomlx.Learner]
+//     gradient descent refines its maps.
+//   - [github.com/otfuse/otfuse/fuse.Vanilla] is the plain mean, for comparison.
+//
+// A [github.com/otfuse/otfuse/fuse.Refit] fits the linear layers of a fused model
+// to what the aligned models compute. What all methods have in common is in
+// [github.com/otfuse/otfuse/fuse.Settings].
+//
+// # Packages
 //
 // Each imports only those above it.
 //
 //   - [github.com/otfuse/otfuse/ot]: transport problems, costs, solvers from
-//     exact to entropic, and the plans they return.
+//     exact to entropic, and the plans they return; of use on its own.
 //   - [github.com/otfuse/otfuse/graph]: the flow graph, the spaces that nodes
 //     share, the residual policies.
 //   - [github.com/otfuse/otfuse/align]: second moments of activations or of
 //     weights, their preparation, and the aligners that turn them into plans.
 //   - [github.com/otfuse/otfuse/models]: architectures, and checkpoints bound to
-//     them.
-//   - [github.com/otfuse/otfuse/models/safetensors]: the file format of their
-//     tensors.
-//   - [github.com/otfuse/otfuse/models/data]: the data sets to train, calibrate
-//     and evaluate on.
-//   - [github.com/otfuse/otfuse/models/text]: corpora, word pieces and masking for
-//     language models, on the tokenizer of go-huggingface.
-//   - [github.com/otfuse/otfuse/fuse]: transport of a model onto an anchor, the
-//     average, the report.
-//   - [github.com/otfuse/otfuse/models/gomlx]: the reader of the graph that runs
-//     and trains it through GoMLX, on XLA or in pure Go.
+//     them; below it
+//     [github.com/otfuse/otfuse/models/safetensors] for the file format,
+//     [github.com/otfuse/otfuse/models/data] for images,
+//     [github.com/otfuse/otfuse/models/text] for text.
+//   - [github.com/otfuse/otfuse/fuse]: the methods, the fusion, the report.
+//   - [github.com/otfuse/otfuse/models/gomlx]: the device that computes,
+//     calibrates, trains and learns through GoMLX, on XLA or in pure Go.
+//
+// Two packages test what others write: [github.com/otfuse/otfuse/ot/ottest] a
+// solver, [github.com/otfuse/otfuse/models/modeltest] an architecture.
 //
 // Data flows one way:
 //
-//	config.json ──► Architecture ──► graph.Graph ──┐
-//	*.safetensors ───────────────► models.Params ──┴─► models.Model ─┬─► fuse.Into ──► Model ──► Save, train
-//	                              samples ─► gomlx.Calibration ─► moments ┘
+//	config.json ─► Architecture ─► Spec{Graph, Inputs} ─┐
+//	*.safetensors ─► Params ────────────────────────────┴─► Model ─┬─► fuse.Into ─► Model ─► Save, train
+//	                         samples ─► gomlx.Calibration ─► moments ┘
 //
-// Only models/gomlx imports GoMLX. Everything else builds with CGO_ENABLED=0, so a
-// program that fuses by weights carries no accelerator library.
+// Only models/gomlx computes with GoMLX. What stands above it builds with
+// CGO_ENABLED=0, so a program that fuses by weights carries no accelerator
+// library.
 //
 // # Conventions
 //
 // Weights are [out × in], plans [source × anchor]. Strategies, such as solvers,
-// metrics, aligners and residual policies, are small struct values behind
-// interfaces of one or two methods; yours plug in beside them. Inputs are only read. Errors say where, a program is told
-// of progress through callbacks, and no panic crosses the API. The same seed gives
-// the same bytes at any GOMAXPROCS.
+// metrics, aligners, residual policies and methods, are small struct values
+// behind interfaces of one or two methods, and yours plug in beside them. They
+// may be shared by goroutines, and so may models. Inputs are only read. Errors
+// say where, long work tells an observer what it is at and ends with its context,
+// and no panic crosses the API. The same seed gives the same bytes at any
+// GOMAXPROCS.
 //
-// The programs under examples show it at work: vit-cifar and bert-wiki train or
-// load parents, fuse, finetune and compare; fuse does it with any two checkpoints.
+// The programs under examples show the library at work: vit-cifar and bert-wiki
+// train or load parents, fuse, finetune and compare; fuse does it with any two
+// checkpoints. https://github.com/otfuse/otfuse/blob/main/docs/design.md
+// explains the design and the mathematics.
 package otfuse

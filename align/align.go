@@ -2,6 +2,7 @@ package align
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -145,41 +146,79 @@ func prepared(m *Moments, prep []Prep) (ot.Gram, error) {
 // the anchor's. Several sites share one plan. An [*ot.NotConvergedError] error comes
 // with the plan that was reached.
 type Aligner interface {
-	Align(ctx context.Context, sites ...Site) (Match, error)
+	Align(ctx context.Context, sites ...Site) (Result, error)
 	Needs() Needs
 }
 
-// A Match is a plan and what it costs per unit of mass.
-type Match struct {
+// A Result is a plan and what it costs per unit of mass.
+type Result struct {
 	Plan ot.Plan
 	Cost float64
 }
 
 // Units aligns units one by one, across the heads of an attention layer, as
-// the paper does.
+// the paper does. The zero value is the recipe of the paper on activations.
 type Units struct {
-	Features Features
-	Metric   ot.Metric
-	Solver   ot.Solver
+	Features Features  // nil means standardised activations
+	Metric   ot.Metric // nil means the Euclidean distance over its maximum
+	Solver   ot.Solver // nil means Sinkhorn, with Reg 0.08 on activations and 0.06 on weights
+}
+
+// withDefaults fills in the fields that are nil.
+func (u Units) withDefaults() Units {
+	if u.Features == nil {
+		u.Features = Activations{Prep: []Prep{Standardize{}}}
+	}
+	if u.Metric == nil {
+		u.Metric = ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}
+	}
+	if u.Solver == nil {
+		reg := 0.06
+		if u.Features.Needs().Moments {
+			reg = 0.08
+		}
+		u.Solver = ot.Sinkhorn{Reg: reg}
+	}
+	return u
 }
 
 // Needs implements [Aligner].
-func (u Units) Needs() Needs { return u.Features.Needs() }
+func (u Units) Needs() Needs { return u.withDefaults().Features.Needs() }
 
 // Align implements [Aligner].
-func (u Units) Align(ctx context.Context, sites ...Site) (Match, error) {
+func (u Units) Align(ctx context.Context, sites ...Site) (Result, error) {
+	if len(sites) == 0 {
+		return Result{}, errNoSite
+	}
+	u = u.withDefaults()
 	cost, err := u.cost(sites...)
 	if err != nil {
-		return Match{}, err
+		return Result{}, err
 	}
 	p, err := u.Solver.Solve(ctx, ot.Problem{Cost: cost})
+	if err := planFits(p, cost, u.Solver, err); err != nil {
+		return Result{}, fmt.Errorf("align: %s: %w", sites[0].Name, err)
+	}
 	if err != nil {
 		err = fmt.Errorf("align: %s: %w", sites[0].Name, err)
 	}
+	return Result{Plan: p, Cost: p.Cost(cost)}, err
+}
+
+// planFits reports a plan of a solver that is none for a cost [n × m]. What the
+// solver reported itself comes first.
+func planFits(p ot.Plan, cost mat.Matrix, solver ot.Solver, reported error) error {
 	if p.IsIdentity() {
-		return Match{}, err
+		if reported != nil {
+			return reported
+		}
+		return fmt.Errorf("Solver %T returned no plan and no error", solver)
 	}
-	return Match{Plan: p, Cost: p.Cost(cost)}, err
+	n, m := cost.Dims()
+	if r, c := p.Dims(); r != n || c != m {
+		return fmt.Errorf("Solver %T returned a plan of %d × %d for a cost of %d × %d", solver, r, c, n, m)
+	}
+	return nil
 }
 
 // cost returns the cost of carrying each unit onto each [n × m].
@@ -192,21 +231,36 @@ func (u Units) cost(sites ...Site) (*mat.Dense, error) {
 	if err != nil {
 		return nil, fmt.Errorf("align: %s: %w", sites[0].Name, err)
 	}
+	if cost == nil {
+		return nil, fmt.Errorf("align: %s: Metric %T returned no cost", sites[0].Name, u.Metric)
+	}
+	if n, m := cost.Dims(); n != len(g.XX) || m != len(g.YY) {
+		return nil, fmt.Errorf("align: %s: Metric %T returned a cost of %d × %d for %d × %d units",
+			sites[0].Name, u.Metric, n, m, len(g.XX), len(g.YY))
+	}
 	return cost, nil
 }
+
+// errNoSite reports an aligner that is asked to align nothing.
+var errNoSite = errors.New("align: there is no site to align")
 
 // Widening aligns with Units where a layer is wider than its input, and with
 // the Exact solver elsewhere and for tables.
 type Widening struct {
 	Units
-	Exact ot.Solver
+	Exact ot.Solver // nil means ot.EMD
 }
 
 // Align implements [Aligner].
-func (w Widening) Align(ctx context.Context, sites ...Site) (Match, error) {
+func (w Widening) Align(ctx context.Context, sites ...Site) (Result, error) {
 	u := w.Units
+	if len(sites) == 0 {
+		return Result{}, errNoSite
+	}
 	if s := sites[0]; s.Table || s.Out <= s.In {
-		u.Solver = w.Exact
+		if u.Solver = w.Exact; u.Solver == nil {
+			u.Solver = ot.EMD{}
+		}
 	}
 	return u.Align(ctx, sites...)
 }

@@ -44,7 +44,7 @@ func sameMoments(t *testing.T, want, got *align.Moments) {
 	t.Helper()
 	require.Equal(t, want.N, got.N)
 	for name, pair := range map[string][2][]float64{"MeanX": {want.MeanX, got.MeanX}, "MeanY": {want.MeanY, got.MeanY},
-		"VarX": {want.VarX, got.VarX}, "VarY": {want.VarY, got.VarY}, "Cross": {flat(want.Cross), flat(got.Cross)}} {
+		"ScatterX": {want.ScatterX, got.ScatterX}, "ScatterY": {want.ScatterY, got.ScatterY}, "Cross": {flat(want.Cross), flat(got.Cross)}} {
 		require.InDeltaSlice(t, pair[0], pair[1], 1e-9, name)
 	}
 	require.Equal(t, want.Self == nil, got.Self == nil)
@@ -68,14 +68,14 @@ func TestFromRows(t *testing.T) {
 	require.Equal(t, 7., got.N)
 	for i := range 3 {
 		require.InDelta(t, mean(x, i), got.MeanX[i], 1e-12)
-		require.InDelta(t, sum(x, i, x, i), got.VarX[i], 1e-12)
+		require.InDelta(t, sum(x, i, x, i), got.ScatterX[i], 1e-12)
 		for j := range 2 {
 			require.InDelta(t, sum(x, i, y, j), got.Cross.At(i, j), 1e-12)
 		}
 	}
 	for i := range 2 {
 		require.InDelta(t, mean(y, i), got.MeanY[i], 1e-12)
-		require.InDelta(t, sum(y, i, y, i), got.VarY[i], 1e-12)
+		require.InDelta(t, sum(y, i, y, i), got.ScatterY[i], 1e-12)
 		for j := range 2 {
 			require.InDelta(t, sum(y, i, y, j), got.Self.At(i, j), 1e-12)
 		}
@@ -121,8 +121,8 @@ func TestMomentsFarFromZero(t *testing.T) {
 		require.NoError(t, err)
 	}
 	want := moments(t, x, x)
-	for i, v := range want.VarX {
-		require.InEpsilon(t, v, got.VarX[i], 1e-6)
+	for i, v := range want.ScatterX {
+		require.InEpsilon(t, v, got.ScatterX[i], 1e-6)
 	}
 	require.InEpsilon(t, want.Cross.At(0, 0), got.Cross.At(0, 0), 1e-6)
 }

@@ -33,30 +33,34 @@ func (e *HeadsError) Error() string {
 }
 
 // Align implements [Aligner].
-func (h Heads) Align(ctx context.Context, sites ...Site) (Match, error) {
+func (h Heads) Align(ctx context.Context, sites ...Site) (Result, error) {
+	if len(sites) == 0 {
+		return Result{}, errNoSite
+	}
+	h.Units = h.withDefaults()
 	s := sites[0]
 	if s.Heads == 0 && s.AnchorHeads == 0 {
 		return h.Units.Align(ctx, sites...)
 	}
 	if s.Heads != s.AnchorHeads {
-		return Match{}, &HeadsError{s.Name, s.Heads, s.AnchorHeads}
+		return Result{}, &HeadsError{s.Name, s.Heads, s.AnchorHeads}
 	}
 	cost, err := h.cost(sites...)
 	if err != nil {
-		return Match{}, err
+		return Result{}, err
 	}
 	n, m := cost.Dims()
 	if n%s.Heads != 0 || m%s.Heads != 0 {
-		return Match{}, fmt.Errorf("align: %s: %d and %d units do not divide into %d heads", s.Name, n, m, s.Heads)
+		return Result{}, fmt.Errorf("align: %s: %d and %d units do not divide into %d heads", s.Name, n, m, s.Heads)
 	}
 	p, err := h.solve(ctx, cost, s.Heads)
 	if err != nil {
 		err = fmt.Errorf("align: %s: %w", s.Name, err)
 	}
 	if p.IsIdentity() {
-		return Match{}, err
+		return Result{}, err
 	}
-	return Match{Plan: p, Cost: p.Cost(cost)}, err
+	return Result{Plan: p, Cost: p.Cost(cost)}, err
 }
 
 // solve finds the plan for a cost [n × m] whose rows and columns divide into
@@ -71,7 +75,10 @@ func (h Heads) solve(ctx context.Context, cost *mat.Dense, heads int) (ot.Plan, 
 			block := mat.DenseCopyOf(cost.Slice(g*n, (g+1)*n, k*m, (k+1)*m))
 			p, err := h.Solver.Solve(ctx, ot.Problem{Cost: block})
 			var warning *ot.NotConvergedError
-			if err != nil && (!errors.As(err, &warning) || p.IsIdentity()) {
+			if err != nil && !errors.As(err, &warning) {
+				return ot.Plan{}, err
+			}
+			if err := planFits(p, block, h.Solver, err); err != nil {
 				return ot.Plan{}, err
 			}
 			within[g*heads+k], late[g*heads+k] = p, err

@@ -11,11 +11,11 @@ import (
 // the same N samples. Those of two halves of the data add up to those of the
 // whole ([Moments.Add]), so batches and machines are merged by summation.
 type Moments struct {
-	N            float64    // samples
-	MeanX, MeanY []float64  // [n], [m]
-	VarX, VarY   []float64  // Σ (x − mean)² [n], [m]: sums, not averages
-	Cross        *mat.Dense // Σ (x − mean)(y − mean)ᵀ [n × m]
-	Self         *mat.Dense // the same of y with y [m × m]; nil unless asked for
+	N                  float64    // samples
+	MeanX, MeanY       []float64  // [n], [m]
+	ScatterX, ScatterY []float64  // Σ (x − mean)² [n], [m]: sums, not averages
+	Cross              *mat.Dense // Σ (x − mean)(y − mean)ᵀ [n × m]
+	Self               *mat.Dense // the same of y with y [m × m]; nil unless asked for
 }
 
 // FromRows returns the moments of feature rows x [n × samples], y [m × samples],
@@ -41,8 +41,8 @@ func crossed(x, y *mat.Dense) (*Moments, error) {
 	}
 	out := &Moments{N: float64(s), Cross: mat.NewDense(n, m, nil)}
 	var cx, cy *mat.Dense
-	cx, out.MeanX, out.VarX = centred(x)
-	cy, out.MeanY, out.VarY = centred(y)
+	cx, out.MeanX, out.ScatterX = centred(x)
+	cy, out.MeanY, out.ScatterY = centred(y)
 	out.Cross.Mul(cx, cy.T())
 	return out, nil
 }
@@ -77,31 +77,31 @@ func (a *Moments) Add(b *Moments) (*Moments, error) {
 		return nil, fmt.Errorf("align: moments of %d × %d and %d × %d units do not add", len(a.MeanX), len(a.MeanY), len(b.MeanX), len(b.MeanY))
 	}
 	out := &Moments{N: a.N, MeanX: slices.Clone(a.MeanX), MeanY: slices.Clone(a.MeanY),
-		VarX: slices.Clone(a.VarX), VarY: slices.Clone(a.VarY), Cross: mat.DenseCopyOf(a.Cross)}
-	more := Batch[float64]{N: b.N, MeanX: b.MeanX, MeanY: b.MeanY, VarX: b.VarX, VarY: b.VarY, Cross: b.Cross.RawMatrix().Data}
+		ScatterX: slices.Clone(a.ScatterX), ScatterY: slices.Clone(a.ScatterY), Cross: mat.DenseCopyOf(a.Cross)}
+	more := BatchMoments[float64]{N: b.N, MeanX: b.MeanX, MeanY: b.MeanY, ScatterX: b.ScatterX, ScatterY: b.ScatterY, Cross: b.Cross.RawMatrix().Data}
 	if a.Self != nil && b.Self != nil {
 		out.Self, more.Self = mat.DenseCopyOf(a.Self), b.Self.RawMatrix().Data
 	}
-	Grow(out, more)
+	Accumulate(out, more)
 	return out, nil
 }
 
-// A Batch is the moments of a batch of samples in the precision of the device
+// BatchMoments are the moments of a batch of samples in the precision of the device
 // that took them. Fields are those of [Moments], matrices row by row.
-type Batch[T float32 | float64] struct {
-	N                                     float64
-	MeanX, MeanY, VarX, VarY, Cross, Self []T
+type BatchMoments[T float32 | float64] struct {
+	N                                             float64
+	MeanX, MeanY, ScatterX, ScatterY, Cross, Self []T
 }
 
-// Grow adds a batch to a in place, after Chan, Golub and LeVeque (1979). The
+// Accumulate adds a batch to a in place, after Chan, Golub and LeVeque (1979). The
 // units of both must be the same.
-func Grow[T float32 | float64](a *Moments, b Batch[T]) {
+func Accumulate[T float32 | float64](a *Moments, b BatchMoments[T]) {
 	if b.N == 0 {
 		return
 	}
 	if a.Cross == nil {
 		n, m := len(b.MeanX), len(b.MeanY)
-		a.MeanX, a.VarX, a.MeanY, a.VarY = make([]float64, n), make([]float64, n), make([]float64, m), make([]float64, m)
+		a.MeanX, a.ScatterX, a.MeanY, a.ScatterY = make([]float64, n), make([]float64, n), make([]float64, m), make([]float64, m)
 		a.Cross = mat.NewDense(n, m, nil)
 		if b.Self != nil {
 			a.Self = mat.NewDense(m, m, nil)
@@ -114,8 +114,8 @@ func Grow[T float32 | float64](a *Moments, b Batch[T]) {
 		grow(a.Self.RawMatrix().Data, b.Self, w, dy, dy)
 	}
 	a.N += b.N
-	shift(a.MeanX, a.VarX, b.VarX, dx, b.N/a.N, w)
-	shift(a.MeanY, a.VarY, b.VarY, dy, b.N/a.N, w)
+	shift(a.MeanX, a.ScatterX, b.ScatterX, dx, b.N/a.N, w)
+	shift(a.MeanY, a.ScatterY, b.ScatterY, dy, b.N/a.N, w)
 }
 
 // apart returns how far b lies from a.

@@ -61,8 +61,8 @@ func (f *features) gram() ot.Gram {
 		return ot.NewGram(f.low, f.lowOther)
 	}
 	return ot.Gram{
-		XX: squares(f.m.N, f.m.MeanX, f.m.VarX, f.ox, f.sx),
-		YY: squares(f.m.N, f.m.MeanY, f.m.VarY, f.oy, f.sy),
+		XX: squares(f.m.N, f.m.MeanX, f.m.ScatterX, f.ox, f.sx),
+		YY: squares(f.m.N, f.m.MeanY, f.m.ScatterY, f.oy, f.sy),
 		XY: f.product(f.m.Cross, f.m.MeanX, f.ox, f.sx)}
 }
 
@@ -114,8 +114,8 @@ func (Standardize) apply(f *features) error {
 			scale[i] = 1 / (std + 1e-9)
 		}
 	}
-	unit(f.m.MeanX, f.m.VarX, f.sx)
-	unit(f.m.MeanY, f.m.VarY, f.sy)
+	unit(f.m.MeanX, f.m.ScatterX, f.sx)
+	unit(f.m.MeanY, f.m.ScatterY, f.sy)
 	return nil
 }
 

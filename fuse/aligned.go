@@ -60,6 +60,9 @@ func (a *Aligned) check(anchor *models.Model, k int) error {
 // sameShapes reports the first difference between parameters and the shapes
 // that they should have.
 func sameShapes(want map[string][]int, p models.Params) error {
+	if p == nil {
+		return models.ErrNoParams
+	}
 	if len(p) != len(want) {
 		return &MismatchError{"number of tensors", fmt.Sprint(len(p)), fmt.Sprint(len(want))}
 	}

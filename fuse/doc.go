@@ -1,7 +1,36 @@
-// Package fuse carries models into the basis of an anchor and averages them.
+// Package fuse fuses independently trained transformers.
 //
-// [Into] fuses two or more models of one architecture: each is transported onto
-// the anchor by itself ([Transport]), then one weighted mean is taken
-// ([Average]). The heart is a loop over the nodes of the flow graph with one
-// switch over the flows: a map is fixed, solved, carried or joined.
+// Two networks trained from different seeds compute alike in different bases:
+// the plain mean of their weights computes nothing. A [Method] brings other
+// models into the basis of an anchor, after which their weighted mean is a model
+// again:
+//
+//	fused, report, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Matching{}, nil)
+//
+// Which function to call:
+//
+//	Into        one fused model: align, average, refit
+//	Align       models in one basis, to average at several weights ([Aligned.Mean],
+//	            [Aligned.Line]) or to look at
+//	Refit.Fit   layers of a mean fitted to what the aligned models write
+//	Canonical   a model in the form in which [Matching] returns its anchor
+//	Check       what keeps two models from being fused
+//
+// Which method to take:
+//
+//	Vanilla     no alignment: the baseline
+//	Transport   the method of Imfeld et al., "Transformer Fusion with Optimal Transport"
+//	            (ICLR 2024): a plan between the units of each layer, carried through the
+//	            flow graph. Widths may differ. It reads models tensor by tensor.
+//	Matching    exact symmetries of the architecture: permutations, orthogonal maps of the
+//	            residual stream, invertible maps within heads, found by assignment and
+//	            Procrustes. The aligned source computes what it did before.
+//
+// [Settings] hold for every method: weights, calibration data, a refit, progress.
+// Activations come from a [Calibration], of which models/gomlx has one that runs
+// on XLA; without one, weights alone are looked at.
+//
+// The arguments of every function are left as they are. Models, methods and
+// settings may be shared by goroutines. The same arguments give the same bytes,
+// whatever GOMAXPROCS is.
 package fuse

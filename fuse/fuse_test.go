@@ -419,8 +419,8 @@ func TestNotConverged(t *testing.T) {
 type broken struct{ err error }
 
 func (broken) Needs() align.Needs { return align.Needs{} }
-func (b broken) Align(context.Context, ...align.Site) (align.Match, error) {
-	return align.Match{}, b.err
+func (b broken) Align(context.Context, ...align.Site) (align.Result, error) {
+	return align.Result{}, b.err
 }
 
 // TestAlignerFails: the error says at which node.

@@ -78,14 +78,14 @@ type doubling struct{}
 
 func (doubling) Needs() align.Needs { return align.Needs{} }
 
-func (doubling) Align(_ context.Context, sites ...align.Site) (align.Match, error) {
+func (doubling) Align(_ context.Context, sites ...align.Site) (align.Result, error) {
 	n := sites[0].Out
 	mass := mat.NewDense(n, 2*n, nil)
 	for j := range 2 * n {
 		mass.Set(j/2, j, 1/float64(2*n))
 	}
 	p, err := ot.NewPlan(mass, nil, nil)
-	return align.Match{Plan: p}, err
+	return align.Result{Plan: p}, err
 }
 
 // TestRecoveryOfDoubles: exact transport carries a model whose units were all

@@ -22,7 +22,7 @@ type Settings struct {
 
 // A Calibration collects statistics of activations. models/gomlx has one.
 type Calibration interface {
-	Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error)
+	Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (*align.Statistics, error)
 }
 
 // ErrNoCalibration reports an aligner, a residual policy or a refit that needs

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
+
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/ot"
-	"gonum.org/v1/gonum/mat"
 )
 
 // QK says how the queries and keys of an attention layer are aligned.
@@ -81,26 +81,24 @@ func (t Transport) withDefaults(c Calibration) (Transport, error) {
 	return t, nil
 }
 
-// transport is one run of a Transport.
-type transport struct {
-	Transport
+// transportRun is one source on its way onto the anchor.
+type transportRun struct {
+	method   Transport
+	settings Settings
 	carriage
-	settings   Settings
 	ctx        context.Context
-	plans      []ot.Plan         // by node: the map that leaves it
-	spreads    []spread          // by node: of that map
-	hats       [][]tensor        // by node: parameters with their In axes carried
-	sites      map[int][]int     // node → IDs of the nodes its plan is solved with, itself included
-	stats      map[int]siteStats // by first node of a site
-	magnitudes map[int][]float64 // by node
-	last       []int             // by node: the last one that looks at its plan
+	plans      []ot.Plan              // by node: the map that leaves it
+	summaries  []planSummary          // by node: of that map
+	pulled     [][]tensor             // by node: its parameters with their In axes carried
+	sites      map[int][]int          // by node: IDs of the nodes that its plan is solved with, itself included
+	moments    map[int]*align.Moments // by the first node of a site
+	magnitudes map[int][]float64      // by node: mean |activation| of each unit of the anchor
+	lastUse    []int                  // by node: the last node that looks at its plan
 	nodes      []NodeReport
 }
 
-// spread says how a plan lies.
-type spread struct{ diagonal, entropy float64 }
-
-type siteStats struct{ moments *align.Moments }
+// A planSummary says how the mass of a plan is spread.
+type planSummary struct{ diagonal, entropy float64 }
 
 // carryEach carries one source and reports on every node.
 func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]NodeReport, error) {
@@ -109,16 +107,15 @@ func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]Nod
 		return nil, err
 	}
 	n := len(c.source.Graph.Nodes)
-	run := &transport{Transport: t, carriage: c, settings: s, ctx: ctx, plans: make([]ot.Plan, n),
-		spreads: make([]spread, n), hats: make([][]tensor, n)}
-	run.sites = pairs(c.source.Graph, t.QK)
+	run := &transportRun{method: t, settings: s, carriage: c, ctx: ctx, plans: make([]ot.Plan, n),
+		summaries: make([]planSummary, n), pulled: make([][]tensor, n), sites: pairedSites(c.source.Graph, t.QK)}
 	err = run.walk()
 	return run.nodes, err
 }
 
 // walk visits the nodes from input to output.
-func (t *transport) walk() error {
-	t.last = t.lasting()
+func (t *transportRun) walk() error {
+	t.lastUse = t.lastUses()
 	if err := t.collect(); err != nil {
 		return err
 	}
@@ -129,61 +126,21 @@ func (t *transport) walk() error {
 		if err := t.visit(n); err != nil {
 			return fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
 		}
-		for id, last := range t.last[:n.ID+1] {
+		for id, last := range t.lastUse[:n.ID+1] {
 			if last <= n.ID {
-				t.plans[id] = ot.Plan{} // units² each
+				t.plans[id] = ot.Plan{} // units² values each: release them
 			}
 		}
 	}
 	return nil
 }
 
-// lasting finds the last node that looks at the plan of each.
-func (t *transport) lasting() []int {
-	last := make([]int, len(t.source.Graph.Nodes))
-	for _, n := range t.source.Graph.Nodes {
-		done := n.ID // a node waits for the rest of its site
-		for _, m := range t.group(n) {
-			done = max(done, m.ID)
-		}
-		last[n.ID] = max(last[n.ID], done)
-		for _, a := range n.Args {
-			last[a.ID] = max(last[a.ID], done)
-		}
-		if n.Tie != nil {
-			last[n.Tie.ID] = max(last[n.Tie.ID], done)
-		}
-	}
-	return last
-}
-
-// pairs says which solved nodes are solved together: queries with keys unless
-// they are separate. A node alone is its own site.
-func pairs(g *graph.Graph, qk QK) map[int][]int {
-	sites := map[int][]int{}
-	for _, n := range g.Nodes {
-		if n.Flow() == graph.Solve && n.Tie == nil {
-			sites[n.ID] = []int{n.ID}
-		}
-	}
-	for _, n := range g.Nodes {
-		if n.Op != graph.Attend || qk == Separate {
-			continue
-		}
-		q, k := n.Args[0].ID, n.Args[1].ID
-		if sites[q] != nil && sites[k] != nil {
-			sites[q] = []int{q, k}
-			sites[k] = sites[q]
-		}
-	}
-	return sites
-}
-
-// visit finds the map that leaves n and moves its parameters.
-func (t *transport) visit(n *graph.Node) error {
+// visit finds the map that leaves n and moves its parameters. There is one case
+// for each flow.
+func (t *transportRun) visit(n *graph.Node) error {
 	started := time.Now()
 	r := NodeReport{Source: t.index, Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil}
-	group := []*graph.Node{n}
+	site := []*graph.Node{n}
 	var err error
 	switch {
 	case n.Tie != nil:
@@ -193,271 +150,152 @@ func (t *transport) visit(n *graph.Node) error {
 	case n.Flow() == graph.Join:
 		t.plans[n.ID], err = t.join(n)
 	case n.Flow() == graph.Solve:
-		group = t.group(n)
-		if group[len(group)-1] != n {
+		site = t.siteOf(n)
+		if site[len(site)-1] != n {
 			return nil // waits for the rest of its site
 		}
-		r.Cost, r.Warning, err = t.solve(group)
+		r.Cost, r.Warning, err = t.solve(site)
 	}
 	if err != nil {
 		return err
 	}
-	if a := t.anchor.Graph.Nodes[n.ID].Units; t.plans[n.ID].IsIdentity() && n.Op != graph.Const && n.Units != a {
-		return &MismatchError{"width of " + n.Name + ", which has no plan,", fmt.Sprint(n.Units), fmt.Sprint(a)}
+	if units := t.anchorNode(n).Units; t.plans[n.ID].IsIdentity() && n.Op != graph.Const && n.Units != units {
+		return &MismatchError{"width of " + n.Name + ", which has no plan,", fmt.Sprint(n.Units), fmt.Sprint(units)}
 	}
-	for _, m := range group {
-		if err := t.write(m, group); err != nil {
+	for _, m := range site {
+		if err := t.write(m, site); err != nil {
 			return err
 		}
 	}
-	for i, m := range group {
-		s := t.spread(m)
-		r.Name, r.Diagonal, r.Entropy = m.Name, s.diagonal, s.entropy
-		if !t.plans[m.ID].IsIdentity() {
-			r.push = t.columns(m, i, len(group))
-		}
-		r.Duration = time.Since(started) / time.Duration(len(group))
-		t.nodes = append(t.nodes, t.settings.kept(r))
-		t.settings.observe("transporting", m.Name, len(t.nodes), len(t.plans))
-	}
-	for _, m := range group {
-		t.hats[m.ID] = nil
+	r.Seconds = time.Since(started).Seconds() / float64(len(site))
+	t.report(r, site)
+	for _, m := range site {
+		t.pulled[m.ID] = nil
 	}
 	return nil
 }
 
-// spread measures the map that leaves n, once for all nodes that carry it.
-func (t *transport) spread(n *graph.Node) spread {
+// report reports on the nodes of a site.
+func (t *transportRun) report(r NodeReport, site []*graph.Node) {
+	for i, n := range site {
+		summary := t.summary(n)
+		r.Name, r.Diagonal, r.Entropy = n.Name, summary.diagonal, summary.entropy
+		if !t.plans[n.ID].IsIdentity() {
+			r.push = t.columns(n, i, len(site))
+		}
+		t.nodes = append(t.nodes, t.settings.kept(r))
+		t.settings.observe("transporting", n.Name, len(t.nodes), len(t.plans))
+	}
+}
+
+// summary measures the map that leaves n, once for all nodes that carry it.
+func (t *transportRun) summary(n *graph.Node) planSummary {
 	if p := t.plans[n.ID]; n.Flow() == graph.Carry {
-		t.spreads[n.ID] = t.spreads[n.Carrier().ID]
-	} else if t.spreads[n.ID].diagonal = p.Diagonal(); !p.IsIdentity() {
-		t.spreads[n.ID].entropy = p.Entropy()
+		t.summaries[n.ID] = t.summaries[n.Carrier().ID]
+	} else if t.summaries[n.ID].diagonal = p.Diagonal(); !p.IsIdentity() {
+		t.summaries[n.ID].entropy = p.Entropy()
 	}
-	return t.spreads[n.ID]
+	return t.summaries[n.ID]
 }
 
-// group returns the nodes of the site of n in order.
-func (t *transport) group(n *graph.Node) []*graph.Node {
-	var out []*graph.Node
-	for _, id := range t.sites[n.ID] {
-		out = append(out, t.source.Graph.Nodes[id])
-	}
-	if len(out) == 2 && out[0].ID > out[1].ID {
-		out[0], out[1] = out[1], out[0]
-	}
-	return out
-}
+// anchorNode returns the node of the anchor that corresponds to n.
+func (t *transportRun) anchorNode(n *graph.Node) *graph.Node { return t.anchor.Graph.Nodes[n.ID] }
 
-// columns returns the part of the push matrix that makes node m, the i-th of a
-// site of k nodes: all of it unless their units were stacked.
-func (t *transport) columns(m *graph.Node, i, k int) func() *mat.Dense {
-	p, units := t.plans[m.ID], t.anchor.Graph.Nodes[m.ID].Units
+// columns returns the part of the push matrix that makes n, node i of a site of
+// k nodes: all of it unless their units were stacked.
+func (t *transportRun) columns(n *graph.Node, i, k int) func() *mat.Dense {
+	p, units := t.plans[n.ID], t.anchorNode(n).Units
 	return func() *mat.Dense {
 		s := p.Push()
-		n, cols := s.Dims()
+		rows, cols := s.Dims()
 		if k == 1 || cols == units {
 			return s
 		}
-		return mat.DenseCopyOf(s.Slice(0, n, i*units, (i+1)*units))
+		return mat.DenseCopyOf(s.Slice(0, rows, i*units, (i+1)*units))
 	}
 }
 
-// join merges the maps that meet at an Add.
-func (t *transport) join(n *graph.Node) (ot.Plan, error) {
-	bs := make([]graph.Branch, len(n.Args))
+// join merges the maps that meet at a residual sum.
+func (t *transportRun) join(n *graph.Node) (ot.Plan, error) {
+	branches := make([]graph.Branch, len(n.Args))
 	for k, a := range n.Args {
-		bs[k] = graph.Branch{Plan: t.plans[a.ID], Mag: t.magnitudes[t.measured(a).ID]}
+		branches[k] = graph.Branch{Plan: t.plans[a.ID], Mag: t.magnitudes[magnitudeNode(a).ID]}
 	}
-	p, err := t.Residual.Merge(bs)
-	if err == nil && p.IsIdentity() && n.Units != t.anchor.Graph.Nodes[n.ID].Units {
-		return graph.Identity{}.Merge(bs) // the skip is a Const, which has no plan of its own
+	p, err := t.method.Residual.Merge(branches)
+	if err != nil {
+		return p, err
 	}
-	return p, err
-}
-
-// measured returns the node at which the magnitude of a branch is taken: a
-// token put before a sequence does not count.
-func (t *transport) measured(n *graph.Node) *graph.Node {
-	for n.Op == graph.Prepend {
-		n = n.Args[0]
+	if p.IsIdentity() && n.Units != t.anchorNode(n).Units {
+		return graph.Identity{}.Merge(branches) // the skip is a Const, which has no plan of its own
 	}
-	return n
+	return p, t.fits(p, fmt.Sprintf("Residual %T", t.method.Residual), []*graph.Node{n})
 }
 
 // solve finds the plan of a site and gives it to all its nodes.
-func (t *transport) solve(group []*graph.Node) (cost float64, warning *ot.NotConvergedError, err error) {
-	var sites []align.Site
-	if t.QK == Joint && len(group) > 1 {
-		sites = []align.Site{t.site(group...)}
+func (t *transportRun) solve(site []*graph.Node) (cost float64, warning *ot.NotConvergedError, err error) {
+	stacked := [][]*graph.Node{}
+	if t.method.QK == Joint {
+		stacked = append(stacked, site)
 	} else {
-		for _, n := range group {
-			sites = append(sites, t.site(n))
+		for _, n := range site {
+			stacked = append(stacked, []*graph.Node{n})
 		}
 	}
-	match, err := t.Aligner.Align(t.ctx, sites...)
-	for _, n := range group {
-		delete(t.stats, n.ID) // no other site looks at them
+	var sites []align.Site
+	for _, nodes := range stacked {
+		sites = append(sites, t.describe(nodes))
 	}
-	if err != nil && (!errors.As(err, &warning) || match.Plan.IsIdentity()) {
+	result, err := t.method.Aligner.Align(t.ctx, sites...)
+	for _, n := range site {
+		delete(t.moments, n.ID) // no other site looks at them
+	}
+	if err != nil && (!errors.As(err, &warning) || result.Plan.IsIdentity()) {
 		return 0, nil, err
 	}
-	for _, n := range group {
-		t.plans[n.ID] = match.Plan
+	if err := t.fits(result.Plan, fmt.Sprintf("Aligner %T", t.method.Aligner), stacked[0]); err != nil {
+		return 0, nil, err
 	}
-	return match.Cost, warning, nil
+	for _, n := range site {
+		t.plans[n.ID] = result.Plan
+	}
+	return result.Cost, warning, nil
 }
 
-// site describes nodes, their units stacked, to the aligner.
-func (t *transport) site(group ...*graph.Node) align.Site {
-	n := group[0]
-	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.stats[n.ID].moments,
-		Heads: len(group) * heads(t.source.Graph, n.ID), AnchorHeads: len(group) * heads(t.anchor.Graph, n.ID)}
-	if n.Op == graph.Linear {
-		w, _ := n.Param(graph.RoleWeight)
-		s.In = size(w.Shape) / n.Units
+// fits reports a plan that a strategy returned for the stacked units of nodes
+// and that is of another size.
+func (t *transportRun) fits(p ot.Plan, strategy string, nodes []*graph.Node) error {
+	if p.IsIdentity() {
+		return nil
 	}
-	s.Weights = func() (*mat.Dense, *mat.Dense, error) {
-		var x, y mat.Dense
-		for _, n := range group {
-			a := t.anchor.Graph.Nodes[n.ID]
-			hat, err := t.hat(n)
-			if err != nil {
-				return nil, nil, err
-			}
-			at := slices.IndexFunc(n.Params, func(p graph.Param) bool { return p.Role == graph.RoleWeight || p.Role == graph.RoleRows })
-			own, err := read(t.anchor, a.Params[at])
-			if err != nil {
-				return nil, nil, err
-			}
-			rx, ry := hat[at].rows(n.Params[at].Axes), own.rows(a.Params[at].Axes)
-			if x.IsEmpty() {
-				x, y = *rx, *ry
-				continue
-			}
-			var sx, sy mat.Dense
-			sx.Stack(&x, rx)
-			sy.Stack(&y, ry)
-			x, y = sx, sy
-		}
-		return &x, &y, nil
+	var n, m int
+	for _, x := range nodes {
+		n, m = n+x.Units, m+t.anchorNode(x).Units
 	}
-	return s
+	if r, c := p.Dims(); r != n || c != m {
+		return fmt.Errorf("%s returned a plan of %d × %d for %d × %d units", strategy, r, c, n, m)
+	}
+	return nil
 }
 
-// heads returns the heads of the attention that reads a node, 0 if none does.
-func heads(g *graph.Graph, id int) int {
-	for _, n := range g.Nodes {
-		if n.Op == graph.Attend && slices.Contains(n.Args[:3], g.Nodes[id]) {
-			return n.Heads
-		}
+// pull returns the parameters of n in the source with their In axes carried:
+// what the layer of the source is once it reads the units of the anchor.
+func (t *transportRun) pull(n *graph.Node) ([]tensor, error) {
+	if t.pulled[n.ID] != nil {
+		return t.pulled[n.ID], nil
 	}
-	return 0
-}
-
-// hat returns the parameters of n in the source with their In axes carried.
-func (t *transport) hat(n *graph.Node) ([]tensor, error) {
-	if t.hats[n.ID] != nil {
-		return t.hats[n.ID], nil
+	by := inputs{}
+	if from := n.Source(); from != nil && !t.plans[from.ID].IsIdentity() {
+		m := puller(t.plans[from.ID])
+		by.by = &m
 	}
-	pull := inputs{}
-	if src := n.Source(); src != nil && !t.plans[src.ID].IsIdentity() {
-		m := puller(t.plans[src.ID])
-		pull.by = &m
-	}
-	hats := make([]tensor, 0, len(n.Params))
+	out := make([]tensor, 0, len(n.Params))
 	for _, p := range n.Params {
 		w, err := read(t.source, p)
 		if err != nil {
 			return nil, err
 		}
-		hats = append(hats, carry(pull, n, p, w, -1))
+		out = append(out, carry(by, n, p, w, -1))
 	}
-	t.hats[n.ID] = hats
-	return hats, nil
-}
-
-// inputs is the basis that carries the In axes of a node alone, outputs that of
-// its own units.
-type (
-	inputs  struct{ by *mover }
-	outputs struct{ by *mover }
-)
-
-func (b inputs) along(_ *graph.Node, axis graph.Axis) *mover {
-	if axis == graph.In {
-		return b.by
-	}
-	return nil
-}
-
-// A plan carries gains as it carries biases: each unit of the anchor takes a
-// convex combination of those of the source.
-func (b outputs) along(_ *graph.Node, axis graph.Axis) *mover {
-	if axis == graph.Out || axis == graph.Gain {
-		return b.by
-	}
-	return nil
-}
-
-// write puts the parameters of n in the basis of the anchor.
-func (t *transport) write(n *graph.Node, group []*graph.Node) error {
-	parts := t.parts(n, group)
-	for i, p := range t.anchor.Graph.Nodes[n.ID].Params {
-		w, err := t.carried(parts, i)
-		if err != nil {
-			return err
-		}
-		if err := t.put(p, w); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// A unitPart carries the units of one node of a site to those of another.
-type unitPart struct {
-	from *graph.Node
-	by   outputs
-}
-
-// parts returns what carries units to those of n: its own, or those of every
-// node of a site whose units are stacked.
-func (t *transport) parts(n *graph.Node, group []*graph.Node) []unitPart {
-	plan, units := t.plans[n.ID], t.anchor.Graph.Nodes[n.ID].Units
-	switch {
-	case plan.IsIdentity():
-		return []unitPart{{n, outputs{}}}
-	case t.QK != Joint || len(group) == 1:
-		m := pusher(plan)
-		return []unitPart{{n, outputs{&m}}}
-	}
-	s, at, col := plan.Push(), 0, slices.Index(group, n)*units
-	var out []unitPart
-	for _, from := range group {
-		m := byColumns(mat.DenseCopyOf(s.Slice(at, at+from.Units, col, col+units)))
-		out = append(out, unitPart{from, outputs{&m}})
-		at += from.Units
-	}
-	return out
-}
-
-// carried returns what becomes of parameter i of a site: the sum of what is
-// carried from its nodes.
-func (t *transport) carried(parts []unitPart, i int) (tensor, error) {
-	var sum tensor
-	for _, part := range parts {
-		hats, err := t.hat(part.from)
-		if err != nil {
-			return tensor{}, err
-		}
-		w := carry(part.by, part.from, part.from.Params[i], hats[i], -1)
-		if sum.data == nil {
-			sum = w
-			continue
-		}
-		for x, v := range w.data {
-			sum.data[x] += v
-		}
-	}
-	return sum, nil
+	t.pulled[n.ID] = out
+	return out, nil
 }

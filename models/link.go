@@ -112,8 +112,11 @@ func (l *link) read(name string) (Tensor, error) {
 
 // Tensor returns a parameter, read anew each time where m was linked.
 func (m *Model) Tensor(name string) (Tensor, error) {
-	if m.Params == nil && m.link != nil {
+	switch {
+	case m.Params == nil && m.link != nil:
 		return m.link.read(name)
+	case m.Params == nil:
+		return Tensor{}, fmt.Errorf("models: tensor %q: %w", name, ErrNoParams)
 	}
 	t, ok := m.Params[name]
 	if !ok {

@@ -83,7 +83,17 @@ func (a Architecture) parse(text []byte) (*Model, error) {
 	return m, nil
 }
 
-// check reports parameters that the network cannot be computed with.
+// Check reports parameters that the network cannot be computed with: tensors that
+// are missing, misshapen, left over or of another length than their shape. All of
+// a model that [New], [Open] or [Link] returned fit; those of [Model.With] may not.
+func (m *Model) Check() error {
+	if err := m.check(); err != nil {
+		return fmt.Errorf("models: %s: %w", m.Arch.Class, err)
+	}
+	return nil
+}
+
+// check is Check with an error that does not name the package yet.
 func (m *Model) check() error {
 	if m.Params == nil && m.link == nil {
 		return ErrNoParams
@@ -107,8 +117,8 @@ func (m *Model) WithConfig(c Config) (*Model, error) {
 		return nil, fmt.Errorf("models: %w", err)
 	}
 	made.Params, made.Files, made.text, made.link = m.Params, m.Files, m.text, m.link
-	if err := made.check(); err != nil {
-		return nil, fmt.Errorf("models: %s: %w", m.Arch.Class, err)
+	if err := made.Check(); err != nil {
+		return nil, err
 	}
 	return made, nil
 }

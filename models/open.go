@@ -3,10 +3,10 @@ package models
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/otfuse/otfuse/models/safetensors"
+	"slices"
 )
 
 // configName is the file that makes a directory a checkpoint.
@@ -56,10 +56,7 @@ func readFiles(dir string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("models: %w", err)
 	}
 	for _, e := range entries {
-		ext := filepath.Ext(e.Name())
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxText || e.Name() == configName ||
-			e.Name() == safetensors.IndexName || ext != ".json" && ext != ".txt" && ext != ".md" {
+		if e.Name() == configName || isWeights(e.Name()) || !isKept(e) {
 			continue
 		}
 		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
@@ -67,4 +64,11 @@ func readFiles(dir string) (map[string][]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// isKept reports whether a file is a small text such as goes with a tokenizer.
+func isKept(e fs.DirEntry) bool {
+	info, err := e.Info()
+	return err == nil && info.Mode().IsRegular() && info.Size() <= maxText &&
+		slices.Contains([]string{".json", ".txt", ".md"}, filepath.Ext(e.Name()))
 }

@@ -1,6 +1,8 @@
 package models
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,16 +14,16 @@ import (
 )
 
 // Save writes m as a checkpoint directory that Hugging Face's transformers
-// loads. The directory appears whole or not at all; it may replace an older
-// checkpoint, never another directory. Tensors are stored in their DType,
-// float64 as float32. A configuration that was changed in Go is saved as
+// loads. The directory appears whole or not at all. It may replace an older
+// checkpoint, but nothing else: see [Replaceable]. Tensors are stored in their
+// DType, float64 as float32. A configuration that was changed in Go is saved as
 // changed; all else of the config.json that was read is kept.
 func (m *Model) Save(dir string) error {
 	m, err := m.Load()
 	if err != nil {
 		return err
 	}
-	if err := m.check(); err != nil {
+	if err := errors.Join(m.check(), replaceable(dir)); err != nil {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
 	}
 	text, err := m.configText()
@@ -54,4 +56,50 @@ func (m *Model) Save(dir string) error {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
 	}
 	return nil
+}
+
+// Replaceable reports why [Model.Save] refuses to replace the directory at path:
+// it holds something that does not belong to a checkpoint. There may also be
+// nothing at path, or an empty directory.
+//
+// A checkpoint consists of a config.json that names its architectures, of
+// model.safetensors in one file or in shards with their index, and of the small
+// files that [Open] keeps as [Model.Files].
+func Replaceable(path string) error {
+	if err := replaceable(path); err != nil {
+		return fmt.Errorf("models: %s: %w", path, err)
+	}
+	return nil
+}
+
+func replaceable(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !isWeights(e.Name()) && e.Name() != configName && !isKept(e) {
+			return fmt.Errorf("it holds %q, so it is not a checkpoint and is not replaced", e.Name())
+		}
+	}
+	var said struct {
+		Classes []string `json:"architectures"`
+	}
+	text, err := os.ReadFile(filepath.Join(path, configName))
+	if err != nil {
+		return fmt.Errorf("it is not a checkpoint and is not replaced: %w", err)
+	}
+	if json.Unmarshal(text, &said) != nil || len(said.Classes) == 0 {
+		return fmt.Errorf("its %s names no architectures, so it is not a checkpoint and is not replaced", configName)
+	}
+	return nil
+}
+
+// isWeights reports whether a file holds weights of a checkpoint or lists them.
+func isWeights(name string) bool {
+	shard, _ := filepath.Match("model-*-of-*.safetensors", name)
+	return shard || name == safetensors.SingleName || name == safetensors.IndexName
 }

@@ -186,6 +186,10 @@ func TestNewChecks(t *testing.T) {
 	}
 	_, err := models.New(net.Arch, m.Config, nil)
 	require.ErrorIs(t, err, models.ErrNoParams)
+	require.ErrorIs(t, m.With(nil).Check(), models.ErrNoParams)
+	_, err = m.With(nil).Tensor("classifier.bias")
+	require.ErrorIs(t, err, models.ErrNoParams)
+	require.NoError(t, m.Check())
 	linked, err := models.Link(saved(t, m))
 	require.NoError(t, err)
 	_, err = models.New(net.Arch, m.Config, linked.Params)
@@ -226,6 +230,41 @@ func with(p models.Params, name string, t models.Tensor) models.Params {
 		}
 	}
 	return out
+}
+
+// TestSaveKeepsForeignFiles: a directory with anything in it that is not of a
+// checkpoint is left as it is.
+func TestSaveKeepsForeignFiles(t *testing.T) {
+	m := model(t, modeltest.ViT())
+	for name, change := range map[string]func(dir string) error{
+		".git":                func(dir string) error { return os.Mkdir(filepath.Join(dir, ".git"), 0o755) },
+		"vite.config.js":      func(dir string) error { return os.WriteFile(filepath.Join(dir, "vite.config.js"), nil, 0o644) },
+		"trainer.safetensors": func(dir string) error { return os.WriteFile(filepath.Join(dir, "trainer.safetensors"), nil, 0o644) },
+		"names no architecture": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"port": 80}`), 0o644)
+		},
+		"config.json": func(dir string) error { return os.Remove(filepath.Join(dir, "config.json")) },
+	} {
+		dir := saved(t, m)
+		require.NoError(t, models.Replaceable(dir))
+		require.NoError(t, change(dir))
+		before := listed(t, dir)
+		require.ErrorContains(t, models.Replaceable(dir), name)
+		require.ErrorContains(t, m.Save(dir), name)
+		require.Equal(t, before, listed(t, dir))
+	}
+	require.NoError(t, models.Replaceable(t.TempDir()), "an empty directory")
+	require.NoError(t, models.Replaceable(filepath.Join(t.TempDir(), "none")))
+}
+
+// listed returns the names in a directory.
+func listed(t *testing.T, dir string) (names []string) {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 // TestNoParse: an architecture that reads no config.json is saved and not

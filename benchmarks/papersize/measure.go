@@ -27,8 +27,8 @@ type bench struct {
 	o           options
 	device      *gomlx.Device
 	anchor, src *models.Model
-	images      models.Batch // 8 times as many as are calibrated on
-	want        align.Want   // what the paper's recipe asks a calibration for
+	images      models.Batch  // 8 times as many as are calibrated on
+	want        align.Request // what the paper's recipe asks a calibration for
 	results     results
 }
 
@@ -98,15 +98,15 @@ func images(n int, seed uint64) models.Batch {
 var errAsked = errors.New("asked")
 
 // asked is a calibration that only notes what is wanted of it.
-type asked struct{ want *align.Want }
+type asked struct{ want *align.Request }
 
-func (a asked) Collect(_ context.Context, _, _ *models.Model, want align.Want) (*align.Stats, error) {
+func (a asked) Collect(_ context.Context, _, _ *models.Model, want align.Request) (*align.Statistics, error) {
 	*a.want = want
 	return nil, errAsked
 }
 
 // wanted returns what the paper's recipe asks a calibration for.
-func wanted(ctx context.Context, src, anchor *models.Model) (w align.Want, err error) {
+func wanted(ctx context.Context, src, anchor *models.Model) (w align.Request, err error) {
 	_, _, err = fuse.Align(ctx, anchor, []*models.Model{src}, fuse.Transport{}, &fuse.Settings{Calibration: asked{&w}})
 	if !errors.Is(err, errAsked) {
 		return w, fmt.Errorf("papersize: the fusion asked for no calibration: %w", err)

@@ -213,7 +213,7 @@ func TestBadInput(t *testing.T) {
 		"letters of the text":           small(dir, "-out", out+"1", "-words", "20"),
 		"attend bert.encoder.laye":      small(dir, "-out", out+"2", "-heads", "3"),
 		"empty text: train.txt":         {"-train", "-data", "folder", "-dir", empty, "-out", out + "3"},
-		"is no checkpoint":              small(dir, "-out", dir),
+		"is not a checkpoint":           small(dir, "-out", dir),
 		"no [PAD]":                      small(dir, "-out", out+"4", "-vocab", filepath.Join(dir, "train.txt")),
 	} {
 		o := parse1(t, args...)

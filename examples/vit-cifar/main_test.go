@@ -195,7 +195,7 @@ func TestBadInput(t *testing.T) {
 		"there are cifar10":            {"-data", "mnist", "-out", out},
 		"needs the folder":             {"-data", "imagefolder", "-out", out},
 		"is not a multiple":            {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "2", "-patch", "7"},
-		"is no checkpoint":             {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
+		"is not a checkpoint":          {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
 		"attend vit.encoder.laye":      {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "3", "-heads", "3"},
 	} {
 		o := parse1(t, args...)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // Parse parses flags. -h prints the usage to stdout and gives [flag.ErrHelp];
@@ -45,20 +47,5 @@ func Replaceable(path string) error {
 	if err := Writable(filepath.Dir(filepath.Clean(path))); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Name() == "config.json" {
-			return nil
-		}
-	}
-	if len(entries) > 0 {
-		return fmt.Errorf("%s holds files and is no checkpoint: it is not replaced", path)
-	}
-	return nil
+	return models.Replaceable(path)
 }

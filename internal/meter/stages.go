@@ -44,7 +44,7 @@ type timedAligner struct {
 	spent *time.Duration
 }
 
-func (t timedAligner) Align(ctx context.Context, sites ...align.Site) (align.Match, error) {
+func (t timedAligner) Align(ctx context.Context, sites ...align.Site) (align.Result, error) {
 	defer since(time.Now(), t.spent)
 	return t.Aligner.Align(ctx, sites...)
 }
@@ -64,7 +64,7 @@ type timedCalibration struct {
 	spent *time.Duration
 }
 
-func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error) {
+func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (*align.Statistics, error) {
 	defer since(time.Now(), t.spent)
 	return t.Calibration.Collect(ctx, src, anchor, want)
 }

@@ -73,7 +73,7 @@ type Node struct {
 func (r *Report) AddNodes(f *fuse.Report) {
 	for _, n := range f.Nodes {
 		node := Node{Source: n.Source, Name: n.Name, Flow: n.Flow.String(), Cost: n.Cost, Entropy: n.Entropy,
-			Diagonal: n.Diagonal, Seconds: n.Duration.Seconds(), Converged: n.Warning == nil}
+			Diagonal: n.Diagonal, Seconds: n.Seconds, Converged: n.Warning == nil}
 		if n.Warning != nil {
 			node.Residual = &n.Warning.Residual
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,7 +20,7 @@ import (
 func TestJSON(t *testing.T) {
 	r := Report{Data: "shapes", Backend: "cpu"}
 	r.AddNodes(&fuse.Report{Nodes: []fuse.NodeReport{
-		{Name: "a", Flow: graph.Solve, Cost: 0.5, Entropy: 0.25, Diagonal: 0.75, Duration: 2 * time.Second},
+		{Name: "a", Flow: graph.Solve, Cost: 0.5, Entropy: 0.25, Diagonal: 0.75, Seconds: 2},
 		{Source: 1, Name: "b", Flow: graph.Carry, Warning: &ot.NotConvergedError{Iterations: 7, Residual: 0.125}},
 	}})
 	row := Row{Method: Parent, Label: "parent 0"}

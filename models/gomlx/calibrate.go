@@ -43,7 +43,7 @@ const (
 )
 
 // Collect runs both models over the data and returns what want asks for.
-func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Want) (stats *align.Stats, err error) {
+func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (stats *align.Statistics, err error) {
 	done, err := c.device.acquire()
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 
 // size returns the number of samples in a batch: the fewest batches within the
 // limit, of equal size.
-func (c *Calibration) size(m *models.Model, want align.Want) int {
+func (c *Calibration) size(m *models.Model, want align.Request) int {
 	n, limit := c.Data.Len(), c.Batch
 	if limit <= 0 {
 		layout := m.Layout
@@ -118,7 +118,7 @@ func (c *Calibration) tokens() align.Tokens {
 
 // sums are what was collected so far.
 type sums struct {
-	want  align.Want
+	want  align.Request
 	sites []align.Moments
 	mags  []magnitude
 }
@@ -155,13 +155,13 @@ func addSite(to *align.Moments, out []*tensors.Tensor) error {
 	if err != nil {
 		return err
 	}
-	b := align.Batch[float32]{N: n}
+	b := align.BatchMoments[float32]{N: n}
 	return viewed(out[1:], func(v [][]float32) {
-		b.MeanX, b.MeanY, b.VarX, b.VarY, b.Cross = v[0], v[1], v[2], v[3], v[4]
+		b.MeanX, b.MeanY, b.ScatterX, b.ScatterY, b.Cross = v[0], v[1], v[2], v[3], v[4]
 		if len(v) > 5 {
 			b.Self = v[5]
 		}
-		align.Grow(to, b)
+		align.Accumulate(to, b)
 	})
 }
 
@@ -182,8 +182,8 @@ func (m *magnitude) add(sum, count *tensors.Tensor) error {
 }
 
 // stats returns what was collected.
-func (s *sums) stats() (*align.Stats, error) {
-	out := &align.Stats{Magnitudes: map[int][]float64{}}
+func (s *sums) stats() (*align.Statistics, error) {
+	out := &align.Statistics{Magnitudes: map[int][]float64{}}
 	for i := range s.sites {
 		if s.sites[i].N == 0 {
 			return nil, fmt.Errorf("gomlx: calibration: the data holds padding alone at %s", s.want.Sites[i][0].Name)

@@ -17,8 +17,8 @@ import (
 
 // wanted asks for all that a fusion may ask for: every solved node, queries
 // and keys stacked, and every branch of every sum.
-func wanted(g *graph.Graph) align.Want {
-	want := align.Want{Self: true}
+func wanted(g *graph.Graph) align.Request {
+	want := align.Request{Self: true}
 	for _, n := range g.Nodes {
 		if n.Flow() == graph.Solve && n.Op != graph.Table {
 			want.Sites = append(want.Sites, []*graph.Node{n})
@@ -39,7 +39,7 @@ func wanted(g *graph.Graph) align.Want {
 
 // sameStats fails unless the moments agree: sums of squares relative to the
 // size of what was summed.
-func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
+func sameStats(t *testing.T, want, got *align.Statistics, tol float64) {
 	t.Helper()
 	require.Len(t, got.Moments, len(want.Moments))
 	for i, w := range want.Moments {
@@ -51,8 +51,8 @@ func sameStats(t *testing.T, want, got *align.Stats, tol float64) {
 		}
 		close("MeanX", w.MeanX, g.MeanX, 1)
 		close("MeanY", w.MeanY, g.MeanY, 1)
-		close("VarX", w.VarX, g.VarX, w.N)
-		close("VarY", w.VarY, g.VarY, w.N)
+		close("ScatterX", w.ScatterX, g.ScatterX, w.N)
+		close("ScatterY", w.ScatterY, g.ScatterY, w.N)
 		close("Cross", w.Cross.RawMatrix().Data, g.Cross.RawMatrix().Data, w.N)
 		require.Equal(t, w.Self == nil, g.Self == nil)
 		if w.Self != nil {
@@ -101,7 +101,7 @@ func TestCollectInBatches(t *testing.T) {
 	src, anchor, data := randomModel(t, net, 1), randomModel(t, net, 2), net.Batch(7, 3)
 	want := wanted(anchor.Graph)
 	want.Self = false
-	var first *align.Stats
+	var first *align.Statistics
 	for _, size := range []int{7, 4, 100} {
 		got, err := (&Calibration{device: d, Data: data, Batch: size}).Collect(t.Context(), src, anchor, want)
 		require.NoError(t, err)
@@ -116,9 +116,9 @@ func TestCollectErrors(t *testing.T) {
 	d := openDevice(t)
 	net := shallow(modeltest.ViT())
 	m := randomModel(t, net, 1)
-	_, err := d.Calibration(nil, nil).Collect(t.Context(), m, m, align.Want{})
+	_, err := d.Calibration(nil, nil).Collect(t.Context(), m, m, align.Request{})
 	require.ErrorContains(t, err, "empty")
-	_, err = (&Calibration{device: d, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m, align.Want{})
+	_, err = (&Calibration{device: d, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m, align.Request{})
 	require.ErrorContains(t, err, "pixel_values")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -167,15 +167,15 @@ func TestCollectFarFromZero(t *testing.T) {
 		bias[i] = 1000
 	}
 	n := m.Graph.Find("vit.embeddings.patch_embeddings.projection")
-	want := align.Want{Sites: [][]*graph.Node{{n}}}
+	want := align.Request{Sites: [][]*graph.Node{{n}}}
 	data := net.Batch(40, 3)
 	exact, err := modeltest.Calibration{Data: data, Tokens: align.All{}}.Collect(t.Context(), m, m, want)
 	require.NoError(t, err)
 	got, err := (&Calibration{device: d, Data: data, Batch: 8}).Collect(t.Context(), m, m, want)
 	require.NoError(t, err)
-	for i, v := range exact.Moments[0].VarX {
-		require.InEpsilon(t, v, got.Moments[0].VarX[i], 1e-3)
-		require.False(t, math.IsNaN(got.Moments[0].VarX[i]))
+	for i, v := range exact.Moments[0].ScatterX {
+		require.InEpsilon(t, v, got.Moments[0].ScatterX[i], 1e-3)
+		require.False(t, math.IsNaN(got.Moments[0].ScatterX[i]))
 	}
 }
 

@@ -42,7 +42,7 @@ func (p *pass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
 }
 
 // pass compiles what want asks for.
-func (c *Calibration) pass(src, anchor *models.Model, want align.Want) (*pass, error) {
+func (c *Calibration) pass(src, anchor *models.Model, want align.Request) (*pass, error) {
 	inputs, sites, mags := anchor.Graph.Inputs(), ids(want.Sites), ids(single(want.Magnitudes))
 	key := fmt.Sprintf("pass %T%v %v %v %v %v", c.tokens(), c.tokens(), c.Narrow, want.Self, sites, mags) +
 		signature(src.Graph) + signature(anchor.Graph)
@@ -130,7 +130,7 @@ func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx
 // batchMoments are the moments of a site over a batch: w [B, G], x [B, G, n],
 // y [B, G, m] → samples, means [n], [m], sums of squares about them [n], [m],
 // cross sums [n × m] and, where asked for, those of y with itself [m × m].
-func batchMoments(w, x, y *gx.Node, want align.Want) []*gx.Node {
+func batchMoments(w, x, y *gx.Node, want align.Request) []*gx.Node {
 	w = gx.Reshape(w, -1, 1)
 	rows := gx.ReduceAllSum(w)
 	center := func(v *gx.Node) (mean, rest *gx.Node) {

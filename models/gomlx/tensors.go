@@ -26,7 +26,7 @@ func names(g *graph.Graph) []string {
 
 // upload copies the parameters of m, in the order of names.
 func upload(m *models.Model) ([]*tensors.Tensor, error) {
-	if err := m.Graph.Check(m.Shapes()); err != nil {
+	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	var out []*tensors.Tensor

@@ -21,7 +21,7 @@ type Calibration struct {
 }
 
 // Collect implements the calibration of package fuse.
-func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want align.Want) (*align.Stats, error) {
+func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want align.Request) (*align.Statistics, error) {
 	src, err := src.Load()
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want 
 		return nil, err
 	}
 	xs, ys := Forward(src, c.Data), Forward(anchor, c.Data)
-	out := &align.Stats{Magnitudes: map[int][]float64{}}
+	out := &align.Statistics{Magnitudes: map[int][]float64{}}
 	for _, site := range want.Sites {
 		m, err := align.FromRows(c.rows(src, xs, site), c.rows(anchor, ys, site))
 		if err != nil {

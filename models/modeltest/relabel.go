@@ -81,9 +81,9 @@ func (r *Relabelling) moves(n *graph.Node, a graph.Axis) bool {
 func (*Relabelling) Needs() align.Needs { return align.Needs{} }
 
 // Align implements [align.Aligner].
-func (r *Relabelling) Align(_ context.Context, sites ...align.Site) (align.Match, error) {
+func (r *Relabelling) Align(_ context.Context, sites ...align.Site) (align.Result, error) {
 	if k := r.Of[r.graph.Find(sites[0].Name).ID]; k >= 0 {
-		return align.Match{Plan: r.Plans[k]}, nil
+		return align.Result{Plan: r.Plans[k]}, nil
 	}
-	return align.Match{}, nil
+	return align.Result{}, nil
 }

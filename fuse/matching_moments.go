@@ -12,20 +12,20 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// collect gathers what activations say about every space of the source and
+// collect returns what activations say about every space of the source and
 // another model [n × m]; nil where they are not looked at.
 func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Model) ([]*mat.Dense, error) {
 	out := make([]*mat.Dense, len(m.spaces))
-	if m.Mix == 0 {
+	if m.how.Mix == 0 {
 		return out, nil
 	}
 	if c == nil {
 		return nil, fmt.Errorf("matching on activations: %w", ErrNoCalibration)
 	}
-	var want align.Want
+	var want align.Request
 	var space []int
 	for _, n := range other.Graph.Nodes {
-		if k := m.of[n.ID]; k >= 0 && telling(m.spaces[k], n) {
+		if k := m.of[n.ID]; k >= 0 && informative(m.spaces[k], n) {
 			want.Sites, space = append(want.Sites, []*graph.Node{n}), append(space, k)
 		}
 	}
@@ -33,12 +33,12 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 	if err != nil {
 		return nil, err
 	}
-	if len(stats.Moments) != len(space) {
-		return nil, fmt.Errorf("the calibration returned %d moments for %d sites", len(stats.Moments), len(space))
+	if err := checkStatistics(stats, want, m.src); err != nil {
+		return nil, err
 	}
 	counts := make([]float64, len(m.spaces))
 	for i, k := range space {
-		part := agreement(stats.Moments[i], m.spaces[k].Group)
+		part := normalisedCross(stats.Moments[i], m.spaces[k].Group)
 		if counts[k]++; out[k] == nil {
 			out[k] = part
 			continue
@@ -53,10 +53,10 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 	return out, nil
 }
 
-// telling reports whether the activations of n tell how the units of its space
-// lie: the normalised stream, queries, keys, values and what attention makes
-// of them, and units after their activation function.
-func telling(s graph.Space, n *graph.Node) bool {
+// informative reports whether activations at n are used to match its space: the
+// normalised residual stream; queries, keys, values and the output of attention;
+// hidden units after their activation function.
+func informative(s graph.Space, n *graph.Node) bool {
 	switch s.Group {
 	case graph.Orthogonal:
 		return n.Op == graph.Norm
@@ -66,24 +66,24 @@ func telling(s graph.Space, n *graph.Node) bool {
 	return n.Op == graph.Act || n.Op == graph.Norm
 }
 
-// agreement scales cross moments so that a perfect match is worth 1:
-// covariances over the whole where units may turn, correlations of single units
-// where they may not.
-func agreement(m *align.Moments, g graph.Group) *mat.Dense {
+// normalisedCross scales cross moments so that a perfect match is worth 1: by
+// the scatter of all units where units may be mixed, by that of single units
+// (correlations) where they may only be permuted.
+func normalisedCross(m *align.Moments, g graph.Group) *mat.Dense {
 	n, c := m.Cross.Dims()
 	out := mat.NewDense(n, c, nil)
 	var x, y float64
-	for _, v := range m.VarX {
+	for _, v := range m.ScatterX {
 		x += v
 	}
-	for _, v := range m.VarY {
+	for _, v := range m.ScatterY {
 		y += v
 	}
 	for i := range n {
 		for j, row := 0, out.RawRowView(i); j < c; j++ {
 			s := math.Sqrt(x * y)
 			if g == graph.Permutation {
-				s = math.Sqrt(m.VarX[i]*m.VarY[j]) * float64(min(n, c))
+				s = math.Sqrt(m.ScatterX[i]*m.ScatterY[j]) * float64(min(n, c))
 			}
 			if s > 0 {
 				row[j] = m.Cross.At(i, j) / s

@@ -7,7 +7,7 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// report says how well every node fits now.
+// report reports on every node after matching.
 func (m *matcher) report(moved *models.Model) []NodeReport {
 	var out []NodeReport
 	for i, n := range m.src.Graph.Nodes {
@@ -16,8 +16,8 @@ func (m *matcher) report(moved *models.Model) []NodeReport {
 			r.Cost = mismatch(moved, m.anchor, i)
 		}
 		if k := m.of[i]; k >= 0 && m.maps[k] != nil {
-			s := m.by(n, graph.Out)
-			r.Diagonal = diagonal(s)
+			s := m.mapAlong(n, graph.Out)
+			r.Diagonal = diagonalShare(s)
 			r.push = func() *mat.Dense { return mat.DenseCopyOf(s) }
 		}
 		out = append(out, r)
@@ -31,7 +31,7 @@ func mismatch(m, anchor *models.Model, id int) float64 {
 	var apart, sum float64
 	for _, p := range anchor.Graph.Nodes[id].Params {
 		x, y := fetch(m.Params, p).data, fetch(anchor.Params, p).data
-		sum += square(x) + square(y)
+		sum += sumOfSquares(x) + sumOfSquares(y)
 		for i := range x {
 			d := float64(x[i]) - float64(y[i])
 			apart += d * d
@@ -43,8 +43,8 @@ func mismatch(m, anchor *models.Model, id int) float64 {
 	return apart / sum
 }
 
-// diagonal is the share of the squares of s on its diagonal.
-func diagonal(s *mat.Dense) float64 {
+// diagonalShare is the share of the squares of s on its diagonal.
+func diagonalShare(s *mat.Dense) float64 {
 	var on, all float64
 	n, _ := s.Dims()
 	for i := range n {

@@ -46,23 +46,23 @@ func TestingClimb(t *testing.T, nets []Network) {
 				b, err := net.Model(2)
 				require.NoError(t, err)
 				m := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
-				m.own, err = m.collect(t.Context(), net.Calibration, m.anchor)
+				m.anchorMoments, err = m.collect(t.Context(), net.Calibration, m.anchor)
 				require.NoError(t, err)
-				m.target, m.moments = directions(m.anchor), m.own
-				m.start(0)
+				m.target, m.moments = unitNorm(m.anchor), m.anchorMoments
+				m.reset(0)
 				updates := m.updates()
 				for _, u := range updates {
-					require.NoError(t, wave{u}.climb(t.Context()))
+					require.NoError(t, parallelUpdates{u}.ascend(t.Context()))
 				}
 				counted, seen := m.objective, m.weightsAgree()
 				for range 3 {
 					for _, u := range updates {
-						require.NoError(t, wave{u}.climb(t.Context()))
-						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.spaces)
+						require.NoError(t, parallelUpdates{u}.ascend(t.Context()))
+						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.which)
 						if mix == 0 {
 							now := m.weightsAgree()
-							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.spaces)
-							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.spaces)
+							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.which)
+							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.which)
 							seen = now
 						}
 						counted = m.objective
@@ -90,27 +90,27 @@ func TestingWaves(t *testing.T, nets []Network) {
 		require.NoError(t, err)
 		b, err := net.Model(2)
 		require.NoError(t, err)
-		climb := func(ways func(*matcher) []wave) *matcher {
+		ascend := func(ways func(*matcher) []parallelUpdates) *matcher {
 			m := newMatcher(Matching{}, canonical(b), canonical(a))
-			m.target, m.moments = directions(m.anchor), make([]*mat.Dense, len(m.spaces))
-			m.start(1)
+			m.target, m.moments = unitNorm(m.anchor), make([]*mat.Dense, len(m.spaces))
+			m.reset(1)
 			for range 3 {
 				for _, w := range ways(m) {
-					require.NoError(t, w.climb(t.Context()))
+					require.NoError(t, w.ascend(t.Context()))
 				}
 			}
 			return m
 		}
-		waves := climb((*matcher).waves)
-		single := climb(func(m *matcher) (out []wave) {
+		schedule := ascend((*matcher).schedule)
+		single := ascend(func(m *matcher) (out []parallelUpdates) {
 			for _, u := range m.updates() {
-				out = append(out, wave{u})
+				out = append(out, parallelUpdates{u})
 			}
 			return out
 		})
-		require.Less(t, len(waves.waves()), len(waves.updates()), net.Class)
-		require.Equal(t, single.maps, waves.maps, net.Class)
-		require.InDelta(t, single.objective, waves.objective, 1e-12)
+		require.Less(t, len(schedule.schedule()), len(schedule.updates()), net.Class)
+		require.Equal(t, single.maps, schedule.maps, net.Class)
+		require.InDelta(t, single.objective, schedule.objective, 1e-12)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestingWaves(t *testing.T, nets []Network) {
 func TestingSettle(t *testing.T, nets []Network) {
 	for _, net := range nets {
 		t.Run(net.Class, func(t *testing.T) {
-			u := universe{}
+			u := multiMatcher{}
 			for seed := range uint64(4) {
 				m, err := net.Model(seed + 1)
 				require.NoError(t, err)
@@ -128,18 +128,18 @@ func TestingSettle(t *testing.T, nets []Network) {
 					continue
 				}
 				w := newMatcher(Matching{}, m, u.anchor)
-				require.NoError(t, w.find(t.Context(), nil))
+				require.NoError(t, w.matchAnchor(t.Context(), nil))
 				u.sources = append(u.sources, w)
 			}
-			pairs, err := u.pairs(t.Context(), nil)
+			pairs, err := u.pairMoments(t.Context(), nil)
 			require.NoError(t, err)
 			first := u.agreement()
 			last := first
 			for range 3 {
 				for i, m := range u.sources {
-					u.face(i, pairs)
+					u.setTarget(i, pairs)
 					before := m.objective
-					require.NoError(t, m.climb(t.Context()))
+					require.NoError(t, m.ascend(t.Context()))
 					now := u.agreement()
 					require.GreaterOrEqual(t, now, last-1e-5)
 					require.InDelta(t, m.objective-before, now-last, 1e-4)
@@ -152,10 +152,10 @@ func TestingSettle(t *testing.T, nets []Network) {
 }
 
 // agreement is Σ ⟨W, W'⟩ / ‖W‖‖W'‖ over the layers of every two models.
-func (u *universe) agreement() float64 {
-	all := []models.Params{directions(u.anchor)}
+func (u *multiMatcher) agreement() float64 {
+	all := []models.Params{unitNorm(u.anchor)}
 	for _, m := range u.sources {
-		all = append(all, directions(u.anchor.With(m.moved())))
+		all = append(all, unitNorm(u.anchor.With(m.moved())))
 	}
 	var sum float64
 	for i, p := range all {

@@ -2,16 +2,16 @@ package align
 
 import "github.com/otfuse/otfuse/graph"
 
-// Want says what a calibration pass is to collect. Nodes are those of the
+// Request says what a calibration pass is to collect. Nodes are those of the
 // anchor's graph; the source has the same ones under the same IDs.
-type Want struct {
+type Request struct {
 	Sites      [][]*graph.Node // nodes whose moments are wanted, units of one site stacked
 	Magnitudes []*graph.Node   // nodes whose mean |activation| in the anchor is wanted
 	Self       bool            // with Moments.Self
 }
 
-// Stats is what a calibration pass collected.
-type Stats struct {
-	Moments    []*Moments        // one for each of Want.Sites
+// Statistics is what a calibration pass collected.
+type Statistics struct {
+	Moments    []*Moments        // one for each of Request.Sites
 	Magnitudes map[int][]float64 // mean |activation| of each unit by node ID
 }

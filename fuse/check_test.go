@@ -1,0 +1,177 @@
+package fuse_test
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
+	"github.com/otfuse/otfuse/ot"
+)
+
+// twoByTwo is every strategy at once, always of the size 2 × 2.
+type twoByTwo struct{}
+
+func (twoByTwo) plan() ot.Plan {
+	p, err := ot.PermutationPlan([]int{1, 0})
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+func (t twoByTwo) Solve(context.Context, ot.Problem) (ot.Plan, error) { return t.plan(), nil }
+func (t twoByTwo) Merge([]graph.Branch) (ot.Plan, error)              { return t.plan(), nil }
+func (t twoByTwo) Cost(ot.Gram) (*mat.Dense, error)                   { return mat.NewDense(2, 2, nil), nil }
+func (twoByTwo) Needs() align.Needs                                   { return align.Needs{} }
+func (t twoByTwo) Align(context.Context, ...align.Site) (align.Result, error) {
+	return align.Result{Plan: t.plan()}, nil
+}
+func (twoByTwo) Collect(_ context.Context, _, _ *models.Model, want align.Request) (*align.Statistics, error) {
+	out := &align.Statistics{Magnitudes: map[int][]float64{}}
+	for range want.Sites {
+		out.Moments = append(out.Moments, &align.Moments{N: 1, Cross: mat.NewDense(2, 2, nil)})
+	}
+	return out, nil
+}
+func (twoByTwo) Learn(_ context.Context, aligned []*models.Model, spaces []graph.Space) ([][]*mat.Dense, error) {
+	out := make([][]*mat.Dense, len(aligned)-1)
+	for i := range out {
+		for range spaces {
+			out[i] = append(out[i], mat.NewDense(2, 2, nil))
+		}
+	}
+	return out, nil
+}
+
+// silent is a solver that returns neither a plan nor an error.
+type silent struct{}
+
+func (silent) Solve(context.Context, ot.Problem) (ot.Plan, error) { return ot.Plan{}, nil }
+
+// careless is a method that returns what it is.
+type careless struct{ *fuse.Aligned }
+
+func (c careless) Align(context.Context, *models.Model, []*models.Model, fuse.Settings) (*fuse.Aligned, error) {
+	return c.Aligned, nil
+}
+
+// TestStrategiesAreChecked: whatever a strategy returns that is of the wrong
+// size, and whatever option is out of range, is one error that names it.
+func TestStrategiesAreChecked(t *testing.T) {
+	net := modeltest.ViT()
+	a, b := model(t, net, 1), model(t, net, 2)
+	onWeights := align.Weights{}
+	for name, c := range map[string]struct {
+		method fuse.Method
+		set    fuse.Settings
+		says   string
+	}{
+		"aligner":     {fuse.Transport{Aligner: twoByTwo{}}, fuse.Settings{}, "Aligner fuse_test.twoByTwo returned a plan of 2 × 2 for 8 × 8 units"},
+		"policy":      {fuse.Transport{Residual: twoByTwo{}}, fuse.Settings{}, "Residual fuse_test.twoByTwo returned a plan of 2 × 2"},
+		"metric":      {fuse.Transport{Aligner: align.Units{Features: onWeights, Metric: twoByTwo{}}}, fuse.Settings{}, "Metric fuse_test.twoByTwo"},
+		"solver":      {fuse.Transport{Aligner: align.Units{Features: onWeights, Solver: twoByTwo{}}}, fuse.Settings{}, "Solver fuse_test.twoByTwo"},
+		"no plan":     {fuse.Transport{Aligner: align.Units{Features: onWeights, Solver: silent{}}}, fuse.Settings{}, "Solver fuse_test.silent returned no plan"},
+		"heads":       {fuse.Transport{Aligner: align.Heads{Units: align.Units{Features: onWeights, Solver: silent{}}}}, fuse.Settings{}, "no plan"},
+		"statistics":  {fuse.Transport{}, fuse.Settings{Calibration: twoByTwo{}}, "the calibration returned"},
+		"match data":  {fuse.Matching{Mix: 1}, fuse.Settings{Calibration: twoByTwo{}}, "the calibration returned"},
+		"magnitudes":  {fuse.Transport{Aligner: fuse.OnWeights(), Residual: graph.WeightedScalar{}}, fuse.Settings{Calibration: twoByTwo{}}, "0 magnitudes for 8"},
+		"units":       {fuse.Transport{Aligner: align.Units{}}, fuse.Settings{}, "set Settings.Calibration"},
+		"learner":     {fuse.Matching{Learner: twoByTwo{}}, fuse.Settings{}, "is 2 × 2, want"},
+		"matching":    {fuse.Matching{Solver: twoByTwo{}}, fuse.Settings{}, "Solver fuse_test.twoByTwo"},
+		"match solve": {fuse.Matching{Solver: silent{}}, fuse.Settings{}, "Solver fuse_test.silent"},
+		"mix":         {fuse.Matching{Mix: 2}, fuse.Settings{}, "Matching.Mix is 2"},
+		"no mix":      {fuse.Matching{Mix: math.NaN()}, fuse.Settings{}, "Matching.Mix is NaN"},
+		"rounds":      {fuse.Matching{Rounds: -1}, fuse.Settings{}, "Matching.Rounds is -1"},
+		"restarts":    {fuse.Matching{Restarts: -1}, fuse.Settings{}, "Matching.Restarts is -1"},
+		"qk":          {fuse.Transport{QK: 7}, fuse.Settings{}, "Transport.QK is 7"},
+		"ridge":       {fuse.Vanilla{}, fuse.Settings{Refit: &fuse.Refit{Ridge: -1}, Calibration: calibration(net)}, "the ridge is -1"},
+		"nothing":     {careless{}, fuse.Settings{}, "returned no models"},
+		"too few":     {careless{&fuse.Aligned{Anchor: a}}, fuse.Settings{}, "returned 0 models for 1"},
+		"empty":       {careless{&fuse.Aligned{Anchor: a, Others: []models.Params{{}}}}, fuse.Settings{}, "number of tensors"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, into := range []func() error{
+				func() error { _, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, c.method, &c.set); return err },
+				func() error {
+					_, _, err := fuse.Align(t.Context(), a, []*models.Model{b}, c.method, &c.set)
+					return err
+				},
+			} {
+				var err error
+				require.NotPanics(t, func() { err = into() })
+				require.ErrorContains(t, err, c.says)
+				require.Regexp(t, `^fuse: `, err.Error())
+			}
+		})
+	}
+	for _, pair := range [][2]*models.Model{{nil, b}, {a, nil}} {
+		_, _, err := fuse.Into(t.Context(), pair[0], []*models.Model{pair[1]}, nil, nil)
+		require.ErrorContains(t, err, "the model is nil")
+	}
+}
+
+// TestNilMethod: without a method models are matched, with activations where
+// there is a calibration.
+func TestNilMethod(t *testing.T) {
+	net := modeltest.ViT()
+	a, b := model(t, net, 1), model(t, net, 2)
+	for _, c := range []struct {
+		set    fuse.Settings
+		method fuse.Method
+	}{{fuse.Settings{}, fuse.Matching{}}, {fuse.Settings{Calibration: calibration(net)}, fuse.Matching{Mix: 0.3}}} {
+		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, c.method, &c.set)
+		require.NoError(t, err)
+		got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, &c.set)
+		require.NoError(t, err)
+		sameBits(t, want.Params, got.Params)
+	}
+}
+
+// TestTransportZero: the zero value of Transport is the recipe of the paper, on
+// activations where there is a calibration.
+func TestTransportZero(t *testing.T) {
+	net := modeltest.ViT()
+	a, b := model(t, net, 1), model(t, net, 2)
+	for _, c := range []struct {
+		set     fuse.Settings
+		aligner align.Aligner
+	}{{fuse.Settings{}, fuse.OnWeights()}, {fuse.Settings{Calibration: calibration(net)}, fuse.OnActivations()},
+		{fuse.Settings{Calibration: calibration(net)}, align.Units{}}} {
+		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{Aligner: c.aligner, Residual: graph.Average{}}, &c.set)
+		require.NoError(t, err)
+		got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{}, &c.set)
+		require.NoError(t, err)
+		sameBits(t, want.Params, got.Params)
+	}
+}
+
+// TestReport: a report prints as a table of the solved maps and marshals with
+// the keys of report.json.
+func TestReport(t *testing.T) {
+	r := &fuse.Report{Seconds: 1.5, Nodes: []fuse.NodeReport{
+		{Source: 0, Name: "first", Flow: graph.Solve, Cost: 0.25, Entropy: 1, Diagonal: 0.5, Seconds: 0.1},
+		{Source: 1, Name: "second", Flow: graph.Solve, Warning: &ot.NotConvergedError{Iterations: 3, Residual: 0.02}},
+		{Name: "norm", Flow: graph.Carry}}}
+	text := r.String()
+	for _, part := range []string{"first", "0.2500", "second (not converged: marginals off by 2.0e-02)", "3 nodes in 1.500 s"} {
+		require.Contains(t, text, part)
+	}
+	require.NotContains(t, text, "norm")
+	got, err := json.Marshal(r)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"seconds": 1.5, "nodes": [
+		{"source": 0, "name": "first", "flow": "solve", "cost": 0.25, "entropy": 1, "diagonal": 0.5, "seconds": 0.1, "converged": true},
+		{"source": 1, "name": "second", "flow": "solve", "cost": 0, "entropy": 0, "diagonal": 0, "seconds": 0, "converged": false, "residual": 0.02},
+		{"source": 0, "name": "norm", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0, "seconds": 0, "converged": true}]}`, string(got))
+	none, err := json.Marshal(fuse.Report{})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"nodes": [], "seconds": 0}`, string(none))
+}

@@ -1,0 +1,248 @@
+package fuse
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+)
+
+// pairedSites says which solved nodes are solved together: queries with keys unless
+// they are separate. A node alone is its own site.
+func pairedSites(g *graph.Graph, qk QK) map[int][]int {
+	sites := map[int][]int{}
+	for _, n := range g.Nodes {
+		if n.Flow() == graph.Solve && n.Tie == nil {
+			sites[n.ID] = []int{n.ID}
+		}
+	}
+	for _, n := range g.Nodes {
+		if n.Op != graph.Attend || qk == Separate {
+			continue
+		}
+		q, k := n.Args[0].ID, n.Args[1].ID
+		if sites[q] != nil && sites[k] != nil {
+			sites[q] = []int{q, k}
+			sites[k] = sites[q]
+		}
+	}
+	return sites
+}
+
+// siteOf returns the nodes of the site of n in order.
+func (t *transportRun) siteOf(n *graph.Node) []*graph.Node {
+	var out []*graph.Node
+	for _, id := range t.sites[n.ID] {
+		out = append(out, t.source.Graph.Nodes[id])
+	}
+	if len(out) == 2 && out[0].ID > out[1].ID {
+		out[0], out[1] = out[1], out[0]
+	}
+	return out
+}
+
+// lastUses finds the last node that looks at the plan of each.
+func (t *transportRun) lastUses() []int {
+	last := make([]int, len(t.source.Graph.Nodes))
+	for _, n := range t.source.Graph.Nodes {
+		done := n.ID // a node waits for the rest of its site
+		for _, m := range t.siteOf(n) {
+			done = max(done, m.ID)
+		}
+		last[n.ID] = max(last[n.ID], done)
+		for _, a := range n.Args {
+			last[a.ID] = max(last[a.ID], done)
+		}
+		if n.Tie != nil {
+			last[n.Tie.ID] = max(last[n.Tie.ID], done)
+		}
+	}
+	return last
+}
+
+// describe describes nodes, their units stacked, to the aligner.
+func (t *transportRun) describe(nodes []*graph.Node) align.Site {
+	n := nodes[0]
+	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.moments[n.ID],
+		Heads: len(nodes) * heads(t.source.Graph, n.ID), AnchorHeads: len(nodes) * heads(t.anchor.Graph, n.ID)}
+	if n.Op == graph.Linear {
+		w, _ := n.Param(graph.RoleWeight)
+		s.In = size(w.Shape) / n.Units
+	}
+	s.Weights = func() (*mat.Dense, *mat.Dense, error) {
+		var x, y mat.Dense
+		for _, n := range nodes {
+			a := t.anchorNode(n)
+			pulled, err := t.pull(n)
+			if err != nil {
+				return nil, nil, err
+			}
+			at := slices.IndexFunc(n.Params, func(p graph.Param) bool { return p.Role == graph.RoleWeight || p.Role == graph.RoleRows })
+			own, err := read(t.anchor, a.Params[at])
+			if err != nil {
+				return nil, nil, err
+			}
+			rx, ry := pulled[at].rows(n.Params[at].Axes), own.rows(a.Params[at].Axes)
+			if x.IsEmpty() {
+				x, y = *rx, *ry
+				continue
+			}
+			var sx, sy mat.Dense
+			sx.Stack(&x, rx)
+			sy.Stack(&y, ry)
+			x, y = sx, sy
+		}
+		return &x, &y, nil
+	}
+	return s
+}
+
+// heads returns the heads of the attention that reads a node, 0 if none does.
+func heads(g *graph.Graph, id int) int {
+	for _, n := range g.Nodes {
+		if n.Op == graph.Attend && slices.Contains(n.Args[:3], g.Nodes[id]) {
+			return n.Heads
+		}
+	}
+	return 0
+}
+
+// collect gathers the statistics that the aligner and the policy need.
+func (t *transportRun) collect() error {
+	needs := t.method.Aligner.Needs()
+	_, weighs := t.method.Residual.(graph.Weigher)
+	t.moments, t.magnitudes = map[int]*align.Moments{}, map[int][]float64{}
+	if !needs.Moments && !weighs {
+		return nil
+	}
+	if t.settings.Calibration == nil {
+		return fmt.Errorf("%T with %T: %w", t.method.Aligner, t.method.Residual, ErrNoCalibration)
+	}
+	want := align.Request{Self: needs.Self}
+	if needs.Moments {
+		want.Sites = t.requestedSites()
+	}
+	var err error
+	if weighs {
+		if want.Magnitudes, err = t.branches(); err != nil {
+			return err
+		}
+	}
+	stats, err := t.settings.Calibration.Collect(t.ctx, t.source, t.anchor, want)
+	if err != nil {
+		return err
+	}
+	if err := checkStatistics(stats, want, t.source); err != nil {
+		return err
+	}
+	for i, s := range want.Sites {
+		t.moments[s[0].ID] = stats.Moments[i]
+	}
+	for _, n := range want.Magnitudes {
+		t.magnitudes[n.ID] = stats.Magnitudes[n.ID]
+	}
+	return nil
+}
+
+// requestedSites lists the sites whose moments come from activations.
+func (t *transportRun) requestedSites() [][]*graph.Node {
+	var out [][]*graph.Node
+	for _, n := range t.anchor.Graph.Nodes {
+		site := t.sites[n.ID]
+		if site == nil || n.Op == graph.Table {
+			continue
+		}
+		if t.method.QK != Joint || len(site) == 1 {
+			out = append(out, []*graph.Node{n})
+			continue
+		}
+		group := t.siteOf(t.source.Graph.Nodes[n.ID])
+		if group[0].ID == n.ID {
+			out = append(out, []*graph.Node{n, t.anchor.Graph.Nodes[group[1].ID]})
+		}
+	}
+	return out
+}
+
+// branches lists the nodes whose magnitudes weigh branches; those of tables
+// and constants are taken from their rows at once.
+func (t *transportRun) branches() ([]*graph.Node, error) {
+	var out []*graph.Node
+	seen := map[int]bool{}
+	for _, n := range t.anchor.Graph.Nodes {
+		if n.Op != graph.Add {
+			continue
+		}
+		for _, a := range n.Args {
+			a = magnitudeNode(a)
+			if seen[a.ID] {
+				continue
+			}
+			seen[a.ID] = true
+			switch a.Op {
+			case graph.Table:
+				p, _ := a.Param(graph.RoleRows)
+				rows, err := read(t.anchor, p)
+				if err != nil {
+					return nil, err
+				}
+				t.magnitudes[a.ID] = magnitudes(a.Units, rows.data)
+			case graph.Const:
+				t.magnitudes[a.ID] = magnitudes(a.Units, slices.Concat(a.Rows...))
+			default:
+				out = append(out, a)
+			}
+		}
+	}
+	return out, nil
+}
+
+// checkStatistics reports what a calibration returned that does not answer the
+// request.
+func checkStatistics(got *align.Statistics, want align.Request, source *models.Model) error {
+	if got == nil || len(got.Moments) != len(want.Sites) {
+		return fmt.Errorf("the calibration did not return moments of all %d sites", len(want.Sites))
+	}
+	for i, site := range want.Sites {
+		var n, m int
+		for _, x := range site {
+			n, m = n+source.Graph.Nodes[x.ID].Units, m+x.Units
+		}
+		k := got.Moments[i]
+		if k == nil || k.Cross == nil || len(k.MeanX) != n || len(k.MeanY) != m {
+			return fmt.Errorf("the calibration returned no moments of %d × %d units at %s", n, m, site[0].Name)
+		}
+		if r, c := k.Cross.Dims(); r != n || c != m || len(k.ScatterX) != n || len(k.ScatterY) != m {
+			return fmt.Errorf("the calibration returned moments of %d × %d for %d × %d units at %s", r, c, n, m, site[0].Name)
+		}
+	}
+	for _, n := range want.Magnitudes {
+		if k := len(got.Magnitudes[n.ID]); k != n.Units {
+			return fmt.Errorf("the calibration returned %d magnitudes for %d units at %s", k, n.Units, n.Name)
+		}
+	}
+	return nil
+}
+
+// magnitudeNode returns the node at which the magnitude of a branch is taken: a
+// token put before a sequence does not count.
+func magnitudeNode(n *graph.Node) *graph.Node {
+	for n.Op == graph.Prepend {
+		n = n.Args[0]
+	}
+	return n
+}
+
+// magnitudes returns the mean |row| of a table [.., units].
+func magnitudes[T float32 | float64](units int, table []T) []float64 {
+	out := make([]float64, units)
+	for i, v := range table {
+		out[i%units] += math.Abs(float64(v)) * float64(units) / float64(len(table))
+	}
+	return out
+}

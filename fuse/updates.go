@@ -1,0 +1,132 @@
+package fuse
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
+)
+
+// An update finds the best maps of spaces that belong together: one space, or
+// queries with keys, and values, of one attention, whose heads move together.
+type update struct {
+	m     *matcher
+	which []int // indices of the spaces
+}
+
+// updates lists the updates of a round: residual streams first, since they
+// touch every layer, then the others in order.
+func (m *matcher) updates() []update {
+	var streams, rest []update
+	heads := map[*graph.Node]int{}
+	for k, s := range m.spaces {
+		if s.Group == graph.Trivial {
+			continue
+		}
+		u := update{m, []int{k}}
+		if s.Group != graph.Headwise {
+			if s.IsResidual() {
+				streams = append(streams, u)
+			} else {
+				rest = append(rest, u)
+			}
+			continue
+		}
+		if i, ok := heads[s.Attend]; ok {
+			rest[i].which = append(rest[i].which, k)
+			continue
+		}
+		heads[s.Attend] = len(rest)
+		rest = append(rest, u)
+	}
+	return append(streams, rest...)
+}
+
+// parallelUpdates have no layer in common: none sees what the others do, so they
+// are made side by side.
+type parallelUpdates []update
+
+// schedule groups the updates of a round into runs of parallel ones, in order.
+func (m *matcher) schedule() (out []parallelUpdates) {
+	var last parallelUpdates
+	taken := map[int]bool{}
+	for _, u := range m.updates() {
+		layers := u.layers()
+		if slices.ContainsFunc(layers, func(i int) bool { return taken[i] }) {
+			out, last = append(out, last), nil
+			clear(taken)
+		}
+		last = append(last, u)
+		for _, i := range layers {
+			taken[i] = true
+		}
+	}
+	return append(out, last)
+}
+
+// layers lists the nodes whose parameters lie in spaces of the update.
+func (u update) layers() (out []int) {
+	for i, n := range u.m.src.Graph.Nodes {
+		if slices.ContainsFunc(n.Params, func(p graph.Param) bool {
+			return slices.ContainsFunc(p.Axes, func(a graph.Axis) bool { return slices.Contains(u.which, u.m.spaceOf(n, a)) })
+		}) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// ascend replaces the maps by the best ones, all other maps given.
+func (w parallelUpdates) ascend(ctx context.Context) error {
+	gains, maps, errs := make([][]*mat.Dense, len(w)), make([][]*mat.Dense, len(w)), make([]error, len(w))
+	tokens := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i, u := range w {
+		tokens <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-tokens }()
+			if errs[i] = ctx.Err(); errs[i] != nil {
+				return
+			}
+			for _, k := range u.which {
+				gains[i] = append(gains[i], u.m.derivative(k))
+			}
+			maps[i], errs[i] = u.best(ctx, gains[i])
+		})
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return errs[i]
+	}
+	for i, u := range w {
+		for x, k := range u.which {
+			u.m.objective += innerProduct(gains[i][x], maps[i][x])
+			if u.m.maps[k] != nil {
+				u.m.objective -= innerProduct(gains[i][x], u.m.maps[k])
+			}
+			u.m.maps[k] = maps[i][x]
+		}
+	}
+	return nil
+}
+
+// random replaces the maps by random ones of the group.
+func (u update) random(rng *rand.Rand) {
+	gains := make([]*mat.Dense, len(u.which))
+	for i, k := range u.which {
+		gains[i] = mat.NewDense(u.m.spaces[k].Units, u.m.anchorSpaces[k].Units, nil)
+		gains[i].Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, gains[i])
+	}
+	maps, err := u.best(context.Background(), gains)
+	if err != nil {
+		return // normal numbers have a best map
+	}
+	for i, k := range u.which {
+		u.m.maps[k] = maps[i]
+	}
+}

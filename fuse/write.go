@@ -1,0 +1,95 @@
+package fuse
+
+import (
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
+)
+
+// inputs is the basis that carries the In axes of a node alone, outputs that of
+// its own units.
+type (
+	inputs  struct{ by *mover }
+	outputs struct{ by *mover }
+)
+
+func (b inputs) along(_ *graph.Node, axis graph.Axis) *mover {
+	if axis == graph.In {
+		return b.by
+	}
+	return nil
+}
+
+// A plan carries gains as it carries biases: each unit of the anchor takes a
+// convex combination of those of the source.
+func (b outputs) along(_ *graph.Node, axis graph.Axis) *mover {
+	if axis == graph.Out || axis == graph.Gain {
+		return b.by
+	}
+	return nil
+}
+
+// write puts the parameters of n in the basis of the anchor.
+func (t *transportRun) write(n *graph.Node, site []*graph.Node) error {
+	parts := t.parts(n, site)
+	for i, p := range t.anchorNode(n).Params {
+		w, err := t.carried(parts, i)
+		if err != nil {
+			return err
+		}
+		if err := t.put(p, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A unitPart carries the units of one node of a site to those of another.
+type unitPart struct {
+	from *graph.Node
+	by   outputs
+}
+
+// parts returns what carries units to those of n: its own, or those of every
+// node of a site whose units are stacked.
+func (t *transportRun) parts(n *graph.Node, site []*graph.Node) []unitPart {
+	plan, units := t.plans[n.ID], t.anchorNode(n).Units
+	switch {
+	case plan.IsIdentity():
+		return []unitPart{{n, outputs{}}}
+	case t.method.QK != Joint || len(site) == 1:
+		m := pusher(plan)
+		return []unitPart{{n, outputs{&m}}}
+	}
+	s, at, col := plan.Push(), 0, slices.Index(site, n)*units
+	var out []unitPart
+	for _, from := range site {
+		m := byColumns(mat.DenseCopyOf(s.Slice(at, at+from.Units, col, col+units)))
+		out = append(out, unitPart{from, outputs{&m}})
+		at += from.Units
+	}
+	return out
+}
+
+// carried returns what becomes of parameter i of a site: the sum of what is
+// carried from its nodes.
+func (t *transportRun) carried(parts []unitPart, i int) (tensor, error) {
+	var sum tensor
+	for _, part := range parts {
+		pulled, err := t.pull(part.from)
+		if err != nil {
+			return tensor{}, err
+		}
+		w := carry(part.by, part.from, part.from.Params[i], pulled[i], -1)
+		if sum.data == nil {
+			sum = w
+			continue
+		}
+		for x, v := range w.data {
+			sum.data[x] += v
+		}
+	}
+	return sum, nil
+}
