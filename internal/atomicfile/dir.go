@@ -29,7 +29,7 @@ func WriteDir(path, marker string, write func(dir string) error) error {
 }
 
 func writeDir(path, marker string, write func(dir string) error) error {
-	path, _, err := target(path)
+	path, _, err := resolveTarget(path)
 	if err != nil {
 		return err
 	}
@@ -39,15 +39,15 @@ func writeDir(path, marker string, write func(dir string) error) error {
 	if _, err := replaceable(path, marker); err != nil {
 		return err
 	}
-	sweep(path, draft)
-	sweep(path, aside)
-	f, err := claim(path, func(name string) (*os.File, error) {
+	removeStale(path, draft)
+	removeStale(path, aside)
+	f, err := claimDraft(path, func(name string) (*os.File, error) {
 		if err := os.Mkdir(name, 0o755); err != nil {
 			return nil, err
 		}
 		f, err := os.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fs.ErrExist // a sweep took it, not yet locked, for stale: another name
+			err = fs.ErrExist // removeStale took it before it was locked: try another name
 		}
 		return f, err
 	})
@@ -56,8 +56,8 @@ func writeDir(path, marker string, write func(dir string) error) error {
 	}
 	defer f.Close()
 	// Under this name there is the draft or, after an exchange, the old
-	// directory. If it cannot be removed, the next sweep tries again.
-	defer remove(f.Name())
+	// directory. If it cannot be removed, the next removeStale tries again.
+	defer removeSibling(f.Name())
 	if err := write(f.Name()); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func writeDir(path, marker string, write func(dir string) error) error {
 	if err := replace(f.Name(), path, old); err != nil {
 		return err
 	}
-	return flush(filepath.Dir(path))
+	return flushToDisk(filepath.Dir(path))
 }
 
 // replaceable returns what is at path, nil if nothing is, or why it must stay.
@@ -91,7 +91,7 @@ func replaceable(path, marker string) (fs.FileInfo, error) {
 		case holdsCurrent(path):
 			return nil, errors.New("is or holds the current directory, which cannot be replaced")
 		}
-		ours, err := marked(path, marker)
+		ours, err := hasMarker(path, marker)
 		if ours {
 			return info, nil
 		}
@@ -106,8 +106,8 @@ func replaceable(path, marker string) (fs.FileInfo, error) {
 	}
 }
 
-// marked tells whether a directory is empty or holds a file called marker.
-func marked(dir, marker string) (bool, error) {
+// hasMarker tells whether a directory is empty or holds a file called marker.
+func hasMarker(dir, marker string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return false, err
@@ -156,7 +156,7 @@ func replaceAside(next, path string) error {
 	defer f.Close()
 	if !canRenameOpen {
 		f.Close()
-	} else if err := lock(f); errors.Is(err, errLocked) {
+	} else if err := tryLock(f); errors.Is(err, errLocked) {
 		return err
 	}
 	old := sibling(path, aside)
@@ -166,7 +166,7 @@ func replaceAside(next, path string) error {
 	if err := os.Rename(next, path); err != nil {
 		return errors.Join(err, os.Rename(old, path))
 	}
-	remove(old) // the next sweep tries again
+	removeSibling(old) // the next removeStale tries again
 	return nil
 }
 
@@ -191,7 +191,7 @@ func restore(path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := lock(f); errors.Is(err, errLocked) {
+	if err := tryLock(f); errors.Is(err, errLocked) {
 		return err
 	}
 	if !canRenameOpen {

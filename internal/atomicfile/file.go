@@ -31,15 +31,15 @@ func WriteFile(path string, write func(w io.Writer) error) error {
 }
 
 func writeFile(path string, write func(w io.Writer) error) error {
-	path, old, err := target(path)
+	path, old, err := resolveTarget(path)
 	if err != nil {
 		return err
 	}
 	if old != nil && !old.Mode().IsRegular() {
 		return errors.New("exists and is not a regular file")
 	}
-	sweep(path, draft)
-	f, err := claim(path, func(name string) (*os.File, error) {
+	removeStale(path, draft)
+	f, err := claimDraft(path, func(name string) (*os.File, error) {
 		return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	})
 	if err != nil {
@@ -68,12 +68,12 @@ func writeFile(path string, write func(w io.Writer) error) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return flush(filepath.Dir(path))
+	return flushToDisk(filepath.Dir(path))
 }
 
-// target follows symbolic links, makes the parent directory, and returns the
+// resolveTarget follows symbolic links, makes the parent directory, and returns the
 // absolute path and what is there; nil if nothing is.
-func target(path string) (string, fs.FileInfo, error) {
+func resolveTarget(path string) (string, fs.FileInfo, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", nil, err

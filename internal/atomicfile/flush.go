@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// flush brings a file or a directory to the disk.
-func flush(path string) error {
+// flushToDisk brings a file or a directory to the disk.
+func flushToDisk(path string) error {
 	if !canFlush {
 		return nil
 	}
@@ -30,6 +30,6 @@ func flushTree(dir string) error {
 		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
 			return err
 		}
-		return flush(path)
+		return flushToDisk(path)
 	})
 }

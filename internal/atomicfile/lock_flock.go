@@ -12,10 +12,10 @@ const (
 	canFlush      = true // what is open for reading can be flushed
 )
 
-// lock takes the exclusive lock of f without waiting. It is released when f is
+// tryLock takes the exclusive lock of f without waiting. It is released when f is
 // closed or the process ends. It fails with errLocked if somebody has the lock,
 // with another error if the file system knows no locks.
-func lock(f *os.File) error {
+func tryLock(f *os.File) error {
 	for {
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err {
 		case syscall.EINTR:

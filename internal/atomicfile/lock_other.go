@@ -12,4 +12,4 @@ const (
 	canFlush      = false // what is open for reading can be flushed
 )
 
-func lock(*os.File) error { return errors.ErrUnsupported }
+func tryLock(*os.File) error { return errors.ErrUnsupported }

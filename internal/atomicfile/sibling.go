@@ -25,15 +25,15 @@ const (
 
 // sibling returns a fresh name beside path.
 func sibling(path, kind string) string {
-	return filepath.Join(filepath.Dir(path), stem(path, kind)+fmt.Sprintf(suffix, rand.Uint64()))
+	return filepath.Join(filepath.Dir(path), siblingStem(path, kind)+fmt.Sprintf(suffix, rand.Uint64()))
 }
 
-// stem is what the names of all siblings of path start with.
-func stem(path, kind string) string { return "." + filepath.Base(path) + kind }
+// siblingStem is what the names of all siblings of path start with.
+func siblingStem(path, kind string) string { return "." + filepath.Base(path) + kind }
 
-// claim creates a draft beside path and locks it. The lock marks the draft as
+// claimDraft creates a draft beside path and locks it. The lock marks the draft as
 // somebody's until the file is closed, if only by the death of the process.
-func claim(path string, create func(name string) (*os.File, error)) (*os.File, error) {
+func claimDraft(path string, create func(name string) (*os.File, error)) (*os.File, error) {
 	const tries = 100
 	for range tries {
 		f, err := create(sibling(path, draft))
@@ -43,8 +43,8 @@ func claim(path string, create func(name string) (*os.File, error)) (*os.File, e
 		if err != nil {
 			return nil, err
 		}
-		// Between the creation and the lock a sweep may have taken it for stale.
-		if lock(f) != errLocked && isStillNamed(f) {
+		// Between the creation and the lock removeStale may have taken it.
+		if tryLock(f) != errLocked && isStillNamed(f) {
 			return f, nil
 		}
 		f.Close()
@@ -59,24 +59,24 @@ func isStillNamed(f *os.File) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// sweep removes the siblings of one kind that nobody holds. It is a courtesy:
+// removeStale removes the siblings of one kind that nobody holds. It is a courtesy:
 // what it cannot do is left for the next time.
-func sweep(path, kind string) {
+func removeStale(path, kind string) {
 	for _, name := range siblings(path, kind) {
 		f, err := os.Open(name)
 		if err != nil {
 			continue
 		}
-		if lock(f) == nil && isStillNamed(f) {
-			remove(name)
+		if tryLock(f) == nil && isStillNamed(f) {
+			removeSibling(name)
 		}
 		f.Close()
 	}
 }
 
-// remove removes a sibling as far as possible. The directory that a draft
+// removeSibling removes a sibling as far as possible. The directory that a draft
 // replaced may be write-protected: then its owner could not empty it.
-func remove(path string) {
+func removeSibling(path string) {
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
 		_ = os.Chmod(path, info.Mode().Perm()|0o700) // RemoveAll shows whether it helped
 	}
@@ -93,7 +93,7 @@ func siblings(path, kind string) []string {
 	}
 	var names []string
 	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), stem(path, kind))
+		digits, ok := strings.CutPrefix(e.Name(), siblingStem(path, kind))
 		n, err := strconv.ParseUint(digits, 16, 64)
 		if ok && err == nil && digits == fmt.Sprintf(suffix, n) && (e.IsDir() || e.Type().IsRegular()) {
 			names = append(names, filepath.Join(dir, e.Name()))

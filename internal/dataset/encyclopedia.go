@@ -31,15 +31,15 @@ type subject struct {
 
 // paragraph tells two to five things of an entity.
 func (s subject) paragraph(facts map[string]string, rng *rand.Rand) string {
-	told := []string{expand(s.opens, facts, rng)}
+	told := []string{expandTemplate(s.opens, facts, rng)}
 	for _, i := range rng.Perm(len(s.goes))[:2+rng.IntN(4)] {
-		told = append(told, expand(s.goes[i], facts, rng))
+		told = append(told, expandTemplate(s.goes[i], facts, rng))
 	}
 	return strings.Join(told, " ")
 }
 
-// expand chooses among alternatives, from the innermost, and fills in facts.
-func expand(s string, facts map[string]string, rng *rand.Rand) string {
+// expandTemplate chooses among alternatives, from the innermost, and fills in facts.
+func expandTemplate(s string, facts map[string]string, rng *rand.Rand) string {
 	for {
 		end := strings.IndexByte(s, ')')
 		if end < 0 {
@@ -134,44 +134,44 @@ func newWorld() *world {
 	w := &world{rng: rand.New(rand.NewPCG(1, 3)), names: map[string]bool{}, facts: map[string][]map[string]string{}}
 	var countries []map[string]string
 	for range lands {
-		stem := w.name()
+		stem := w.newName()
 		countries = append(countries, map[string]string{
-			"land":    stem + w.pick("ia", "land", "mark", "or"),
-			"tongue":  stem + w.pick("ish", "ian", "ese"),
-			"capital": w.name() + w.pick("", "burg", "ton"),
+			"land":    stem + w.pickOne("ia", "land", "mark", "or"),
+			"tongue":  stem + w.pickOne("ish", "ian", "ese"),
+			"capital": w.newName() + w.pickOne("", "burg", "ton"),
 		})
 	}
 	for i, c := range countries {
 		c["from"] = countries[(i+1+w.rng.IntN(lands-1))%lands]["land"]
 		for range within {
-			w.add(c)
+			w.addRegion(c)
 		}
 	}
 	return w
 }
 
-// add makes a region: entities of every kind that know of each other.
-func (w *world) add(country map[string]string) {
+// addRegion makes a region: entities of every kind that know of each other.
+func (w *world) addRegion(country map[string]string) {
 	r := map[string]string{}
 	for k, v := range country {
 		r[k] = v
 	}
-	given, family := w.name(), w.name()+w.pick("", "son", "er", "in", "el")
+	given, family := w.newName(), w.newName()+w.pickOne("", "son", "er", "in", "el")
 	born := 1500 + w.rng.IntN(400)
 	for name, v := range map[string]string{"person": given + " " + family, "family": family, "born": fmt.Sprint(born)} {
 		r[name] = v
 	}
-	r["side"] = w.pick("north", "south", "east", "west", "north-east", "south-west")
-	r["town"] = w.name() + w.pick("", "", "ham", "stad", "wick", "mouth", "bridge")
-	r["river"] = w.name()
-	r["peak"] = w.pick("Mount ", "Mount ", "Great ", "Old ") + w.name()
-	r["bird"] = w.pick("grey", "red", "white", "long-tailed", "spotted", "crested", "black", "golden") + " " +
-		w.pick("finch", "heron", "lark", "owl", "plover", "swift", "rail", "tern")
-	r["trade"] = w.pick("salt", "wool", "glass", "timber", "paper", "cloth", "copper", "honey", "pottery", "wine")
-	r["calling"] = w.pick("painter", "poet", "botanist", "composer", "sailor", "chemist",
+	r["side"] = w.pickOne("north", "south", "east", "west", "north-east", "south-west")
+	r["town"] = w.newName() + w.pickOne("", "", "ham", "stad", "wick", "mouth", "bridge")
+	r["river"] = w.newName()
+	r["peak"] = w.pickOne("Mount ", "Mount ", "Great ", "Old ") + w.newName()
+	r["bird"] = w.pickOne("grey", "red", "white", "long-tailed", "spotted", "crested", "black", "golden") + " " +
+		w.pickOne("finch", "heron", "lark", "owl", "plover", "swift", "rail", "tern")
+	r["trade"] = w.pickOne("salt", "wool", "glass", "timber", "paper", "cloth", "copper", "honey", "pottery", "wine")
+	r["calling"] = w.pickOne("painter", "poet", "botanist", "composer", "sailor", "chemist",
 		"historian", "geographer", "printer", "sculptor")
-	r["work"] = w.pick("a map", "a history", "a book", "an opera", "a study", "a poem", "a drawing") + " of " +
-		w.pick("the stars", "the "+r["river"], r["land"], "the sea", r["town"], "the birds of "+r["land"])
+	r["work"] = w.pickOne("a map", "a history", "a book", "an opera", "a study", "a poem", "a drawing") + " of " +
+		w.pickOne("the stars", "the "+r["river"], r["land"], "the sea", r["town"], "the birds of "+r["land"])
 	if r["He"], r["he"], r["His"] = "He", "he", "His"; w.rng.IntN(2) == 0 {
 		r["He"], r["he"], r["His"] = "She", "she", "Her"
 	}
@@ -187,12 +187,12 @@ func (w *world) add(country map[string]string) {
 	}
 }
 
-// name makes a name that nothing has yet.
-func (w *world) name() string {
+// newName makes a name that nothing has yet.
+func (w *world) newName() string {
 	for {
-		s := w.pick("b", "br", "d", "dr", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "")
-		s += w.pick("a", "e", "i", "o", "u", "ei", "au") + w.pick("l", "n", "r", "s", "lm", "nd", "rk", "v", "st", "nn")
-		s += w.pick("", "a", "o", "en", "e", "ik", "un")
+		s := w.pickOne("b", "br", "d", "dr", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "")
+		s += w.pickOne("a", "e", "i", "o", "u", "ei", "au") + w.pickOne("l", "n", "r", "s", "lm", "nd", "rk", "v", "st", "nn")
+		s += w.pickOne("", "a", "o", "en", "e", "ik", "un")
 		if len(s) > 3 && !w.names[s] {
 			w.names[s] = true
 			return strings.ToUpper(s[:1]) + s[1:]
@@ -200,4 +200,4 @@ func (w *world) name() string {
 	}
 }
 
-func (w *world) pick(from ...string) string { return from[w.rng.IntN(len(from))] }
+func (w *world) pickOne(from ...string) string { return from[w.rng.IntN(len(from))] }

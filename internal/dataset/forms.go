@@ -8,7 +8,7 @@ type form struct {
 
 func shapeForms() []form {
 	return []form{
-		{"disk", disk}, {"half", half}, {"square", square}, {"triangle", triangle}, {"cross", cross},
+		{"disk", disk}, {"half", halfDisk}, {"square", square}, {"triangle", triangle}, {"cross", cross},
 		{"star", star}, {"ring", ring}, {"crescent", crescent}, {"stripes", stripes}, {"checker", checker},
 	}
 }
@@ -20,20 +20,20 @@ func disk(u, v int, _ *sineTable) bool { return u*u+v*v <= unit*unit }
 
 func square(u, v int, _ *sineTable) bool { return max(abs(u), abs(v)) <= unit*7/8 }
 
-// half is a half disk, moved so that its middle is about the centre.
-func half(u, v int, _ *sineTable) bool {
+// halfDisk is a half disk, moved so that its middle is about the centre.
+func halfDisk(u, v int, _ *sineTable) bool {
 	w := u + unit*4/10
 	return w >= 0 && w*w+v*v <= unit*unit*5/4
 }
 
-func triangle(u, v int, t *sineTable) bool { return sides(u, v, 3, unit*6/10, t) == 3 }
+func triangle(u, v int, t *sineTable) bool { return innerSides(u, v, 3, unit*6/10, t) == 3 }
 
 func cross(u, v int, _ *sineTable) bool {
 	return min(abs(u), abs(v)) <= unit*3/10 && max(abs(u), abs(v)) <= unit
 }
 
 // star is the pentagram: a point of it is beyond at most one of the five lines.
-func star(u, v int, t *sineTable) bool { return sides(u, v, 5, unit*4/10, t) >= 4 }
+func star(u, v int, t *sineTable) bool { return innerSides(u, v, 5, unit*4/10, t) >= 4 }
 
 func ring(u, v int, _ *sineTable) bool {
 	r := u*u + v*v
@@ -54,9 +54,9 @@ func checker(u, v int, _ *sineTable) bool {
 	return u*u+v*v <= unit*unit*5/4 && (a+b)&1 == 0
 }
 
-// sides counts how many of the n sides of a regular polygon, at a distance
+// innerSides counts how many of the n sides of a regular polygon, at a distance
 // from the centre, have the point on their inner side.
-func sides(u, v, n, distance int, t *sineTable) int {
+func innerSides(u, v, n, distance int, t *sineTable) int {
 	inner := 0
 	for k := range n {
 		a := k * turn / n

@@ -37,7 +37,7 @@ func Shapes(n int, seed uint64) *data.Set {
 		workers.Go(func() {
 			p := painter{sine: sine}
 			for from := range starts {
-				p.block(s, from, min(from+block, s.Len()), seed)
+				p.paintBlock(s, from, min(from+block, s.Len()), seed)
 			}
 		})
 	}
@@ -121,23 +121,23 @@ type painter struct {
 	canvas [ShapesSize * ShapesSize]colour
 }
 
-// block draws the images [from, to) of a set; from is a multiple of 10.
-func (p *painter) block(s *data.Set, from, to int, seed uint64) {
+// paintBlock draws the images [from, to) of a set; from is a multiple of 10.
+func (p *painter) paintBlock(s *data.Set, from, to int, seed uint64) {
 	forms := shapeForms()
 	classes := data.Sampler{N: len(forms), Batch: len(forms), Seed: ^seed}.Indices(from / len(forms))
 	for i := from; i < to; i++ {
 		class := classes[i-from]
 		s.Labels[i] = int32(class)
 		d := dice{rand.NewPCG(random.Mix(seed), random.Mix(uint64(i)))}
-		p.scene(d, forms, class)
-		p.expose(d, s.Pixels[i*shapeBytes:(i+1)*shapeBytes])
+		p.paintScene(d, forms, class)
+		p.writePixels(d, s.Pixels[i*shapeBytes:(i+1)*shapeBytes])
 	}
 }
 
-// scene draws the background, the distractors, the form and what hides it.
+// paintScene draws the background, the distractors, the form and what hides it.
 // Most forms are light on dark, near the middle and not far from upright: a
 // model gets a start from that, and has to learn the exceptions.
-func (p *painter) scene(d dice, forms []form, class int) {
+func (p *painter) paintScene(d dice, forms []form, class int) {
 	back, fore := d.colours()
 	p.background(d, back)
 	for range d.between(0, 3) {
@@ -225,8 +225,8 @@ func (p *painter) occlude(d dice, f placed, back colour) {
 	p.paint(bar, c, 100)
 }
 
-// expose adds the noise of the sensor and writes the canvas as bytes in planes.
-func (p *painter) expose(d dice, dst []byte) {
+// writePixels adds the noise of the sensor and writes the canvas as bytes in planes.
+func (p *painter) writePixels(d dice, dst []byte) {
 	const area = ShapesSize * ShapesSize
 	sigma := d.between(4, 24)
 	for i := range p.canvas {

@@ -44,7 +44,7 @@ func TrainVocabulary(paragraphs []string, size int) ([]string, error) {
 	}
 	known := map[string]bool{}
 	for len(vocabulary) < size {
-		merged, ok := m.next()
+		merged, ok := m.mergeNext()
 		if !ok {
 			break
 		}
@@ -83,13 +83,13 @@ func newMerger(counts map[string]int) *merger {
 			w.pieces = append(w.pieces, piece)
 		}
 		m.words = append(m.words, w)
-		m.add(len(m.words)-1, 1)
+		m.countPairs(len(m.words)-1, 1)
 	}
 	return m
 }
 
-// add counts the pairs of a word, or with sign -1 takes them back.
-func (m *merger) add(i, sign int) {
+// countPairs counts the pairs of a word, or with sign -1 takes them back.
+func (m *merger) countPairs(i, sign int) {
 	w := m.words[i]
 	for k := range len(w.pieces) - 1 {
 		pair := [2]string{w.pieces[k], w.pieces[k+1]}
@@ -101,9 +101,9 @@ func (m *merger) add(i, sign int) {
 	}
 }
 
-// next merges the most frequent pair, the first in order among equals. Pairs
+// mergeNext merges the most frequent pair, the first in order among equals. Pairs
 // that stand there once are not worth a piece.
-func (m *merger) next() (merged string, ok bool) {
+func (m *merger) mergeNext() (merged string, ok bool) {
 	var best [2]string
 	most := 1
 	for pair, n := range m.pairs {
@@ -116,7 +116,7 @@ func (m *merger) next() (merged string, ok bool) {
 	}
 	merged = best[0] + strings.TrimPrefix(best[1], continued)
 	for i := range m.found[best] {
-		m.add(i, -1)
+		m.countPairs(i, -1)
 		var pieces []string
 		for k := 0; k < len(m.words[i].pieces); k++ {
 			w := m.words[i].pieces
@@ -128,7 +128,7 @@ func (m *merger) next() (merged string, ok bool) {
 			}
 		}
 		m.words[i].pieces = pieces
-		m.add(i, 1)
+		m.countPairs(i, 1)
 	}
 	delete(m.pairs, best)
 	delete(m.found, best)

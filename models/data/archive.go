@@ -83,9 +83,9 @@ func readMagic(path string) ([]byte, error) {
 	return magic[:n], err
 }
 
-// each visits every regular file in the order of storage. Errors of the visit
+// visitFiles visits every regular file in the order of storage. Errors of the visit
 // and of the archive come back as a [FileError].
-func (a archive) each(ctx context.Context, visit func(file) error) error {
+func (a archive) visitFiles(ctx context.Context, visit func(file) error) error {
 	count := 0
 	last := ""
 	err := a.walk(ctx, a.path, func(f file) error {
@@ -94,10 +94,10 @@ func (a archive) each(ctx context.Context, visit func(file) error) error {
 		}
 		name, err := cleanName(f.name)
 		if err != nil {
-			return a.fail(f.name, -1, err)
+			return a.fileError(f.name, -1, err)
 		}
 		if f.size < 0 || f.size > maxEntry {
-			return a.fail(name, -1, fmt.Errorf("%w: %d bytes", ErrUnsafe, f.size))
+			return a.fileError(name, -1, fmt.Errorf("%w: %d bytes", ErrUnsafe, f.size))
 		}
 		f.name, last = name, name
 		return visit(f)
@@ -108,23 +108,23 @@ func (a archive) each(ctx context.Context, visit func(file) error) error {
 	if last != "" {
 		err = fmt.Errorf("after entry %s: %w", last, err)
 	}
-	return a.fail("", -1, err)
+	return a.fileError("", -1, err)
 }
 
-// fail is the error for a byte of an entry; the offset is −1 where none can be
+// fileError is the error for a byte of an entry; the offset is −1 where none can be
 // named.
-func (a archive) fail(entry string, offset int64, err error) error {
+func (a archive) fileError(entry string, offset int64, err error) error {
 	return &FileError{Path: a.path, Entry: entry, Offset: offset, Err: err}
 }
 
 // bytes reads a file of at most limit bytes whole.
 func (a archive) bytes(f file, limit int64) ([]byte, error) {
 	if f.size > limit {
-		return nil, a.fail(f.name, -1, fmt.Errorf("%w: %d bytes, at most %d make sense", ErrUnsafe, f.size, limit))
+		return nil, a.fileError(f.name, -1, fmt.Errorf("%w: %d bytes, at most %d make sense", ErrUnsafe, f.size, limit))
 	}
 	r, err := f.open()
 	if err != nil {
-		return nil, a.fail(f.name, -1, err)
+		return nil, a.fileError(f.name, -1, err)
 	}
 	defer r.Close()
 	// The buffer grows with what arrives: a header that lies costs nothing.
@@ -133,9 +133,9 @@ func (a archive) bytes(f file, limit int64) ([]byte, error) {
 	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
-		return nil, a.fail(f.name, n, err)
+		return nil, a.fileError(f.name, n, err)
 	case n > limit:
-		return nil, a.fail(f.name, limit, fmt.Errorf("%w: longer than %d bytes", ErrUnsafe, limit))
+		return nil, a.fileError(f.name, limit, fmt.Errorf("%w: longer than %d bytes", ErrUnsafe, limit))
 	}
 	return b.Bytes(), nil
 }

@@ -21,7 +21,7 @@ func (s *Set) Batch(idx []int, n Norm, aug Augment, rng *rand.Rand) (models.Batc
 	if err := s.checkShape(); err != nil { // before memory is taken for it
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	pixels := models.Array{Shape: []int{len(idx), s.C, s.H, s.W}, Floats: make([]float32, len(idx)*s.dim())}
+	pixels := models.Array{Shape: []int{len(idx), s.C, s.H, s.W}, Floats: make([]float32, len(idx)*s.imageLen())}
 	labels := models.Array{Shape: []int{len(idx)}, Ints: make([]int32, len(idx))}
 	if err := s.Fill(pixels.Floats, labels.Ints, idx, n, aug, rng); err != nil {
 		return nil, err
@@ -51,16 +51,16 @@ func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
-	images, err := s.images(idx)
+	images, err := s.pixelsOf(idx)
 	if err != nil {
 		return err
 	}
-	d := s.dim()
+	d := s.imageLen()
 	for k, i := range idx {
 		if labels != nil {
 			labels[k] = s.Labels[i]
 		}
-		s.fillOne(dst[k*d:(k+1)*d], images[k], lut, aug.draw(rng))
+		s.fillOne(dst[k*d:(k+1)*d], images[k], lut, aug.drawView(rng))
 	}
 	return nil
 }
@@ -71,8 +71,8 @@ func (s *Set) checkFill(dst []float32, labels []int32, idx []int) error {
 		return err
 	}
 	switch {
-	case len(dst) != len(idx)*s.dim():
-		return fmt.Errorf("dst has %d values, %d images need %d", len(dst), len(idx), len(idx)*s.dim())
+	case len(dst) != len(idx)*s.imageLen():
+		return fmt.Errorf("dst has %d values, %d images need %d", len(dst), len(idx), len(idx)*s.imageLen())
 	case labels != nil && len(labels) != len(idx):
 		return fmt.Errorf("labels has length %d for %d images", len(labels), len(idx))
 	}
@@ -96,7 +96,7 @@ func (a Augment) check(rng *rand.Rand) error {
 // (y+dy, x+dx), after mirroring the output where flip is odd.
 type view struct{ dy, dx, flip int }
 
-func (a Augment) draw(rng *rand.Rand) view {
+func (a Augment) drawView(rng *rand.Rand) view {
 	var v view
 	if a.Pad > 0 {
 		v.dy = rng.IntN(2*a.Pad+1) - a.Pad
@@ -132,7 +132,7 @@ func (s *Set) fillOne(dst []float32, src []byte, lut *[3][256]float32, v view) {
 			clear(row[hi:])
 			mapBytes(row[lo:hi], src[c*area+in*s.W+lo+v.dx:][:hi-lo], &lut[c])
 			if v.flip != 0 {
-				mirror(row)
+				mirrorRow(row)
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func mapBytes(dst []float32, src []byte, lut *[256]float32) {
 	}
 }
 
-func mirror(row []float32) {
+func mirrorRow(row []float32) {
 	for i, j := 0, len(row)-1; i < j; i, j = i+1, j-1 {
 		row[i], row[j] = row[j], row[i]
 	}

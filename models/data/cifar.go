@@ -91,37 +91,37 @@ type part struct {
 }
 
 func (c cifar) open(ctx context.Context, where string) (train, test *Set, err error) {
-	if sub := filepath.Join(where, c.folder); isDir(sub) {
+	if sub := filepath.Join(where, c.folder); isDirectory(sub) {
 		where = sub
 	}
 	a, err := openArchive(where, 1)
 	if err != nil {
 		return nil, nil, err
 	}
-	parts, err := c.parts(ctx, a)
+	parts, err := c.recordFiles(ctx, a)
 	if err != nil {
 		return nil, nil, err
 	}
-	sets := []*Set{newSet(0, cifarSide, cifarSide, c.classes), newSet(0, cifarSide, cifarSide, c.classes)}
+	sets := []*Set{emptySet(0, cifarSide, cifarSide, c.classes), emptySet(0, cifarSide, cifarSide, c.classes)}
 	for i, p := range parts {
 		if offset, err := c.appendTo(sets[p.split], p.raw); err != nil {
-			return nil, nil, a.fail(p.name, offset, err)
+			return nil, nil, a.fileError(p.name, offset, err)
 		}
 		parts[i].raw = nil
 	}
 	for i, s := range sets {
 		if s.Len() == 0 {
-			return nil, nil, a.fail("", -1, fmt.Errorf("no %s records", []string{"training", "test"}[i]))
+			return nil, nil, a.fileError("", -1, fmt.Errorf("no %s records", []string{"training", "test"}[i]))
 		}
 	}
 	return sets[trainSplit], sets[testSplit], nil
 }
 
-// parts reads the files of records, in their order, and the class names.
-func (c *cifar) parts(ctx context.Context, a archive) ([]part, error) {
+// recordFiles reads the files of records, in their order, and the class names.
+func (c *cifar) recordFiles(ctx context.Context, a archive) ([]part, error) {
 	var parts []part
 	var total int
-	err := a.each(ctx, func(f file) error {
+	err := a.visitFiles(ctx, func(f file) error {
 		base := path.Base(f.name)
 		if base == c.meta {
 			return c.readNames(a, f)
@@ -135,7 +135,7 @@ func (c *cifar) parts(ctx context.Context, a archive) ([]part, error) {
 			return err
 		}
 		if total += len(raw); total > c.limit {
-			return a.fail(f.name, -1, fmt.Errorf("%w: the records have more than %d bytes together", ErrUnsafe, c.limit))
+			return a.fileError(f.name, -1, fmt.Errorf("%w: the records have more than %d bytes together", ErrUnsafe, c.limit))
 		}
 		parts = append(parts, part{f.name, split, rank, raw})
 		return nil
@@ -146,7 +146,7 @@ func (c *cifar) parts(ctx context.Context, a archive) ([]part, error) {
 	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.rank, b.rank) })
 	for i := 1; i < len(parts); i++ {
 		if first, second := parts[i-1], parts[i]; path.Base(first.name) == path.Base(second.name) {
-			return nil, a.fail(second.name, -1, fmt.Errorf("the records are there twice, also as %s", first.name))
+			return nil, a.fileError(second.name, -1, fmt.Errorf("the records are there twice, also as %s", first.name))
 		}
 	}
 	return parts, nil
@@ -159,7 +159,7 @@ func (c *cifar) readNames(a archive, f file) error {
 	}
 	names := slices.DeleteFunc(strings.Split(string(raw), "\n"), func(s string) bool { return strings.TrimSpace(s) == "" })
 	if len(names) != len(c.classes) {
-		return a.fail(f.name, -1, fmt.Errorf("%d class names, want %d", len(names), len(c.classes)))
+		return a.fileError(f.name, -1, fmt.Errorf("%d class names, want %d", len(names), len(c.classes)))
 	}
 	for i, n := range names {
 		names[i] = strings.TrimSpace(n)
@@ -193,7 +193,7 @@ func (c cifar) appendTo(s *Set, raw []byte) (int64, error) {
 	return 0, nil
 }
 
-func isDir(path string) bool {
+func isDirectory(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }

@@ -22,14 +22,14 @@ func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progr
 	if err != nil {
 		return nil, nil, err
 	}
-	texts, err := a.texts(ctx, "order.txt", "labels.u8")
+	texts, err := a.smallFiles(ctx, "order.txt", "labels.u8")
 	if err != nil {
 		return nil, nil, err
 	}
 	order := strings.Fields(string(texts["order.txt"].data))
 	labels := texts["labels.u8"].data
 	if len(order) != len(labels) {
-		return nil, nil, a.fail("", -1, fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
+		return nil, nil, a.fileError("", -1, fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
 	}
 	slots, train, test, err := a.recordSlots(order, labels, texts["order.txt"].dir)
 	if err != nil {
@@ -45,7 +45,7 @@ func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progr
 func (a archive) recordSlots(order []string, labels []byte, dir string) (
 	slots map[string]slot, train, test *Set, err error,
 ) {
-	train, test = newSet(0, 32, 32, cifar10Classes()), newSet(0, 32, 32, cifar10Classes())
+	train, test = emptySet(0, 32, 32, cifar10Classes()), emptySet(0, 32, 32, cifar10Classes())
 	slots = make(map[string]slot, len(order))
 	for i, name := range order {
 		split, rest, _ := strings.Cut(name, "/")
@@ -61,13 +61,13 @@ func (a archive) recordSlots(order []string, labels []byte, dir string) (
 			err = fmt.Errorf("line %d: %q has label %s in labels.u8", i+1, name, set.Classes[l])
 		}
 		if err != nil {
-			return nil, nil, nil, a.fail("order.txt", -1, err)
+			return nil, nil, nil, a.fileError("order.txt", -1, err)
 		}
 		slots[path.Join(dir, name)] = slot{set, set.Len()}
 		set.Labels = append(set.Labels, int32(l))
 	}
 	if len(slots) != len(order) {
-		return nil, nil, nil, a.fail("order.txt", -1, errors.New("an image occurs twice"))
+		return nil, nil, nil, a.fileError("order.txt", -1, errors.New("an image occurs twice"))
 	}
 	for _, s := range []*Set{train, test} {
 		s.allocate()
@@ -81,18 +81,18 @@ type text struct {
 	data []byte
 }
 
-// texts reads the files with the given base names; one that is missing, or
+// smallFiles reads the files with the given base names; one that is missing, or
 // there twice, is an error.
-func (a archive) texts(ctx context.Context, names ...string) (map[string]text, error) {
+func (a archive) smallFiles(ctx context.Context, names ...string) (map[string]text, error) {
 	found := make(map[string]text, len(names))
-	err := a.each(ctx, func(f file) error {
+	err := a.visitFiles(ctx, func(f file) error {
 		dir, base := path.Split(f.name)
 		for _, name := range names {
 			if base != name {
 				continue
 			}
 			if _, twice := found[name]; twice {
-				return a.fail(f.name, -1, errors.New("the file occurs twice"))
+				return a.fileError(f.name, -1, errors.New("the file occurs twice"))
 			}
 			raw, err := a.bytes(f, maxText)
 			if err != nil {
@@ -107,14 +107,14 @@ func (a archive) texts(ctx context.Context, names ...string) (map[string]text, e
 	}
 	for _, name := range names {
 		if _, ok := found[name]; !ok {
-			return nil, a.fail(name, -1, errors.New("the file is missing"))
+			return nil, a.fileError(name, -1, errors.New("the file is missing"))
 		}
 	}
 	return found, nil
 }
 
-// newSet returns a set of n images without content.
-func newSet(n, h, w int, classes []string) *Set {
+// emptySet returns a set of n images without content.
+func emptySet(n, h, w int, classes []string) *Set {
 	return &Set{Pixels: make([]byte, n*3*h*w), Labels: make([]int32, n), C: 3, H: h, W: w, Classes: classes}
 }
 

@@ -186,7 +186,7 @@ func fuzzCIFAR(f *testing.F, c cifar) {
 	f.Add([]byte{})
 	f.Add(make([]byte, 5))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s := newSet(0, cifarSide, cifarSide, c.classes)
+		s := emptySet(0, cifarSide, cifarSide, c.classes)
 		offset, err := c.appendTo(s, raw)
 		if err != nil {
 			if offset < 0 || offset > int64(len(raw)) {

@@ -36,19 +36,19 @@ func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe f
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for j := range jobs {
-				d.decode(j)
+				d.decodeJob(j)
 			}
 		})
 	}
 	seq, total := 0, len(slots)
 	slots = maps.Clone(slots)
-	err := a.each(ctx, func(f file) error {
+	err := a.visitFiles(ctx, func(f file) error {
 		s, ok := slots[f.name]
 		if !ok {
 			return nil
 		}
 		delete(slots, f.name)
-		if err := d.failed(); err != nil {
+		if err := d.firstError(); err != nil {
 			return err
 		}
 		raw, err := a.bytes(f, maxImage)
@@ -64,12 +64,12 @@ func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe f
 	})
 	close(jobs)
 	workers.Wait()
-	if failed := d.failed(); failed != nil {
+	if failed := d.firstError(); failed != nil {
 		return failed
 	}
 	if err == nil && len(slots) > 0 {
 		missing := slices.Min(slices.Collect(maps.Keys(slots)))
-		return a.fail(missing, -1, fmt.Errorf("the image is missing, as are %d others of %d", len(slots)-1, total))
+		return a.fileError(missing, -1, fmt.Errorf("the image is missing, as are %d others of %d", len(slots)-1, total))
 	}
 	return err
 }
@@ -82,30 +82,30 @@ type decoder struct {
 	err     error
 }
 
-// decode decodes one image into its slot, or keeps the error.
-func (d *decoder) decode(j job) {
-	img, err := decode(j.raw)
+// decodeJob decodes one image into its slot, or keeps the error.
+func (d *decoder) decodeJob(j job) {
+	img, err := decodeImage(j.raw)
 	if err == nil {
-		img.store(j.slot)
+		img.storeIn(j.slot)
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err == nil || j.seq < d.first {
-		d.first, d.err = j.seq, d.archive.fail(j.name, -1, err)
+		d.first, d.err = j.seq, d.archive.fileError(j.name, -1, err)
 	}
 }
 
-// failed returns the error so far.
-func (d *decoder) failed() error {
+// firstError returns the error so far.
+func (d *decoder) firstError() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.err
 }
 
-// store writes the image into its slot, scaled where its size is another.
-func (m rgb) store(s slot) {
-	d := s.set.dim()
+// storeIn writes the image into its slot, scaled where its size is another.
+func (m rgb) storeIn(s slot) {
+	d := s.set.imageLen()
 	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.scaledTo(Size{s.set.H, s.set.W}).pix)
 }
 

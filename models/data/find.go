@@ -48,16 +48,16 @@ type Options struct {
 // The error has [ErrUnavailable] in its chain where the set is nowhere on this
 // machine and the download failed. A cancelled ctx gives its error.
 func Find(ctx context.Context, name string, o Options) (string, error) {
-	s, err := lookup(name, append(sources(), texts()...))
+	s, err := lookupSource(name, append(imageSources(), textSources()...))
 	if err != nil {
 		return "", err
 	}
-	where, _, err := s.find(ctx, o)
+	where, _, err := s.locate(ctx, o)
 	return where, err
 }
 
-// find returns where a set is and which of its forms that is.
-func (s source) find(ctx context.Context, o Options) (string, edition, error) {
+// locate returns where a set is and which of its forms that is.
+func (s source) locate(ctx context.Context, o Options) (string, edition, error) {
 	dirs, target, err := folders(o.Dir)
 	if err != nil {
 		return "", edition{}, err
@@ -69,7 +69,7 @@ func (s source) find(ctx context.Context, o Options) (string, edition, error) {
 			if _, err := os.Stat(where); err != nil {
 				continue
 			}
-			good, err := s.usable(where)
+			good, err := s.isUsable(where)
 			if err != nil {
 				return "", edition{}, fmt.Errorf("data: %s: %w", s.title, err)
 			}
@@ -94,10 +94,10 @@ func (s source) find(ctx context.Context, o Options) (string, edition, error) {
 	return where, s.forms[0], nil
 }
 
-// usable tells whether a form that was found can be used: a download in the
+// isUsable tells whether a form that was found can be used: a download in the
 // cache must be the official archive to the last byte. Elsewhere the user may
 // have put any part of the set under its name.
-func (s source) usable(where string) (bool, error) {
+func (s source) isUsable(where string) (bool, error) {
 	cache, err := cacheDir()
 	if err != nil || where != filepath.Join(cache, path.Base(s.remote.URL)) {
 		return true, nil
@@ -117,7 +117,7 @@ func folders(dir string) (dirs []string, target string, err error) {
 		dirs = append(dirs, dir)
 	}
 	if env := os.Getenv("OTFUSE_DATA"); env != "" {
-		if !isDir(env) {
+		if !isDirectory(env) {
 			return nil, "", fmt.Errorf("data: OTFUSE_DATA is %s, which is not a folder", env)
 		}
 		dirs = append(dirs, env)

@@ -55,7 +55,7 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := a.list(ctx)
+	l, err := a.listImages(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,10 +63,10 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 		o.Observe(models.Progress{Stage: "skipping", Done: l.skipped,
 			Item: fmt.Sprintf("%d files that are neither .jpg nor .png, such as %s", l.skipped, l.skippedName)})
 	}
-	if train, test, err = l.sets(size); err != nil {
+	if train, test, err = l.splitSets(size); err != nil {
 		return nil, nil, err
 	}
-	if train.bytes()+test.bytes() > o.memory() {
+	if train.bytes()+test.bytes() > o.memoryLimit() {
 		if err := a.stream(ctx, train, test, o.Observe); err != nil {
 			return nil, nil, err
 		}
@@ -100,9 +100,9 @@ type listing struct {
 	skippedName string // the first of them
 }
 
-func (a archive) list(ctx context.Context) (*listing, error) {
+func (a archive) listImages(ctx context.Context) (*listing, error) {
 	l := &listing{archive: a}
-	err := a.each(ctx, func(f file) error {
+	err := a.visitFiles(ctx, func(f file) error {
 		var err error
 		switch base := path.Base(f.name); {
 		case base == "val_annotations.txt":
@@ -120,7 +120,7 @@ func (a archive) list(ctx context.Context) (*listing, error) {
 			if p, ok := newPicture(f.name); ok {
 				l.pictures = append(l.pictures, p)
 			}
-		case !isNote(base):
+		case !isSideFile(base):
 			if _, ok := newPicture(f.name); !ok {
 				break
 			}
@@ -138,15 +138,15 @@ func (a archive) list(ctx context.Context) (*listing, error) {
 	})
 	for i := 1; i < len(l.pictures); i++ {
 		if n := l.pictures[i].name; n == l.pictures[i-1].name {
-			return nil, a.fail(n, -1, errors.New("the image is there twice"))
+			return nil, a.fileError(n, -1, errors.New("the image is there twice"))
 		}
 	}
 	return l, nil
 }
 
-// isNote tells whether a file beside images is about them rather than one of
+// isSideFile tells whether a file beside images is about them rather than one of
 // them.
-func isNote(name string) bool {
+func isSideFile(name string) bool {
 	_, ext, _ := cutLast(name, ".")
 	notes := []string{"txt", "csv", "tsv", "json", "xml", "md"}
 	return strings.HasPrefix(name, ".") || slices.Contains(notes, strings.ToLower(ext))
@@ -187,8 +187,8 @@ func (a archive) table(f file, separator string) (map[string]string, error) {
 	return m, nil
 }
 
-// sets are the training and the test set, with names in place of pixels.
-func (l *listing) sets(size Size) (train, test *Set, err error) {
+// splitSets returns the training and the test set, with names in place of pixels.
+func (l *listing) splitSets(size Size) (train, test *Set, err error) {
 	held, err := l.heldOut()
 	if err != nil {
 		return nil, nil, err
@@ -201,14 +201,14 @@ func (l *listing) sets(size Size) (train, test *Set, err error) {
 	}
 	wnids = slices.Compact(wnids) // the pictures are in order of class
 	if len(wnids) == 0 || len(held) == 0 {
-		return nil, nil, l.archive.fail("", -1,
+		return nil, nil, l.archive.fileError("", -1,
 			errors.New("no images of the form train/<class>/<image>, or none of val or test"))
 	}
-	train, test = newSet(0, size.H, size.W, l.classNames(wnids)), newSet(0, size.H, size.W, l.classNames(wnids))
+	train, test = emptySet(0, size.H, size.W, l.classNames(wnids)), emptySet(0, size.H, size.W, l.classNames(wnids))
 	add := func(s *Set, p picture) error {
 		class, ok := slices.BinarySearch(wnids, p.class)
 		if !ok {
-			return l.archive.fail(p.name, -1, fmt.Errorf("train has no class %q", p.class))
+			return l.archive.fileError(p.name, -1, fmt.Errorf("train has no class %q", p.class))
 		}
 		s.names = append(s.names, p.name)
 		s.Labels = append(s.Labels, int32(class))
@@ -243,11 +243,11 @@ func (l *listing) heldOut() ([]picture, error) {
 			base := path.Base(p.name)
 			stem, _, _ := cutLast(base, ".")
 			if p.class = cmp.Or(l.annotated[base], l.annotated[stem]); p.class == "" {
-				return nil, l.archive.fail(p.name, -1, errors.New("the annotations of val do not name the image"))
+				return nil, l.archive.fileError(p.name, -1, errors.New("the annotations of val do not name the image"))
 			}
 		}
 		if p.class == "" {
-			return nil, l.archive.fail(p.name, -1,
+			return nil, l.archive.fileError(p.name, -1,
 				errors.New("the image is in no folder of a class, and there are no annotations of val"))
 		}
 		held = append(held, p)

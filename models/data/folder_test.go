@@ -79,8 +79,8 @@ func TestTinyImageNetLayout(t *testing.T) {
 		assert.Equal(t, []string{"goldfish, Carassius auratus", "n02"}, train.Classes)
 		assert.Equal(t, []int32{0, 1}, train.Labels)
 		assert.Equal(t, []int32{0, 1}, test.Labels)
-		assert.Equal(t, []byte{10, 20}, []byte{train.Pixels[0], train.Pixels[train.dim()]})
-		assert.Equal(t, []byte{40, 30}, []byte{test.Pixels[0], test.Pixels[test.dim()]})
+		assert.Equal(t, []byte{10, 20}, []byte{train.Pixels[0], train.Pixels[train.imageLen()]})
+		assert.Equal(t, []byte{40, 30}, []byte{test.Pixels[0], test.Pixels[test.imageLen()]})
 	}
 }
 

@@ -22,9 +22,9 @@ type rgb struct {
 	h, w int
 }
 
-// decode reads a JPEG or PNG image, whatever its file is called. Grey is expanded
+// decodeImage reads a JPEG or PNG image, whatever its file is called. Grey is expanded
 // to three channels, transparency is dropped.
-func decode(raw []byte) (rgb, error) {
+func decodeImage(raw []byte) (rgb, error) {
 	var config func(io.Reader) (image.Config, error)
 	var read func(io.Reader) (image.Image, error)
 	switch {
@@ -46,7 +46,7 @@ func decode(raw []byte) (rgb, error) {
 	if err != nil {
 		return rgb{}, imageError(err)
 	}
-	return planes(img), nil
+	return planesOf(img), nil
 }
 
 // isPrefix tells whether the signature, or as much of it as there is of the
@@ -64,9 +64,9 @@ func imageError(err error) error {
 	return err
 }
 
-// planes copies an image out of the layouts that the decoders of the standard
+// planesOf copies an image out of the layouts that the decoders of the standard
 // library return.
-func planes(img image.Image) rgb {
+func planesOf(img image.Image) rgb {
 	b := img.Bounds()
 	out := rgb{make([]byte, 3*b.Dx()*b.Dy()), b.Dy(), b.Dx()}
 	area := out.h * out.w

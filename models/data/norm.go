@@ -26,9 +26,9 @@ func (s *Set) Norm() (Norm, error) {
 		return s.stream.norm, nil
 	}
 	var sums moments
-	d := s.dim()
+	d := s.imageLen()
 	for i := range s.Len() {
-		sums.add(s.Pixels[i*d:(i+1)*d], s.C)
+		sums.addImage(s.Pixels[i*d:(i+1)*d], s.C)
 	}
 	return sums.norm(), nil
 }
@@ -39,8 +39,8 @@ type moments struct {
 	sum, square [3]uint64
 }
 
-// add adds the pixels [channels, H, W] of an image.
-func (m *moments) add(pix []byte, channels int) {
+// addImage adds the pixels [channels, H, W] of an image.
+func (m *moments) addImage(pix []byte, channels int) {
 	area := len(pix) / channels
 	m.count += area
 	for c := range min(channels, len(m.sum)) {

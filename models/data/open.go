@@ -26,7 +26,7 @@ type edition struct {
 	open func(ctx context.Context, path string, o Options) (train, test *Set, err error)
 }
 
-func sources() []source {
+func imageSources() []source {
 	ten := func(ctx context.Context, path string, _ Options) (*Set, *Set, error) { return OpenCIFAR10(ctx, path) }
 	hundred := func(ctx context.Context, path string, _ Options) (*Set, *Set, error) { return OpenCIFAR100(ctx, path) }
 	jpeg := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
@@ -71,8 +71,8 @@ func sources() []source {
 	}
 }
 
-// texts are the sources that package text reads: there is nothing to open here.
-func texts() []source {
+// textSources are the sets that package text reads: this package only finds them.
+func textSources() []source {
 	return []source{
 		{
 			name: "wikitext2", title: "WikiText-2",
@@ -88,18 +88,18 @@ func texts() []source {
 	}
 }
 
-// lookup finds a source by name; others are further names that an error lists.
-func lookup(name string, from []source, others ...string) (source, error) {
+// lookupSource finds a source by name; others are further names that an error lists.
+func lookupSource(name string, from []source, others ...string) (source, error) {
 	for _, s := range from {
 		if s.name == name {
 			return s, nil
 		}
 	}
-	known := strings.Join(append(names(from), others...), ", ")
+	known := strings.Join(append(sourceNames(from), others...), ", ")
 	return source{}, fmt.Errorf("data: no set is called %q; there are %s", name, known)
 }
 
-func names(from []source) []string {
+func sourceNames(from []source) []string {
 	var names []string
 	for _, s := range from {
 		names = append(names, s.name)
@@ -109,7 +109,7 @@ func names(from []source) []string {
 
 // Names lists the names that [Open] knows: "cifar10", "cifar100",
 // "tinyimagenet" and "imagefolder".
-func Names() []string { return append(names(sources()), imageFolder) }
+func Names() []string { return append(sourceNames(imageSources()), imageFolder) }
 
 // imageFolder is the name of whatever images o.Dir holds.
 const imageFolder = "imagefolder"
@@ -130,11 +130,11 @@ func Open(ctx context.Context, name string, o Options) (train, test *Set, label 
 		}
 		return train, test, "images of " + filepath.Base(o.Dir), nil
 	}
-	s, err := lookup(name, sources(), imageFolder)
+	s, err := lookupSource(name, imageSources(), imageFolder)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	where, e, err := s.find(ctx, o)
+	where, e, err := s.locate(ctx, o)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -152,8 +152,8 @@ func (o Options) size() Size {
 	return o.Size
 }
 
-// memory is the most bytes of decoded images that are held.
-func (o Options) memory() int64 { return cmp.Or(o.Memory, 4<<30) }
+// memoryLimit is the most bytes of decoded images that are held.
+func (o Options) memoryLimit() int64 { return cmp.Or(o.Memory, 4<<30) }
 
 func (s source) label(e edition, images int) string {
 	var notes []string

@@ -91,10 +91,10 @@ func TestOpenDownloads(t *testing.T) {
 	require.ErrorIs(t, err, ErrChecksum) // it is not the official archive
 	assert.Equal(t, []string{"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"}, w.requests)
 
-	s, err := lookup("cifar10", sources())
+	s, err := lookupSource("cifar10", imageSources())
 	require.NoError(t, err)
 	s.remote.SHA256 = fmt.Sprintf("%x", sha256.Sum256(w.body))
-	where, e, err := s.find(t.Context(), o)
+	where, e, err := s.locate(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
 	train, _, err := e.open(t.Context(), where, o)
@@ -103,12 +103,12 @@ func TestOpenDownloads(t *testing.T) {
 
 	dir := t.TempDir()
 	w.requests = nil
-	where, _, err = s.find(t.Context(), Options{Dir: dir, Client: o.Client})
+	where, _, err = s.locate(t.Context(), Options{Dir: dir, Client: o.Client})
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar-10-binary.tar.gz"), where)
 	assert.Empty(t, w.requests, "what has been downloaded is found")
 	require.NoError(t, os.Remove(where))
-	where, _, err = s.find(t.Context(), Options{Dir: dir, Client: o.Client})
+	where, _, err = s.locate(t.Context(), Options{Dir: dir, Client: o.Client})
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(dir, "cifar-10-binary.tar.gz"), where)
 }
@@ -119,25 +119,25 @@ func TestFindTorn(t *testing.T) {
 	cache, _ := home(t)
 	w := &web{err: &net.DNSError{Err: "no such host"}}
 	o := Options{Client: &http.Client{Transport: w}}
-	s, err := lookup("cifar10", sources())
+	s, err := lookupSource("cifar10", imageSources())
 	require.NoError(t, err)
 	body := bins(t, 1)
 	s.remote.SHA256 = fmt.Sprintf("%x", sha256.Sum256(body))
 	torn := filepath.Join(write(t, cache, content{"cifar-10-binary.tar.gz", body[:100]}), "cifar-10-binary.tar.gz")
 
-	_, _, err = s.find(t.Context(), o)
+	_, _, err = s.locate(t.Context(), o)
 	require.ErrorIs(t, err, ErrUnavailable)
 	require.ErrorContains(t, err, torn+" is torn")
 	require.ErrorContains(t, err, "no such host")
 
 	write(t, cache, content{"cifar10-jpeg-q75.tar.gz", nil})
-	where, _, err := s.find(t.Context(), o)
+	where, _, err := s.locate(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(cache, "cifar10-jpeg-q75.tar.gz"), where)
 	require.NoError(t, os.Remove(where))
 
 	w.body, w.err = body, nil
-	where, e, err := s.find(t.Context(), o)
+	where, e, err := s.locate(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, torn, where)
 	train, _, err := e.open(t.Context(), where, o)

@@ -62,7 +62,7 @@ func likeness(t *testing.T, exact, lossy *Set) {
 	t.Helper()
 	assert.Equal(t, exact.Labels, lossy.Labels)
 	var sum float64
-	d := exact.dim()
+	d := exact.imageLen()
 	for i := range exact.Len() {
 		var square float64
 		for k := i * d; k < (i+1)*d; k++ {

@@ -35,13 +35,13 @@ func (s Sampler) Indices(step int) []int {
 	}
 	from := step % per * s.Batch
 	to := from + s.Batch
-	perm := s.epoch(step/per, to)
+	perm := s.permutation(step/per, to)
 	return perm[from:to:to]
 }
 
-// epoch is the permutation of an epoch, of which the first n entries are
+// permutation is the permutation of an epoch, of which the first n entries are
 // final. Drawing from the front (Fisher–Yates) settles them first.
-func (s Sampler) epoch(epoch, n int) []int {
+func (s Sampler) permutation(epoch, n int) []int {
 	perm := make([]int, s.N)
 	for i := range perm {
 		perm[i] = i

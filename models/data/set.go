@@ -36,7 +36,7 @@ func (s *Set) Slice(from, to int) *Set {
 		return &v
 	}
 	// The pixels of a set that contradicts itself may end before its labels do.
-	d, have := max(s.dim(), 0), len(s.Pixels)
+	d, have := max(s.imageLen(), 0), len(s.Pixels)
 	first, last := min(from*d, have), min(to*d, have)
 	v.Pixels = s.Pixels[first:last:last]
 	return &v
@@ -53,7 +53,7 @@ func (s *Set) Pick(idx []int) (*Set, error) {
 	}
 	v := *s
 	v.Pixels, v.Labels, v.names = nil, make([]int32, len(idx)), nil
-	d := s.dim()
+	d := s.imageLen()
 	for k, i := range idx {
 		v.Labels[k] = s.Labels[i]
 		if s.stream != nil {
@@ -65,11 +65,11 @@ func (s *Set) Pick(idx []int) (*Set, error) {
 	return &v, nil
 }
 
-// dim is the number of bytes of one image.
-func (s *Set) dim() int { return s.C * s.H * s.W }
+// imageLen is the number of bytes of one image.
+func (s *Set) imageLen() int { return s.C * s.H * s.W }
 
 // bytes is the number of bytes of all images.
-func (s *Set) bytes() int64 { return int64(s.Len()) * int64(s.dim()) }
+func (s *Set) bytes() int64 { return int64(s.Len()) * int64(s.imageLen()) }
 
 // maxSide is the largest height and width of images in pixels.
 const maxSide = 1 << 14
@@ -96,7 +96,7 @@ func (s *Set) checkShape() error {
 	case s.C < 1 || s.C > 3 || s.H < 1 || s.W < 1 || s.H > maxSide || s.W > maxSide:
 		return fmt.Errorf("a set of shape [%d, %d, %d] has no images", s.C, s.H, s.W)
 	case s.stream == nil && int64(len(s.Pixels)) != s.bytes():
-		return fmt.Errorf("the set has %d bytes of pixels for %d images of %d", len(s.Pixels), s.Len(), s.dim())
+		return fmt.Errorf("the set has %d bytes of pixels for %d images of %d", len(s.Pixels), s.Len(), s.imageLen())
 	}
 	return nil
 }

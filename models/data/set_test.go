@@ -38,15 +38,15 @@ func TestFillInvertsNorm(t *testing.T) {
 		s := noise(9, shape[0], shape[1], shape[2])
 		n := measured(t, s)
 		idx := []int{8, 0, 3, 3, 7}
-		dst, labels := make([]float32, len(idx)*s.dim()), make([]int32, len(idx))
+		dst, labels := make([]float32, len(idx)*s.imageLen()), make([]int32, len(idx))
 		require.NoError(t, s.Fill(dst, labels, idx, n, Augment{}, nil))
 		area := s.H * s.W
 		for k, i := range idx {
 			assert.Equal(t, s.Labels[i], labels[k])
-			for j := range s.dim() {
+			for j := range s.imageLen() {
 				c := j / area
-				back := (dst[k*s.dim()+j]*n.Std[c] + n.Mean[c]) * 255
-				require.InDelta(t, float64(s.Pixels[i*s.dim()+j]), float64(back), 1e-3)
+				back := (dst[k*s.imageLen()+j]*n.Std[c] + n.Mean[c]) * 255
+				require.InDelta(t, float64(s.Pixels[i*s.imageLen()+j]), float64(back), 1e-3)
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func TestNormOfConstants(t *testing.T) {
 
 // augmented is what Fill must show for a view, pixel by pixel.
 func augmented(s *Set, i int, n Norm, v view) []float32 {
-	out := make([]float32, 0, s.dim())
+	out := make([]float32, 0, s.imageLen())
 	for c := range s.C {
 		for y := range s.H {
 			for x := range s.W {
@@ -118,7 +118,7 @@ func TestFillAugments(t *testing.T) {
 		s := noise(2, 3, tc.h, tc.w)
 		n := measured(t, s)
 		rng := rand.New(rand.NewPCG(3, 4))
-		dst := make([]float32, s.dim())
+		dst := make([]float32, s.imageLen())
 		seen := map[view]bool{}
 		for range 1500 {
 			require.NoError(t, s.Fill(dst, nil, []int{1}, n, tc.aug, rng))
@@ -145,7 +145,7 @@ func TestFillIsSeeded(t *testing.T) {
 	s := noise(20, 3, 8, 8)
 	idx := []int{1, 5, 9, 13}
 	fill := func(seed uint64) []float32 {
-		dst := make([]float32, len(idx)*s.dim())
+		dst := make([]float32, len(idx)*s.imageLen())
 		rng := rand.New(rand.NewPCG(seed, 0))
 		require.NoError(t, s.Fill(dst, nil, idx, measured(t, s), Augment{Pad: 2, Flip: 0.5}, rng))
 		return dst
@@ -234,7 +234,7 @@ func TestBatch(t *testing.T) {
 	s := noise(5, 3, 4, 2)
 	n, aug := measured(t, s), Augment{Pad: 1, Flip: 0.5}
 	idx := []int{4, 0, 4}
-	x, y := make([]float32, 3*s.dim()), make([]int32, 3)
+	x, y := make([]float32, 3*s.imageLen()), make([]int32, 3)
 	require.NoError(t, s.Fill(x, y, idx, n, aug, rand.New(rand.NewPCG(1, 2))))
 	b, err := s.Batch(idx, n, aug, rand.New(rand.NewPCG(1, 2)))
 	require.NoError(t, err)
@@ -264,7 +264,7 @@ func TestSliceIsAView(t *testing.T) {
 	assert.Equal(t, 10, s.Head(99).Len())
 	p, err := s.Pick([]int{7, 0, 7})
 	require.NoError(t, err)
-	d := s.dim()
+	d := s.imageLen()
 	assert.Equal(t, []int32{s.Labels[7], s.Labels[0], s.Labels[7]}, p.Labels)
 	assert.Equal(t, slices.Concat(s.Pixels[7*d:8*d], s.Pixels[:d], s.Pixels[7*d:8*d]), p.Pixels)
 	assert.Equal(t, 0, s.Slice(7, 4).Len())
@@ -276,7 +276,7 @@ func BenchmarkFill(b *testing.B) {
 	s := noise(1000, 3, 32, 32)
 	n := measured(b, s)
 	o := Sampler{N: s.Len(), Batch: 64}
-	dst, labels := make([]float32, 64*s.dim()), make([]int32, 64)
+	dst, labels := make([]float32, 64*s.imageLen()), make([]int32, 64)
 	for name, aug := range map[string]Augment{"plain": {}, "augmented": {Pad: 4, Flip: 0.5}} {
 		b.Run(name, func(b *testing.B) {
 			rng := rand.New(rand.NewPCG(1, 1))

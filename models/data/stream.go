@@ -26,12 +26,12 @@ var errNotByName = errors.New(
 // stream turns sets that have names into ones that decode on demand.
 func (a archive) stream(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
 	if a.byName == nil {
-		return a.fail("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
+		return a.fileError("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
 			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNotByName))
 	}
 	open, err := a.byName(a.path)
 	if err != nil {
-		return a.fail("", -1, err)
+		return a.fileError("", -1, err)
 	}
 	from := &stream{archive: a, file: open}
 	train.Pixels, train.stream = nil, from
@@ -59,12 +59,12 @@ func (s *Set) sampledNorm(ctx context.Context, observe func(models.Progress)) (N
 		for k := from; k < min(from+normBatch, n); k++ {
 			idx = append(idx, k*s.Len()/n)
 		}
-		images, err := s.images(idx)
+		images, err := s.pixelsOf(idx)
 		if err != nil {
 			return Norm{}, err
 		}
 		for _, pix := range images {
-			sums.add(pix, s.C)
+			sums.addImage(pix, s.C)
 		}
 		if observe != nil {
 			observe(models.Progress{Stage: "measuring", Item: "colours", Done: from + len(idx), Total: n})
@@ -73,13 +73,13 @@ func (s *Set) sampledNorm(ctx context.Context, observe func(models.Progress)) (N
 	return sums.norm(), nil
 }
 
-// images returns the pixels [C, H, W] of the images idx. Those of a streamed
+// pixelsOf returns the pixels [C, H, W] of the images idx. Those of a streamed
 // set are decoded on all cores, and of several errors the first in idx is
 // returned: nothing depends on the number of cores.
-func (s *Set) images(idx []int) ([][]byte, error) {
+func (s *Set) pixelsOf(idx []int) ([][]byte, error) {
 	out := make([][]byte, len(idx))
 	if s.stream == nil {
-		d := s.dim()
+		d := s.imageLen()
 		for k, i := range idx {
 			out[k] = s.Pixels[i*d : (i+1)*d]
 		}
@@ -108,15 +108,15 @@ func (s *Set) images(idx []int) ([][]byte, error) {
 func (s *stream) image(name string, size Size) ([]byte, error) {
 	f, err := s.file(name)
 	if err != nil {
-		return nil, s.archive.fail(name, -1, err)
+		return nil, s.archive.fileError(name, -1, err)
 	}
 	raw, err := s.archive.bytes(f, maxImage)
 	if err != nil {
 		return nil, err
 	}
-	img, err := decode(raw)
+	img, err := decodeImage(raw)
 	if err != nil {
-		return nil, s.archive.fail(name, -1, err)
+		return nil, s.archive.fileError(name, -1, err)
 	}
 	return img.scaledTo(size).pix, nil
 }

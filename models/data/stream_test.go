@@ -32,7 +32,7 @@ func manyFiles(t *testing.T, n int) []content {
 
 // batch fills a batch of augmented images.
 func batch(t *testing.T, s *Set, idx []int) ([]float32, []int32) {
-	x, y := make([]float32, len(idx)*s.dim()), make([]int32, len(idx))
+	x, y := make([]float32, len(idx)*s.imageLen()), make([]int32, len(idx))
 	norm := Norm{Mean: [3]float32{0.5, 0.4, 0.3}, Std: [3]float32{0.2, 0.3, 0.4}}
 	require.NoError(t, s.Fill(x, y, idx, norm, Augment{Pad: 1, Flip: 0.5}, rand.New(rand.NewPCG(1, 2))))
 	return x, y
@@ -102,7 +102,7 @@ func TestStreamedBrokenImages(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(p, "train/class2/0002.png"), nil, 0o644))
 	for _, procs := range []int{1, 4} {
 		previous := runtime.GOMAXPROCS(procs)
-		x, y := make([]float32, 6*s.dim()), make([]int32, 6)
+		x, y := make([]float32, 6*s.imageLen()), make([]int32, 6)
 		err = s.Fill(x, y, []int{0, 1, 2, 3, 4, 5}, measured(t, s), Augment{}, nil)
 		runtime.GOMAXPROCS(previous)
 		require.ErrorAs(t, err, &fe)
@@ -111,7 +111,7 @@ func TestStreamedBrokenImages(t *testing.T) {
 		assert.Equal(t, make([]float32, len(x)), x)
 		assert.Equal(t, make([]int32, 6), y)
 	}
-	err = s.Fill(make([]float32, s.dim()), nil, []int{4}, measured(t, s), Augment{}, nil)
+	err = s.Fill(make([]float32, s.imageLen()), nil, []int{4}, measured(t, s), Augment{}, nil)
 	require.ErrorContains(t, err, "train/class2/0002.png: the image is truncated")
 }
 
@@ -134,7 +134,7 @@ func TestImageNetLayout(t *testing.T) {
 		assert.Equal(t, []string{"tench, Tinca tinca", "goldfish"}, train.Classes)
 		assert.Equal(t, []int32{0, 1}, train.Labels)
 		assert.Equal(t, []int32{0, 1}, test.Labels)
-		assert.Equal(t, []byte{40, 30}, []byte{test.Pixels[0], test.Pixels[test.dim()]})
+		assert.Equal(t, []byte{40, 30}, []byte{test.Pixels[0], test.Pixels[test.imageLen()]})
 	}
 	for form, p := range stored(t, files[:7]...) {
 		_, _, err := OpenImageFolder(t.Context(), p, Options{})
@@ -236,7 +236,7 @@ func streamsAlike(t *testing.T, archive string, train, test *Set) {
 	order := Sampler{N: s.Len(), Batch: 100, Seed: 3}
 	from := func(s *Set) func(step int) ([]float32, error) {
 		return func(step int) ([]float32, error) {
-			x := make([]float32, 100*s.dim())
+			x := make([]float32, 100*s.imageLen())
 			rng := rand.New(rand.NewPCG(3, uint64(step)))
 			return x, s.Fill(x, nil, order.Indices(step), exact, Augment{Pad: 4, Flip: 0.5}, rng)
 		}

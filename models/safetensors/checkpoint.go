@@ -52,7 +52,7 @@ func OpenDir(dir string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, SingleName, IndexName, fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, at(index, err)
+		return nil, inFile(index, err)
 	}
 	if err := c.openShards(index, weights); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -65,7 +65,7 @@ func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.where))
 
 // Info returns the dtype and shape of a tensor without reading it.
 func (c *Checkpoint) Info(name string) (DType, []int, error) {
-	f, err := c.find(name)
+	f, err := c.lookup(name)
 	if err != nil {
 		return "", nil, err
 	}
@@ -74,7 +74,7 @@ func (c *Checkpoint) Info(name string) (DType, []int, error) {
 
 // Tensor reads a tensor. The result is the caller's own.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
-	f, err := c.find(name)
+	f, err := c.lookup(name)
 	if err != nil {
 		return Tensor{}, err
 	}
@@ -90,11 +90,11 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
-// find returns the file that holds a tensor.
-func (c *Checkpoint) find(name string) (*File, error) {
+// lookup returns the file that holds a tensor.
+func (c *Checkpoint) lookup(name string) (*File, error) {
 	f, ok := c.where[name]
 	if !ok {
-		return nil, at(c.path, fmt.Errorf("tensor %.200q: %w", name, ErrNoTensor))
+		return nil, inFile(c.path, fmt.Errorf("tensor %.200q: %w", name, ErrNoTensor))
 	}
 	return f, nil
 }
@@ -116,7 +116,7 @@ func (c *Checkpoint) openShards(index string, weights map[string]string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return &FormatError{Path: index, Msg: "missing shards: " + list(missing)}
+		return &FormatError{Path: index, Msg: "missing shards: " + summarise(missing)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		f := c.shards[weights[name]]
@@ -126,7 +126,7 @@ func (c *Checkpoint) openShards(index string, weights map[string]string) error {
 		c.where[name] = f
 	}
 	if len(missing) > 0 {
-		return &FormatError{Path: index, Msg: "missing tensors: " + list(missing)}
+		return &FormatError{Path: index, Msg: "missing tensors: " + summarise(missing)}
 	}
 	for _, shard := range shards {
 		for _, name := range c.shards[shard].Names() {
@@ -136,13 +136,13 @@ func (c *Checkpoint) openShards(index string, weights map[string]string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return &FormatError{Path: index, Msg: "tensors that the index does not list: " + list(missing)}
+		return &FormatError{Path: index, Msg: "tensors that the index does not list: " + summarise(missing)}
 	}
 	return nil
 }
 
-// list names the first of many things.
-func list(names []string) string {
+// summarise names the first of many things.
+func summarise(names []string) string {
 	const most = 8
 	if extra := len(names) - most; extra > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), extra)
@@ -177,7 +177,7 @@ func parseIndex(text []byte) (map[string]string, error) {
 	weights := map[string]string{}
 	err = r.object(func(key string) error {
 		if key != "weight_map" {
-			return r.skip()
+			return r.skipValue()
 		}
 		if err := r.stringMap(weights); err != nil {
 			return fmt.Errorf("weight_map: %w", err)

@@ -40,9 +40,9 @@ func malformed(tensor, format string, args ...any) error {
 	return &FormatError{Tensor: tensor, Msg: fmt.Sprintf(format, args...)}
 }
 
-// at names the package and the file, if there is one, in an error that names
+// inFile names the package and the file, if there is one, in an error that names
 // neither yet.
-func at(path string, err error) error {
+func inFile(path string, err error) error {
 	var f *FormatError
 	switch {
 	case err == nil:

@@ -37,10 +37,10 @@ func Open(path string) (*File, error) {
 		f.Close()
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
-	file, err := parse(f, info.Size())
+	file, err := parseFile(f, info.Size())
 	if err != nil {
 		f.Close()
-		return nil, at(path, err)
+		return nil, inFile(path, err)
 	}
 	file.path, file.close = path, f.Close
 	return file, nil
@@ -49,17 +49,17 @@ func Open(path string) (*File, error) {
 // Parse reads and checks the header of a file that is held by r and size bytes
 // long. Closing the result does not close r.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
-	file, err := parse(r, size)
-	return file, at("", err)
+	file, err := parseFile(r, size)
+	return file, inFile("", err)
 }
 
-// parse is [Parse] with errors that do not name the package yet.
-func parse(r io.ReaderAt, size int64) (*File, error) {
+// parseFile is [Parse] with errors that do not name the package yet.
+func parseFile(r io.ReaderAt, size int64) (*File, error) {
 	if size < 8 {
 		return nil, malformed("", "%d bytes, too short for a header", max(size, 0))
 	}
 	var prefix [8]byte
-	if err := readAt(r, prefix[:], 0); err != nil {
+	if err := readFull(r, prefix[:], 0); err != nil {
 		return nil, fmt.Errorf("length of the header: %w", err)
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
@@ -70,7 +70,7 @@ func parse(r io.ReaderAt, size int64) (*File, error) {
 		return nil, malformed("", "header of %d bytes, but %d bytes follow: the file is truncated", n, size-8)
 	}
 	text := make([]byte, n)
-	if err := readAt(r, text, 8); err != nil {
+	if err := readFull(r, text, 8); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
 	start := 8 + int64(n)
@@ -90,13 +90,13 @@ func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
 
 // Info returns the dtype and shape of a tensor without reading it.
 func (f *File) Info(name string) (DType, []int, error) {
-	e, err := f.find(name)
+	e, err := f.lookup(name)
 	return e.dtype, slices.Clone(e.shape), err
 }
 
 // Tensor reads a tensor. The result is the caller's own.
 func (f *File) Tensor(name string) (Tensor, error) {
-	e, err := f.find(name)
+	e, err := f.lookup(name)
 	if err != nil {
 		return Tensor{}, err
 	}
@@ -104,8 +104,8 @@ func (f *File) Tensor(name string) (Tensor, error) {
 		return Tensor{}, &FormatError{Path: f.path, Tensor: name, Msg: "larger than the address space"}
 	}
 	data := make([]byte, e.end-e.begin)
-	if err := readAt(f.data, data, e.begin); err != nil {
-		return Tensor{}, at(f.path, fmt.Errorf("tensor %.200q: %w", name, err))
+	if err := readFull(f.data, data, e.begin); err != nil {
+		return Tensor{}, inFile(f.path, fmt.Errorf("tensor %.200q: %w", name, err))
 	}
 	return Tensor{DType: e.dtype, Shape: slices.Clone(e.shape), Data: data}, nil
 }
@@ -116,17 +116,17 @@ func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 // Close releases the file.
 func (f *File) Close() error { return f.close() }
 
-// find returns what the header says of a tensor.
-func (f *File) find(name string) (entry, error) {
+// lookup returns what the header says of a tensor.
+func (f *File) lookup(name string) (entry, error) {
 	e, ok := f.entries[name]
 	if !ok {
-		return e, at(f.path, fmt.Errorf("tensor %.200q: %w", name, ErrNoTensor))
+		return e, inFile(f.path, fmt.Errorf("tensor %.200q: %w", name, ErrNoTensor))
 	}
 	return e, nil
 }
 
-// readAt fills b or fails: io.ReaderAt may return io.EOF with a full buffer.
-func readAt(r io.ReaderAt, b []byte, off int64) error {
+// readFull fills b or fails: io.ReaderAt may return io.EOF with a full buffer.
+func readFull(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	switch {
 	case n == len(b):

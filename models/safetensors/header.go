@@ -43,7 +43,7 @@ func parseHeader(text []byte, dataLen int64) (header, error) {
 			}
 			return nil
 		}
-		e, err := r.entry()
+		e, err := r.tensorEntry()
 		if err != nil {
 			faulty = key
 		}
@@ -68,9 +68,9 @@ func (r jsonReader) stringMap(into map[string]string) error {
 	})
 }
 
-// entry reads the description of one tensor and checks that it agrees with
+// tensorEntry reads the description of one tensor and checks that it agrees with
 // itself.
-func (r jsonReader) entry() (entry, error) {
+func (r jsonReader) tensorEntry() (entry, error) {
 	var e entry
 	var shape, offsets []int64
 	err := r.object(func(key string) error {

@@ -32,7 +32,7 @@ func newJSONReader(text []byte) (jsonReader, error) {
 func (r jsonReader) open(delimiter json.Delim, kind string) error {
 	token, err := r.Token()
 	if err == nil && token != delimiter {
-		err = fmt.Errorf("want %s, found %s", kind, quote(token))
+		err = fmt.Errorf("want %s, found %s", kind, quoteToken(token))
 	}
 	return err
 }
@@ -77,7 +77,7 @@ func (r jsonReader) integers(limit int) ([]int64, error) {
 		number, _ := token.(json.Number) // empty, hence no integer, where it is something else
 		n, err := strconv.ParseUint(number.String(), 10, 63)
 		if err != nil {
-			return nil, fmt.Errorf("want a non-negative integer below 2^63, found %s", quote(token))
+			return nil, fmt.Errorf("want a non-negative integer below 2^63, found %s", quoteToken(token))
 		}
 		numbers = append(numbers, int64(n))
 	}
@@ -93,13 +93,13 @@ func (r jsonReader) text() (string, error) {
 	}
 	s, ok := token.(string)
 	if !ok {
-		return "", fmt.Errorf("want a string, found %s", quote(token))
+		return "", fmt.Errorf("want a string, found %s", quoteToken(token))
 	}
 	return s, nil
 }
 
-// skip passes over one value of any kind.
-func (r jsonReader) skip() error {
+// skipValue passes over one value of any kind.
+func (r jsonReader) skipValue() error {
 	for depth := 0; ; {
 		token, err := r.Token()
 		if err != nil {
@@ -117,8 +117,8 @@ func (r jsonReader) skip() error {
 	}
 }
 
-// quote quotes a token for an error message.
-func quote(token json.Token) string {
+// quoteToken quotes a token for an error message.
+func quoteToken(token json.Token) string {
 	if token == nil {
 		token = "null"
 	}

@@ -22,13 +22,13 @@ import (
 // Checkpoints that PyTorch is to load carry the metadata {"format": "pt"}; nil
 // or empty metadata is left out.
 func Write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
-	return at("", write(w, tensors, metadata))
+	return inFile("", writeTensors(w, tensors, metadata))
 }
 
-// write is [Write] with errors that do not name the package yet.
-func write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
+// writeTensors is [Write] with errors that do not name the package yet.
+func writeTensors(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
 	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
-		return cmp.Or(cmp.Compare(tensors[a].DType.rank(), tensors[b].DType.rank()), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(tensors[a].DType.storageRank(), tensors[b].DType.storageRank()), cmp.Compare(a, b))
 	})
 	head, err := encodeHeader(names, tensors, metadata)
 	if err != nil {
@@ -48,11 +48,11 @@ func write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) e
 // WriteFile writes a file as [Write] does, atomically: whoever opens path sees
 // the old content or the new one.
 func WriteFile(path string, tensors map[string]Tensor, metadata map[string]string) error {
-	err := atomicfile.WriteFile(path, func(w io.Writer) error { return write(w, tensors, metadata) })
+	err := atomicfile.WriteFile(path, func(w io.Writer) error { return writeTensors(w, tensors, metadata) })
 	if errors.As(err, new(*FormatError)) {
-		return at(path, err)
+		return inFile(path, err)
 	}
-	return at("", err)
+	return inFile("", err)
 }
 
 // encodeHeader returns the length prefix and the padded header.
@@ -111,7 +111,7 @@ func encodeEntry(b *bytes.Buffer, name string, t Tensor, begin int64) (end int64
 	if name == metadataKey || !utf8.ValidString(name) {
 		return 0, malformed(name, "not a name that a tensor can have")
 	}
-	if err := t.check(); err != nil {
+	if err := t.validate(); err != nil {
 		return 0, malformed(name, "%v", err)
 	}
 	if int64(len(t.Data)) > math.MaxInt64-begin {

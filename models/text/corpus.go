@@ -77,7 +77,7 @@ func readCorpus(ctx context.Context, path string) (map[string][]string, error) {
 	}
 	c := corpusReader{map[string][]string{}, maxText, maxParagraphs}
 	if info.IsDir() {
-		return c.found, c.walk(ctx, os.DirFS(path))
+		return c.found, c.readFolder(ctx, os.DirFS(path))
 	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("neither a folder nor a regular file")
@@ -94,16 +94,16 @@ func readCorpus(ctx context.Context, path string) (map[string][]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.found, c.walk(ctx, z)
+		return c.found, c.readFolder(ctx, z)
 	case "\x1f\x8b":
-		return c.found, c.unpack(ctx, start)
+		return c.found, c.readTarGz(ctx, start)
 	}
 	return nil, fmt.Errorf("neither a folder nor a .zip nor a .tar.gz; "+
 		"a plain text is read from a folder that holds it as %s, beside a %s to test on", trainFile, testFile)
 }
 
-// read reads a file if it belongs to a corpus.
-func (c corpusReader) read(ctx context.Context, name string, r io.Reader) error {
+// readFile reads a file if it belongs to a corpus.
+func (c corpusReader) readFile(ctx context.Context, name string, r io.Reader) error {
 	file := path.Base(name)
 	switch file {
 	case trainFile, testFile:
@@ -140,8 +140,8 @@ func (c corpusReader) read(ctx context.Context, name string, r io.Reader) error 
 	return nil
 }
 
-// walk reads the corpus files of a folder or a .zip.
-func (c corpusReader) walk(ctx context.Context, files fs.FS) error {
+// readFolder reads the corpus files of a folder or a .zip.
+func (c corpusReader) readFolder(ctx context.Context, files fs.FS) error {
 	return fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
@@ -154,13 +154,13 @@ func (c corpusReader) walk(ctx context.Context, files fs.FS) error {
 			return err
 		}
 		defer f.Close()
-		return c.read(ctx, name, f)
+		return c.readFile(ctx, name, f)
 	})
 }
 
-// unpack reads the corpus files of a .tar.gz, and then as far as the checksum
+// readTarGz reads the corpus files of a .tar.gz, and then as far as the checksum
 // at its end.
-func (c corpusReader) unpack(ctx context.Context, r io.Reader) error {
+func (c corpusReader) readTarGz(ctx context.Context, r io.Reader) error {
 	packed, err := gzip.NewReader(r)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (c corpusReader) unpack(ctx context.Context, r io.Reader) error {
 			break
 		}
 		if err == nil && head.Typeflag == tar.TypeReg {
-			err = c.read(ctx, head.Name, files)
+			err = c.readFile(ctx, head.Name, files)
 		}
 		if err == nil {
 			err = ctx.Err()

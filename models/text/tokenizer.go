@@ -183,8 +183,8 @@ func checkNormalizer(raw json.RawMessage) error {
 }
 
 // wordPieces builds the tokenizer of the library. Its own limit on the length of
-// words counts bytes where it should count runes, so it is lifted here and kept
-// by [Tokenizer.words].
+// splitWords counts bytes where it should count runes, so it is lifted here and kept
+// by [Tokenizer.splitWords].
 func wordPieces(file map[string]json.RawMessage, added []hftokenizer.AddedToken) (*hftokenizer.Tokenizer, error) {
 	var model map[string]json.RawMessage
 	if err := json.Unmarshal(file["model"], &model); err != nil {
@@ -216,7 +216,7 @@ func (t *Tokenizer) Size() int { return t.size }
 // Encode returns the ids of a text, without [CLS] and [SEP].
 func (t *Tokenizer) Encode(s string) []int32 {
 	var ids []int32
-	for _, word := range t.words(s) {
+	for _, word := range t.splitWords(s) {
 		for _, id := range t.pieces.Encode(word) {
 			ids = append(ids, int32(id))
 		}

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// words splits a text at white space and does what go-huggingface leaves undone
+// splitWords splits a text at white space and does what go-huggingface leaves undone
 // of transformers' BasicTokenizer: format characters and other controls are
 // dropped, separators of lines and paragraphs are white space, and a word is too
 // long by its runes, not its bytes. The time of the library grows with the
 // square of what it is given, so it gets one word at a time.
-func (t *Tokenizer) words(s string) []string {
+func (t *Tokenizer) splitWords(s string) []string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t' || r == '\n' || r == '\r':
@@ -39,7 +39,7 @@ func (t *Tokenizer) words(s string) []string {
 func (t *Tokenizer) Words(s string) []string {
 	var out []string
 	unknown := strings.ToLower(unknownPiece)
-	for _, word := range t.words(s) {
+	for _, word := range t.splitWords(s) {
 		word = t.pieces.Normalize(word)
 		for _, field := range strings.Fields(strings.NewReplacer(unknownPiece, " ", unknown, " ").Replace(word)) {
 			for field != "" {
@@ -80,7 +80,7 @@ func (t *Tokenizer) withoutLongRuns(word string) string {
 }
 
 // endsWord tells whether a word ends before r: punctuation and ideographs are
-// words of their own.
+// splitWords of their own.
 func endsWord(r rune) bool {
 	symbol := r < utf8.RuneSelf && unicode.IsSymbol(r)
 	return symbol || unicode.IsPunct(r) || unicode.Is(unicode.Han, r)

@@ -21,9 +21,9 @@ import (
 // errRange is in the chain of an error when a download cannot be continued.
 var errRange = errors.New("the file cannot be continued")
 
-// name returns what the file is called in progress reports: the last element
+// fileName returns what the file is called in progress reports: the last element
 // of the path of its URL.
-func (f File) name() string {
+func (f File) fileName() string {
 	if u, err := url.Parse(f.URL); err == nil {
 		return path.Base(u.Path)
 	}
@@ -48,7 +48,7 @@ func (f Fetcher) attempt(ctx context.Context, file File, part string) error {
 	if err := out.Sync(); err != nil {
 		return permanentError{err}
 	}
-	if err = file.verify(out); err == nil {
+	if err = file.verifyChecksum(out); err == nil {
 		return nil
 	}
 	if e := errors.Join(out.Close(), os.Remove(part)); e != nil {
@@ -88,7 +88,7 @@ func (f Fetcher) receive(ctx context.Context, file File, out *os.File, had int64
 	if err != nil {
 		return err
 	}
-	if total > file.limit() {
+	if total > file.sizeLimit() {
 		return file.tooLarge(total)
 	}
 	if err := out.Truncate(start); err != nil {
@@ -97,24 +97,24 @@ func (f Fetcher) receive(ctx context.Context, file File, out *os.File, had int64
 	if _, err := out.Seek(start, io.SeekStart); err != nil {
 		return permanentError{err}
 	}
-	w := &progressWriter{fetcher: f, watch: watch, out: out, item: file.name(), done: start, total: max(total, 0)}
+	w := &progressWriter{fetcher: f, watch: watch, out: out, item: file.fileName(), done: start, total: max(total, 0)}
 	// One byte more than allowed shows a file that does not say its size.
-	_, err = io.Copy(w, io.LimitReader(res.Body, file.limit()-start+1))
+	_, err = io.Copy(w, io.LimitReader(res.Body, file.sizeLimit()-start+1))
 	switch {
 	case err != nil:
 		return causeOf(ctx, err)
-	case w.done > file.limit():
+	case w.done > file.sizeLimit():
 		return errors.Join(file.tooLarge(w.done), out.Truncate(0))
 	case total >= 0 && w.done != total:
 		return fmt.Errorf("%d of %d bytes: %w", w.done, total, io.ErrUnexpectedEOF)
 	}
-	w.report()
+	w.reportProgress()
 	return nil
 }
 
 // tooLarge is the error for a file of at least n bytes.
 func (f File) tooLarge(n int64) error {
-	return permanentError{fmt.Errorf("%s: %w: %d bytes, the limit is %d", f.URL, ErrTooLarge, n, f.limit())}
+	return permanentError{fmt.Errorf("%s: %w: %d bytes, the limit is %d", f.URL, ErrTooLarge, n, f.sizeLimit())}
 }
 
 // causeOf replaces the cancellation of an attempt by its reason.
@@ -185,18 +185,18 @@ func (w *progressWriter) Write(b []byte) (int, error) {
 	w.watch.Reset(w.fetcher.Stall)
 	w.done += int64(n)
 	if w.done-w.reported >= 1<<20 {
-		w.report()
+		w.reportProgress()
 	}
 	return n, nil
 }
 
-func (w *progressWriter) report() {
+func (w *progressWriter) reportProgress() {
 	w.reported = w.done
 	w.fetcher.Observe(models.Progress{Stage: "downloading", Item: w.item, Done: int(w.done), Total: int(w.total)})
 }
 
-// verify reads a file and compares its checksum with the one expected.
-func (f File) verify(r io.ReadSeeker) error {
+// verifyChecksum reads a file and compares its checksum with the one expected.
+func (f File) verifyChecksum(r io.ReadSeeker) error {
 	if f.SHA256 == "" {
 		return nil
 	}

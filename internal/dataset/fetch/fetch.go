@@ -31,8 +31,8 @@ type File struct {
 	Limit  int64  // bytes of the largest file that is accepted; 0 means 4 GiB
 }
 
-// limit returns the most bytes that the file may have.
-func (f File) limit() int64 { return cmp.Or(f.Limit, 4<<30) }
+// sizeLimit returns the most bytes that the file may have.
+func (f File) sizeLimit() int64 { return cmp.Or(f.Limit, 4<<30) }
 
 // A Fetcher downloads files. The zero value is ready for use.
 type Fetcher struct {
@@ -86,8 +86,10 @@ func (f Fetcher) Fetch(ctx context.Context, file File, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	waiting := func() { f.Observe(models.Progress{Stage: "waiting for another process to fetch", Item: file.name()}) }
-	unlock, err := lock(ctx, path, waiting)
+	waiting := func() {
+		f.Observe(models.Progress{Stage: "waiting for another process to fetch", Item: file.fileName()})
+	}
+	unlock, err := lockPath(ctx, path, waiting)
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func (f File) Matches(path string) (bool, error) {
 		return false, err
 	}
 	defer got.Close()
-	err = f.verify(got)
+	err = f.verifyChecksum(got)
 	if errors.Is(err, ErrChecksum) {
 		return false, nil
 	}
@@ -142,7 +144,7 @@ func (f Fetcher) download(ctx context.Context, file File, path string) error {
 	var err error
 	for attempt := range f.Attempts {
 		if attempt > 0 {
-			if e := sleep(ctx, f.Pause<<(attempt-1)); e != nil {
+			if e := waitFor(ctx, f.Pause<<(attempt-1)); e != nil {
 				return e
 			}
 		}
@@ -160,8 +162,8 @@ func (f Fetcher) download(ctx context.Context, file File, path string) error {
 	return err
 }
 
-// sleep waits for a time or for the end of ctx, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
+// waitFor waits for a time or for the end of ctx, whose error it returns.
+func waitFor(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

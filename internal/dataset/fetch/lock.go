@@ -20,11 +20,11 @@ func lockName(path string) string { return path + ".lock" }
 // as ctx allows. The folder of path must exist. Where the file system knows no
 // locks, everybody gets the lock.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
-	return lock(ctx, path, func() {})
+	return lockPath(ctx, path, func() {})
 }
 
-// lock is [Lock], and calls waiting once if somebody else holds the lock.
-func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+// lockPath is [Lock], and calls waiting once if somebody else holds the lock.
+func lockPath(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
