@@ -44,7 +44,8 @@ func sameMoments(t *testing.T, want, got *align.Moments) {
 	t.Helper()
 	require.Equal(t, want.N, got.N)
 	for name, pair := range map[string][2][]float64{"MeanX": {want.MeanX, got.MeanX}, "MeanY": {want.MeanY, got.MeanY},
-		"ScatterX": {want.ScatterX, got.ScatterX}, "ScatterY": {want.ScatterY, got.ScatterY}, "Cross": {flat(want.Cross), flat(got.Cross)}} {
+		"ScatterX": {want.ScatterX, got.ScatterX}, "ScatterY": {want.ScatterY, got.ScatterY},
+		"Cross": {flat(want.Cross), flat(got.Cross)}} {
 		require.InDeltaSlice(t, pair[0], pair[1], 1e-9, name)
 	}
 	require.Equal(t, want.Self == nil, got.Self == nil)
@@ -228,11 +229,14 @@ func TestPrep(t *testing.T) {
 		rows step
 	}{
 		"center": {align.Center{}, each(center)}, "standardize": {align.Standardize{}, each(standardize)},
-		"unit-norm": {align.UnitNorm{}, each(unitNorm)}, "pca2": {align.PCA{K: 2}, project(2)}, "pca3": {align.PCA{K: 3}, project(3)}}
+		"unit-norm": {align.UnitNorm{}, each(unitNorm)}, "pca2": {align.PCA{K: 2}, project(2)},
+		"pca3": {align.PCA{K: 3}, project(3)}}
 	lists := [][]string{{}, {"center"}, {"standardize"}, {"unit-norm"}, {"pca2"}, {"pca3"},
-		{"center", "unit-norm"}, {"unit-norm", "center"}, {"standardize", "unit-norm"}, {"unit-norm", "standardize"}, {"center", "standardize"},
+		{"center", "unit-norm"}, {"unit-norm", "center"}, {"standardize", "unit-norm"}, {"unit-norm", "standardize"},
+		{"center", "standardize"},
 		{"standardize", "pca2"}, {"unit-norm", "pca3"}, {"pca3", "center"}, {"pca3", "standardize"}, {"pca3", "unit-norm"},
-		{"standardize", "pca3", "unit-norm"}, {"pca3", "pca2"}, {"center", "unit-norm", "center", "pca3", "center", "unit-norm"}}
+		{"standardize", "pca3", "unit-norm"}, {"pca3", "pca2"},
+		{"center", "unit-norm", "center", "pca3", "center", "unit-norm"}}
 	rng := rand.New(rand.NewPCG(4, 1))
 	for _, list := range lists {
 		t.Run(fmt.Sprint(list), func(t *testing.T) {
@@ -346,14 +350,16 @@ func TestActivationsOfSeveralSites(t *testing.T) {
 	_, err = f.Gram(align.Site{Name: "bare"})
 	require.ErrorContains(t, err, "bare")
 	require.Equal(t, align.Needs{Moments: true}, f.Needs())
-	require.Equal(t, align.Needs{Moments: true, Self: true}, align.Activations{Prep: []align.Prep{align.Center{}, align.PCA{K: 2}}}.Needs())
+	require.Equal(t, align.Needs{Moments: true, Self: true},
+		align.Activations{Prep: []align.Prep{align.Center{}, align.PCA{K: 2}}}.Needs())
 }
 
 // TestTableSite: the rows of a table stand for activations, unprepared.
 func TestTableSite(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 1))
 	x, y := random(rng, 4, 6), random(rng, 4, 6)
-	got, err := align.Activations{Prep: []align.Prep{align.Standardize{}}}.Gram(align.Site{Table: true, Weights: weights(x, y)})
+	got, err := align.Activations{Prep: []align.Prep{align.Standardize{}}}.Gram(align.Site{Table: true,
+		Weights: weights(x, y)})
 	require.NoError(t, err)
 	sameGram(t, ot.NewGram(x, y), got, 1e-9)
 }
@@ -484,9 +490,11 @@ func TestWidening(t *testing.T) {
 	for _, c := range []struct {
 		site  align.Site
 		exact int
-	}{{align.Site{In: 4, Out: 5}, 0}, {align.Site{In: 5, Out: 5}, 1}, {align.Site{In: 6, Out: 5}, 1}, {align.Site{Out: 5, Table: true}, 1}} {
+	}{{align.Site{In: 4, Out: 5}, 0}, {align.Site{In: 5, Out: 5}, 1}, {align.Site{In: 6, Out: 5}, 1},
+		{align.Site{Out: 5, Table: true}, 1}} {
 		var soft, exact int
-		w := align.Widening{Units: align.Units{Features: align.Weights{}, Metric: ot.Euclidean{}, Solver: note{ot.EMD{}, &soft}}, Exact: note{ot.EMD{}, &exact}}
+		w := align.Widening{Units: align.Units{Features: align.Weights{}, Metric: ot.Euclidean{},
+			Solver: note{ot.EMD{}, &soft}}, Exact: note{ot.EMD{}, &exact}}
 		c.site.Weights = weights(x, x)
 		_, err := w.Align(t.Context(), c.site)
 		require.NoError(t, err)

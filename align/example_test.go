@@ -17,7 +17,8 @@ func ExampleUnits() {
 		y = mat.NewDense(3, 2, []float64{2, 2, 3, 0, 0, 4}) // rows 2, 0 and 1 of x, longer
 		return x, y, nil
 	}}
-	units := align.Units{Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}
+	units := align.Units{Features: align.Weights{Prep: []align.Prep{align.UnitNorm{}}}, Metric: ot.Euclidean{},
+		Solver: ot.EMD{}}
 	match, err := units.Align(context.Background(), site)
 	if err != nil {
 		fmt.Println(err)

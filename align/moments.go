@@ -74,11 +74,13 @@ func (a *Moments) Add(b *Moments) (*Moments, error) {
 		return a, nil
 	}
 	if len(a.MeanX) != len(b.MeanX) || len(a.MeanY) != len(b.MeanY) {
-		return nil, fmt.Errorf("align: moments of %d × %d and %d × %d units do not add", len(a.MeanX), len(a.MeanY), len(b.MeanX), len(b.MeanY))
+		return nil, fmt.Errorf("align: moments of %d × %d and %d × %d units do not add", len(a.MeanX), len(a.MeanY),
+			len(b.MeanX), len(b.MeanY))
 	}
 	out := &Moments{N: a.N, MeanX: slices.Clone(a.MeanX), MeanY: slices.Clone(a.MeanY),
 		ScatterX: slices.Clone(a.ScatterX), ScatterY: slices.Clone(a.ScatterY), Cross: mat.DenseCopyOf(a.Cross)}
-	more := BatchMoments[float64]{N: b.N, MeanX: b.MeanX, MeanY: b.MeanY, ScatterX: b.ScatterX, ScatterY: b.ScatterY, Cross: b.Cross.RawMatrix().Data}
+	more := BatchMoments[float64]{N: b.N, MeanX: b.MeanX, MeanY: b.MeanY, ScatterX: b.ScatterX, ScatterY: b.ScatterY,
+		Cross: b.Cross.RawMatrix().Data}
 	if a.Self != nil && b.Self != nil {
 		out.Self, more.Self = mat.DenseCopyOf(a.Self), b.Self.RawMatrix().Data
 	}
@@ -101,25 +103,26 @@ func Accumulate[T float32 | float64](a *Moments, b BatchMoments[T]) {
 	}
 	if a.Cross == nil {
 		n, m := len(b.MeanX), len(b.MeanY)
-		a.MeanX, a.ScatterX, a.MeanY, a.ScatterY = make([]float64, n), make([]float64, n), make([]float64, m), make([]float64, m)
+		a.MeanX, a.ScatterX, a.MeanY, a.ScatterY = make([]float64, n), make([]float64, n), make([]float64, m),
+			make([]float64, m)
 		a.Cross = mat.NewDense(n, m, nil)
 		if b.Self != nil {
 			a.Self = mat.NewDense(m, m, nil)
 		}
 	}
 	w := a.N * b.N / (a.N + b.N)
-	dx, dy := apart(b.MeanX, a.MeanX), apart(b.MeanY, a.MeanY)
-	grow(a.Cross.RawMatrix().Data, b.Cross, w, dx, dy)
+	dx, dy := difference(b.MeanX, a.MeanX), difference(b.MeanY, a.MeanY)
+	addCross(a.Cross.RawMatrix().Data, b.Cross, w, dx, dy)
 	if a.Self != nil {
-		grow(a.Self.RawMatrix().Data, b.Self, w, dy, dy)
+		addCross(a.Self.RawMatrix().Data, b.Self, w, dy, dy)
 	}
 	a.N += b.N
-	shift(a.MeanX, a.ScatterX, b.ScatterX, dx, b.N/a.N, w)
-	shift(a.MeanY, a.ScatterY, b.ScatterY, dy, b.N/a.N, w)
+	moveMeans(a.MeanX, a.ScatterX, b.ScatterX, dx, b.N/a.N, w)
+	moveMeans(a.MeanY, a.ScatterY, b.ScatterY, dy, b.N/a.N, w)
 }
 
-// apart returns how far b lies from a.
-func apart[T float32 | float64](b []T, a []float64) []float64 {
+// difference returns b − a.
+func difference[T float32 | float64](b []T, a []float64) []float64 {
 	d := make([]float64, len(a))
 	for i := range d {
 		d[i] = float64(b[i]) - a[i]
@@ -127,8 +130,8 @@ func apart[T float32 | float64](b []T, a []float64) []float64 {
 	return d
 }
 
-// grow adds more and w dx dyᵀ to cross sums.
-func grow[T float32 | float64](sum []float64, more []T, w float64, dx, dy []float64) {
+// addCross adds more and w dx dyᵀ to cross sums.
+func addCross[T float32 | float64](sum []float64, more []T, w float64, dx, dy []float64) {
 	for i, u := range dx {
 		u *= w
 		row, add := sum[i*len(dy):(i+1)*len(dy)], more[i*len(dy):(i+1)*len(dy)]
@@ -138,8 +141,8 @@ func grow[T float32 | float64](sum []float64, more []T, w float64, dx, dy []floa
 	}
 }
 
-// shift moves means by share d and adds more and w d² to the sums of squares.
-func shift[T float32 | float64](mean, sum []float64, more []T, d []float64, share, w float64) {
+// moveMeans moves means by share d and adds more and w d² to the sums of squares.
+func moveMeans[T float32 | float64](mean, sum []float64, more []T, d []float64, share, w float64) {
 	for i, v := range d {
 		mean[i] += share * v
 		sum[i] += float64(more[i]) + w*v*v

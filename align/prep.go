@@ -28,22 +28,22 @@ type (
 	PCA struct{ K int }
 )
 
-// flat is the standard deviation, relative to the root mean square, below
+// minDeviation is the standard deviation, relative to the root mean square, below
 // which a unit of float32 values does not vary.
-const flat = 1e-6
+const minDeviation = 1e-6
 
 // features are units seen as scale · (moments − offset), by their moments.
 type features struct {
-	m        *Moments
-	ox, oy   []float64 // offsets
-	sx, sy   []float64 // scales
-	low      *mat.Dense
-	lowOther *mat.Dense // coordinates [n × k] and [m × k] once reduced
+	m                *Moments
+	offsetX, offsetY []float64 // offsets
+	scaleX, scaleY   []float64 // scales
+	reducedX         *mat.Dense
+	reducedY         *mat.Dense // coordinates [n × k] and [m × k] once reduced
 }
 
 func newFeatures(m *Moments) *features {
-	f := &features{m: m, ox: make([]float64, len(m.MeanX)), oy: make([]float64, len(m.MeanY))}
-	f.sx, f.sy = ones(len(m.MeanX)), ones(len(m.MeanY))
+	f := &features{m: m, offsetX: make([]float64, len(m.MeanX)), offsetY: make([]float64, len(m.MeanY))}
+	f.scaleX, f.scaleY = ones(len(m.MeanX)), ones(len(m.MeanY))
 	return f
 }
 
@@ -57,13 +57,13 @@ func ones(n int) []float64 {
 
 // gram returns the inner products of the features.
 func (f *features) gram() ot.Gram {
-	if f.low != nil {
-		return ot.NewGram(f.low, f.lowOther)
+	if f.reducedX != nil {
+		return ot.NewGram(f.reducedX, f.reducedY)
 	}
 	return ot.Gram{
-		XX: squares(f.m.N, f.m.MeanX, f.m.ScatterX, f.ox, f.sx),
-		YY: squares(f.m.N, f.m.MeanY, f.m.ScatterY, f.oy, f.sy),
-		XY: f.product(f.m.Cross, f.m.MeanX, f.ox, f.sx)}
+		XX: squares(f.m.N, f.m.MeanX, f.m.ScatterX, f.offsetX, f.scaleX),
+		YY: squares(f.m.N, f.m.MeanY, f.m.ScatterY, f.offsetY, f.scaleY),
+		XY: f.product(f.m.Cross, f.m.MeanX, f.offsetX, f.scaleX)}
 }
 
 func squares(n float64, mean, square, offset, scale []float64) []float64 {
@@ -82,24 +82,24 @@ func (f *features) product(c *mat.Dense, mean, offset, scale []float64) *mat.Den
 	for i := range mean {
 		d := f.m.N * (mean[i] - offset[i])
 		for j, row := 0, out.RawRowView(i); j < len(row); j++ {
-			row[j] = scale[i] * f.sy[j] * (row[j] + d*(f.m.MeanY[j]-f.oy[j]))
+			row[j] = scale[i] * f.scaleY[j] * (row[j] + d*(f.m.MeanY[j]-f.offsetY[j]))
 		}
 	}
 	return out
 }
 
 func (Center) apply(f *features) error {
-	if f.low != nil {
-		return reduce(f, Center{})
+	if f.reducedX != nil {
+		return applyReduced(f, Center{})
 	}
-	copy(f.ox, f.m.MeanX)
-	copy(f.oy, f.m.MeanY)
+	copy(f.offsetX, f.m.MeanX)
+	copy(f.offsetY, f.m.MeanY)
 	return nil
 }
 
 func (Standardize) apply(f *features) error {
-	if f.low != nil {
-		return reduce(f, Standardize{})
+	if f.reducedX != nil {
+		return applyReduced(f, Standardize{})
 	}
 	if err := (Center{}).apply(f); err != nil {
 		return err
@@ -107,35 +107,35 @@ func (Standardize) apply(f *features) error {
 	unit := func(mean, square, scale []float64) {
 		for i := range scale {
 			std := math.Sqrt(square[i] / math.Max(f.m.N-1, 1))
-			if std <= flat*math.Hypot(mean[i], std) {
+			if std <= minDeviation*math.Hypot(mean[i], std) {
 				scale[i] = 0
 				continue
 			}
 			scale[i] = 1 / (std + 1e-9)
 		}
 	}
-	unit(f.m.MeanX, f.m.ScatterX, f.sx)
-	unit(f.m.MeanY, f.m.ScatterY, f.sy)
+	unit(f.m.MeanX, f.m.ScatterX, f.scaleX)
+	unit(f.m.MeanY, f.m.ScatterY, f.scaleY)
 	return nil
 }
 
 func (UnitNorm) apply(f *features) error {
-	if f.low != nil {
-		return reduce(f, UnitNorm{})
+	if f.reducedX != nil {
+		return applyReduced(f, UnitNorm{})
 	}
 	g := f.gram()
 	for i, v := range g.XX {
-		f.sx[i] /= math.Max(math.Sqrt(v), 1e-12)
+		f.scaleX[i] /= math.Max(math.Sqrt(v), 1e-12)
 	}
 	for j, v := range g.YY {
-		f.sy[j] /= math.Max(math.Sqrt(v), 1e-12)
+		f.scaleY[j] /= math.Max(math.Sqrt(v), 1e-12)
 	}
 	return nil
 }
 
-// reduce applies a step to features that are coordinates already.
-func reduce(f *features, p Prep) error {
-	m, err := FromRows(f.low, f.lowOther)
+// applyReduced applies a step to features that are coordinates already.
+func applyReduced(f *features, p Prep) error {
+	m, err := FromRows(f.reducedX, f.reducedY)
 	if err != nil {
 		return err
 	}
@@ -143,16 +143,16 @@ func reduce(f *features, p Prep) error {
 	if err := p.apply(g); err != nil {
 		return err
 	}
-	for i, s := range g.sx {
-		row := f.low.RawRowView(i)
+	for i, s := range g.scaleX {
+		row := f.reducedX.RawRowView(i)
 		for k := range row {
-			row[k] = s * (row[k] - g.ox[i])
+			row[k] = s * (row[k] - g.offsetX[i])
 		}
 	}
-	for j, s := range g.sy {
-		row := f.lowOther.RawRowView(j)
+	for j, s := range g.scaleY {
+		row := f.reducedY.RawRowView(j)
 		for k := range row {
-			row[k] = s * (row[k] - g.oy[j])
+			row[k] = s * (row[k] - g.offsetY[j])
 		}
 	}
 	return nil
@@ -164,17 +164,17 @@ func (p PCA) apply(f *features) error {
 	if p.K < 1 {
 		return fmt.Errorf("align: PCA to %d components", p.K)
 	}
-	yy, xy := f.lowOther, f.low
-	if f.low == nil {
+	yy, xy := f.reducedY, f.reducedX
+	if f.reducedX == nil {
 		if f.m.Self == nil {
 			return fmt.Errorf("align: PCA needs the moments of the anchor with itself")
 		}
-		yy = f.product(f.m.Self, f.m.MeanY, f.oy, f.sy)
-		xy = f.product(f.m.Cross, f.m.MeanX, f.ox, f.sx)
+		yy = f.product(f.m.Self, f.m.MeanY, f.offsetY, f.scaleY)
+		xy = f.product(f.m.Cross, f.m.MeanX, f.offsetX, f.scaleX)
 	} else {
 		var a, b mat.Dense
-		a.Mul(f.lowOther, f.lowOther.T())
-		b.Mul(f.low, f.lowOther.T())
+		a.Mul(f.reducedY, f.reducedY.T())
+		b.Mul(f.reducedX, f.reducedY.T())
 		yy, xy = &a, &b
 	}
 	m, _ := yy.Dims()
@@ -212,13 +212,13 @@ func (p PCA) apply(f *features) error {
 	var lx, ly mat.Dense
 	lx.Mul(cx, basis)
 	ly.Mul(cy, basis)
-	orient(&lx, &ly)
-	f.low, f.lowOther = &lx, &ly
+	fixSigns(&lx, &ly)
+	f.reducedX, f.reducedY = &lx, &ly
 	return nil
 }
 
-// orient turns every component so that the largest coordinate in y is positive.
-func orient(x, y *mat.Dense) {
+// fixSigns gives every component the sign so that the largest coordinate in y is positive.
+func fixSigns(x, y *mat.Dense) {
 	n, k := x.Dims()
 	m, _ := y.Dims()
 	for c := range k {

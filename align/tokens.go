@@ -28,27 +28,27 @@ type (
 )
 
 // Groups implements [Tokens].
-func (All) Groups(_ Layout, n int) [][]int { return span(nil, 0, n) }
+func (All) Groups(_ Layout, n int) [][]int { return appendSingles(nil, 0, n) }
 
 // Groups implements [Tokens].
 func (Lead) Groups(l Layout, n int) [][]int {
-	if !l.whole(n) || l.Lead == 0 {
-		return span(nil, 0, n)
+	if !l.hasGrid(n) || l.Lead == 0 {
+		return appendSingles(nil, 0, n)
 	}
-	return span(nil, 0, l.Lead)
+	return appendSingles(nil, 0, l.Lead)
 }
 
 // Groups implements [Tokens].
 func (w Window) Groups(l Layout, n int) [][]int {
-	if !l.whole(n) {
-		return span(nil, 0, n)
+	if !l.hasGrid(n) {
+		return appendSingles(nil, 0, n)
 	}
-	groups := span(nil, 0, l.Lead)
+	groups := appendSingles(nil, 0, l.Lead)
 	rows, cols := min(w.Size, l.Rows), min(w.Size, l.Cols)
 	top, left := (l.Rows-rows)/2, (l.Cols-cols)/2
 	for r := top; r < top+rows; r++ {
 		at := l.Lead + r*l.Cols + left
-		groups = span(groups, at, at+cols)
+		groups = appendSingles(groups, at, at+cols)
 	}
 	return groups
 }
@@ -65,11 +65,11 @@ func (Pool) Groups(_ Layout, n int) [][]int {
 // String returns the notation of the programs, such as window:6.
 func (w Window) String() string { return fmt.Sprintf("window:%d", w.Size) }
 
-// whole reports whether a tensor of n tokens holds the leading tokens and a grid.
-func (l Layout) whole(n int) bool { return l.Rows > 0 && n == l.Lead+l.Rows*l.Cols }
+// hasGrid reports whether a tensor of n tokens holds the leading tokens and a grid.
+func (l Layout) hasGrid(n int) bool { return l.Rows > 0 && n == l.Lead+l.Rows*l.Cols }
 
-// span appends a group of its own for each position from..to-1.
-func span(groups [][]int, from, to int) [][]int {
+// appendSingles appends a group of its own for each position from..to-1.
+func appendSingles(groups [][]int, from, to int) [][]int {
 	for i := from; i < to; i++ {
 		groups = append(groups, []int{i})
 	}

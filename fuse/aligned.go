@@ -68,7 +68,8 @@ func sameShapes(want map[string][]int, p models.Params) error {
 	}
 	for name, shape := range want {
 		if t := p[name]; !slices.Equal(t.Shape, shape) || len(t.Data) != size(shape) {
-			return &MismatchError{fmt.Sprintf("tensor %q", name), fmt.Sprintf("%v of %d values", t.Shape, len(t.Data)), fmt.Sprint(shape)}
+			return &MismatchError{fmt.Sprintf("tensor %q", name), fmt.Sprintf("%v of %d values", t.Shape, len(t.Data)),
+				fmt.Sprint(shape)}
 		}
 	}
 	return nil

@@ -46,7 +46,8 @@ func check(src, anchor *models.Model) error {
 	for i, s := range src.Graph.Nodes {
 		a := anchor.Graph.Nodes[i]
 		if s.Op != a.Op || s.Name != a.Name || s.Fn != a.Fn {
-			return &MismatchError{"node " + fmt.Sprint(i), fmt.Sprint(s.Op, " ", s.Name, " ", s.Fn), fmt.Sprint(a.Op, " ", a.Name, " ", a.Fn)}
+			return &MismatchError{"node " + fmt.Sprint(i), fmt.Sprint(s.Op, " ", s.Name, " ", s.Fn),
+				fmt.Sprint(a.Op, " ", a.Name, " ", a.Fn)}
 		}
 		if x, y := len(s.Params), len(a.Params); x != y {
 			return &MismatchError{fmt.Sprint("number of tensors of ", s.Op, " ", s.Name), fmt.Sprint(x), fmt.Sprint(y)}
@@ -55,7 +56,8 @@ func check(src, anchor *models.Model) error {
 			for x, axis := range p.Axes {
 				fixed := axis == graph.Fixed || axis == graph.Out && s.Flow() == graph.Fix
 				if fixed && p.Shape[x] != a.Params[k].Shape[x] {
-					return &MismatchError{fmt.Sprintf("axis %d of tensor %q", x, p.Name), fmt.Sprint(p.Shape), fmt.Sprint(a.Params[k].Shape)}
+					return &MismatchError{fmt.Sprintf("axis %d of tensor %q", x, p.Name), fmt.Sprint(p.Shape),
+						fmt.Sprint(a.Params[k].Shape)}
 				}
 			}
 		}

@@ -74,15 +74,22 @@ func TestStrategiesAreChecked(t *testing.T) {
 		set    fuse.Settings
 		says   string
 	}{
-		"aligner":     {fuse.Transport{Aligner: twoByTwo{}}, fuse.Settings{}, "Aligner fuse_test.twoByTwo returned a plan of 2 × 2 for 8 × 8 units"},
-		"policy":      {fuse.Transport{Residual: twoByTwo{}}, fuse.Settings{}, "Residual fuse_test.twoByTwo returned a plan of 2 × 2"},
-		"metric":      {fuse.Transport{Aligner: align.Units{Features: onWeights, Metric: twoByTwo{}}}, fuse.Settings{}, "Metric fuse_test.twoByTwo"},
-		"solver":      {fuse.Transport{Aligner: align.Units{Features: onWeights, Solver: twoByTwo{}}}, fuse.Settings{}, "Solver fuse_test.twoByTwo"},
-		"no plan":     {fuse.Transport{Aligner: align.Units{Features: onWeights, Solver: silent{}}}, fuse.Settings{}, "Solver fuse_test.silent returned no plan"},
-		"heads":       {fuse.Transport{Aligner: align.Heads{Units: align.Units{Features: onWeights, Solver: silent{}}}}, fuse.Settings{}, "no plan"},
-		"statistics":  {fuse.Transport{}, fuse.Settings{Calibration: twoByTwo{}}, "the calibration returned"},
-		"match data":  {fuse.Matching{Mix: 1}, fuse.Settings{Calibration: twoByTwo{}}, "the calibration returned"},
-		"magnitudes":  {fuse.Transport{Aligner: fuse.OnWeights(), Residual: graph.WeightedScalar{}}, fuse.Settings{Calibration: twoByTwo{}}, "0 magnitudes for 8"},
+		"aligner": {fuse.Transport{Aligner: twoByTwo{}}, fuse.Settings{},
+			"Aligner fuse_test.twoByTwo returned a plan of 2 × 2 for 8 × 8 units"},
+		"policy": {fuse.Transport{Residual: twoByTwo{}}, fuse.Settings{},
+			"Residual fuse_test.twoByTwo returned a plan of 2 × 2"},
+		"metric": {fuse.Transport{Aligner: align.Units{Features: onWeights, Metric: twoByTwo{}}}, fuse.Settings{},
+			"Metric fuse_test.twoByTwo"},
+		"solver": {fuse.Transport{Aligner: align.Units{Features: onWeights, Solver: twoByTwo{}}}, fuse.Settings{},
+			"Solver fuse_test.twoByTwo"},
+		"no plan": {fuse.Transport{Aligner: align.Units{Features: onWeights, Solver: silent{}}}, fuse.Settings{},
+			"Solver fuse_test.silent returned no plan"},
+		"heads": {fuse.Transport{Aligner: align.Heads{Units: align.Units{Features: onWeights, Solver: silent{}}}},
+			fuse.Settings{}, "no plan"},
+		"statistics": {fuse.Transport{}, fuse.Settings{Calibration: twoByTwo{}}, "the calibration returned"},
+		"match data": {fuse.Matching{Mix: 1}, fuse.Settings{Calibration: twoByTwo{}}, "the calibration returned"},
+		"magnitudes": {fuse.Transport{Aligner: fuse.OnWeights(), Residual: graph.WeightedScalar{}},
+			fuse.Settings{Calibration: twoByTwo{}}, "0 magnitudes for 8"},
 		"units":       {fuse.Transport{Aligner: align.Units{}}, fuse.Settings{}, "set Settings.Calibration"},
 		"learner":     {fuse.Matching{Learner: twoByTwo{}}, fuse.Settings{}, "is 2 × 2, want"},
 		"matching":    {fuse.Matching{Solver: twoByTwo{}}, fuse.Settings{}, "Solver fuse_test.twoByTwo"},
@@ -92,10 +99,12 @@ func TestStrategiesAreChecked(t *testing.T) {
 		"rounds":      {fuse.Matching{Rounds: -1}, fuse.Settings{}, "Matching.Rounds is -1"},
 		"restarts":    {fuse.Matching{Restarts: -1}, fuse.Settings{}, "Matching.Restarts is -1"},
 		"qk":          {fuse.Transport{QK: 7}, fuse.Settings{}, "Transport.QK is 7"},
-		"ridge":       {fuse.Vanilla{}, fuse.Settings{Refit: &fuse.Refit{Ridge: -1}, Calibration: calibration(net)}, "the ridge is -1"},
-		"nothing":     {careless{}, fuse.Settings{}, "returned no models"},
-		"too few":     {careless{&fuse.Aligned{Anchor: a}}, fuse.Settings{}, "returned 0 models for 1"},
-		"empty":       {careless{&fuse.Aligned{Anchor: a, Others: []models.Params{{}}}}, fuse.Settings{}, "number of tensors"},
+		"ridge": {fuse.Vanilla{}, fuse.Settings{Refit: &fuse.Refit{Ridge: -1}, Calibration: calibration(net)},
+			"the ridge is -1"},
+		"nothing": {careless{}, fuse.Settings{}, "returned no models"},
+		"too few": {careless{&fuse.Aligned{Anchor: a}}, fuse.Settings{}, "returned 0 models for 1"},
+		"empty": {careless{&fuse.Aligned{Anchor: a, Others: []models.Params{{}}}}, fuse.Settings{},
+			"number of tensors"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, into := range []func() error{
@@ -145,7 +154,8 @@ func TestTransportZero(t *testing.T) {
 		aligner align.Aligner
 	}{{fuse.Settings{}, fuse.OnWeights()}, {fuse.Settings{Calibration: calibration(net)}, fuse.OnActivations()},
 		{fuse.Settings{Calibration: calibration(net)}, align.Units{}}} {
-		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{Aligner: c.aligner, Residual: graph.Average{}}, &c.set)
+		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b},
+			fuse.Transport{Aligner: c.aligner, Residual: graph.Average{}}, &c.set)
 		require.NoError(t, err)
 		got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{}, &c.set)
 		require.NoError(t, err)
@@ -161,7 +171,8 @@ func TestReport(t *testing.T) {
 		{Source: 1, Name: "second", Flow: graph.Solve, Warning: &ot.NotConvergedError{Iterations: 3, Residual: 0.02}},
 		{Name: "norm", Flow: graph.Carry}}}
 	text := r.String()
-	for _, part := range []string{"first", "0.2500", "second (not converged: marginals off by 2.0e-02)", "3 nodes in 1.500 s"} {
+	for _, part := range []string{"first", "0.2500", "second (not converged: marginals off by 2.0e-02)",
+		"3 nodes in 1.500 s"} {
 		require.Contains(t, text, part)
 	}
 	require.NotContains(t, text, "norm")

@@ -28,7 +28,8 @@ func ExampleInto() {
 		Metric:   ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
 		Solver:   ot.EMD{},
 	}}
-	fused, report, err := fuse.Into(context.Background(), anchor, []*models.Model{other}, exact, &fuse.Settings{KeepMaps: true})
+	fused, report, err := fuse.Into(context.Background(), anchor, []*models.Model{other}, exact,
+		&fuse.Settings{KeepMaps: true})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -20,7 +20,8 @@ import (
 // [Vanilla] and [Transport] look at models tensor by tensor unless a refit
 // follows: where models come from [models.Link], the result alone is held in
 // memory. Every other way loads all models.
-func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method, s *Settings) (*models.Model, *Report, error) {
+func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
+	s *Settings) (*models.Model, *Report, error) {
 	started := time.Now()
 	set, m, err := prepared(anchor, others, m, s)
 	if err != nil {
@@ -50,7 +51,8 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 
 // Align carries others into the basis of anchor by a method; nil is that of
 // [Into].
-func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m Method, s *Settings) (*Aligned, *Report, error) {
+func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
+	s *Settings) (*Aligned, *Report, error) {
 	started := time.Now()
 	set, m, err := prepared(anchor, others, m, s)
 	if err != nil {

@@ -23,7 +23,8 @@ import (
 
 // sinkhorn is the paper's aligner, within a tolerance that it reaches fast.
 func sinkhorn(f align.Features) align.Aligner {
-	return align.Units{Features: f, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.Sinkhorn{Reg: 0.08}}
+	return align.Units{Features: f, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
+		Solver: ot.Sinkhorn{Reg: 0.08}}
 }
 
 func policies() map[string]graph.Policy {
@@ -71,7 +72,8 @@ func TestAnchorAlone(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		anchor, other := model(t, net, 1), model(t, net, 2)
 		a, o := copied(anchor.Params), copied(other.Params)
-		got, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{Weights: []float64{1, 0}})
+		got, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, fuse.Transport{},
+			&fuse.Settings{Weights: []float64{1, 0}})
 		require.NoError(t, err)
 		sameBits(t, a, got.Params)
 		sameBits(t, a, anchor.Params)
@@ -98,7 +100,8 @@ func TestRelabelledCopy(t *testing.T) {
 	net := modeltest.ViT()
 	m := model(t, net, 3)
 	copies := []*models.Model{permuted(t, m, 4), permuted(t, m, 5)}
-	got, _, err := fuse.Into(t.Context(), m, copies, fuse.Transport{Aligner: exactly()}, &fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
+	got, _, err := fuse.Into(t.Context(), m, copies, fuse.Transport{Aligner: exactly()},
+		&fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
 	require.NoError(t, err)
 	near(t, m.Params, got.Params, 1e-6)
 	mean, _, err := fuse.Into(t.Context(), m, copies[:1], fuse.Vanilla{}, nil)
@@ -111,9 +114,11 @@ func TestRelabelledCopy(t *testing.T) {
 func TestOrder(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		a, b, c := model(t, net, 1), model(t, net, 2), model(t, net, 3)
-		one, report, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, fuse.Transport{}, &fuse.Settings{Weights: []float64{0.5, 0.3, 0.2}})
+		one, report, err := fuse.Into(t.Context(), a, []*models.Model{b, c}, fuse.Transport{},
+			&fuse.Settings{Weights: []float64{0.5, 0.3, 0.2}})
 		require.NoError(t, err)
-		two, _, err := fuse.Into(t.Context(), a, []*models.Model{c, b}, fuse.Transport{}, &fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
+		two, _, err := fuse.Into(t.Context(), a, []*models.Model{c, b}, fuse.Transport{},
+			&fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
 		require.NoError(t, err)
 		near(t, one.Params, two.Params, 1e-6)
 		require.Greater(t, modeltest.Apart(t, one.Params[firstLinear(a)].Data, a.Params[firstLinear(a)].Data), 1e-3)
@@ -208,7 +213,8 @@ func TestMean(t *testing.T) {
 func TestWeights(t *testing.T) {
 	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
-	for _, w := range [][]float64{{}, {1}, {0.5, 0.6}, {0.5, 0.5, 0}, {math.NaN(), 0.5}, {math.Inf(1), math.Inf(-1)}, {math.Inf(1), 0}} {
+	for _, w := range [][]float64{{}, {1}, {0.5, 0.6}, {0.5, 0.5, 0}, {math.NaN(), 0.5}, {math.Inf(1), math.Inf(-1)},
+		{math.Inf(1), 0}} {
 		_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Transport{}, &fuse.Settings{Weights: w})
 		require.ErrorIs(t, err, fuse.ErrWeights, "%v", w)
 		_, err = (&fuse.Aligned{Anchor: a, Others: []models.Params{b.Params}}).Mean(w)
@@ -277,21 +283,24 @@ func TestWidths(t *testing.T) {
 			anchor, src := model(t, pair[0], 1), model(t, pair[1], 2)
 			for name, policy := range policies() {
 				for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
-					t.Run(fmt.Sprint(small.Arch.Class, pair[1].Config.Hidden, "→", pair[0].Config.Hidden, "/", name, "/", qkName(qk)), func(t *testing.T) {
-						cal := calibration(pair[0])
-						for _, f := range []align.Features{align.Weights{Prep: []align.Prep{align.UnitNorm{}}}, align.Activations{Prep: []align.Prep{align.Standardize{}}}} {
-							got, report, err := fuse.Into(t.Context(), anchor, []*models.Model{src},
-								fuse.Transport{Aligner: sinkhorn(f), Residual: policy, QK: qk}, &fuse.Settings{Calibration: cal, KeepMaps: true})
-							require.NoError(t, err)
-							require.NoError(t, anchor.Graph.Check(got.Params.Shapes()))
-							for name, p := range got.Params {
-								for _, v := range p.Data {
-									require.False(t, math.IsNaN(float64(v)) || math.IsInf(float64(v), 0), name)
+					t.Run(fmt.Sprint(small.Arch.Class, pair[1].Config.Hidden, "→", pair[0].Config.Hidden, "/", name, "/", qkName(qk)),
+						func(t *testing.T) {
+							cal := calibration(pair[0])
+							for _, f := range []align.Features{align.Weights{Prep: []align.Prep{align.UnitNorm{}}},
+								align.Activations{Prep: []align.Prep{align.Standardize{}}}} {
+								got, report, err := fuse.Into(t.Context(), anchor, []*models.Model{src},
+									fuse.Transport{Aligner: sinkhorn(f), Residual: policy, QK: qk},
+									&fuse.Settings{Calibration: cal, KeepMaps: true})
+								require.NoError(t, err)
+								require.NoError(t, anchor.Graph.Check(got.Params.Shapes()))
+								for name, p := range got.Params {
+									for _, v := range p.Data {
+										require.False(t, math.IsNaN(float64(v)) || math.IsInf(float64(v), 0), name)
+									}
 								}
+								checkPushes(t, report, src, anchor)
 							}
-							checkPushes(t, report, src, anchor)
-						}
-					})
+						})
 				}
 			}
 		}
@@ -373,7 +382,8 @@ func TestObserve(t *testing.T) {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			a, b := model(t, net, 1), model(t, net, 2)
 			var seen []string
-			_, report, err := transported(t, b, a, fuse.Transport{QK: qk}, &fuse.Settings{KeepMaps: true, Observe: func(p models.Progress) { seen = append(seen, p.Item) }})
+			_, report, err := transported(t, b, a, fuse.Transport{QK: qk},
+				&fuse.Settings{KeepMaps: true, Observe: func(p models.Progress) { seen = append(seen, p.Item) }})
 			require.NoError(t, err)
 			var want, told []string
 			for i, n := range a.Graph.Nodes {
@@ -470,20 +480,24 @@ func TestWeighted(t *testing.T) {
 	net := modeltest.ViT()
 	for _, policy := range []graph.Policy{graph.WeightedScalar{}, graph.WeightedMatrix{}} {
 		a, b := model(t, net, 1), model(t, net, 2)
-		for _, name := range []string{"vit.encoder.layer.0.attention.output.dense.weight", "vit.encoder.layer.0.attention.output.dense.bias"} {
+		for _, name := range []string{"vit.encoder.layer.0.attention.output.dense.weight",
+			"vit.encoder.layer.0.attention.output.dense.bias"} {
 			silent := a.Params[name]
 			silent.Data = make([]float32, len(silent.Data))
 			a.Params[name] = silent
 		}
-		_, report, err := transported(t, b, a, fuse.Transport{Residual: policy}, &fuse.Settings{Calibration: calibration(net), KeepMaps: true})
+		_, report, err := transported(t, b, a, fuse.Transport{Residual: policy},
+			&fuse.Settings{Calibration: calibration(net), KeepMaps: true})
 		require.NoError(t, err)
 		at := func(name string) fuse.NodeReport {
 			i := slices.IndexFunc(report.Nodes, func(r fuse.NodeReport) bool { return r.Name == name })
 			require.GreaterOrEqual(t, i, 0)
 			return report.Nodes[i]
 		}
-		require.InDeltaSlice(t, at("vit.embeddings").Push().RawMatrix().Data, at("vit.encoder.layer.0.attention").Push().RawMatrix().Data, 1e-9)
-		require.Greater(t, modeltest.Apart(t, at("vit.encoder.layer.0.output").Push().RawMatrix().Data, at("vit.embeddings").Push().RawMatrix().Data), 1e-4)
+		require.InDeltaSlice(t, at("vit.embeddings").Push().RawMatrix().Data,
+			at("vit.encoder.layer.0.attention").Push().RawMatrix().Data, 1e-9)
+		require.Greater(t, modeltest.Apart(t, at("vit.encoder.layer.0.output").Push().RawMatrix().Data,
+			at("vit.embeddings").Push().RawMatrix().Data), 1e-4)
 	}
 }
 

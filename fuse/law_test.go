@@ -24,7 +24,8 @@ func model(t *testing.T, net modeltest.Net, seed uint64) *models.Model {
 
 // transported returns the parameters of src that a method makes in the basis of
 // anchor.
-func transported(t *testing.T, src, anchor *models.Model, m fuse.Method, s *fuse.Settings) (models.Params, *fuse.Report, error) {
+func transported(t *testing.T, src, anchor *models.Model, m fuse.Method, s *fuse.Settings) (models.Params, *fuse.Report,
+	error) {
 	aligned, report, err := fuse.Align(t.Context(), anchor, []*models.Model{src}, m, s)
 	if err != nil {
 		return nil, nil, err
@@ -48,7 +49,8 @@ func TestLaws(t *testing.T) {
 
 // exactly is an aligner by exact transport on weights.
 func exactly(prep ...align.Prep) align.Aligner {
-	return align.Units{Features: align.Weights{Prep: prep}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.EMD{}}
+	return align.Units{Features: align.Weights{Prep: prep}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
+		Solver: ot.EMD{}}
 }
 
 // TestRecovery: exact transport carries a relabelled copy back onto the model.
@@ -134,7 +136,10 @@ func TestRecoveryOnActivations(t *testing.T) {
 		for _, qk := range []fuse.QK{fuse.Separate, fuse.Shared, fuse.Joint} {
 			t.Run(net.Arch.Class+"/"+qkName(qk), func(t *testing.T) {
 				m := model(t, net, 8)
-				method, set := fuse.Transport{QK: qk, Aligner: align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Euclidean{}, Solver: ot.EMD{}}}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.Window{Size: 2}}}
+				method, set := fuse.Transport{QK: qk,
+					Aligner: align.Units{Features: align.Activations{Prep: []align.Prep{align.Standardize{}}}, Metric: ot.Euclidean{},
+						Solver: ot.EMD{}}}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(8, 9),
+					Tokens: align.Window{Size: 2}}}
 				got, _, err := transported(t, permuted(t, m, 10), m, method, set)
 				require.NoError(t, err)
 				for name, want := range m.Params {

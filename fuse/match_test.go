@@ -30,7 +30,8 @@ func TestCanonical(t *testing.T) {
 		c, err := fuse.Canonical(m)
 		require.NoError(t, err)
 		batch := net.Batch(3, 1)
-		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(c, batch)), turned, net.Arch.Class)
+		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(c, batch)), turned,
+			net.Arch.Class)
 	}
 }
 
@@ -40,7 +41,8 @@ func TestMatchIsExact(t *testing.T) {
 		for _, mix := range []float64{0, 0.5, 1} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a, b := model(t, net, 1), model(t, net, 2)
-				method, set := fuse.Matching{Mix: mix, Restarts: 1}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}}
+				method, set := fuse.Matching{Mix: mix, Restarts: 1},
+					&fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(8, 9), Tokens: align.All{}}}
 				p, rep, err := transported(t, b, a, method, set)
 				require.NoError(t, err)
 				batch := net.Batch(3, 4)
@@ -58,7 +60,8 @@ func TestMatchRecovers(t *testing.T) {
 		for _, mix := range []float64{0, 0.3} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a := model(t, net, 1)
-				method, set := fuse.Matching{Mix: mix}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
+				method, set := fuse.Matching{Mix: mix}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(16, 9),
+					Tokens: align.All{}}}
 				fused, rep, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3)}, method, set)
 				require.NoError(t, err)
 				c, err := fuse.Canonical(a)
@@ -99,7 +102,8 @@ func TestMatchUnequal(t *testing.T) {
 				return // a norm over units that nothing writes to changes what it lets through
 			}
 			batch := net.Batch(3, 4)
-			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 5*turned)
+			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)),
+				5*turned)
 		})
 	}
 }
@@ -118,7 +122,8 @@ func TestMatchHidden(t *testing.T) {
 			p, _, err := transported(t, narrow, wide, fuse.Matching{}, nil)
 			require.NoError(t, err)
 			require.Equal(t, wide.Params.Shapes(), p.Shapes())
-			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)), 2*turned)
+			require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(wide.With(p), batch)),
+				2*turned)
 		})
 	}
 }
@@ -130,8 +135,10 @@ func TestUniverse(t *testing.T) {
 		for _, mix := range []float64{0, 0.3} {
 			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
 				a := model(t, net, 1)
-				method, set := fuse.Matching{Mix: mix}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(16, 9), Tokens: align.All{}}}
-				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)}, method, set)
+				method, set := fuse.Matching{Mix: mix}, &fuse.Settings{Calibration: modeltest.Calibration{Data: net.Batch(16, 9),
+					Tokens: align.All{}}}
+				fused, _, err := fuse.Into(t.Context(), a, []*models.Model{permuted(t, a, 3), permuted(t, a, 4), permuted(t, a, 5)},
+					method, set)
 				require.NoError(t, err)
 				c, err := fuse.Canonical(a)
 				require.NoError(t, err)
@@ -150,7 +157,8 @@ func TestUniverse(t *testing.T) {
 				batch := net.Batch(3, 4)
 				for i, m := range others {
 					if wide == a || turns(m) {
-						require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(wide.With(aligned.Others[i]), batch)), 5*turned)
+						require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch),
+							modeltest.Logits(wide.With(aligned.Others[i]), batch)), 5*turned)
 					}
 				}
 			})
@@ -195,7 +203,8 @@ func TestLearnedIsExact(t *testing.T) {
 			learned, _, err := fuse.Align(t.Context(), a, others, method, set)
 			require.NoError(t, err)
 			for i, m := range others {
-				require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch), modeltest.Logits(a.With(learned.Others[i]), batch)), 5*turned)
+				require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, batch),
+					modeltest.Logits(a.With(learned.Others[i]), batch)), 5*turned)
 				require.NotEqual(t, plain.Others[i], learned.Others[i])
 			}
 			method.Learner = invertible{broken: true}
@@ -218,8 +227,10 @@ func TestInexact(t *testing.T) {
 			p, _, err := transported(t, b, a, method, set)
 			require.NoError(t, err)
 			spaces, _ := a.Graph.Spaces()
-			free := !slices.ContainsFunc(append(spaces, a.Graph.FixedStreams()...), func(s graph.Space) bool { return s.IsResidual() && s.Group != graph.Orthogonal })
-			require.Equal(t, free, modeltest.Apart(t, modeltest.Logits(b, batch), modeltest.Logits(a.With(p), batch)) <= 5*turned)
+			free := !slices.ContainsFunc(append(spaces, a.Graph.FixedStreams()...),
+				func(s graph.Space) bool { return s.IsResidual() && s.Group != graph.Orthogonal })
+			require.Equal(t, free, modeltest.Apart(t, modeltest.Logits(b, batch),
+				modeltest.Logits(a.With(p), batch)) <= 5*turned)
 			if free {
 				require.Equal(t, exact, p)
 				return
@@ -276,7 +287,8 @@ func TestRefit(t *testing.T) {
 	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT(), modeltest.Classifier()} {
 		t.Run(net.Arch.Class, func(t *testing.T) {
 			a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(40, 9)
-			method, set := fuse.Matching{}, &fuse.Settings{Calibration: modeltest.Calibration{Data: batch, Tokens: align.All{}, Narrow: true}}
+			method, set := fuse.Matching{}, &fuse.Settings{Calibration: modeltest.Calibration{Data: batch, Tokens: align.All{},
+				Narrow: true}}
 			off := func(m *models.Model) (sum float64) {
 				x, y, z := modeltest.Logits(a, batch), modeltest.Logits(b, batch), modeltest.Logits(m, batch)
 				for i := range x {

@@ -82,7 +82,8 @@ func (m *matcher) checkWidths() error {
 			to := m.anchor.Graph.Nodes[i].Params[x].Shape
 			for k, axis := range p.Axes {
 				if m.spaceOf(n, axis) < 0 && p.Shape[k] != to[k] {
-					return &MismatchError{fmt.Sprintf("axis %d of tensor %q, whose basis is fixed,", k, p.Name), fmt.Sprint(p.Shape), fmt.Sprint(to)}
+					return &MismatchError{fmt.Sprintf("axis %d of tensor %q, whose basis is fixed,", k, p.Name), fmt.Sprint(p.Shape),
+						fmt.Sprint(to)}
 				}
 			}
 		}

@@ -77,7 +77,8 @@ type multiMatcher struct {
 
 // Align implements [Method]. The anchor of what it returns is in [Canonical]
 // form.
-func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
+func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*models.Model,
+	s Settings) (*Aligned, error) {
 	started := time.Now()
 	if err := how.check(); err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ type Method interface {
 type Vanilla struct{}
 
 // Align implements [Method]. The models must have the same shapes.
-func (v Vanilla) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
+func (v Vanilla) Align(ctx context.Context, anchor *models.Model, others []*models.Model,
+	s Settings) (*Aligned, error) {
 	return alignEach(ctx, v, anchor, others, s)
 }
 
@@ -66,7 +67,8 @@ func (Vanilla) carryEach(ctx context.Context, c carriage, s Settings) ([]NodeRep
 }
 
 // alignEach carries every source by itself and keeps what comes of it.
-func alignEach(ctx context.Context, by single, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
+func alignEach(ctx context.Context, by single, anchor *models.Model, others []*models.Model,
+	s Settings) (*Aligned, error) {
 	anchor, err := anchor.Load()
 	if err != nil {
 		return nil, err
@@ -88,7 +90,8 @@ func alignEach(ctx context.Context, by single, anchor *models.Model, others []*m
 }
 
 // stream carries every source by itself, each tensor straight into the mean.
-func stream(ctx context.Context, by single, anchor *models.Model, others []*models.Model, s Settings) (*models.Model, []NodeReport, error) {
+func stream(ctx context.Context, by single, anchor *models.Model, others []*models.Model,
+	s Settings) (*models.Model, []NodeReport, error) {
 	var nodes []NodeReport
 	mean := mean{anchor, s.Weights[0], models.Params{}}
 	for i, m := range others {

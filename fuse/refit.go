@@ -99,7 +99,8 @@ func (r *refitter) fit(ctx context.Context, group []*graph.Node) error {
 	read, count := []float64(nil), 0.0
 	cross, written := mat.NewDense(all-in, in, nil), make([]float64, all-in)
 	for k, p := range r.aligned {
-		stats, err := r.settings.Calibration.Collect(ctx, r.fused.With(p), r.fused, align.Request{Sites: [][]*graph.Node{site}, Self: true})
+		stats, err := r.settings.Calibration.Collect(ctx, r.fused.With(p), r.fused,
+			align.Request{Sites: [][]*graph.Node{site}, Self: true})
 		if err != nil {
 			return fmt.Errorf("%s: %w", group[0].Name, err)
 		}

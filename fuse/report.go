@@ -55,7 +55,8 @@ func (r *Report) String() string {
 		if n.Warning != nil {
 			note = fmt.Sprintf(" (not converged: marginals off by %.1e)", n.Warning.Residual)
 		}
-		fmt.Fprintf(w, "%d\t%.4f\t%.3f\t%.3f\t%.3f\t  %s%s\n", n.Source+1, n.Cost, n.Entropy, n.Diagonal, n.Seconds, n.Name, note)
+		fmt.Fprintf(w, "%d\t%.4f\t%.3f\t%.3f\t%.3f\t  %s%s\n", n.Source+1, n.Cost, n.Entropy, n.Diagonal, n.Seconds, n.Name,
+			note)
 	}
 	w.Flush() // a strings.Builder takes all
 	fmt.Fprintf(&b, "%d nodes in %.3f s\n", len(r.Nodes), r.Seconds)

@@ -82,7 +82,10 @@ func (t *transportRun) describe(nodes []*graph.Node) align.Site {
 			if err != nil {
 				return nil, nil, err
 			}
-			at := slices.IndexFunc(n.Params, func(p graph.Param) bool { return p.Role == graph.RoleWeight || p.Role == graph.RoleRows })
+			at := slices.IndexFunc(n.Params, func(p graph.Param) bool {
+				return p.Role == graph.RoleWeight ||
+					p.Role == graph.RoleRows
+			})
 			own, err := read(t.anchor, a.Params[at])
 			if err != nil {
 				return nil, nil, err

@@ -62,7 +62,8 @@ func OnActivations() align.Aligner {
 }
 
 // Align implements [Method].
-func (t Transport) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
+func (t Transport) Align(ctx context.Context, anchor *models.Model, others []*models.Model,
+	s Settings) (*Aligned, error) {
 	return alignEach(ctx, t, anchor, others, s)
 }
 
@@ -219,7 +220,7 @@ func (t *transportRun) columns(n *graph.Node, i, k int) func() *mat.Dense {
 func (t *transportRun) join(n *graph.Node) (ot.Plan, error) {
 	branches := make([]graph.Branch, len(n.Args))
 	for k, a := range n.Args {
-		branches[k] = graph.Branch{Plan: t.plans[a.ID], Mag: t.magnitudes[magnitudeNode(a).ID]}
+		branches[k] = graph.Branch{Plan: t.plans[a.ID], Magnitudes: t.magnitudes[magnitudeNode(a).ID]}
 	}
 	p, err := t.method.Residual.Merge(branches)
 	if err != nil {

@@ -32,9 +32,9 @@ func (b *Builder) fail(format string, args ...any) {
 	}
 }
 
-// own returns the arguments of a new node, after a check that this builder made
+// checkedArguments returns the arguments of a new node, after a check that this builder made
 // them; one that it did not make counts as a mistake and is replaced.
-func (b *Builder) own(name string, args ...*Node) []*Node {
+func (b *Builder) checkedArguments(name string, args ...*Node) []*Node {
 	out := make([]*Node, len(args))
 	for i, a := range args {
 		if out[i] = a; a == nil || a.ID >= len(b.nodes) || b.nodes[a.ID] != a {
@@ -70,12 +70,13 @@ func (b *Builder) Patches(name string, x *Node, c, p int) *Node {
 	if c <= 0 || p <= 0 {
 		b.fail("patches %s: %d channels of %d×%d pixels", name, c, p, p)
 	}
-	return b.add(Node{Op: Patches, Name: name, Units: c * p * p, Side: p, Args: b.own(name, x)})
+	return b.add(Node{Op: Patches, Name: name, Units: c * p * p, Side: p, Args: b.checkedArguments(name, x)})
 }
 
 // Table declares learned rows stored under name as [lead.., units].
 func (b *Builder) Table(name string, units int, lead ...int) *Node {
-	p := Param{Name: name, Role: RoleRows, Axes: make([]Axis, len(lead)+1), Shape: append(append([]int(nil), lead...), units)}
+	p := Param{Name: name, Role: RoleRows, Axes: make([]Axis, len(lead)+1),
+		Shape: append(append([]int(nil), lead...), units)}
 	p.Axes[len(lead)] = Out
 	return b.add(Node{Op: Table, Name: name, Units: units}, p)
 }
@@ -91,7 +92,7 @@ func (b *Builder) Positions(name string, units, rows int) *Node {
 // Lookup declares a [Builder.Table] of rows [rows, units], stored as
 // name.weight, of which ids pick one for each token.
 func (b *Builder) Lookup(name string, units, rows int, ids *Node) *Node {
-	args := b.own(name, ids)
+	args := b.checkedArguments(name, ids)
 	n := b.Table(name+".weight", units, rows)
 	n.Name, n.Args = name, args
 	return n
@@ -99,7 +100,7 @@ func (b *Builder) Lookup(name string, units, rows int, ids *Node) *Node {
 
 // Embed declares a lookup of ids in the vocabulary table name.weight [vocab, units].
 func (b *Builder) Embed(name string, units, vocab int, ids *Node) *Node {
-	return b.add(Node{Op: Embed, Name: name, Units: units, Args: b.own(name, ids)},
+	return b.add(Node{Op: Embed, Name: name, Units: units, Args: b.checkedArguments(name, ids)},
 		Param{Name: name + ".weight", Role: RoleRows, Axes: []Axis{Fixed, Out}, Shape: []int{vocab, units}})
 }
 
@@ -137,14 +138,14 @@ func Packed(name string, i, of int) LinearOption {
 	return func(n *Node) {
 		for k := range n.Params {
 			p := &n.Params[k]
-			p.Name, p.Slice = name+suffix(p.Name), Slice{p.axis(Out), i, of}
+			p.Name, p.Slice = name+lastPart(p.Name), Slice{p.axisAt(Out), i, of}
 		}
 	}
 }
 
 // Linear declares x Wᵀ + b with name.weight [units, in] and name.bias [units].
 func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) *Node {
-	n := b.add(Node{Op: Linear, Name: name, Units: units, Args: b.own(name, x)})
+	n := b.add(Node{Op: Linear, Name: name, Units: units, Args: b.checkedArguments(name, x)})
 	n.Params = []Param{
 		{Name: name + ".weight", Role: RoleWeight, Axes: []Axis{Out, In}, Shape: []int{units, n.Args[0].Units}},
 		{Name: name + ".bias", Role: RoleBias, Axes: []Axis{Out}, Shape: []int{units}}}
@@ -158,7 +159,7 @@ func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) 
 	for k := range n.Params {
 		p := &n.Params[k]
 		if p.Slice.Of != 0 {
-			p.Slice.Axis = p.axis(Out) // in whatever order the options came
+			p.Slice.Axis = p.axisAt(Out) // in whatever order the options came
 		}
 		if p.Slice.Part < 0 || p.Slice.Part >= max(p.Slice.Of, 1) {
 			b.fail("linear %s: part %d of %d of %s", name, p.Slice.Part, p.Slice.Of, p.Name)
@@ -174,7 +175,7 @@ func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) 
 
 // Norm declares a layer normalisation with name.weight and name.bias [units].
 func (b *Builder) Norm(name string, x *Node, eps float64) *Node {
-	args := b.own(name, x)
+	args := b.checkedArguments(name, x)
 	x = args[0]
 	return b.add(Node{Op: Norm, Name: name, Units: x.Units, Eps: eps, Args: args},
 		Param{Name: name + ".weight", Role: RoleGain, Axes: []Axis{Gain}, Shape: []int{x.Units}},
@@ -188,14 +189,14 @@ func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
 	default:
 		b.fail("act %s: unknown activation %q (known: gelu, gelu_new, relu, tanh)", name, string(fn))
 	}
-	args := b.own(name, x)
+	args := b.checkedArguments(name, x)
 	return b.add(Node{Op: Act, Name: name, Units: args[0].Units, Fn: fn, Args: args})
 }
 
 // Attend declares multi-head attention of queries over keys and values. An
 // optional mask [batch, tokens] says with 1 which tokens may be attended to.
 func (b *Builder) Attend(name string, heads int, q, k, v *Node, mask ...*Node) *Node {
-	args := b.own(name, append([]*Node{q, k, v}, mask...)...)
+	args := b.checkedArguments(name, append([]*Node{q, k, v}, mask...)...)
 	q, k, v = args[0], args[1], args[2]
 	if len(mask) > 1 {
 		b.fail("attend %s: %d masks", name, len(mask))
@@ -208,7 +209,7 @@ func (b *Builder) Attend(name string, heads int, q, k, v *Node, mask ...*Node) *
 
 // Add declares a sum. The first branch is the main one, the others are skips.
 func (b *Builder) Add(name string, branches ...*Node) *Node {
-	branches = b.own(name, branches...)
+	branches = b.checkedArguments(name, branches...)
 	if len(branches) == 0 {
 		b.fail("add %s: no branches", name)
 	}
@@ -224,7 +225,7 @@ func (b *Builder) Add(name string, branches ...*Node) *Node {
 
 // Prepend declares a token put before a sequence.
 func (b *Builder) Prepend(name string, x, token *Node) *Node {
-	args := b.own(name, x, token)
+	args := b.checkedArguments(name, x, token)
 	if x, token = args[0], args[1]; x.Units != token.Units {
 		b.fail("prepend %s: %s is %d wide, %s is %d wide", name, x.Name, x.Units, token.Name, token.Units)
 	}
@@ -233,13 +234,13 @@ func (b *Builder) Prepend(name string, x, token *Node) *Node {
 
 // Select declares the first token of a sequence.
 func (b *Builder) Select(name string, x *Node) *Node {
-	args := b.own(name, x)
+	args := b.checkedArguments(name, x)
 	return b.add(Node{Op: Select, Name: name, Units: args[0].Units, Args: args})
 }
 
 // Mean declares the mean over the tokens of a sequence.
 func (b *Builder) Mean(name string, x *Node) *Node {
-	args := b.own(name, x)
+	args := b.checkedArguments(name, x)
 	return b.add(Node{Op: Mean, Name: name, Units: args[0].Units, Args: args})
 }
 
@@ -247,7 +248,7 @@ func (b *Builder) Mean(name string, x *Node) *Node {
 // layer that feeds it must leave its output in the basis of tok: the two share
 // one map.
 func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
-	args := b.own(bias, x, tok)
+	args := b.checkedArguments(bias, x, tok)
 	x, tok = args[0], args[1]
 	if tok.Op != Embed || tok.Units != x.Units {
 		b.fail("unembed %s: %s %s, %d wide, does not embed words as %d units", bias, tok.Op, tok.Name, tok.Units, x.Units)
@@ -271,7 +272,7 @@ func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
 // returns the graph, or the first mistake that was made in building it. Every
 // node must lead to an output: what nothing reads would be fused unseen.
 func (b *Builder) Output(x *Node, heads ...*Node) (*Graph, error) {
-	args := b.own("output", append([]*Node{x}, heads...)...)
+	args := b.checkedArguments("output", append([]*Node{x}, heads...)...)
 	b.add(Node{Op: Output, Name: "output", Units: args[0].Units, Args: args})
 	if b.err != nil {
 		return nil, b.err
@@ -330,19 +331,19 @@ func (g *Graph) markNarrow() {
 		for k, a := range n.Args {
 			switch {
 			case n.Op == Select:
-			case n.Op == Output && a.Op == Linear && selected(a):
+			case n.Op == Output && a.Op == Linear && isSelected(a):
 			case n.Op == Attend && k > 0, n.Op == Mean, n.Op == Output:
 				wide[a.ID] = true
 			default:
 				wide[a.ID] = wide[a.ID] || wide[i]
 			}
 		}
-		n.narrow = !wide[i] && n.Op != Output && !selected(n)
+		n.narrow = !wide[i] && n.Op != Output && !isSelected(n)
 	}
 }
 
-// selected reports whether n comes after a Select or Mean: it has one token.
-func selected(n *Node) bool {
+// isSelected reports whether n comes after a Select or Mean: it has one token.
+func isSelected(n *Node) bool {
 	for n != nil && n.Op != Select && n.Op != Mean {
 		if n.Op != Linear && n.Op != Act && n.Op != Norm {
 			return false

@@ -90,7 +90,8 @@ func TestCheck(t *testing.T) {
 		require.Contains(t, err.Error(), te.Error())
 	}
 	require.ElementsMatch(t, []graph.TensorError{
-		{Tensor: "transformer.layers.0.0.to_qkv.weight", Node: "transformer.layers.0.0.q", Want: []int{18, 8}, Got: []int{8, 18}},
+		{Tensor: "transformer.layers.0.0.to_qkv.weight", Node: "transformer.layers.0.0.q", Want: []int{18, 8},
+			Got: []int{8, 18}},
 		{Tensor: "transformer.layers.1.0.to_qkv.weight", Node: "transformer.layers.1.0.q", Want: []int{18, 8}},
 		{Tensor: "transformer.norm.bias", Node: "transformer.norm", Want: []int{8}},
 		{Tensor: "linear_head.bias", Node: "linear_head", Want: []int{3}, Got: []int{}},
@@ -252,7 +253,8 @@ func TestFixedStream(t *testing.T) {
 	g := net(t, modeltest.SimpleViT())
 	spaces, of := g.Spaces()
 	require.Equal(t, []string{"transformer.layers.0.0.q 6/2", "transformer.layers.0.0.v 6/2",
-		"transformer.layers.0.1.net.1 12/0", "transformer.layers.1.0.q 6/2", "transformer.layers.1.0.v 6/2", "transformer.layers.1.1.net.1 12/0"}, spaceNames(spaces))
+		"transformer.layers.0.1.net.1 12/0", "transformer.layers.1.0.q 6/2", "transformer.layers.1.0.v 6/2",
+		"transformer.layers.1.1.net.1 12/0"}, spaceNames(spaces))
 	for _, name := range []string{"to_patch_embedding.0", "to_patch_embedding.2", "to_patch_embedding.3", "pos_embedding",
 		"transformer.layers.0.0.to_out", "transformer.layers.1.1.net.3", "transformer.norm", "to_latent", "linear_head"} {
 		require.Equal(t, -1, of[g.Find(name).ID], name)
@@ -262,7 +264,8 @@ func TestFixedStream(t *testing.T) {
 	pinned := g.FixedStreams()
 	require.Len(t, pinned, 1)
 	require.Equal(t, graph.Trivial, pinned[0].Group)
-	for name, in := range map[string]bool{"to_patch_embedding.0": false, "to_patch_embedding.2": true, "pos_embedding": true,
+	for name, in := range map[string]bool{"to_patch_embedding.0": false, "to_patch_embedding.2": true,
+		"pos_embedding":                true,
 		"transformer.layers.1.1.net.3": true, "to_latent": true, "linear_head": false} {
 		require.Equal(t, in, slices.Contains(pinned[0].Nodes, g.Find(name)), name)
 	}
@@ -300,8 +303,10 @@ func TestNarrow(t *testing.T) {
 		}
 	}
 	l := "vit.encoder.layer.1."
-	require.Equal(t, []string{l + "attention.attention.query", l + "attention.attention", l + "attention.output.dense", l + "attention",
-		l + "layernorm_after", l + "intermediate.dense", l + "intermediate", l + "output.dense", l + "output", "vit.layernorm"}, got)
+	require.Equal(t, []string{l + "attention.attention.query", l + "attention.attention", l + "attention.output.dense", l +
+		"attention",
+		l + "layernorm_after", l + "intermediate.dense", l + "intermediate", l + "output.dense", l + "output",
+		"vit.layernorm"}, got)
 	for _, n := range []modeltest.Net{modeltest.SimpleViT(), modeltest.Words()} {
 		for _, x := range net(t, n).Nodes {
 			require.False(t, x.Narrow(), "%s of %s: every token is read", x.Name, n.Arch.Class)
@@ -311,9 +316,11 @@ func TestNarrow(t *testing.T) {
 
 // TestFlows: what a node does with a map follows from what it computes.
 func TestFlows(t *testing.T) {
-	want := map[graph.Op]graph.Flow{graph.Input: graph.Fix, graph.Const: graph.Fix, graph.Patches: graph.Fix, graph.Table: graph.Solve, graph.Embed: graph.Solve,
-		graph.Norm: graph.Carry, graph.Act: graph.Carry, graph.Attend: graph.Carry, graph.Prepend: graph.Carry, graph.Select: graph.Carry,
-		graph.Mean: graph.Carry, graph.Add: graph.Join, graph.Unembed: graph.Fix, graph.Output: graph.Fix}
+	want := map[graph.Op]graph.Flow{graph.Input: graph.Fix, graph.Const: graph.Fix, graph.Patches: graph.Fix,
+		graph.Table: graph.Solve, graph.Embed: graph.Solve,
+		graph.Norm: graph.Carry, graph.Act: graph.Carry, graph.Attend: graph.Carry, graph.Prepend: graph.Carry,
+		graph.Select: graph.Carry,
+		graph.Mean:   graph.Carry, graph.Add: graph.Join, graph.Unembed: graph.Fix, graph.Output: graph.Fix}
 	seen := map[graph.Op]bool{}
 	for _, n := range modeltest.Nets() {
 		for _, x := range net(t, n).Nodes {
@@ -350,9 +357,10 @@ func TestFixedBehindCarries(t *testing.T) {
 
 func TestTensorErrorText(t *testing.T) {
 	for want, e := range map[string]error{
-		`graph: tensor "w" of n is missing`:                  &graph.TensorError{Tensor: "w", Node: "n", Want: []int{1}},
-		`graph: tensor "w" [2] belongs to no node`:           &graph.TensorError{Tensor: "w", Got: []int{2}},
-		`graph: tensor "w" of n has shape [2 3], want [3 2]`: &graph.TensorError{Tensor: "w", Node: "n", Want: []int{3, 2}, Got: []int{2, 3}},
+		`graph: tensor "w" of n is missing`:        &graph.TensorError{Tensor: "w", Node: "n", Want: []int{1}},
+		`graph: tensor "w" [2] belongs to no node`: &graph.TensorError{Tensor: "w", Got: []int{2}},
+		`graph: tensor "w" of n has shape [2 3], want [3 2]`: &graph.TensorError{Tensor: "w", Node: "n", Want: []int{3, 2},
+			Got: []int{2, 3}},
 	} {
 		require.EqualError(t, errors.Join(e), want)
 	}

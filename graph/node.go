@@ -91,8 +91,8 @@ func (p Param) Runs() Run {
 	return run
 }
 
-// axis returns the position of an axis of p, or -1.
-func (p Param) axis(a Axis) int { return slices.Index(p.Axes, a) }
+// axisAt returns the position of an axis of p, or -1.
+func (p Param) axisAt(a Axis) int { return slices.Index(p.Axes, a) }
 
 // An Activation names an elementwise function as Hugging Face's hidden_act does.
 type Activation string
@@ -144,8 +144,8 @@ func (n *Node) Param(r Role) (Param, bool) {
 	return Param{}, false
 }
 
-// has reports whether n has a parameter in that role.
-func (n *Node) has(r Role) bool {
+// hasRole reports whether n has a parameter in that role.
+func (n *Node) hasRole(r Role) bool {
 	_, ok := n.Param(r)
 	return ok
 }
@@ -232,5 +232,5 @@ func (g *Graph) Mask() *Node {
 	return nil
 }
 
-// suffix returns name from its last dot on: ".weight" or ".bias".
-func suffix(name string) string { return name[strings.LastIndexByte(name, '.'):] }
+// lastPart returns name from its last dot on: ".weight" or ".bias".
+func lastPart(name string) string { return name[strings.LastIndexByte(name, '.'):] }

@@ -25,7 +25,8 @@ func TestEveryOp(t *testing.T) {
 		names[op.String()] = true
 		require.True(t, used[op], "no network of modeltest has the operation %s", op)
 		flow := (&graph.Node{Op: op}).Flow()
-		require.Equal(t, flow != graph.Fix || op == graph.Unembed, graph.Grants(op), "%s: what carries maps says what it grants", op)
+		require.Equal(t, flow != graph.Fix || op == graph.Unembed, graph.Grants(op),
+			"%s: what carries maps says what it grants", op)
 	}
 	require.Equal(t, "Op(200)", graph.Op(200).String())
 	require.Equal(t, "Flow(9)", graph.Flow(9).String())

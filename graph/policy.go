@@ -11,8 +11,8 @@ import (
 
 // A Branch is one argument of an Add.
 type Branch struct {
-	Plan ot.Plan
-	Mag  []float64 // mean |activation| of each anchor unit [m]; nil without calibration data
+	Plan       ot.Plan
+	Magnitudes []float64 // mean |activation| of each anchor unit [m]; nil without calibration data
 }
 
 // A Policy merges the plans that meet at an Add. Branch 0 is the main one, the
@@ -21,7 +21,7 @@ type Policy interface {
 	Merge(branches []Branch) (ot.Plan, error)
 }
 
-// A Weigher is a [Policy] that looks at [Branch.Mag] and so needs calibration data.
+// A Weigher is a [Policy] that looks at [Branch.Magnitudes] and so needs calibration data.
 type Weigher interface {
 	Policy
 	Weighs()
@@ -35,6 +35,9 @@ func (WeightedMatrix) Weighs() {}
 
 // ErrNoActivations reports a policy that needs calibration data and has none.
 var ErrNoActivations = errors.New("graph: the residual policy needs calibration data")
+
+// errNoBranch reports a policy, or the skips of one, without a branch.
+var errNoBranch = errors.New("graph: there is no branch to merge")
 
 type (
 	// Main keeps the plan of the main branch.
@@ -53,14 +56,27 @@ type (
 )
 
 // Merge implements [Policy].
-func (Main) Merge(bs []Branch) (ot.Plan, error) { return bs[0].Plan, nil }
+func (Main) Merge(bs []Branch) (ot.Plan, error) {
+	if len(bs) == 0 {
+		return ot.Plan{}, errNoBranch
+	}
+	return bs[0].Plan, nil
+}
 
 // Merge implements [Policy].
-func (Skip) Merge(bs []Branch) (ot.Plan, error) { return Average{}.Merge(bs[1:]) }
+func (Skip) Merge(bs []Branch) (ot.Plan, error) {
+	if len(bs) == 0 {
+		return ot.Plan{}, errNoBranch
+	}
+	return Average{}.Merge(bs[1:])
+}
 
 // Merge implements [Policy].
 func (Identity) Merge(bs []Branch) (ot.Plan, error) {
-	n, m := dims(bs)
+	if len(bs) == 0 {
+		return ot.Plan{}, errNoBranch
+	}
+	n, m := planDims(bs)
 	if n == m {
 		return ot.Plan{}, nil
 	}
@@ -71,23 +87,26 @@ func (Identity) Merge(bs []Branch) (ot.Plan, error) {
 		}
 		return v
 	}
-	return ot.NewPlan(eye(n, m, 1), ones(n), ones(m))
+	return ot.NewPlan(diagonalMatrix(n, m, 1), ones(n), ones(m))
 }
 
 // Merge implements [Policy].
 func (Average) Merge(bs []Branch) (ot.Plan, error) {
-	return blend(bs, func(int, int) float64 { return 1 / float64(len(bs)) })
+	if len(bs) == 0 {
+		return ot.Plan{}, errNoBranch
+	}
+	return weightedSum(bs, func(int, int) float64 { return 1 / float64(len(bs)) })
 }
 
 // Merge implements [Policy].
 func (WeightedScalar) Merge(bs []Branch) (ot.Plan, error) {
 	w := make([]float64, len(bs))
 	var total float64
-	if err := weighable(bs); err != nil {
+	if err := checkMagnitudes(bs); err != nil {
 		return ot.Plan{}, fmt.Errorf("WeightedScalar: %w", err)
 	}
 	for k, b := range bs {
-		for _, v := range b.Mag {
+		for _, v := range b.Magnitudes {
 			w[k] += v
 		}
 		total += w[k]
@@ -95,44 +114,52 @@ func (WeightedScalar) Merge(bs []Branch) (ot.Plan, error) {
 	if total == 0 {
 		return Average{}.Merge(bs)
 	}
-	return blend(bs, func(k, _ int) float64 { return w[k] / total })
+	return weightedSum(bs, func(k, _ int) float64 { return w[k] / total })
 }
 
 // Merge implements [Policy].
 func (WeightedMatrix) Merge(bs []Branch) (ot.Plan, error) {
-	if err := weighable(bs); err != nil {
+	if err := checkMagnitudes(bs); err != nil {
 		return ot.Plan{}, fmt.Errorf("WeightedMatrix: %w", err)
 	}
-	total := make([]float64, len(bs[0].Mag))
+	total := make([]float64, len(bs[0].Magnitudes))
 	for _, b := range bs {
-		for j, v := range b.Mag {
+		for j, v := range b.Magnitudes {
 			total[j] += v
 		}
 	}
-	return blend(bs, func(k, j int) float64 {
+	return weightedSum(bs, func(k, j int) float64 {
 		if total[j] == 0 {
 			return 1 / float64(len(bs))
 		}
-		return bs[k].Mag[j] / total[j]
+		return bs[k].Magnitudes[j] / total[j]
 	})
 }
 
-// weighable reports magnitudes that are not there or not one for each unit.
-func weighable(bs []Branch) error {
-	_, m := dims(bs)
+// checkMagnitudes reports magnitudes that are not there or not one for each unit.
+func checkMagnitudes(bs []Branch) error {
+	if len(bs) == 0 {
+		return errNoBranch
+	}
+	_, m := planDims(bs)
 	for k, b := range bs {
-		if b.Mag == nil {
+		if b.Magnitudes == nil {
 			return ErrNoActivations
 		}
-		if len(b.Mag) != len(bs[0].Mag) || m > 0 && len(b.Mag) != m {
-			return fmt.Errorf("graph: branch %d has %d magnitudes for %d units", k, len(b.Mag), max(m, len(bs[0].Mag)))
+		if len(b.Magnitudes) != len(bs[0].Magnitudes) || m > 0 && len(b.Magnitudes) != m {
+			return fmt.Errorf(
+				"graph: branch %d has %d magnitudes for %d units",
+				k,
+				len(b.Magnitudes),
+				max(m, len(bs[0].Magnitudes)),
+			)
 		}
 	}
 	return nil
 }
 
-// dims returns the size of the plans of bs, 0 and 0 where all are the identity.
-func dims(bs []Branch) (n, m int) {
+// planDims returns the size of the plans of bs, 0 and 0 where all are the identity.
+func planDims(bs []Branch) (n, m int) {
 	for _, b := range bs {
 		if !b.Plan.IsIdentity() {
 			return b.Plan.Dims()
@@ -141,7 +168,7 @@ func dims(bs []Branch) (n, m int) {
 	return 0, 0
 }
 
-func eye(n, m int, v float64) *mat.Dense {
+func diagonalMatrix(n, m int, v float64) *mat.Dense {
 	e := mat.NewDense(n, m, nil)
 	for i := range min(n, m) {
 		e.Set(i, i, v)
@@ -149,10 +176,10 @@ func eye(n, m int, v float64) *mat.Dense {
 	return e
 }
 
-// blend sums the plans, column j of branch k weighted by w(k, j). An identity
+// weightedSum sums the plans, column j of branch k weighted by w(k, j). An identity
 // among them counts as the matrix with ones on its diagonal as Push.
-func blend(bs []Branch, w func(k, j int) float64) (ot.Plan, error) {
-	n, m := dims(bs)
+func weightedSum(bs []Branch, w func(k, j int) float64) (ot.Plan, error) {
+	n, m := planDims(bs)
 	if n == 0 {
 		return ot.Plan{}, nil
 	}
@@ -161,7 +188,7 @@ func blend(bs []Branch, w func(k, j int) float64) (ot.Plan, error) {
 	for k, br := range bs {
 		mass := br.Plan.Mass()
 		if br.Plan.IsIdentity() {
-			mass = eye(n, m, 1/float64(m))
+			mass = diagonalMatrix(n, m, 1/float64(m))
 		} else if a == nil {
 			a, b = br.Plan.Marginals()
 		}

@@ -40,8 +40,8 @@ func (g Group) String() string {
 	return [...]string{"trivial", "permutation", "headwise", "orthogonal", "free"}[g]
 }
 
-// meet returns what both groups have in common, as far as the library knows.
-func meet(a, b Group) Group {
+// intersection returns what both groups have in common, as far as the library knows.
+func intersection(a, b Group) Group {
 	switch {
 	case a == b || b == free:
 		return a
@@ -92,7 +92,7 @@ func (s Space) IsResidual() bool {
 // A space starts with the freedom of all invertible maps; each node that touches
 // its units restricts it to what its operation grants.
 func (g *Graph) Spaces() (spaces []Space, of []int) {
-	spaces, of = g.united(false)
+	spaces, of = g.unitedNodes(false)
 	for _, n := range g.Nodes {
 		if n.Op != Attend {
 			continue
@@ -121,7 +121,7 @@ func (g *Graph) granted(s Space, within func(*Node) bool) Group {
 		if grants == nil {
 			return Trivial
 		}
-		group = meet(group, grants(g, s, n))
+		group = intersection(group, grants(g, s, n))
 	}
 	if group == free {
 		return Permutation // more would be exact and gains nothing: only linear layers see the units
@@ -132,13 +132,13 @@ func (g *Graph) granted(s Space, within func(*Node) bool) Group {
 // FixedStreams returns the residual streams whose basis is fixed, such as by
 // positions that are not parameters, in order of their first node.
 func (g *Graph) FixedStreams() (spaces []Space) {
-	spaces, _ = g.united(true)
+	spaces, _ = g.unitedNodes(true)
 	return slices.DeleteFunc(spaces, func(s Space) bool { return !s.IsResidual() })
 }
 
-// united joins the nodes that share their units into spaces, those whose basis
+// unitedNodes joins the nodes that share their units into spaces, those whose basis
 // is fixed or the others, and says where each node is, -1 for none of them.
-func (g *Graph) united(fixed bool) (spaces []Space, of []int) {
+func (g *Graph) unitedNodes(fixed bool) (spaces []Space, of []int) {
 	u := newUnion(len(g.Nodes))
 	for _, n := range g.Nodes {
 		switch n.Flow() {
@@ -194,7 +194,7 @@ func (g *Graph) Readers(n *Node) (readers []*Node, foldable bool) {
 				carried[u] = true
 			case u.Op == Linear && i == 0:
 				readers = append(readers, u)
-				foldable = foldable && u.has(RoleBias)
+				foldable = foldable && u.hasRole(RoleBias)
 			default:
 				foldable = false
 			}
