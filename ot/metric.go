@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -122,4 +123,49 @@ func costMatrix(g Gram, f func(i, j int, xy float64) float64) (*mat.Dense, error
 		}
 	}
 	return mat.NewDense(n, m, out), err
+}
+
+// PNorm returns the distances ‖xᵢ − yⱼ‖ₚ = (Σₖ |xᵢₖ − yⱼₖ|^p)^(1/p) between feature rows
+// x [n × d] and y [m × d] as a cost [n × m], in units of the features; p = +∞ is the
+// largest difference.
+//
+// It takes the features themselves, since their second moments do not determine other
+// norms than the Euclidean one, and therefore also resolves points far from the origin.
+// A p below 1, features that are not finite, overflow and shapes that do not fit give an
+// [*InvalidError].
+func PNorm(p float64, x, y mat.Matrix) (*mat.Dense, error) {
+	if !(p >= 1) {
+		return nil, invalid("p", ErrOption, "%g", p)
+	}
+	xs, n, d, err := features("x", x)
+	if err != nil {
+		return nil, err
+	}
+	ys, m, e, err := features("y", y)
+	if err != nil {
+		return nil, err
+	}
+	if d != e {
+		return nil, invalid("y", ErrShape, "%d × %d and %d × %d", n, d, m, e)
+	}
+	shape := Gram{XX: make([]float64, n), YY: make([]float64, m), XY: mat.NewDense(n, m, nil)}
+	return costMatrix(shape, func(i, j int, _ float64) float64 {
+		return floats.Distance(xs[i*d:(i+1)*d], ys[j*d:(j+1)*d], p)
+	})
+}
+
+// features returns the checked entries of feature rows [n × d].
+func features(field string, x mat.Matrix) (data []float64, n, d int, err error) {
+	if data, n, d, err = rowMajor(field, x); err != nil {
+		return nil, 0, 0, err
+	}
+	if n == 0 || d == 0 {
+		return nil, 0, 0, invalid(field, ErrShape, "%d × %d", n, d)
+	}
+	for k, v := range data {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, 0, 0, badEntry(field, k/d, k%d, v, ErrNotFinite)
+		}
+	}
+	return data, n, d, nil
 }

@@ -196,3 +196,23 @@ func TestGramInBlocks(t *testing.T) {
 	require.ErrorIs(t, g.Add(x, x), ot.ErrShape)
 	near(t, whole.XY, g.XY, 1e-13)
 }
+
+func TestPNorm(t *testing.T) {
+	x := mat.NewDense(2, 3, []float64{0, 0, 0, 1e8, 1e8, 1e8})
+	y := mat.NewDense(2, 3, []float64{1, -2, 2, 1e8 + 3, 1e8 + 4, 1e8})
+	for p, want := range map[float64][2]float64{1: {5, 7}, 2: {3, 5}, math.Inf(1): {2, 4}} {
+		c, err := ot.PNorm(p, x, y)
+		require.NoError(t, err)
+		require.InDelta(t, want[0], c.At(0, 0), 1e-12)
+		require.InDelta(t, want[1], c.At(1, 1), 1e-12, "points far from the origin")
+	}
+	_, err := ot.PNorm(0.5, x, y)
+	require.ErrorIs(t, err, ot.ErrOption)
+	_, err = ot.PNorm(1, x, y.T())
+	require.ErrorIs(t, err, ot.ErrShape)
+	_, err = ot.PNorm(1, nil, y)
+	require.ErrorIs(t, err, ot.ErrShape)
+	x.Set(0, 1, math.NaN())
+	_, err = ot.PNorm(1, x, y)
+	require.EqualError(t, err, "ot: x[0,1] = NaN: not a finite number")
+}

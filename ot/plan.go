@@ -158,17 +158,12 @@ func (p Plan) Pull() *mat.Dense {
 // Ferradans, Papadakis, Peyré and Aujol, "Regularized discrete optimal
 // transport" (2014).
 func (p Plan) Project(points mat.Matrix) (*mat.Dense, error) {
-	data, rows, d, err := rowMajor("points", points)
+	data, rows, d, err := features("points", points)
 	if err != nil {
 		return nil, err
 	}
-	if m := len(p.b); rows == 0 || d == 0 || p.mass != nil && rows != m {
+	if m := len(p.b); p.mass != nil && rows != m {
 		return nil, invalid("points", ErrShape, "%d × %d for %d target units", rows, d, m)
-	}
-	for k, v := range data {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, badEntry("points", k/d, k%d, v, ErrNotFinite)
-		}
 	}
 	if p.mass == nil {
 		return mat.DenseCopyOf(points), nil

@@ -176,14 +176,21 @@ func readBalancedAsIs(p Problem) (*instance, error) {
 	if err := in.balanced(); err != nil {
 		return nil, err
 	}
-	if r := in.totalA / in.totalB; math.Abs(r-1) > 1e-14 {
-		b := make([]float64, len(in.b))
-		for j, v := range in.b {
-			b[j] = v * r
-		}
-		in.b = b
-	}
+	in.matchTotals()
 	return in, nil
+}
+
+// matchTotals rescales b to the total of a where they differ by more than rounding.
+func (in *instance) matchTotals() {
+	r := in.totalA / in.totalB
+	if math.Abs(r-1) <= 1e-14 {
+		return
+	}
+	b := make([]float64, len(in.b))
+	for j, v := range in.b {
+		b[j] = v * r
+	}
+	in.b = b
 }
 
 func (in *instance) balanced() error {
