@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
 // TestClassify: a classifier keeps the encoder of a masked language model, and
@@ -47,4 +48,29 @@ func TestClassify(t *testing.T) {
 	assert.Equal(t, []int{2, 8}, twice.Params["classifier.weight"].Shape)
 	_, err = models.Classify(&models.Model{}, []string{"0"}, 0)
 	assert.Error(t, err)
+}
+
+// TestBERTConfig: what cannot be a BERT is an error that names the key.
+func TestBERTConfig(t *testing.T) {
+	no := false
+	for says, change := range map[string]func(*modeltest.Config){
+		"vocab_size":              func(c *modeltest.Config) { c.Vocab = 0 },
+		"max_position_embeddings": func(c *modeltest.Config) { c.Positions = 0 },
+		"type_vocab_size":         func(c *modeltest.Config) { c.TypeVocab = -1 },
+		"hidden_size":             func(c *modeltest.Config) { c.Hidden = 0 },
+		"num_hidden_layers":       func(c *modeltest.Config) { c.Layers = 1 << 20 },
+		"5 heads":                 func(c *modeltest.Config) { c.Heads = 5 },
+		"position_embedding_type": func(c *modeltest.Config) { c.PosType = "relative_key" },
+		"swish":                   func(c *modeltest.Config) { c.Act = "swish" },
+	} {
+		for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier()} {
+			change(&net.Config)
+			_, err := net.Graph()
+			require.ErrorContains(t, err, says)
+		}
+	}
+	net := modeltest.MaskedLM()
+	net.Config.TieWords = &no
+	_, err := net.Graph()
+	require.ErrorContains(t, err, "tie_word_embeddings")
 }

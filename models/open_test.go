@@ -8,14 +8,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
@@ -97,54 +94,6 @@ func TestRoundTrip(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestSaveBits: not a bit of a float32 is lost, of the least as of the largest.
-func TestSaveBits(t *testing.T) {
-	net := modeltest.ViT()
-	m := model(t, net)
-	odd := []float32{float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, -math.MaxFloat32, 1 + 1.0/(1<<23), 1e-40}
-	copy(m.Params["classifier.weight"].Data, odd)
-	got, err := models.Open(saved(t, m))
-	require.NoError(t, err)
-	for i, v := range odd {
-		require.Equal(t, math.Float32bits(v), math.Float32bits(got.Params["classifier.weight"].Data[i]))
-	}
-}
-
-// TestConfigKept: keys that nothing here knows outlive a round trip, as does
-// the text around them.
-func TestConfigKept(t *testing.T) {
-	dir := saved(t, model(t, modeltest.ViT()))
-	path := filepath.Join(dir, "config.json")
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	text = []byte(strings.Replace(string(text), "{", "{\n \"transformers_version\": \"4.27.4\", \"nested\": {\"of\": [1, 2.50]},", 1))
-	require.NoError(t, os.WriteFile(path, text, 0o644))
-	m, err := models.Open(dir)
-	require.NoError(t, err)
-	got, err := os.ReadFile(filepath.Join(saved(t, m.With(m.Params)), "config.json"))
-	require.NoError(t, err)
-	require.Equal(t, string(text), string(got))
-}
-
-// TestConfigDefaults: what config.json leaves out is what transformers assumes.
-func TestConfigDefaults(t *testing.T) {
-	parsed, err := models.ViT().Parse([]byte(`{"hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
-		"image_size": 4, "patch_size": 2}`))
-	require.NoError(t, err)
-	c := parsed.(models.ViTConfig)
-	spec, err := c.Spec()
-	require.NoError(t, err)
-	require.Equal(t, graph.GELU, c.Act)
-	require.Equal(t, 1e-12, c.Eps)
-	require.Equal(t, 3, c.Channels)
-	require.Equal(t, 2, spec.Classes())
-	require.Nil(t, c.QKVBias)
-	for _, text := range []string{"", "{", `{"hidden_size": "large"}`, `{"hidden_size": 1.5}`, `[]`, `{"hidden_size": 1e99}`} {
-		_, err := models.ViT().Parse([]byte(text))
-		require.ErrorContains(t, err, "config.json", text)
 	}
 }
 
@@ -294,147 +243,30 @@ func TestOpenNothing(t *testing.T) {
 	require.ErrorAs(t, err, &format)
 }
 
-// TestSaveFails: an error, and nothing that looks like a checkpoint.
-func TestSaveFails(t *testing.T) {
-	m := model(t, modeltest.ViT())
-	parent := t.TempDir()
-	list := func() []string {
-		var names []string
-		entries, err := os.ReadDir(parent)
-		require.NoError(t, err)
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return names
-	}
-	require.NoError(t, os.WriteFile(filepath.Join(parent, "file"), []byte("kept"), 0o644))
-	require.Error(t, m.Save(filepath.Join(parent, "file", "below")))
-	require.Error(t, m.Save(filepath.Join(parent, "file")))
-	for _, name := range []string{"../escape.json", "a/b.json", "/abs.json", "..", "config.json", safetensors.SingleName} {
-		bad := *m
-		bad.Files = map[string][]byte{name: []byte("{}")}
-		require.Error(t, bad.Save(filepath.Join(parent, "out")), name)
-	}
-	require.Equal(t, []string{"file"}, list())
-
-	broken := m.With(maps.Clone(m.Params))
-	broken.Params["classifier.bias"] = models.Tensor{Shape: []int{4}, Data: []float32{1, 2, 3}}
-	require.ErrorContains(t, broken.Save(filepath.Join(parent, "out")), "classifier.bias")
-
-	other := filepath.Join(parent, "other")
-	require.NoError(t, os.Mkdir(other, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(other, "diary.txt"), []byte("dear"), 0o644))
-	require.Error(t, m.Save(other), "a directory that is no checkpoint")
-	require.FileExists(t, filepath.Join(other, "diary.txt"))
-
-	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
-		return // nothing is unwritable
-	}
-	require.NoError(t, os.Chmod(parent, 0o555))
-	defer func() { require.NoError(t, os.Chmod(parent, 0o755)) }()
-	require.ErrorIs(t, m.Save(filepath.Join(parent, "out")), fs.ErrPermission)
-	require.Equal(t, []string{"file", "other"}, list())
-}
-
-// TestSaveReplaces: an older checkpoint gives way as a whole.
-func TestSaveReplaces(t *testing.T) {
-	m := model(t, modeltest.ViT())
-	m.Files["old.txt"] = []byte("old")
+// TestNoParse: an architecture that reads no config.json is saved and not
+// opened.
+func TestNoParse(t *testing.T) {
+	m := own(t, models.Spec{Graph: classifier(t, 17)})
 	dir := saved(t, m)
-	m.Files = map[string][]byte{"new.txt": []byte("new")}
-	require.NoError(t, m.Save(dir))
-	got, err := models.Open(dir)
-	require.NoError(t, err)
-	require.Equal(t, m.Files, got.Files)
+	_, err := models.Open(dir, m.Arch)
+	require.ErrorContains(t, err, "no Parse")
 }
 
-// TestViTConfig: what cannot be a ViT is an error that names the key.
-func TestViTConfig(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*modeltest.Config)
-		says   string
-	}{
-		"patch does not divide": {func(c *modeltest.Config) { c.Patch = 4 }, "image_size 6 is not a multiple of patch_size 4"},
-		"heads do not divide":   {func(c *modeltest.Config) { c.Heads = 3 }, "3 heads"},
-		"no hidden":             {func(c *modeltest.Config) { c.Hidden = 0 }, "hidden_size"},
-		"no layers":             {func(c *modeltest.Config) { c.Layers = 0 }, "num_hidden_layers"},
-		"no heads":              {func(c *modeltest.Config) { c.Heads = 0 }, "num_attention_heads"},
-		"no mlp":                {func(c *modeltest.Config) { c.MLP = 0 }, "intermediate_size"},
-		"no image":              {func(c *modeltest.Config) { c.Image = 0 }, "image_size"},
-		"no patch":              {func(c *modeltest.Config) { c.Patch = 0 }, "patch_size"},
-		"no channels":           {func(c *modeltest.Config) { c.Channels = 0 }, "num_channels"},
-		"negative":              {func(c *modeltest.Config) { c.Hidden = -8 }, "hidden_size"},
-		"absurd width":          {func(c *modeltest.Config) { c.Hidden = 1 << 40 }, "hidden_size"},
-		"absurd image":          {func(c *modeltest.Config) { c.Image, c.Patch = 1<<62, 1<<62 }, "image_size"},
-		"absurd depth":          {func(c *modeltest.Config) { c.Layers = 1 << 20 }, "num_hidden_layers"},
-		"activation":            {func(c *modeltest.Config) { c.Act = "swish" }, "swish"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			net := modeltest.ViT()
-			c.change(&net.Config)
-			g, err := net.Graph()
-			require.ErrorContains(t, err, c.says)
-			require.Nil(t, g)
-			_, err = models.New(net.Arch, net.ModelConfig(), nil)
-			require.ErrorContains(t, err, net.Arch.Class)
-		})
-	}
-}
-
-func TestViTLayout(t *testing.T) {
+// TestIgnoredNames: a buffer is named whole or by what follows a dot.
+func TestIgnoredNames(t *testing.T) {
 	net := modeltest.ViT()
-	require.Equal(t, align.Layout{Lead: 1, Rows: 3, Cols: 3}, model(t, net).Layout)
-	no := false
-	net.Config.QKVBias = &no
-	g, err := net.Graph()
-	require.NoError(t, err)
-	require.Len(t, g.Find("vit.encoder.layer.0.attention.attention.key").Params, 1)
-	require.Len(t, g.Find("vit.encoder.layer.0.attention.output.dense").Params, 2)
-}
-
-// TestInit: the same seed gives the same parameters, another seed others, of
-// the right spread; gains are 1 and biases 0.
-func TestInit(t *testing.T) {
-	net := modeltest.ViT()
-	net.Config.Hidden = 64
-	g, err := net.Graph()
-	require.NoError(t, err)
-	a, b, c := models.Init(g, 1, 0.02), models.Init(g, 1, 0.02), models.Init(g, 2, 0.02)
-	require.Equal(t, a, b)
-	require.NoError(t, g.Check(a.Shapes()))
-	const w = "vit.encoder.layer.0.attention.attention.query.weight"
-	require.NotEqual(t, a[w], c[w])
-	var sum float64
-	for _, v := range a[w].Data {
-		sum += float64(v) * float64(v)
-	}
-	require.InDelta(t, 0.02, math.Sqrt(sum/float64(len(a[w].Data))), 0.001)
-	require.Equal(t, slices.Repeat([]float32{1}, 64), a["vit.layernorm.weight"].Data)
-	require.Equal(t, make([]float32, 64), a["vit.layernorm.bias"].Data)
-	require.Equal(t, make([]float32, 3), a["classifier.bias"].Data)
-}
-
-// TestBERTConfig: what cannot be a BERT is an error that names the key.
-func TestBERTConfig(t *testing.T) {
-	no := false
-	for says, change := range map[string]func(*modeltest.Config){
-		"vocab_size":              func(c *modeltest.Config) { c.Vocab = 0 },
-		"max_position_embeddings": func(c *modeltest.Config) { c.Positions = 0 },
-		"type_vocab_size":         func(c *modeltest.Config) { c.TypeVocab = -1 },
-		"hidden_size":             func(c *modeltest.Config) { c.Hidden = 0 },
-		"num_hidden_layers":       func(c *modeltest.Config) { c.Layers = 1 << 20 },
-		"5 heads":                 func(c *modeltest.Config) { c.Heads = 5 },
-		"position_embedding_type": func(c *modeltest.Config) { c.PosType = "relative_key" },
-		"swish":                   func(c *modeltest.Config) { c.Act = "swish" },
-	} {
-		for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier()} {
-			change(&net.Config)
-			_, err := net.Graph()
-			require.ErrorContains(t, err, says)
+	net.Arch.Ignored = []string{"position_ids"}
+	dir := saved(t, model(t, net))
+	ts := read(t, dir)
+	for name, ignored := range map[string]bool{"vit.position_ids": true, "position_ids": true, "my_position_ids": false} {
+		ts[name] = ts["vit.layernorm.bias"]
+		write(t, dir, ts)
+		_, err := models.Open(dir, net.Arch)
+		if ignored {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorContains(t, err, name)
 		}
+		delete(ts, name)
 	}
-	net := modeltest.MaskedLM()
-	net.Config.TieWords = &no
-	_, err := net.Graph()
-	require.ErrorContains(t, err, "tie_word_embeddings")
 }

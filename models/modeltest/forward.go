@@ -1,5 +1,3 @@
-// Package modeltest computes flow graphs in float64, slowly and plainly, for tests
-// to compare with, and holds small networks of every kind to compare on.
 package modeltest
 
 import (
