@@ -11,37 +11,38 @@ import (
 	"github.com/otfuse/otfuse/graph"
 )
 
-// An Architecture ties a class of checkpoints to the configuration that says
-// how they compute. To add one is to write a [Config]: the fields of its
-// config.json, and a forward pass. A nil field means that there is none of it;
-// without Parse, models are made by [New] but not opened.
+// An Architecture ties a class of checkpoints to the configuration that describes
+// their network. To add an architecture, write its [Config]: the fields of its
+// config.json and a forward pass. Every field but Class may be left out; without
+// Parse, models can be made by [New] and saved, but not opened.
 type Architecture struct {
 	Class   string                              // as in "architectures" of config.json
-	Type    string                              // "model_type" of a config.json that is written afresh
+	Type    string                              // as in "model_type"; written where there was no config.json before
 	Parse   func(config []byte) (Config, error) // reads the text of a config.json: see [Parser]
-	Aliases map[string]string                   // tensor of older checkpoints → tensor of the graph
-	Ignored []string                            // buffers that are not parameters, by name or by what follows a dot of it
+	Aliases map[string]string                   // from tensor names of older checkpoints to those of the graph
+	Ignored []string                            // tensors that are not parameters: full names, or their ends after a dot
 }
 
-// A Config holds the hyperparameters of one checkpoint and says what they make
-// of its architecture. It is marshalled to JSON for config.json, so its fields
-// carry the names that Hugging Face gives them; [ViTConfig] is an example.
+// A Config holds the hyperparameters of one checkpoint and describes the network
+// that they give. [Model.Save] marshals it for config.json, so JSON tags give its
+// fields the keys of Hugging Face. [ViTConfig] is an example.
 type Config interface {
-	// Spec returns the network, or an error that names the key of config.json
-	// that is at fault.
+	// Spec returns the network. An error names the key of config.json that is
+	// to blame.
 	Spec() (Spec, error)
 }
 
-// A Spec is what the library knows about a network: everything else about an
-// architecture is derived from it.
+// A Spec describes a network. Everything that the library does with a network
+// follows from it.
 type Spec struct {
 	Graph  *graph.Graph // the forward pass
-	Inputs []Input      // what it reads; those left out are derived from the graph
-	Layout align.Layout // of its tokens
+	Inputs []Input      // what the graph reads; inputs left out are derived from it
+	Layout align.Layout // of the tokens; the zero value for texts
 }
 
-// Parser returns a function that reads a config.json into a configuration like
-// defaults, whose fields hold for the keys that are left out.
+// Parser returns a function that reads the text of a config.json into a
+// configuration of the type of defaults. Keys that the text lacks keep the values
+// of defaults.
 func Parser[C Config](defaults C) func(config []byte) (Config, error) {
 	return func(config []byte) (Config, error) {
 		c := defaults
@@ -57,12 +58,12 @@ func Known() []Architecture {
 	return []Architecture{ViT(), SimpleViT(), BERTForMaskedLM(), BERTForClassification()}
 }
 
-// ErrArchitecture reports a checkpoint of a class that is not known.
+// ErrArchitecture reports a checkpoint whose class no architecture has.
 var ErrArchitecture = errors.New("unknown architecture")
 
-// Find returns the first of the architectures, those of this package where none
-// are given, whose class is among the classes of a config.json; else
-// [ErrArchitecture].
+// Find returns the first architecture whose class is among the given ones, which
+// are those of a config.json. Without architectures it searches [Known]. The error
+// is [ErrArchitecture] where none matches.
 func Find(classes []string, archs ...Architecture) (Architecture, error) {
 	arch, err := find(classes, archs)
 	if err != nil {
@@ -82,11 +83,12 @@ func find(classes []string, archs []Architecture) (Architecture, error) {
 		}
 		known = append(known, a.Class)
 	}
-	return Architecture{}, fmt.Errorf("%w: %s names %q, known are %s", ErrArchitecture, configName, classes, strings.Join(known, ", "))
+	return Architecture{}, fmt.Errorf("%w: %s names %q, known are %s",
+		ErrArchitecture, configName, classes, strings.Join(known, ", "))
 }
 
-// Dims are the sizes of a transformer, as its graph shows them; 0 where it has
-// nothing of the kind.
+// Dims are the sizes of a transformer, as its graph shows them. A size is 0 where
+// the network lacks the layer.
 type Dims struct {
 	Depth int // attention layers
 	Width int // units of the residual stream
@@ -94,7 +96,8 @@ type Dims struct {
 	MLP   int // hidden units of the first MLP
 }
 
-// Dims returns the sizes of the network.
+// Dims returns the sizes of the network. They are read from the graph, so that
+// they hold for every architecture.
 func (s Spec) Dims() Dims {
 	var d Dims
 	for _, n := range s.Graph.Nodes {
@@ -116,10 +119,11 @@ func (s Spec) Dims() Dims {
 	return d
 }
 
-// Classes returns the number of logits of a sample, or of each of its tokens.
+// Classes returns the number of logits: of each sample, or of each token where the
+// output is one for every token.
 func (s Spec) Classes() int { return s.output().Units }
 
-// output is the node that ends the forward pass.
+// output returns the node that ends the forward pass.
 func (s Spec) output() *graph.Node { return s.Graph.Nodes[len(s.Graph.Nodes)-1] }
 
 // classes returns the number of labels that a config.json names; 2 where it
@@ -137,15 +141,15 @@ type size struct {
 	value int
 }
 
-// Bounds of what a config.json may ask for: memory is taken for every layer
-// before a weight is read.
+// Upper limits of sizes in a config.json. A graph takes memory for every layer
+// before a single weight is read, so a hostile file must not ask for billions.
 const (
 	maxSize   = 1 << 24
 	maxLayers = 1 << 12
 )
 
-// positive reports the first of the named sizes that is below 1 or absurd.
-func positive(sizes ...size) error {
+// checkSizes reports the first size that is below 1 or beyond its limit.
+func checkSizes(sizes ...size) error {
 	for _, s := range sizes {
 		limit := maxSize
 		if s.key == "num_hidden_layers" {

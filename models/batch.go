@@ -35,8 +35,8 @@ func (b Batch) Len() int {
 	return 0
 }
 
-// Check reports an array whose size does not fit its shape or whose number of
-// samples differs from that of the others.
+// Check reports an array whose number of values is not that of its shape, or whose
+// number of samples is not that of the others.
 func (b Batch) Check() error {
 	if err := b.check(); err != nil {
 		return fmt.Errorf("models: %w", err)
@@ -66,7 +66,8 @@ func (b Batch) check() error {
 	return nil
 }
 
-// count returns the number of values of a shape, and false where there is none.
+// count returns the number of values of a shape, and whether it is a number at all:
+// no size is negative and an int holds the product.
 func count(shape []int) (int, bool) {
 	n := 1
 	for _, d := range shape {
@@ -104,8 +105,8 @@ func (b Batch) Slice(from, to int) Batch {
 	return out
 }
 
-// Pad returns b with its last sample repeated up to n samples, the labels of
-// the copies set to [Ignore].
+// Pad returns b with its last sample repeated until there are n samples. The labels
+// of the copies are [Ignore], so that they count in no loss.
 func (b Batch) Pad(n int) Batch {
 	have := b.Len()
 	if have >= n || have == 0 {

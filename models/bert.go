@@ -49,8 +49,8 @@ type BERTConfig struct {
 	TypeVocab int              `json:"type_vocab_size"`
 	TieWords  *bool            `json:"tie_word_embeddings,omitempty"` // nil means true
 	PosType   string           `json:"position_embedding_type,omitempty"`
-	InitStd   float64          `json:"initializer_range,omitempty"`
-	DType     string           `json:"torch_dtype,omitempty"`
+	InitStd   float64          `json:"initializer_range,omitempty"` // of new weights; 0 means 0.02
+	DType     string           `json:"torch_dtype,omitempty"`       // of the tensors, such as float32
 }
 
 // A BERTClassifierConfig configures a [BERTForClassification]. Its network reads
@@ -89,16 +89,17 @@ func (c BERTClassifierConfig) Spec() (Spec, error) {
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
-// check reports the first key that cannot be that of a BERT.
+// check reports the first key whose value a BERT cannot have.
 func (c BERTConfig) check() error {
 	if c.PosType != "" && c.PosType != "absolute" {
 		return fmt.Errorf("config.json: position_embedding_type is %q, want absolute", c.PosType)
 	}
-	return positive(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers}, size{"num_attention_heads", c.Heads},
+	return checkSizes(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers}, size{"num_attention_heads", c.Heads},
 		size{"intermediate_size", c.MLP}, size{"vocab_size", c.Vocab}, size{"max_position_embeddings", c.Positions},
 		size{"type_vocab_size", c.TypeVocab})
 }
 
+// inputs are what all BERTs read.
 func (c BERTConfig) inputs() []Input {
 	const ids = "input_ids"
 	return []Input{
@@ -108,7 +109,8 @@ func (c BERTConfig) inputs() []Input {
 	}
 }
 
-// encoder is what all BERTs share; it returns its output and the word embeddings.
+// encoder declares the layers that all BERTs share. It returns their output and the
+// word embeddings.
 func (c BERTConfig) encoder(b *graph.Builder) (x, words *graph.Node) {
 	words = b.Embed("bert.embeddings.word_embeddings", c.Hidden, c.Vocab, b.Input("input_ids"))
 	x = b.Add("bert.embeddings", words,
@@ -131,8 +133,9 @@ func (c BERTConfig) encoder(b *graph.Builder) (x, words *graph.Node) {
 	return x, words
 }
 
-// Classify returns a classifier on the encoder of m, a BERT with any head. What
-// the encoder lacks, a pooler perhaps and the classifier, is drawn from a seed.
+// Classify returns a classifier of the given classes on the encoder of m, a BERT
+// with any head. The classifier is drawn from a seed, and so is the pooler where m
+// has none.
 func Classify(m *Model, classes []string, seed uint64) (*Model, error) {
 	c := BERTClassifierConfig{Labels: map[string]string{}, LabelIDs: map[string]int{}}
 	switch own := m.Config.(type) {

@@ -1,42 +1,37 @@
 package models
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 )
 
-// configText returns the text of m's config.json: as it was read where the
-// configuration says the same, with the keys that changed put in where it does
-// not, and afresh for a model that was not read. All other keys are kept. What
-// is written must read back as the same configuration, else there is an error.
+// configText returns the text of config.json to be saved with m. A text that was
+// read is returned as it was read, byte for byte, or with the changes that were
+// made to the configuration since; every other key is kept. A model made in Go gets
+// a new text. A new or changed text is parsed again, because a configuration whose
+// JSON tags do not match its Parse would silently come back as another one.
 func (m *Model) configText() ([]byte, error) {
-	now, err := configMembers(m.Config)
+	current, err := configMembers(m.Config)
 	if err != nil {
 		return nil, err
 	}
-	if m.text == nil {
-		text, err := m.freshText(now)
-		if err != nil {
-			return nil, err
-		}
-		return text, m.readsBack(text, now)
+	before, changes := m.text, []member(nil)
+	if before == nil {
+		before, changes = []byte("{\n}\n"), m.newMembers(current)
+	} else if changes, err = m.changes(current); err != nil || len(changes) == 0 {
+		return before, err
 	}
-	changes, err := m.changes(now)
-	if err != nil || len(changes) == 0 {
-		return m.text, err
-	}
-	text, err := patched(m.text, changes)
+	text, err := patched(before, changes)
 	if err != nil {
 		return nil, err
 	}
-	return text, m.readsBack(text, now)
+	return text, m.checkReadsBack(text, current)
 }
 
-// configMembers returns what a configuration writes, but for what the
-// architecture writes itself.
+// configMembers returns the members that a configuration writes, except for those
+// that come from the architecture.
 func configMembers(c Config) ([]member, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -46,81 +41,89 @@ func configMembers(c Config) ([]member, error) {
 	return slices.DeleteFunc(all, func(m member) bool { return m.key == "architectures" || m.key == "model_type" }), err
 }
 
-// freshText is a config.json of the class and the configuration alone.
-func (m *Model) freshText(now []member) ([]byte, error) {
-	class, err := json.Marshal([]string{m.Arch.Class})
-	if err != nil {
-		return nil, err
-	}
-	all := []member{{key: "architectures", value: class}}
+// newMembers returns the members of a new config.json.
+func (m *Model) newMembers(current []member) []member {
+	all := []member{m.classMember()}
 	if m.Arch.Type != "" {
-		kind, err := json.Marshal(m.Arch.Type)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, member{key: "model_type", value: kind})
+		all = append(all, member{key: "model_type", value: quoted(m.Arch.Type)})
 	}
-	return patched([]byte("{\n}\n"), append(all, now...))
+	return append(all, current...)
 }
 
-// changes lists the members in which the configuration is not what config.json
-// says; one without a value is to be left out.
-func (m *Model) changes(now []member) ([]member, error) {
+// classMember returns the member that names the architecture.
+func (m *Model) classMember() member {
+	return member{key: "architectures", value: slices.Concat([]byte("["), quoted(m.Arch.Class), []byte("]"))}
+}
+
+// quoted returns a string as JSON. Strings always marshal.
+func quoted(s string) json.RawMessage {
+	text, _ := json.Marshal(s)
+	return text
+}
+
+// changes returns the members in which the configuration departs from the text
+// that was read. A member without a value is to be removed.
+func (m *Model) changes(current []member) ([]member, error) {
 	if m.Arch.Parse == nil {
-		return nil, nil // it was never read as a configuration
+		return nil, nil // the text was never read as a configuration
 	}
-	read, err := m.Arch.Parse(m.text)
-	if err != nil {
-		return nil, err
-	}
-	then, err := configMembers(read)
+	parsed, err := m.parsedMembers(m.text)
 	if err != nil {
 		return nil, err
 	}
 	var out []member
-	for _, x := range now {
-		if i := slices.IndexFunc(then, func(y member) bool { return y.key == x.key }); i < 0 || !bytes.Equal(then[i].value, x.value) {
+	for _, x := range current {
+		if !slices.ContainsFunc(parsed, x.equal) {
 			out = append(out, x)
 		}
 	}
-	for _, y := range then {
-		if !slices.ContainsFunc(now, func(x member) bool { return x.key == y.key }) {
-			out = append(out, member{key: y.key})
+	for _, x := range parsed {
+		if !slices.ContainsFunc(current, func(y member) bool { return x.key == y.key }) {
+			out = append(out, member{key: x.key})
 		}
 	}
-	var said struct {
-		Classes []string `json:"architectures"`
+	named, err := classesIn(m.text)
+	if err == nil && !slices.Contains(named, m.Arch.Class) {
+		out = append(out, m.classMember())
 	}
-	if err := json.Unmarshal(m.text, &said); err != nil {
-		return nil, fmt.Errorf("%s: %w", configName, err)
-	}
-	if !slices.Contains(said.Classes, m.Arch.Class) {
-		class, err := json.Marshal([]string{m.Arch.Class})
-		return append(out, member{key: "architectures", value: class}), err
-	}
-	return out, nil
+	return out, err
 }
 
-// readsBack reports a text that does not parse as the configuration that it was
-// written for.
-func (m *Model) readsBack(text []byte, now []member) error {
+// classesIn returns the classes that the text of a config.json names.
+func classesIn(text []byte) ([]string, error) {
+	var c struct {
+		Classes []string `json:"architectures"`
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", configName, err)
+	}
+	return c.Classes, nil
+}
+
+// parsedMembers returns what the configuration in a text writes.
+func (m *Model) parsedMembers(text []byte) ([]member, error) {
+	c, err := m.Arch.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if want, got := reflect.TypeOf(m.Config), reflect.TypeOf(c); want != got {
+		return nil, fmt.Errorf("%s of a %s is read as %v, the model has %v", configName, m.Arch.Class, got, want)
+	}
+	return configMembers(c)
+}
+
+// checkReadsBack reports a text that does not parse as the configuration that it
+// was written for.
+func (m *Model) checkReadsBack(text []byte, current []member) error {
 	if m.Arch.Parse == nil {
 		return nil
 	}
-	read, err := m.Arch.Parse(text)
+	parsed, err := m.parsedMembers(text)
 	if err != nil {
 		return err
 	}
-	then, err := configMembers(read)
-	if err != nil {
-		return err
-	}
-	if want, got := reflect.TypeOf(m.Config), reflect.TypeOf(read); want != got {
-		return fmt.Errorf("%s of a %s is read as %v, the model has %v", configName, m.Arch.Class, got, want)
-	}
-	for _, x := range now {
-		i := slices.IndexFunc(then, func(y member) bool { return y.key == x.key })
-		if i < 0 || !bytes.Equal(then[i].value, x.value) {
+	for _, x := range current {
+		if !slices.ContainsFunc(parsed, x.equal) {
 			return fmt.Errorf("%s: %q is written as %s and reads back as something else: the fields of %T need JSON tags that Parse understands",
 				configName, x.key, x.value, m.Config)
 		}

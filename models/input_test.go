@@ -127,7 +127,9 @@ func TestInputsThatDoNotFit(t *testing.T) {
 	g := classifier(t, 17)
 	for says, s := range map[string]models.Spec{
 		"no Graph":       {},
+		"has no Graph":   {Graph: &graph.Graph{}},
 		`"pixels" is de`: {Graph: g, Inputs: []models.Input{{Name: "pixels"}}},
+		"declared twice": {Graph: g, Inputs: []models.Input{{Name: "image"}, {Name: "image"}}},
 		`like "mask"`:    {Graph: g, Inputs: []models.Input{{Name: "image", Like: "mask"}}},
 		`like "image"`:   {Graph: g, Inputs: []models.Input{{Name: "image", Like: "image"}}},
 		"is below 12":    {Graph: model(t, modeltest.Words()).Graph, Inputs: []models.Input{{Name: "input_ids", Below: 12}}},

@@ -8,15 +8,20 @@ import (
 	"slices"
 )
 
-// A member is a key of a JSON object with its value, and where they stand in
-// its text: the key from start, the value up to end.
+// A member is a key of a JSON object with its value. In the text of the object the
+// key begins at start and the value ends before end.
 type member struct {
 	key        string
 	value      json.RawMessage
 	start, end int
 }
 
-// membersOf lists the members of a JSON object in order.
+// equal reports whether two members have the same key and value.
+func (m member) equal(other member) bool {
+	return m.key == other.key && bytes.Equal(m.value, other.value)
+}
+
+// membersOf returns the members of a JSON object in order.
 func membersOf(text []byte) ([]member, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
@@ -39,9 +44,9 @@ func membersOf(text []byte) ([]member, error) {
 	return out, nil
 }
 
-// patched returns the text of a JSON object with changed members: those that it
-// has are replaced, or left out where they have no value, others are added at
-// its end. The text around them stays as it is.
+// patched returns the text of a JSON object with changes. A member that the object
+// has is replaced, or removed where the change has no value; any other is added at
+// the end. The rest of the text, white space included, stays as it is.
 func patched(text []byte, changes []member) ([]byte, error) {
 	have, err := membersOf(text)
 	if err != nil {
@@ -86,7 +91,7 @@ func patched(text []byte, changes []member) ([]byte, error) {
 	return append(out, text[last:]...), nil
 }
 
-// text returns a member as it is written.
+// text returns the text of a member, indented for an object at the top level.
 func (m member) text() ([]byte, error) {
 	key, err := json.Marshal(m.key)
 	if err != nil {

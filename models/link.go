@@ -8,23 +8,26 @@ import (
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// A stored tensor is one that stayed on disk.
+// A stored tensor is one on disk.
 type stored struct {
 	name  string // in the files
 	shape []int
 }
 
-// link reads tensors when they are asked for. The files close with the last
-// reference to it.
+// A link reads tensors when they are asked for. Its files are closed when the
+// garbage collector finds it unreachable.
 type link struct {
 	dir     string
 	files   *safetensors.Checkpoint
 	tensors map[string]stored // by the names of the graph
 }
 
-// Link is [Open] without reading the tensors: names and shapes are checked,
-// Params stays nil and [Model.Tensor] reads one at a time, so that a model takes
-// next to no memory. A weight that is NaN or infinite is found when it is read.
+// Link is [Open] without reading the tensors, so that a model takes next to no
+// memory: names and shapes are checked, Params stays nil, and [Model.Tensor] reads
+// one tensor at a time. A weight that is NaN or infinite is found when it is read.
+//
+// The files stay open as long as the model is reachable, and must not be changed
+// meanwhile.
 func Link(dir string, archs ...Architecture) (*Model, error) {
 	text, arch, err := identify(dir, archs)
 	if err != nil {
@@ -48,7 +51,8 @@ func Link(dir string, archs ...Architecture) (*Model, error) {
 	return m, nil
 }
 
-// newLink lists the tensors of a directory under the names of the graph.
+// newLink opens the tensors of a directory under the names that the graph has for
+// them.
 func newLink(dir string, arch Architecture) (*link, error) {
 	f, err := safetensors.OpenDir(dir)
 	if err != nil {
@@ -90,7 +94,7 @@ func (l *link) shapes() map[string][]int {
 	return out
 }
 
-// read reads the tensor that the graph calls so.
+// read returns the tensor of that name in the graph.
 func (l *link) read(name string) (Tensor, error) {
 	t, ok := l.tensors[name]
 	if !ok {
@@ -110,7 +114,7 @@ func (l *link) read(name string) (Tensor, error) {
 	return read, nil
 }
 
-// Tensor returns a parameter, read anew each time where m was linked.
+// Tensor returns a parameter. A linked model reads it from disk at every call.
 func (m *Model) Tensor(name string) (Tensor, error) {
 	switch {
 	case m.Params == nil && m.link != nil:
@@ -125,7 +129,7 @@ func (m *Model) Tensor(name string) (Tensor, error) {
 	return t, nil
 }
 
-// Shapes returns the shape of every parameter, read or not.
+// Shapes returns the shape of every parameter, in memory or on disk.
 func (m *Model) Shapes() map[string][]int {
 	if m.Params == nil && m.link != nil {
 		return m.link.shapes()
@@ -133,7 +137,7 @@ func (m *Model) Shapes() map[string][]int {
 	return m.Params.Shapes()
 }
 
-// Load returns m with all parameters in memory.
+// Load returns m with all parameters in memory: m itself where they already are.
 func (m *Model) Load() (*Model, error) {
 	if m.Params != nil || m.link == nil {
 		return m, nil

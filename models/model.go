@@ -5,26 +5,28 @@ import (
 	"fmt"
 )
 
-// A Model is a checkpoint bound to its network. It is not changed once made, so
-// that goroutines may share it.
+// A Model is a checkpoint bound to its network. It is not changed once it is made,
+// so goroutines may share it.
 type Model struct {
 	Arch   Architecture
 	Config Config
-	Spec                     // of Config, with all inputs
+	Spec                     // of Config, with the inputs that were derived
 	Params Params            // nil where they stayed on disk: see [Link]
-	Files  map[string][]byte // further files of the directory, such as preprocessor_config.json
-	text   []byte            // config.json as it was read; nil for none
-	link   *link             // where the parameters are; nil for none
+	Files  map[string][]byte // other files of the directory, such as preprocessor_config.json
+	text   []byte            // config.json as it was read; nil for a model made in Go
+	link   *link             // the tensors on disk; nil for a model in memory
 }
 
-// ErrNoParams reports a model without parameters in memory where they are
-// needed: those of one that [Link] returned are on disk.
+// ErrNoParams reports a model whose parameters are needed and not in memory. Those
+// of a model that [Link] returned are on disk until [Model.Load] reads them.
 var ErrNoParams = errors.New("there are no parameters in memory; those of a linked model are on disk: Load it first")
 
-// New binds parameters to a network. Every tensor that is missing, misshapen,
-// left over, of another length than its shape, or not finite is named in the
-// error. Save writes config.json afresh; to change an opened model and keep what
-// else its config.json says, see [Model.WithConfig].
+// New binds parameters to a network. The error names every tensor that is missing,
+// misshapen or left over, whose length is not that of its shape, or that holds NaN
+// or infinities.
+//
+// [Model.Save] writes a new config.json for it. To change an opened model and keep
+// the other keys of its config.json, use [Model.WithConfig].
 func New(arch Architecture, c Config, p Params) (*Model, error) {
 	m, err := arch.bind(c)
 	if err != nil {
@@ -40,8 +42,8 @@ func New(arch Architecture, c Config, p Params) (*Model, error) {
 	return m, nil
 }
 
-// Fresh returns a model to be trained from scratch, its parameters drawn from a
-// seed by [Init].
+// Fresh returns a model to be trained from scratch. [Init] draws its parameters:
+// std is the standard deviation of weights.
 func Fresh(arch Architecture, c Config, seed uint64, std float64) (*Model, error) {
 	m, err := arch.bind(c)
 	if err != nil {
@@ -51,14 +53,14 @@ func Fresh(arch Architecture, c Config, seed uint64, std float64) (*Model, error
 	return m, nil
 }
 
-// bind makes a model without parameters.
+// bind returns a model that has no parameters yet.
 func (a Architecture) bind(c Config) (*Model, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%s: there is no Config", a.Class)
 	}
 	s, err := c.Spec()
 	if err == nil {
-		s, err = s.complete()
+		s, err = s.withInputs()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Class, err)
@@ -66,7 +68,7 @@ func (a Architecture) bind(c Config) (*Model, error) {
 	return &Model{Arch: a, Config: c, Spec: s}, nil
 }
 
-// parse makes a model without parameters of the text of a config.json.
+// parse returns a model of the text of a config.json that has no parameters yet.
 func (a Architecture) parse(text []byte) (*Model, error) {
 	if a.Parse == nil {
 		return nil, fmt.Errorf("%s: the architecture has no Parse to read %s", a.Class, configName)
@@ -83,9 +85,9 @@ func (a Architecture) parse(text []byte) (*Model, error) {
 	return m, nil
 }
 
-// Check reports parameters that the network cannot be computed with: tensors that
-// are missing, misshapen, left over or of another length than their shape. All of
-// a model that [New], [Open] or [Link] returned fit; those of [Model.With] may not.
+// Check reports parameters that do not fit the network: tensors that are missing,
+// misshapen or left over, or whose length is not that of their shape. The models
+// of [New], [Open] and [Link] have passed it, those of [Model.With] have not.
 func (m *Model) Check() error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("models: %s: %w", m.Arch.Class, err)
@@ -101,16 +103,18 @@ func (m *Model) check() error {
 	return errors.Join(m.Graph.Check(m.Shapes()), m.Params.checkLengths())
 }
 
-// With returns a copy of m that holds p instead of its own parameters, which
-// must have the same names and shapes: what reads or saves them checks that.
+// With returns a copy of m with parameters p in place of its own. They must have
+// the same names and shapes, which [Model.Check] and everything that computes or
+// saves the model verify.
 func (m *Model) With(p Params) *Model {
 	c := *m
 	c.Params, c.link = p, nil
 	return &c
 }
 
-// WithConfig returns a copy of m with another configuration, which the
-// parameters must fit. What config.json says besides is kept when it is saved.
+// WithConfig returns a copy of m with another configuration, which its parameters
+// must fit. The keys of its config.json that the configuration does not know are
+// kept when it is saved.
 func (m *Model) WithConfig(c Config) (*Model, error) {
 	made, err := m.Arch.bind(c)
 	if err != nil {

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,15 +11,17 @@ import (
 // configName is the file that makes a directory a checkpoint.
 const configName = "config.json"
 
-// maxText bounds the files that are kept beside the weights.
+// maxText is the largest size in bytes of a file that is kept beside the weights.
 const maxText = 64 << 20
 
-// Open reads a checkpoint directory of Hugging Face: config.json and
-// model.safetensors, single or sharded. Floats of any width are read as
-// float32. With no architectures given, those of [Known] are tried.
+// Open reads a checkpoint directory as Hugging Face writes it: config.json, and
+// model.safetensors in one file or in shards. Floats of any width are held as
+// float32. The architecture is found by its class among those given, or among
+// [Known] where none are.
 //
-// Tensors that are missing, left over or misshapen are all named in the error,
-// as [github.com/otfuse/otfuse/graph.TensorError]; a weight that is NaN or infinite is named too.
+// The error names every tensor that is missing, left over or misshapen, each as a
+// [*github.com/otfuse/otfuse/graph.TensorError], and the first weight that is NaN or
+// infinite.
 func Open(dir string, archs ...Architecture) (*Model, error) {
 	m, err := Link(dir, archs...)
 	if err != nil {
@@ -30,25 +31,23 @@ func Open(dir string, archs ...Architecture) (*Model, error) {
 	return m.Load()
 }
 
-// identify reads a directory's config.json and finds the architecture that it
+// identify reads the config.json of a directory and finds the architecture that it
 // names.
 func identify(dir string, archs []Architecture) (text []byte, arch Architecture, err error) {
 	if text, err = os.ReadFile(filepath.Join(dir, configName)); err != nil {
 		return nil, arch, fmt.Errorf("models: %w", err)
 	}
-	var said struct {
-		Classes []string `json:"architectures"`
+	named, err := classesIn(text)
+	if err == nil {
+		arch, err = find(named, archs)
 	}
-	if err = json.Unmarshal(text, &said); err != nil {
-		return nil, arch, fmt.Errorf("models: %s: %s: %w", dir, configName, err)
-	}
-	if arch, err = find(said.Classes, archs); err != nil {
+	if err != nil {
 		return nil, arch, fmt.Errorf("models: %s: %w", dir, err)
 	}
 	return text, arch, nil
 }
 
-// readFiles reads the small files beside the weights, such as tokenizers.
+// readFiles reads the small files beside the weights, such as those of a tokenizer.
 func readFiles(dir string) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	entries, err := os.ReadDir(dir)
@@ -66,7 +65,8 @@ func readFiles(dir string) (map[string][]byte, error) {
 	return out, nil
 }
 
-// isKept reports whether a file is a small text such as goes with a tokenizer.
+// isKept reports whether a file is one that is kept beside the weights: a small
+// text, such as the vocabulary of a tokenizer.
 func isKept(e fs.DirEntry) bool {
 	info, err := e.Info()
 	return err == nil && info.Mode().IsRegular() && info.Size() <= maxText &&

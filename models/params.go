@@ -17,10 +17,7 @@ func Init(g *graph.Graph, seed uint64, std float64) Params {
 			continue
 		}
 		t := Tensor{Shape: p.Full()}
-		size := 1
-		for _, d := range t.Shape {
-			size *= d
-		}
+		size, _ := count(t.Shape)
 		t.Data = make([]float32, size)
 		for i := range t.Data {
 			switch p.Role {

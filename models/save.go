@@ -1,7 +1,6 @@
 package models
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,11 +12,14 @@ import (
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// Save writes m as a checkpoint directory that Hugging Face's transformers
-// loads. The directory appears whole or not at all. It may replace an older
-// checkpoint, but nothing else: see [Replaceable]. Tensors are stored in their
-// DType, float64 as float32. A configuration that was changed in Go is saved as
-// changed; all else of the config.json that was read is kept.
+// Save writes m as a checkpoint directory that Hugging Face's transformers loads.
+// The directory appears as a whole or not at all. It may take the place of an older
+// checkpoint, but of nothing else: see [Replaceable]. Tensors are stored in their
+// DType, float64 as float32.
+//
+// The config.json that was read is written back byte for byte. Where the
+// configuration was changed in Go, its keys are changed in that text and all others
+// are kept.
 func (m *Model) Save(dir string) error {
 	m, err := m.Load()
 	if err != nil {
@@ -58,13 +60,13 @@ func (m *Model) Save(dir string) error {
 	return nil
 }
 
-// Replaceable reports why [Model.Save] refuses to replace the directory at path:
-// it holds something that does not belong to a checkpoint. There may also be
-// nothing at path, or an empty directory.
+// Replaceable reports why [Model.Save] would not write a checkpoint to path: there
+// is a directory that holds something else than a checkpoint. It returns nil where
+// there is nothing, or an empty directory.
 //
-// A checkpoint consists of a config.json that names its architectures, of
-// model.safetensors in one file or in shards with their index, and of the small
-// files that [Open] keeps as [Model.Files].
+// A checkpoint consists of a config.json that names an architecture,
+// model.safetensors in one file or in shards with their index, and the small text
+// files that [Open] keeps in Files.
 func Replaceable(path string) error {
 	if err := replaceable(path); err != nil {
 		return fmt.Errorf("models: %s: %w", path, err)
@@ -85,14 +87,11 @@ func replaceable(path string) error {
 			return fmt.Errorf("it holds %q, so it is not a checkpoint and is not replaced", e.Name())
 		}
 	}
-	var said struct {
-		Classes []string `json:"architectures"`
-	}
 	text, err := os.ReadFile(filepath.Join(path, configName))
 	if err != nil {
 		return fmt.Errorf("it is not a checkpoint and is not replaced: %w", err)
 	}
-	if json.Unmarshal(text, &said) != nil || len(said.Classes) == 0 {
+	if named, err := classesIn(text); err != nil || len(named) == 0 {
 		return fmt.Errorf("its %s names no architectures, so it is not a checkpoint and is not replaced", configName)
 	}
 	return nil

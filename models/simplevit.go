@@ -35,8 +35,8 @@ type SimpleViTConfig struct {
 	Channels int               `json:"num_channels"`       // of the image
 	Labels   map[string]string `json:"id2label,omitempty"` // none means two classes
 	LabelIDs map[string]int    `json:"label2id,omitempty"`
-	InitStd  float64           `json:"initializer_range,omitempty"`
-	DType    string            `json:"torch_dtype,omitempty"`
+	InitStd  float64           `json:"initializer_range,omitempty"` // of new weights; 0 means 0.02
+	DType    string            `json:"torch_dtype,omitempty"`       // of the tensors, such as float32
 }
 
 // Spec implements [Config].
@@ -56,6 +56,7 @@ func (c SimpleViTConfig) Spec() (Spec, error) {
 	return Spec{g, []Input{pixels(c.Channels, c.Image)}, align.Layout{Rows: side, Cols: side}}, err
 }
 
+// graph is the forward pass.
 func (c SimpleViTConfig) graph() (*graph.Graph, error) {
 	const eps = 1e-5
 	inner := c.Heads * c.HeadDim

@@ -9,8 +9,8 @@ import (
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// A Tensor is a dense array in row-major order. Values are held as float32;
-// DType is the type they are stored in on disk (empty means F32).
+// A Tensor is a dense array in row-major order. Its values are held as float32.
+// DType is their type on disk; empty means F32.
 type Tensor struct {
 	DType safetensors.DType
 	Shape []int
@@ -38,8 +38,8 @@ func (t Tensor) ToSafetensors() (safetensors.Tensor, error) {
 	return safetensors.FromFloat32(dtype, t.Shape, t.Data)
 }
 
-// Params holds the tensors of a checkpoint by name. Tensors are shared freely
-// and not to be changed in place.
+// Params holds the tensors of a checkpoint by name. Tensors are shared between
+// models, so they must not be changed in place.
 type Params map[string]Tensor
 
 // Shapes returns the shape of every tensor.
@@ -64,8 +64,7 @@ func (p Params) checkLengths() error {
 	return errors.Join(errs...)
 }
 
-// checkFinite reports the first value of every tensor that has one that is NaN
-// or infinite.
+// checkFinite reports the first value of each tensor that is NaN or infinite.
 func (p Params) checkFinite() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(p)) {
@@ -76,8 +75,8 @@ func (p Params) checkFinite() error {
 	return errors.Join(errs...)
 }
 
-// notFinite returns the position of the first value that is NaN or infinite, or
-// -1.
+// notFinite returns the position of the first value that is NaN or infinite, -1
+// where all are finite.
 func notFinite(data []float32) int {
 	return slices.IndexFunc(data, func(v float32) bool { return !finite(v) })
 }

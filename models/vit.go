@@ -33,8 +33,8 @@ type ViTConfig struct {
 	QKVBias  *bool             `json:"qkv_bias,omitempty"` // nil means true
 	Labels   map[string]string `json:"id2label,omitempty"` // none means two classes
 	LabelIDs map[string]int    `json:"label2id,omitempty"`
-	InitStd  float64           `json:"initializer_range,omitempty"`
-	DType    string            `json:"torch_dtype,omitempty"`
+	InitStd  float64           `json:"initializer_range,omitempty"` // of new weights; 0 means 0.02
+	DType    string            `json:"torch_dtype,omitempty"`       // of the tensors, such as float32
 }
 
 // Spec implements [Config].
@@ -48,6 +48,7 @@ func (c ViTConfig) Spec() (Spec, error) {
 	return Spec{g, []Input{pixels(c.Channels, c.Image)}, align.Layout{Lead: 1, Rows: side, Cols: side}}, err
 }
 
+// graph is the forward pass.
 func (c ViTConfig) graph() (*graph.Graph, error) {
 	var qkv []graph.LinearOption
 	if c.QKVBias != nil && !*c.QKVBias {
@@ -79,9 +80,9 @@ func pixels(channels, side int) Input {
 	return Input{Name: "pixel_values", Shape: []int{channels, side, side}}
 }
 
-// imageSizes reports the first size of a network on images that cannot be.
+// imageSizes reports the first size that a network on images cannot have.
 func imageSizes(image, patch, channels int, others ...size) error {
-	err := positive(append(others, size{"image_size", image}, size{"patch_size", patch}, size{"num_channels", channels})...)
+	err := checkSizes(append(others, size{"image_size", image}, size{"patch_size", patch}, size{"num_channels", channels})...)
 	if err == nil && image%patch != 0 {
 		err = fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", image, patch)
 	}

@@ -9,22 +9,23 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// TestArchitecture runs the laws of this library on an architecture of anybody
-// at one configuration, which should be small: two layers, some eight units. It
-// draws models with random gains and biases and computes them in float64. The
-// laws build on each other, so that the first that does not hold ends the test:
+// TestArchitecture runs the laws of the library on an architecture. The
+// configuration should be small, such as two layers of eight units. Models are
+// drawn with random gains and biases and computed in float64, without accelerator.
 //
-//   - graph: every part of every tensor belongs to one node.
-//   - inputs: what a batch may not hold is refused: sizes, kinds, ids, labels.
-//   - relabelling: units in another order compute the same.
-//   - mutations: an axis that is wrong anywhere does not go unnoticed.
+// The laws build on each other, so the first that does not hold ends the test:
+//
+//   - graph: every part of every tensor belongs to exactly one node.
+//   - inputs: batches with wrong sizes, kinds, ids or labels are refused.
+//   - relabelling: permuting the units of every space leaves the logits unchanged.
+//   - mutations: a wrong axis of any parameter would break the law of relabelling.
 //   - recovery: exact transport carries a relabelled copy back onto the model.
-//   - matching: models that are matched compute what they did.
-//   - weights: all weight on the anchor gives the anchor, and others commute.
-//   - parameters: tensors of the wrong length or with values that are not finite
-//     are refused.
-//   - checkpoint: what is saved is opened bit for bit, also with a configuration
-//     that was changed, and tensors that do not fit are named.
+//   - matching: a model computes the same after matching as before.
+//   - weights: an anchor of weight 1 is the result, and others may come in any order.
+//   - parameters: tensors of a wrong length, shape or name and values that are not
+//     finite are refused.
+//   - checkpoint: a saved model is opened bit for bit, with the configuration that it
+//     was saved with, be it changed or not.
 func TestArchitecture(t *testing.T, arch models.Architecture, c models.Config) {
 	t.Helper()
 	s, err := newSubject(arch, c)
@@ -43,14 +44,14 @@ func TestArchitecture(t *testing.T, arch models.Architecture, c models.Config) {
 	}
 }
 
-// A law returns what speaks against it. It may write to the directory.
+// A law reports how a subject breaks it. It may write to the directory.
 type law struct {
 	name  string
 	check func(ctx context.Context, s subject, dir string) error
 }
 
-// holds runs a law. A panic speaks against the architecture as well: axes that
-// contradict the shapes of parameters end in one.
+// holds runs a law and turns a panic into an error, since axes that contradict the
+// shapes of their parameters end in one.
 func (l law) holds(ctx context.Context, s subject, dir string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -68,7 +69,7 @@ func laws() []law {
 	}
 }
 
-// A subject is what the laws are about.
+// A subject is the model that laws are tested on.
 type subject struct {
 	arch   models.Architecture
 	config models.Config
@@ -78,17 +79,17 @@ type subject struct {
 	library
 }
 
-// A library is what is asked to refuse things. Tests put in one that does not.
+// A library holds the functions that must refuse invalid data. The tests of the
+// laws put in functions that accept everything.
 type library struct {
 	bind     func(models.Architecture, models.Config, models.Params) (*models.Model, error)
 	complete func(*models.Model, models.Batch) (models.Batch, error)
 }
 
-// samples is the size of batches that logits are compared on.
+// samples is the number of samples that logits are compared on.
 const samples = 3
 
-// minSpread is how far apart logits have to be for a comparison of them to tell
-// anything.
+// minSpread is the least spread of logits at which comparing them means anything.
 const minSpread = 1e-3
 
 func newSubject(arch models.Architecture, c models.Config) (subject, error) {
@@ -107,8 +108,7 @@ func newSubject(arch models.Architecture, c models.Config) (subject, error) {
 	return s, nil
 }
 
-// spread is how far apart the logits are, at least 1: what errors are relative
-// to.
+// spread returns the range of the logits, at least 1. Tolerances are relative to it.
 func (s subject) spread() float64 {
 	return max(1, slices.Max(s.logits)-slices.Min(s.logits))
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Calibration collects moments from all activations at once, those of padding
-// left out.
+// A Calibration collects the moments of activations in float64, from all samples at
+// once. Tokens that are padding do not count.
 type Calibration struct {
 	Data   models.Batch
-	Tokens align.Tokens
-	Narrow bool // nodes read at the selected token only count that token alone
+	Tokens align.Tokens // nil means all
+	Narrow bool         // of nodes that are read at the selected token only, that token alone counts
 }
 
-// Collect implements the calibration of package fuse.
+// Collect implements the Calibration of package fuse.
 func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want align.Request) (*align.Statistics, error) {
 	src, err := src.Load()
 	if err != nil {
@@ -55,7 +55,7 @@ func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want 
 	return out, nil
 }
 
-// rows returns the features of the units of a site, one row a unit.
+// rows returns the activations of the units of a site [units × samples].
 func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.Node) *mat.Dense {
 	var all [][]float64 // by unit
 	narrow := c.Narrow && !slices.ContainsFunc(site, func(n *graph.Node) bool { return !n.Narrow() })
@@ -66,7 +66,7 @@ func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.
 		for k, sample := range values {
 			v := sample[n.ID]
 			tokens, _ := v.Dims()
-			groups := c.Tokens.Groups(m.Layout, tokens)
+			groups := c.tokens().Groups(m.Layout, tokens)
 			if narrow || tokens == 1 {
 				groups = [][]int{{0}}
 			} else if mask := m.Graph.Mask(); mask != nil {
@@ -92,4 +92,12 @@ func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.
 		out.SetRow(i, row)
 	}
 	return out
+}
+
+// tokens returns the filter of tokens.
+func (c Calibration) tokens() align.Tokens {
+	if c.Tokens == nil {
+		return align.All{}
+	}
+	return c.Tokens
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// checkpointLaw: a model that was saved is the same when it is opened, whatever
-// became of its configuration, and what cannot be opened is not saved.
+// checkpointLaw: a saved model is opened as it was, with its configuration changed
+// or not, and a model without tensors is not saved.
 func checkpointLaw(_ context.Context, s subject, dir string) error {
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	opened, err := s.reopened(s.model, first)
@@ -47,7 +47,7 @@ func checkpointLaw(_ context.Context, s subject, dir string) error {
 	return same(s.model, linked)
 }
 
-// reopened saves m and opens it, and reports in what the two differ.
+// reopened saves and opens m, and reports how the two models differ.
 func (s subject) reopened(m *models.Model, dir string) (*models.Model, error) {
 	if err := m.Save(dir); err != nil {
 		return nil, err
@@ -59,8 +59,7 @@ func (s subject) reopened(m *models.Model, dir string) (*models.Model, error) {
 	return opened, same(m, opened)
 }
 
-// same reports the first thing in which a model that was opened is not the one
-// that was saved.
+// same reports the first difference between a model and what was opened of it.
 func same(saved, opened *models.Model) error {
 	if !sameConfig(saved.Config, opened.Config) {
 		return fmt.Errorf("the configuration was saved as %+v and opened as %+v", saved.Config, opened.Config)
@@ -83,17 +82,17 @@ func same(saved, opened *models.Model) error {
 	return nil
 }
 
-// sameConfig compares configurations by what they write: a map that is empty is
-// the same as none.
+// sameConfig compares configurations by the JSON that they write, in which an empty
+// map is the same as none.
 func sameConfig(a, b models.Config) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)
 	return errX == nil && errY == nil && reflect.TypeOf(a) == reflect.TypeOf(b) && bytes.Equal(x, y)
 }
 
-// changedConfigs changes every number of config.json that the tensors leave
-// free, such as an epsilon, and saves a model with that configuration: it must
-// be saved as changed.
+// changedConfigs doubles each number of config.json in turn. Where the tensors still
+// fit, as for an epsilon, the model is saved with that configuration and must be
+// opened with it.
 func (s subject) changedConfigs(m *models.Model, text []byte, dir string) error {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(text, &keys); err != nil {

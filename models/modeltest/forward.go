@@ -38,7 +38,8 @@ func Logits(m *models.Model, batch models.Batch) []float64 {
 	return out
 }
 
-// Tensor returns what a parameter names, in float64.
+// Tensor returns the values of a parameter in float64, cut out of its tensor where
+// that is packed.
 func Tensor(p models.Params, q graph.Param) []float64 {
 	size := 1
 	for _, d := range q.Shape {
@@ -66,6 +67,7 @@ func weight(m *models.Model, n *graph.Node, r graph.Role) *mat.Dense {
 	return mat.NewDense(q.Shape[0], len(data)/q.Shape[0], data)
 }
 
+// step computes one node for one sample.
 func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) *mat.Dense {
 	arg := func(k int) *mat.Dense { return values[n.Args[k].ID] }
 	own := map[graph.Role][]float64{}
@@ -136,7 +138,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 	case graph.Output:
 		return arg(0)
 	}
-	panic(fmt.Sprintf("modeltest: no operation %d", n.Op))
+	panic(fmt.Sprintf("modeltest: %s %s: the operation is not implemented", n.Op, n.Name))
 }
 
 // patches cuts one image [1, C, H, W] into rows of c·p·p pixels.
@@ -172,6 +174,7 @@ func linear(x, w *mat.Dense, bias []float64) *mat.Dense {
 	return &out
 }
 
+// norm returns (x − mean)/√(variance + eps) · gain + bias, row by row.
 func norm(x *mat.Dense, eps float64, gain, bias []float64) *mat.Dense {
 	out := mat.DenseCopyOf(x)
 	rows, units := x.Dims()
@@ -191,6 +194,7 @@ func norm(x *mat.Dense, eps float64, gain, bias []float64) *mat.Dense {
 	return out
 }
 
+// activate returns fn(v).
 func activate(fn graph.Activation, v float64) float64 {
 	switch fn {
 	case graph.GELU:
@@ -202,14 +206,16 @@ func activate(fn graph.Activation, v float64) float64 {
 	case graph.Tanh:
 		return math.Tanh(v)
 	}
-	panic("modeltest: no activation " + string(fn))
+	panic(fmt.Sprintf("modeltest: the activation %q is not implemented", fn))
 }
 
+// attend returns softmax(q kᵀ/√d) v for each head of d units, over the tokens that
+// the mask allows; a nil mask allows all.
 func attend(heads int, q, k, v *mat.Dense, mask []int32) *mat.Dense {
 	from, units := q.Dims()
-	to, wide := v.Dims()
-	d, dv := units/heads, wide/heads
-	out := mat.NewDense(from, wide, nil)
+	to, valueUnits := v.Dims()
+	d, dv := units/heads, valueUnits/heads
+	out := mat.NewDense(from, valueUnits, nil)
 	for h := range heads {
 		for i := range from {
 			share := make([]float64, to)
@@ -235,8 +241,8 @@ func attend(heads int, q, k, v *mat.Dense, mask []int32) *mat.Dense {
 	return out
 }
 
-// add sums branches; a table that has more rows than there are tokens gives
-// its first ones.
+// add returns the sum of branches. Of a table with more rows than there are tokens,
+// the first rows are taken.
 func add(n *graph.Node, values []*mat.Dense) *mat.Dense {
 	tokens := math.MaxInt
 	for _, a := range n.Args {

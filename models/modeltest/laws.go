@@ -13,12 +13,12 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// How far logits may be from each other, relative to their spread, and
-// parameters from each other.
+// How far logits may be from each other relative to their spread, and parameters
+// from each other.
 const (
-	exact   = 1e-9 // computed in float64 of the same weights, summed in another order
-	rounded = 1e-4 // of weights that were multiplied by maps in float32
-	back    = 1e-6 // parameters that exact transport carried forth and back
+	exact   = 1e-9 // where the same weights are summed in another order, in float64
+	rounded = 1e-4 // where maps were multiplied into weights, which are float32
+	carried = 1e-6 // of parameters that exact transport carried there and back
 )
 
 // graphLaw: every part of every tensor belongs to one node. That every node is
@@ -46,7 +46,7 @@ func graphLaw(_ context.Context, s subject, _ string) error {
 	return errors.Join(errs...)
 }
 
-// relabellingLaw: the order of units is nothing that a network computes with.
+// relabellingLaw: the order of units does not matter to what a network computes.
 func relabellingLaw(ctx context.Context, s subject, _ string) error {
 	for seed := range uint64(3) {
 		r, err := Relabel(s.model.Graph, seed)
@@ -70,7 +70,8 @@ func relabellingLaw(ctx context.Context, s subject, _ string) error {
 	return nil
 }
 
-// mutationsLaw: an axis that is not moved with the others changes the logits.
+// mutationsLaw: a permutation that leaves out one axis changes the logits. So the
+// relabelling law would notice if the axis were declared wrongly.
 func mutationsLaw(ctx context.Context, s subject, _ string) error {
 	r, err := Relabel(s.model.Graph, 5)
 	if err != nil {
@@ -78,14 +79,14 @@ func mutationsLaw(ctx context.Context, s subject, _ string) error {
 	}
 	var errs []error
 	for _, u := range mutations(s.model.Graph, r) {
-		d, err := u.mutate(ctx, s.model, r, s)
-		switch unseen := u.unseen(s.model.Graph); {
+		d, err := u.effect(ctx, s.model, r, s)
+		switch hidden := u.hidden(s.model.Graph); {
 		case err != nil:
 			return err
-		case unseen && !(d <= exact*s.spread()):
+		case hidden && !(d <= exact*s.spread()):
 			errs = append(errs, fmt.Errorf("%s is a bias of keys, which softmax cannot see, and moves the logits by %.2g", u, d))
-		case !unseen && !(d > rounded):
-			errs = append(errs, fmt.Errorf("%s may be wrong without anything to be seen of it: it moves the logits by %.2g", u, d))
+		case !hidden && !(d > rounded):
+			errs = append(errs, fmt.Errorf("%s could be wrong unnoticed: without it the logits move by %.2g", u, d))
 		}
 	}
 	return errors.Join(errs...)
@@ -105,7 +106,7 @@ func recoveryLaw(ctx context.Context, s subject, _ string) error {
 			return err
 		}
 		for tensor, want := range s.model.Params {
-			if d := apart(want.Data, aligned.Others[0][tensor].Data); !(d <= back) {
+			if d := apart(want.Data, aligned.Others[0][tensor].Data); !(d <= carried) {
 				return fmt.Errorf("transport with %s queries and keys carries tensor %q of a relabelled copy back %.2g off", name, tensor, d)
 			}
 		}
@@ -113,8 +114,8 @@ func recoveryLaw(ctx context.Context, s subject, _ string) error {
 	return nil
 }
 
-// matchingLaw: matching changes the basis of models and not what they compute,
-// and finds a relabelled copy.
+// matchingLaw: matching changes the basis of a model and not what it computes, and
+// it recovers a relabelled copy.
 func matchingLaw(ctx context.Context, s subject, _ string) error {
 	other, err := Random(s.arch, s.config, 2)
 	if err != nil {
@@ -144,8 +145,8 @@ func matchingLaw(ctx context.Context, s subject, _ string) error {
 	return nil
 }
 
-// weightsLaw: weight 1 is that of a model itself, and the order of others is
-// arbitrary.
+// weightsLaw: an anchor of weight 1 is the result, the mean of a model with itself
+// is the model, and the order of the other models does not matter.
 func weightsLaw(ctx context.Context, s subject, _ string) error {
 	var others []*models.Model
 	for seed := range uint64(2) {
@@ -173,12 +174,12 @@ func weightsLaw(ctx context.Context, s subject, _ string) error {
 	switch {
 	case !same(fused(fuse.Transport{}, []float64{1, 0, 0}, others...), 0):
 		return errors.New("weight 1 of the anchor is not the anchor")
-	case !same(fused(fuse.Vanilla{}, nil, s.model, s.model), back):
+	case !same(fused(fuse.Vanilla{}, nil, s.model, s.model), carried):
 		return errors.New("the mean of a model with itself is not the model")
 	}
 	one, two := fused(fuse.Transport{}, nil, others[0], others[1]), fused(fuse.Transport{}, nil, others[1], others[0])
 	for name := range s.model.Params {
-		if d := apart(one[name].Data, two[name].Data); !(d <= back) {
+		if d := apart(one[name].Data, two[name].Data); !(d <= carried) {
 			return fmt.Errorf("tensor %q depends on the order of models: %.2g", name, d)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A mutation says of one axis of one parameter that it is fixed.
+// A mutation declares one axis of one parameter to be fixed.
 type mutation struct {
 	node        *graph.Node
 	param, axis int
@@ -19,7 +19,7 @@ func (u mutation) String() string {
 	return fmt.Sprintf("axis %d of %s", u.axis, u.node.Params[u.param].Name)
 }
 
-// mutations lists the axes of a graph that a relabelling moves.
+// mutations returns one mutation for every axis of g that a relabelling permutes.
 func mutations(g *graph.Graph, r *Relabelling) (out []mutation) {
 	for _, n := range g.Nodes {
 		for i, p := range n.Params {
@@ -56,17 +56,17 @@ func (u mutation) of(g *graph.Graph) *graph.Graph {
 	return &graph.Graph{Nodes: nodes}
 }
 
-// unseen reports whether softmax hides the mutation: a bias of the keys adds
-// the same to all scores of a query.
-func (u mutation) unseen(g *graph.Graph) bool {
+// hidden reports whether the mutation cannot change the logits. A bias of the keys
+// adds the same to all scores of a query, and softmax ignores that.
+func (u mutation) hidden(g *graph.Graph) bool {
 	return u.node.Params[u.param].Role == graph.RoleBias && slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool {
 		return n.Op == graph.Attend && n.Args[1] == u.node
 	})
 }
 
-// mutate returns how far the logits of m move when its units are relabelled
-// along axes of which one is wrong.
-func (u mutation) mutate(ctx context.Context, m *models.Model, r *Relabelling, s subject) (float64, error) {
+// effect returns how far the logits of m move when its units are permuted along the
+// axes of a graph with the mutation.
+func (u mutation) effect(ctx context.Context, m *models.Model, r *Relabelling, s subject) (float64, error) {
 	wrong := *m
 	wrong.Graph = u.of(m.Graph)
 	moved, err := r.Apply(ctx, &wrong)

@@ -14,8 +14,8 @@ type Net struct {
 	build  func(Config) models.Config
 }
 
-// A Config holds the sizes of a small network of any kind, of which each takes
-// those that it has.
+// A Config holds the hyperparameters of all networks of this package. Each network
+// takes those that it has.
 type Config struct {
 	Hidden, Layers, Heads, MLP  int
 	Act                         graph.Activation
@@ -29,10 +29,10 @@ type Config struct {
 	PosType                     string
 }
 
-// Nets returns a network of every kind: pre-norm with a class token, pre-norm
-// with fixed positions, packed queries, keys and values and no biases,
-// post-norm over masked words with tied logits, the BERTs, and transposed and
-// packed layers.
+// Nets returns small networks that have every operation, stored in every way:
+// pre-norm with a class token; pre-norm with fixed positions, packed queries, keys
+// and values, and no biases; post-norm over masked words with tied logits; the
+// BERTs; and layers that are transposed and packed.
 func Nets() []Net {
 	return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier(), PackedWords()}
 }
@@ -54,7 +54,8 @@ func ViT() Net {
 	}}
 }
 
-// SimpleViT is a small SimpleViT whose heads are narrower than its stream.
+// SimpleViT is a small SimpleViT whose heads together are narrower than its
+// residual stream.
 func SimpleViT() Net {
 	c := images()
 	c.HeadDim = 3
@@ -83,8 +84,7 @@ func (c Config) bert() models.BERTConfig {
 		Vocab: c.Vocab, Positions: c.Positions, TypeVocab: c.TypeVocab, TieWords: c.TieWords, PosType: c.PosType}
 }
 
-// Words is an architecture in the manner of Hugging Face's BertForMaskedLM that
-// package models does not know.
+// Words is an architecture like BertForMaskedLM that package models does not have.
 func Words() Net {
 	arch := models.Architecture{Class: "MaskedWords", Parse: models.Parser(words{})}
 	return Net{arch, texts(), func(c Config) models.Config { return words{c.bert()} }}
@@ -113,7 +113,7 @@ func (c words) Spec() (models.Spec, error) {
 	return models.Spec{Graph: g}, err
 }
 
-// ModelConfig returns the configuration of the network.
+// ModelConfig returns the configuration of the network as package models has it.
 func (net Net) ModelConfig() models.Config { return net.build(net.Config) }
 
 // Graph returns the forward pass of the network.
@@ -127,8 +127,8 @@ func (net Net) Model(seed uint64) (*models.Model, error) {
 	return Random(net.Arch, net.ModelConfig(), seed)
 }
 
-// Batch returns n random samples for the network: see [Batch]. It is nil where
-// the network cannot be.
+// Batch returns n random samples for the network, as [Batch] draws them. It is nil
+// where the configuration is invalid.
 func (net Net) Batch(n int, seed uint64) models.Batch {
 	m, err := models.Fresh(net.Arch, net.ModelConfig(), 0, 1)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// inputsLaw: a batch as declared is taken and stays as it is; one that is wrong
-// in a single thing is refused.
+// inputsLaw: a batch that is as declared is accepted and not changed; a batch with
+// a single violation is refused.
 func inputsLaw(_ context.Context, s subject, _ string) error {
 	given := maps.Clone(s.batch)
 	for _, in := range s.model.Inputs {
@@ -31,22 +31,22 @@ func inputsLaw(_ context.Context, s subject, _ string) error {
 	}
 	var errs []error
 	for _, in := range s.model.Inputs {
-		if in.IsFloats() && slices.Contains(in.Shape, models.Any) && in.Longest == 0 && placed(s.model.Graph) {
+		if in.IsFloats() && slices.Contains(in.Shape, models.Any) && in.Longest == 0 && hasPositions(s.model.Graph) {
 			errs = append(errs, fmt.Errorf("images %s may have any size, the table of positions has not: give the Input a Shape or the Spec a Layout", in.Name))
 		}
 	}
 	for _, in := range append(slices.Clone(s.model.Inputs), s.model.Labels()) {
 		for what, wrong := range s.violations(in) {
 			if _, err := s.complete(s.model, wrong); err == nil {
-				errs = append(errs, fmt.Errorf("%s with %s is taken", in.Name, what))
+				errs = append(errs, fmt.Errorf("%s with %s is accepted", in.Name, what))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// placed reports whether a table of positions is added to something.
-func placed(g *graph.Graph) bool {
+// hasPositions reports whether a table of positions is added to the tokens.
+func hasPositions(g *graph.Graph) bool {
 	return slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool {
 		return n.Op == graph.Add && slices.ContainsFunc(n.Args, func(a *graph.Node) bool {
 			return a.Op == graph.Const || a.Op == graph.Table && len(a.Args) == 0
@@ -54,7 +54,7 @@ func placed(g *graph.Graph) bool {
 	})
 }
 
-// violations returns batches that are wrong in one thing about an input.
+// violations returns batches that violate one input in one way, by what is wrong.
 func (s subject) violations(in models.Input) map[string]models.Batch {
 	out := map[string]models.Batch{}
 	right, ok := s.batch[in.Name]
@@ -114,7 +114,7 @@ func (s subject) violations(in models.Input) map[string]models.Batch {
 	return out
 }
 
-// parametersLaw: parameters that are not of the network are refused.
+// parametersLaw: parameters that do not fit the network are refused.
 func parametersLaw(_ context.Context, s subject, _ string) error {
 	var errs []error
 	for name, right := range s.model.Params {
@@ -122,7 +122,7 @@ func parametersLaw(_ context.Context, s subject, _ string) error {
 			p := maps.Clone(s.model.Params)
 			change(p)
 			if _, err := s.bind(s.arch, s.config, p); err == nil {
-				errs = append(errs, fmt.Errorf("tensor %q with %s is taken", name, what))
+				errs = append(errs, fmt.Errorf("tensor %q with %s is accepted", name, what))
 			}
 		}
 		refuse("a value too few", func(p models.Params) {

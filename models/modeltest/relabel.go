@@ -12,17 +12,17 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// A Relabelling is an aligner that gives every space of a graph one permutation
-// and leaves all else as it is.
+// A Relabelling is an aligner whose plan for every node is the permutation of the
+// node's space, and the identity where the basis of the node is fixed.
 type Relabelling struct {
 	Of    []int     // space of each node, -1 where its basis is fixed
 	Plans []ot.Plan // of each space
 	graph *graph.Graph
 }
 
-// Relabel draws a permutation for every space of g. Units of an attention stay
-// within their head, and heads move as a whole, the same way for queries, keys
-// and values.
+// Relabel draws a permutation for every space of g. Units of an attention layer
+// stay within their head. Heads are permuted as a whole, in the same way for the
+// queries, keys and values of a layer.
 func Relabel(g *graph.Graph, seed uint64) (*Relabelling, error) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	spaces, of := g.Spaces()
@@ -53,7 +53,8 @@ func Relabel(g *graph.Graph, seed uint64) (*Relabelling, error) {
 	return r, nil
 }
 
-// Relabelled returns m with the units of every space relabelled: see [Relabel].
+// Relabelled returns m with the units of every space permuted by a [Relabelling]. It
+// computes the same as m.
 func Relabelled(ctx context.Context, m *models.Model, seed uint64) (*models.Model, error) {
 	r, err := Relabel(m.Graph, seed)
 	if err != nil {
@@ -62,7 +63,7 @@ func Relabelled(ctx context.Context, m *models.Model, seed uint64) (*models.Mode
 	return r.Apply(ctx, m)
 }
 
-// Apply returns m with its units relabelled, along the axes of its graph.
+// Apply returns m with its units permuted along the axes of its graph.
 func (r *Relabelling) Apply(ctx context.Context, m *models.Model) (*models.Model, error) {
 	aligned, _, err := fuse.Align(ctx, m, []*models.Model{m}, fuse.Transport{Aligner: r}, nil)
 	if err != nil {
@@ -71,7 +72,7 @@ func (r *Relabelling) Apply(ctx context.Context, m *models.Model) (*models.Model
 	return m.With(aligned.Others[0]), nil
 }
 
-// moves reports whether r moves an axis of a node.
+// moves reports whether r permutes an axis of the parameters of n.
 func (r *Relabelling) moves(n *graph.Node, a graph.Axis) bool {
 	along := n.Along(a)
 	return along != nil && r.Of[along.ID] >= 0
