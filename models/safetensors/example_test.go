@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 
@@ -48,6 +49,40 @@ func Example() {
 	}
 	// Output:
 	// weight F16 [2 2] [1 -0.5 0.099975586 3] <nil>
+}
+
+// A checkpoint whose tensors are spread over several files reads like one file.
+func ExampleOpenDir() {
+	dir, err := os.MkdirTemp("", "checkpoint")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	shards := map[string]string{"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+	for tensor, shard := range shards {
+		t, err := safetensors.FromFloat32(safetensors.F32, []int{1}, []float32{7})
+		if err != nil {
+			log.Fatal(err)
+		}
+		one := map[string]safetensors.Tensor{tensor: t}
+		if err := safetensors.WriteFile(filepath.Join(dir, shard), one, nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+	index := fmt.Appendf(nil, `{"weight_map": {"a": %q, "b": %q}}`, shards["a"], shards["b"])
+	if err := os.WriteFile(filepath.Join(dir, safetensors.IndexName), index, 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	c, err := safetensors.OpenDir(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	dtype, shape, err := c.Info("b")
+	fmt.Println(c.Names(), dtype, shape, err)
+	// Output:
+	// [a b] F32 [1] <nil>
 }
 
 // What is wrong with a file is told with the tensor that it is wrong with. Here

@@ -1,17 +1,24 @@
-// Package text makes the inputs of language models: it reads corpora, cuts them
-// into word pieces, packs these into sequences of one length and masks them.
+// Package text makes the inputs of language models: it reads corpora and tables
+// of sentences, cuts text into word pieces, packs these into sequences of one
+// length and masks them.
 //
-//	corpus, err := text.Open("wikitext-2.tar.gz")
+//	corpus, err := text.Open(ctx, "wikitext-2.tar.gz")
 //	…
 //	tok, err := text.OpenTokenizer("vocab.txt")
 //	…
 //	seqs, err := text.Pack(tok, corpus.Train, 64)
 //	…
-//	batch := text.Masking{Seed: 1}.Batch(tok, seqs, epoch)
+//	batch := text.Masking{Seed: 1}.Batch(tok, seqs, epoch) // input_ids, attention_mask, token_type_ids, labels
 //
-// [Atlas] writes a text where there is none, [Learn] a vocabulary; [OpenTable]
-// reads sentences to classify.
+// A [Tokenizer] comes from a tokenizer.json or a vocab.txt of BERT and gives the
+// word pieces of Python's transformers, through the tokenizer of
+// github.com/gomlx/go-huggingface. [Pack] makes sequences of running text,
+// [Tokenizer.EncodeBatch] one of each sentence. [Masking] makes batches to train
+// and score masked language models, [MaskEach] those of their pseudo-perplexity,
+// [Labeled] those of classifiers. What is drawn at random follows from a seed, so
+// that training resumes exactly.
 //
-// The word pieces are those of Python's transformers, through the tokenizer of
-// github.com/gomlx/go-huggingface.
+// Files are not trusted: what a corpus or a tokenizer may hold is bounded, and
+// what cannot be used is an error with [ErrCorpus], [ErrVocabulary], [ErrTable]
+// or [ErrEmpty] in its chain.
 package text

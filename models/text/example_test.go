@@ -1,32 +1,107 @@
 package text_test
 
 import (
+	"context"
 	"fmt"
+	"log"
+	"os"
+	"path/filepath"
 
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/text"
 )
 
-// Paragraphs become sequences of one length, and these samples for a masked
-// language model.
+// vocabulary is a small vocabulary of BERT. That of a checkpoint is its vocab.txt
+// or tokenizer.json, which [text.OpenTokenizer] reads.
+var vocabulary = append(text.SpecialPieces(), "the", "river", "flow", "##s", "north", ".")
+
+// From running text to a batch that a masked language model is trained on.
 func Example() {
-	vocabulary := append(text.SpecialPieces(), "trans", "##port", "moves", "mass")
-	tokenizer, err := text.NewTokenizer(vocabulary)
+	tok, err := text.NewTokenizer(vocabulary)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	paragraphs := []string{"Transport moves mass.", "Mass moves mass, moves mass."}
-	fmt.Println(tokenizer.Encode("Transport moves mass"))
-	sequences, err := text.Pack(tokenizer, paragraphs, 6)
+	seqs, err := text.Pack(tok, []string{"The river flows north.", "The river flows."}, 8)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	batch := text.Masking{Seed: 1}.Batch(tokenizer, sequences, 0)
-	fmt.Println(batch["input_ids"].Shape, batch["labels"].Shape)
+	fmt.Println("sequence", seqs[0])
+
+	batch := text.Masking{Seed: 4}.Batch(tok, seqs, 0)
+	fmt.Println("input   ", batch["input_ids"].Ints)
+	fmt.Println("labels  ", batch[models.Labels].Ints)
 	// Output:
-	// [5 6 7 8]
-	// [3 6] [3 6]
+	// sequence [2 5 6 7 8 9 10 3]
+	// input    [2 5 6 7 8 4 10 3]
+	// labels   [-100 -100 -100 -100 -100 9 -100 -100]
+}
+
+func ExampleNewTokenizer() {
+	tok, err := text.NewTokenizer(vocabulary)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(tok.Encode("The rivers flow NORTH, slowly."))
+	fmt.Println("[UNK] is", tok.Special.UNK, "and there are", tok.Size(), "ids")
+	// Output:
+	// [5 6 8 7 9 1 1 10]
+	// [UNK] is 1 and there are 11 ids
+}
+
+// A corpus is a folder or an archive with a text to train on and one to test on.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "corpus")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for name, lines := range map[string]string{
+		"train.txt": " = Rivers = \n\nThe river flows 4 @,@ 000 miles .\n",
+		"valid.txt": "The <unk> flows north .\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(lines), 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+	corpus, err := text.Open(context.Background(), dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%q %q\n", corpus.Train, corpus.Test)
+	// Output:
+	// ["The river flows 4,000 miles ."] ["The [UNK] flows north ."]
+}
+
+// Sentences of GLUE as samples of a classifier.
+func ExampleOpenTable() {
+	path := filepath.Join(os.TempDir(), "otfuse-example.tsv")
+	defer os.Remove(path)
+	rows := "sentence\tlabel\nthe river flows\tmoving\nthe north\tstill\n"
+	if err := os.WriteFile(path, []byte(rows), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	table, err := text.OpenTable(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	labels, err := table.IDs(table.Classes())
+	if err != nil {
+		log.Fatal(err)
+	}
+	tok, err := text.NewTokenizer(vocabulary)
+	if err != nil {
+		log.Fatal(err)
+	}
+	seqs, err := tok.EncodeBatch(table.Sentences, 6)
+	if err != nil {
+		log.Fatal(err)
+	}
+	batch := text.Labeled(tok, seqs, labels)
+	fmt.Println(table.Classes(), batch[models.Labels].Ints)
+	fmt.Println(batch["input_ids"].Shape, batch["input_ids"].Ints)
+	// Output:
+	// [moving still] [0 1]
+	// [2 6] [2 5 6 7 8 3 2 5 9 3 0 0]
 }
 
 // Sentences with a label each, as the tables of GLUE have them.
@@ -51,4 +126,21 @@ func ExampleLabeled() {
 	fmt.Println(table.Classes(), labels, batch["attention_mask"].Ints)
 	// Output:
 	// [negative positive] [1 0] [1 1 1 1 1 1 1 0]
+}
+
+// One sample for each word piece: exp of their mean loss is the
+// pseudo-perplexity of the sequence.
+func ExampleMaskEach() {
+	tok, err := text.NewTokenizer(vocabulary)
+	if err != nil {
+		log.Fatal(err)
+	}
+	seqs, err := tok.EncodeBatch([]string{"the river"}, 4)
+	if err != nil {
+		log.Fatal(err)
+	}
+	batch := text.MaskEach(tok, seqs...)
+	fmt.Println(batch["input_ids"].Shape, batch["input_ids"].Ints)
+	// Output:
+	// [2 4] [2 4 6 3 2 5 4 3]
 }
