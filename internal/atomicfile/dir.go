@@ -13,9 +13,9 @@ import (
 // error the old directory is as it was. Missing parent directories are created,
 // and a symbolic link stays one: its target is replaced.
 //
-// The old directory goes with all that is in it. So it must be empty or hold a
-// regular file called marker, which tells that it is one of ours; any other is
-// refused, and so is a directory that holds the current one.
+// The old directory is deleted with everything in it. It must therefore be empty
+// or hold a regular file called marker, which identifies it as one of ours. Any
+// other directory is refused, and so is one that contains the current directory.
 //
 // On Linux the two directories are exchanged in one step. Where the system or
 // the file system cannot do that, the old one is set aside first, and a process
@@ -55,8 +55,8 @@ func writeDir(path, marker string, write func(dir string) error) error {
 		return err
 	}
 	defer f.Close()
-	// Under this name there is the draft or, after an exchange, the old
-	// directory. If it cannot be removed, the next removeStale tries again.
+	// This name belongs to the draft or, after an exchange, to the old directory.
+	// If it cannot be removed, the next removeStale tries again.
 	defer removeSibling(f.Name())
 	if err := write(f.Name()); err != nil {
 		return err
@@ -77,7 +77,8 @@ func writeDir(path, marker string, write func(dir string) error) error {
 	return flushToDisk(filepath.Dir(path))
 }
 
-// replaceable returns what is at path, nil if nothing is, or why it must stay.
+// replaceable returns information about what is at path, nil where there is
+// nothing, or an error that says why it must not be replaced.
 func replaceable(path, marker string) (fs.FileInfo, error) {
 	for {
 		info, err := os.Lstat(path)
@@ -95,7 +96,7 @@ func replaceable(path, marker string) (fs.FileInfo, error) {
 		if ours {
 			return info, nil
 		}
-		// Another writer may have replaced it and be emptying what was read.
+		// Another writer may have replaced it meanwhile and be deleting the old one.
 		if now, e := os.Lstat(path); e != nil || !os.SameFile(info, now) {
 			continue
 		}
@@ -106,7 +107,7 @@ func replaceable(path, marker string) (fs.FileInfo, error) {
 	}
 }
 
-// hasMarker tells whether a directory is empty or holds a file called marker.
+// hasMarker reports whether a directory is empty or holds a file called marker.
 func hasMarker(dir, marker string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -118,7 +119,7 @@ func hasMarker(dir, marker string) (bool, error) {
 	return ours || len(entries) == 0, nil
 }
 
-// holdsCurrent tells whether the current directory is dir or below it.
+// holdsCurrent reports whether the current directory is dir or below it.
 func holdsCurrent(dir string) bool {
 	here, err := os.Getwd()
 	if err != nil {
@@ -131,8 +132,8 @@ func holdsCurrent(dir string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// replace gives path the directory next. If there was one, old, it is left
-// under the name next or removed.
+// replace renames the directory next to path. A directory old that was there is
+// renamed to next or removed.
 func replace(next, path string, old fs.FileInfo) error {
 	if old == nil {
 		return os.Rename(next, path)

@@ -4,5 +4,5 @@ package atomicfile
 
 import "errors"
 
-// exchange would swap two names in one step.
+// exchange cannot swap two names in one step on this system.
 func exchange(_, _ string) error { return errors.ErrUnsupported }

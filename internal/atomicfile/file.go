@@ -1,12 +1,12 @@
 // Package atomicfile replaces files and directories in one step.
 //
-// What is new is first completed beside the target, in a sibling whose name
-// starts with a dot, and flushed to the disk. Only then does it take the
-// target's name. Whoever looks, and whatever is killed when, finds the old
-// content or the new one. A sibling that a killed process leaves behind is
-// removed by the next write to the same target; where the system has file
-// locks, that is never the sibling of a process still at work, and where it
-// has none, siblings are left alone.
+// The new content is first written completely to a sibling of the target, whose
+// name starts with a dot, and flushed to the disk. Only then is the sibling
+// renamed to the target. Readers therefore find either the old content or the
+// new content, even if the process is killed at any moment. A sibling that a
+// killed process leaves behind is removed by the next write to the same target.
+// File locks keep the siblings of running processes from being removed; where the
+// system has no file locks, siblings are never removed.
 package atomicfile
 
 import (
@@ -45,8 +45,8 @@ func writeFile(path string, write func(w io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()           // Sync has reported what Close could
-	defer os.Remove(f.Name()) // after the rename there is nothing under it
+	defer f.Close()           // Sync has already reported any error of writing
+	defer os.Remove(f.Name()) // does nothing after the rename
 	w := bufio.NewWriterSize(f, 1<<16)
 	if err := write(w); err != nil {
 		return err
@@ -71,8 +71,9 @@ func writeFile(path string, write func(w io.Writer) error) error {
 	return flushToDisk(filepath.Dir(path))
 }
 
-// resolveTarget follows symbolic links, makes the parent directory, and returns the
-// absolute path and what is there; nil if nothing is.
+// resolveTarget follows symbolic links, creates the parent directory, and returns
+// the absolute path of the target and its information, nil where it does not
+// exist.
 func resolveTarget(path string) (string, fs.FileInfo, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {

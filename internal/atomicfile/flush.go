@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// flushToDisk brings a file or a directory to the disk.
+// flushToDisk waits until a file or a directory is on the disk.
 func flushToDisk(path string) error {
 	if !canFlush {
 		return nil
@@ -18,7 +18,7 @@ func flushToDisk(path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // no such notion there
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // the file system cannot flush it
 		return err
 	}
 	return nil

@@ -14,8 +14,8 @@ import (
 // errLocked says that another writer has the lock.
 var errLocked = errors.New("another process is writing it")
 
-// Kinds of sibling. What is being filled is a draft. The directory that a
-// draft replaces is set aside only where the system cannot exchange two names.
+// The kinds of sibling: a draft is new content that is being written; a directory
+// that is being replaced is set aside where the system cannot exchange two names.
 const (
 	draft = ".draft-"
 	aside = ".aside-"
@@ -28,11 +28,11 @@ func sibling(path, kind string) string {
 	return filepath.Join(filepath.Dir(path), siblingStem(path, kind)+fmt.Sprintf(suffix, rand.Uint64()))
 }
 
-// siblingStem is what the names of all siblings of path start with.
+// siblingStem is the prefix that the names of all siblings of path share.
 func siblingStem(path, kind string) string { return "." + filepath.Base(path) + kind }
 
 // claimDraft creates a draft beside path and locks it. The lock marks the draft as
-// somebody's until the file is closed, if only by the death of the process.
+// in use until the file is closed or the process ends.
 func claimDraft(path string, create func(name string) (*os.File, error)) (*os.File, error) {
 	const tries = 100
 	for range tries {
@@ -52,15 +52,15 @@ func claimDraft(path string, create func(name string) (*os.File, error)) (*os.Fi
 	return nil, fmt.Errorf("no free name beside it after %d tries", tries)
 }
 
-// isStillNamed tells whether f is what its name leads to.
+// isStillNamed reports whether the name of f still leads to f.
 func isStillNamed(f *os.File) bool {
 	a, errA := f.Stat()
 	b, errB := os.Lstat(f.Name())
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// removeStale removes the siblings of one kind that nobody holds. It is a courtesy:
-// what it cannot do is left for the next time.
+// removeStale removes the siblings of one kind that no process has locked. Errors
+// are ignored: the next write tries again.
 func removeStale(path, kind string) {
 	for _, name := range siblings(path, kind) {
 		f, err := os.Open(name)
@@ -83,8 +83,8 @@ func removeSibling(path string) {
 	os.RemoveAll(path)
 }
 
-// siblings lists the files and directories beside path that have a name as
-// sibling makes them; never links or pipes.
+// siblings lists the files and directories beside path whose names have the form
+// that sibling gives them. Links and pipes are left out.
 func siblings(path, kind string) []string {
 	dir := filepath.Dir(path)
 	entries, err := os.ReadDir(dir)

@@ -18,8 +18,8 @@ const (
 	IndexName = "model.safetensors.index.json"
 )
 
-// Checkpoint is the tensors of a directory, from one file or from several. Its
-// methods may be called from several goroutines at once.
+// Checkpoint is an open checkpoint directory, whose tensors are in one file or in
+// several. Its methods may be called from several goroutines at once.
 type Checkpoint struct {
 	path   string
 	shards map[string]*File // by file name
@@ -141,7 +141,7 @@ func (c *Checkpoint) openShards(index string, weights map[string]string) error {
 	return nil
 }
 
-// summarise names the first of many things.
+// summarise lists the first eight names and counts the rest.
 func summarise(names []string) string {
 	const most = 8
 	if extra := len(names) - most; extra > 0 {

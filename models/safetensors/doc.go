@@ -6,10 +6,14 @@
 // tensors are read when asked for. [OpenDir] does the same for a checkpoint
 // directory, whose tensors may be spread over several files.
 //
-// Files are not trusted: whatever is wrong with one is a [*FormatError] that
-// names the file and the tensor, and memory is bounded by a small multiple of
-// what the file really holds, never by what it claims to hold.
+// A [Tensor] holds the bytes of its elements as they are stored. [Tensor.Float32s],
+// [Tensor.Int64s] and the like decode them, [FromFloat32], [FromInt64] and the like
+// encode them.
+//
+// Files are not trusted. A malformed file gives a [*FormatError] that names the
+// file and the tensor, and memory is bounded by a small multiple of the size that
+// the file really has, whatever its header claims.
 //
 // [Write] is canonical: equal tensors give equal bytes, in the layout that the
-// format's own library produces.
+// reference implementation produces. [WriteFile] replaces a file atomically.
 package safetensors

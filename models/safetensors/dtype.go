@@ -49,8 +49,9 @@ func (d DType) Size() int {
 	return 0
 }
 
-// storageRank orders the types within a file. Wider elements come first, so that
-// every tensor is aligned without holes between tensors.
+// storageRank is the position of a dtype in the order of storage. Tensors of wider
+// elements come first, so that every tensor is aligned although there are no gaps
+// between them.
 func (d DType) storageRank() int {
 	for i, x := range [...]DType{
 		U64, I64, F64, C64, F32, U32, I32, BF16, F16, U16, I16, F8E8M0, F8E4M3, F8E5M2, I8, U8, Bool,

@@ -34,14 +34,14 @@ func (e *FormatError) Error() string {
 	return s + ": " + e.Msg
 }
 
-// malformed returns the [FormatError] for a tensor, or for no tensor in
-// particular, of a file that is not known here.
+// malformed returns a [FormatError] about a tensor, or about the whole file where
+// tensor is empty. The file is not known yet: see [inFile].
 func malformed(tensor, format string, args ...any) error {
 	return &FormatError{Tensor: tensor, Msg: fmt.Sprintf(format, args...)}
 }
 
-// inFile names the package and the file, if there is one, in an error that names
-// neither yet.
+// inFile adds the package and the path of the file, which may be empty, to an
+// error that names neither yet.
 func inFile(path string, err error) error {
 	var f *FormatError
 	switch {

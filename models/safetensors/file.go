@@ -22,7 +22,7 @@ type File struct {
 // Open reads and checks the header of a file; tensors are read when asked for.
 // The caller closes the file.
 func Open(path string) (*File, error) {
-	// Opening a pipe would wait for a writer.
+	// Opening a named pipe would block until somebody writes to it.
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	} else if !info.Mode().IsRegular() {
@@ -46,8 +46,8 @@ func Open(path string) (*File, error) {
 	return file, nil
 }
 
-// Parse reads and checks the header of a file that is held by r and size bytes
-// long. Closing the result does not close r.
+// Parse reads and checks the header of a file of size bytes that is read through
+// r. Closing the result does not close r.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
 	file, err := parseFile(r, size)
 	return file, inFile("", err)
@@ -125,7 +125,8 @@ func (f *File) lookup(name string) (entry, error) {
 	return e, nil
 }
 
-// readFull fills b or fails: io.ReaderAt may return io.EOF with a full buffer.
+// readFull fills b or fails. It ignores an io.EOF that comes with a full buffer,
+// which io.ReaderAt allows.
 func readFull(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	switch {

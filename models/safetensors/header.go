@@ -12,7 +12,7 @@ const (
 	metadataKey = "__metadata__"
 )
 
-// entry is what a header says of one tensor. Offsets are bytes from the start
+// entry is the description of one tensor in a header. Offsets are bytes from the start
 // of the data.
 type entry struct {
 	dtype      DType
@@ -116,8 +116,8 @@ func (r jsonReader) tensorEntry() (entry, error) {
 	return e, nil
 }
 
-// checkOffsets demands that the tensors cover the data exactly, without holes
-// and without overlaps.
+// checkOffsets reports tensors that do not cover the data exactly: it may have
+// neither gaps nor overlaps.
 func (h header) checkOffsets(dataLen int64) error {
 	names := make([]string, 0, len(h.entries))
 	for name := range h.entries {

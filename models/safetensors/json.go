@@ -20,7 +20,7 @@ func newJSONReader(text []byte) (jsonReader, error) {
 	case !utf8.Valid(text):
 		return jsonReader{}, errors.New("not UTF-8")
 	case !json.Valid(text):
-		// The error knows the position; Unmarshal fails before it decodes.
+		// Unmarshal checks the syntax first, and its error gives the position.
 		return jsonReader{}, fmt.Errorf("not JSON: %w", json.Unmarshal(text, new(json.RawMessage)))
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -74,7 +74,7 @@ func (r jsonReader) integers(limit int) ([]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		number, _ := token.(json.Number) // empty, hence no integer, where it is something else
+		number, _ := token.(json.Number) // empty, and so not an integer, where the token is something else
 		n, err := strconv.ParseUint(number.String(), 10, 63)
 		if err != nil {
 			return nil, fmt.Errorf("want a non-negative integer below 2^63, found %s", quoteToken(token))

@@ -19,10 +19,10 @@ type Masking struct {
 // defaultRate is the share of word pieces that BERT was trained to find.
 const defaultRate = 0.15
 
-// What becomes of the word pieces that are chosen, as shares of them.
+// The shares of the chosen word pieces that are masked, and masked or replaced.
 const (
 	masked   = 0.8
-	replaced = 0.9 // or masked
+	replaced = 0.9
 )
 
 // Batch returns input_ids, attention_mask, token_type_ids and labels [N, T] of

@@ -13,15 +13,16 @@ import (
 // ErrTable reports a table of sentences that cannot be used.
 var ErrTable = errors.New("text: bad table")
 
-// A Table holds sentences with a label each.
+// A Table holds sentences, each with its label.
 type Table struct{ Sentences, Labels []string }
 
 // maxLine is the length of the longest line of a table, in bytes.
 const maxLine = 1 << 20
 
-// OpenTable reads a table of GLUE: columns parted by tabs, one of them headed
-// sentence and one label, as those of SST-2. The error is [ErrTable] with the
-// line, or [ErrEmpty] where there is none below the head.
+// OpenTable reads a table in the format of GLUE's SST-2 and CoLA: columns
+// separated by tabs, with the names of the columns on the first line, among them
+// sentence and label. The error is [ErrTable] with the number of the line, or
+// [ErrEmpty] where the table has no rows.
 func OpenTable(path string) (Table, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -63,13 +64,14 @@ func readTable(r io.Reader) (Table, error) {
 	return t, nil
 }
 
-// Classes returns the labels that occur, in order.
+// Classes returns the different labels, in alphabetical order.
 func (t Table) Classes() []string {
 	c := slices.Sorted(slices.Values(t.Labels))
 	return slices.Compact(c)
 }
 
-// IDs returns the place of every label among the classes.
+// IDs returns the index of every label among the classes [N]. A label that is
+// none of them is [ErrTable].
 func (t Table) IDs(classes []string) ([]int32, error) {
 	out := make([]int32, len(t.Labels))
 	for i, l := range t.Labels {

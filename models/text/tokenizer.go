@@ -22,7 +22,7 @@ func SpecialPieces() []string { return []string{"[PAD]", unknownPiece, "[CLS]", 
 // unknown word, the start of a sequence, the end of a sentence, a hidden piece.
 type Special struct{ Pad, UNK, CLS, SEP, Mask int32 }
 
-// contains tells whether id is one of them.
+// contains reports whether id is one of them.
 func (s Special) contains(id int32) bool {
 	return slices.Contains([]int32{s.Pad, s.UNK, s.CLS, s.SEP, s.Mask}, id)
 }
@@ -43,14 +43,13 @@ const (
 	maxLongest   = 1000 // runes of a word: the time to cut it grows with their square
 )
 
-// OpenTokenizer reads a tokenizer from a file as [ParseTokenizer] does from its
-// text.
+// OpenTokenizer reads a tokenizer from a file, as [ParseTokenizer] says.
 func OpenTokenizer(path string) (*Tokenizer, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("text: %w", err)
-	case !info.Mode().IsRegular() || info.Size() > maxTokenizer: // a pipe would be waited for
+	case !info.Mode().IsRegular() || info.Size() > maxTokenizer: // reading a pipe would block
 		return nil, fmt.Errorf("%w: not a regular file of at most %d bytes (%s)", ErrVocabulary, maxTokenizer, path)
 	}
 	raw, err := os.ReadFile(path)
@@ -64,9 +63,10 @@ func OpenTokenizer(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// ParseTokenizer reads a tokenizer from the text of a file of that name: of a
-// tokenizer.json, or of a vocab.txt of one word piece a line, which is then that
-// of an uncased model.
+// ParseTokenizer reads a tokenizer from the content of a file. Where the name ends
+// in .json it is a tokenizer.json with a WordPiece model; otherwise it is a
+// vocab.txt with one word piece on each line, of an uncased model. The error is
+// [ErrVocabulary].
 func ParseTokenizer(name string, raw []byte) (*Tokenizer, error) {
 	if strings.HasSuffix(name, ".json") {
 		return fromJSON(raw)
@@ -76,7 +76,7 @@ func ParseTokenizer(name string, raw []byte) (*Tokenizer, error) {
 
 // NewTokenizer returns the uncased tokenizer of a vocabulary; the id of a word
 // piece is its index. The vocabulary must hold [PAD], [UNK], [CLS], [SEP] and
-// [MASK], and nothing twice: [ErrVocabulary].
+// [MASK], and no word piece twice; otherwise the error is [ErrVocabulary].
 func NewTokenizer(vocabulary []string) (*Tokenizer, error) {
 	ids := map[string]int{}
 	for i, piece := range vocabulary {
@@ -101,7 +101,7 @@ func NewTokenizer(vocabulary []string) (*Tokenizer, error) {
 	return fromJSON(raw)
 }
 
-// wordPiece is what is asked of the model in a tokenizer.json.
+// wordPiece holds the fields of the model in a tokenizer.json that are read.
 type wordPiece struct {
 	Type    string         `json:"type"`
 	Vocab   map[string]int `json:"vocab"`
@@ -182,9 +182,9 @@ func checkNormalizer(raw json.RawMessage) error {
 	return fmt.Errorf("%w: a normalizer of type %q, want BertNormalizer", ErrVocabulary, n.Type)
 }
 
-// wordPieces builds the tokenizer of the library. Its own limit on the length of
-// splitWords counts bytes where it should count runes, so it is lifted here and kept
-// by [Tokenizer.splitWords].
+// wordPieces builds the tokenizer of go-huggingface. Its limit on the length of
+// words counts bytes where it should count runes, so it is lifted here, and
+// [Tokenizer.splitWords] enforces it instead.
 func wordPieces(file map[string]json.RawMessage, added []hftokenizer.AddedToken) (*hftokenizer.Tokenizer, error) {
 	var model map[string]json.RawMessage
 	if err := json.Unmarshal(file["model"], &model); err != nil {
@@ -210,7 +210,7 @@ func wordPieces(file map[string]json.RawMessage, added []hftokenizer.AddedToken)
 	return t, t.With(api.EncodeOptions{})
 }
 
-// Size returns the number of ids: the largest plus one.
+// Size returns the number of ids, which is the largest id plus one.
 func (t *Tokenizer) Size() int { return t.size }
 
 // Encode returns the ids of a text, without [CLS] and [SEP].

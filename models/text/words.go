@@ -6,11 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// splitWords splits a text at white space and does what go-huggingface leaves undone
-// of transformers' BasicTokenizer: format characters and other controls are
-// dropped, separators of lines and paragraphs are white space, and a word is too
-// long by its runes, not its bytes. The time of the library grows with the
-// square of what it is given, so it gets one word at a time.
+// splitWords splits a text at white space. It does the part of transformers'
+// BasicTokenizer that go-huggingface lacks: it drops format and other control
+// characters, treats separators of lines and paragraphs as white space, and
+// measures the length of words in runes, not bytes. The running time of
+// go-huggingface grows with the square of its input, so it is given one word at
+// a time.
 func (t *Tokenizer) splitWords(s string) []string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -79,8 +80,8 @@ func (t *Tokenizer) withoutLongRuns(word string) string {
 	return out.String()
 }
 
-// endsWord tells whether a word ends before r: punctuation and ideographs are
-// splitWords of their own.
+// endsWord reports whether a word ends before r: punctuation marks and
+// ideographs are words of their own.
 func endsWord(r rune) bool {
 	symbol := r < utf8.RuneSelf && unicode.IsSymbol(r)
 	return symbol || unicode.IsPunct(r) || unicode.Is(unicode.Han, r)
