@@ -44,8 +44,8 @@ type file struct {
 	open func() (io.ReadCloser, error)
 }
 
-// openArchive finds out what path is. depth limits how far a folder is descended:
-// 1 means its own files only.
+// openArchive recognises a folder, a .tar.gz or a .zip by its content. Of a folder
+// it visits depth levels: 1 means its own files only.
 func openArchive(path string, depth int) (archive, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -78,13 +78,13 @@ func readMagic(path string) ([]byte, error) {
 	magic := make([]byte, 2)
 	n, err := io.ReadFull(f, magic)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil // shorter than any archive
+		err = nil // too short for an archive, which the caller finds out
 	}
 	return magic[:n], err
 }
 
-// visitFiles visits every regular file in the order of storage. Errors of the visit
-// and of the archive come back as a [FileError].
+// visitFiles calls visit for every regular file in the order of storage. Its
+// errors, and those of the archive, are returned as a [FileError].
 func (a archive) visitFiles(ctx context.Context, visit func(file) error) error {
 	count := 0
 	last := ""
@@ -111,13 +111,13 @@ func (a archive) visitFiles(ctx context.Context, visit func(file) error) error {
 	return a.fileError("", -1, err)
 }
 
-// fileError is the error for a byte of an entry; the offset is −1 where none can be
-// named.
+// fileError returns an error about a byte of an entry. The entry is empty where
+// the error is about the whole archive, the offset −1 where no byte can be named.
 func (a archive) fileError(entry string, offset int64, err error) error {
 	return &FileError{Path: a.path, Entry: entry, Offset: offset, Err: err}
 }
 
-// bytes reads a file of at most limit bytes whole.
+// bytes reads a whole file, of at most limit bytes.
 func (a archive) bytes(f file, limit int64) ([]byte, error) {
 	if f.size > limit {
 		return nil, a.fileError(f.name, -1, fmt.Errorf("%w: %d bytes, at most %d make sense", ErrUnsafe, f.size, limit))
@@ -127,7 +127,7 @@ func (a archive) bytes(f file, limit int64) ([]byte, error) {
 		return nil, a.fileError(f.name, -1, err)
 	}
 	defer r.Close()
-	// The buffer grows with what arrives: a header that lies costs nothing.
+	// The buffer grows with the data that arrives, whatever size the header claims.
 	var b bytes.Buffer
 	b.Grow(int(min(f.size, 1<<20)) + bytes.MinRead)
 	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
@@ -140,7 +140,8 @@ func (a archive) bytes(f file, limit int64) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// cleanName refuses names that lead out of the archive.
+// cleanName returns the canonical form of a name, or an error if it leads out of
+// the archive.
 func cleanName(name string) (string, error) {
 	bad := strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00")
 	for _, part := range strings.Split(name, "/") {
@@ -167,7 +168,7 @@ func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
 	for ctx.Err() == nil {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			// The checksum of gzip stands behind the end mark of tar.
+			// The checksum of gzip comes after the end of the tar archive.
 			_, err := io.Copy(io.Discard, io.LimitReader(z, maxText))
 			return truncated(err)
 		}
@@ -175,7 +176,7 @@ func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
 			return truncated(err)
 		}
 		if h.Typeflag != tar.TypeReg {
-			continue // folders, and links, which nothing here follows
+			continue // folders, and links, which are never followed in archives
 		}
 		open := func() (io.ReadCloser, error) { return io.NopCloser(r), nil }
 		if err := visit(file{h.Name, h.Size, open}); err != nil {
@@ -185,7 +186,7 @@ func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
 	return ctx.Err()
 }
 
-// truncated says that the archive ends early, where it does.
+// truncated explains an unexpected end of the archive.
 func truncated(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, new(*FileError)) {
 		return fmt.Errorf("the archive is truncated: %w", err)
@@ -215,7 +216,8 @@ func walkZip(ctx context.Context, path string, visit func(file) error) error {
 	return nil
 }
 
-// zipByName opens the files of a .zip, and keeps it open for as long as the function is in use.
+// zipByName opens files of a .zip by name. The archive stays open for as long as
+// the returned function is in use.
 func zipByName(path string) (func(name string) (file, error), error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -244,7 +246,7 @@ func zipByName(path string) (func(name string) (file, error), error) {
 	}, nil
 }
 
-// dirByName opens the files of a folder.
+// dirByName opens files of a folder by name.
 func dirByName(root string) (func(name string) (file, error), error) {
 	return func(name string) (file, error) {
 		p := filepath.Join(root, filepath.FromSlash(name))
@@ -256,8 +258,7 @@ func dirByName(root string) (func(name string) (file, error), error) {
 	}, nil
 }
 
-// walkDir visits the files of a folder and of those below it, less than depth
-// folders down.
+// walkDir visits the files of a folder down to depth levels.
 func walkDir(ctx context.Context, root string, depth int, visit func(file) error) error {
 	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err == nil {
@@ -277,7 +278,7 @@ func walkDir(ctx context.Context, root string, depth int, visit func(file) error
 			}
 			return nil
 		}
-		info, err := os.Stat(p) // follows links: the user laid them out
+		info, err := os.Stat(p) // follows links, which the user has put there
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // dangling symbolic links are skipped
 		}

@@ -7,14 +7,14 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// Augment says how [Set.Fill] changes the images of a batch at random. The
-// zero value changes nothing.
+// Augment says how [Set.Batch] and [Set.Fill] change images at random. The zero
+// value changes nothing.
 type Augment struct {
-	Pad  int     // pixels of mean colour put around the image before a random crop back to its size
+	Pad  int     // pixels of mean colour around the image before a random crop of its size
 	Flip float64 // probability of a horizontal mirror image, 0 to 1
 }
 
-// Batch returns the images idx with their labels as samples of a network:
+// Batch returns the images idx and their labels as samples of a network:
 // "pixel_values" [len(idx), C, H, W], normalised and augmented as [Set.Fill]
 // says, and [models.Labels] [len(idx)]. Without indices the batch has no samples.
 func (s *Set) Batch(idx []int, n Norm, aug Augment, rng *rand.Rand) (models.Batch, error) {
@@ -33,13 +33,12 @@ func (s *Set) Batch(idx []int, n Norm, aug Augment, rng *rand.Rand) (models.Batc
 // [len(idx), C, H, W] and their labels into labels [len(idx)]. A nil labels
 // leaves them out. The same image may occur more than once in idx.
 //
-// rng drives aug; it may be nil when aug is the zero value. A length, an
-// index, a norm or an augmentation that does not fit is an error, and so is an
-// image that cannot be decoded on demand, a [*FileError] that names it; then
-// neither dst nor labels has been written. Several goroutines may fill at a
-// time.
+// rng draws the augmentation; it may be nil where aug is the zero value. A length,
+// an index, a norm or an augmentation that does not fit is an error. An image that
+// cannot be decoded on demand is a [*FileError] that names it. After an error
+// neither dst nor labels has changed. Several goroutines may call Fill at a time.
 //
-//nolint:revive // where to, what and how: a struct would only hide the six
+//nolint:revive // a struct would only hide the six parameters
 func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment, rng *rand.Rand) error {
 	if err := s.checkFill(dst, labels, idx); err != nil {
 		return fmt.Errorf("data: %w", err)
@@ -47,7 +46,7 @@ func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment
 	if err := aug.check(rng); err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
-	lut, err := n.table(s.C)
+	lut, err := n.byteTable(s.C)
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
@@ -65,7 +64,7 @@ func (s *Set) Fill(dst []float32, labels []int32, idx []int, n Norm, aug Augment
 	return nil
 }
 
-// checkFill reports buffers and indices that do not fit the set.
+// checkFill reports buffers and indices that do not fit the set, or each other.
 func (s *Set) checkFill(dst []float32, labels []int32, idx []int) error {
 	if err := s.checkShape(); err != nil {
 		return err

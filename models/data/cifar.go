@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// cifar describes one of the two official binary layouts: records of header
-// bytes, the label among them, and the red, green and blue planes of 32×32.
+// cifar describes one of the two official binary layouts. A record consists of
+// header bytes, one of which is the label, and of the red, green and blue planes
+// of 32×32 pixels.
 type cifar struct {
 	folder  string // of the official distribution
 	meta    string // the file with the names of the classes
@@ -117,7 +118,8 @@ func (c cifar) open(ctx context.Context, where string) (train, test *Set, err er
 	return sets[trainSplit], sets[testSplit], nil
 }
 
-// recordFiles reads the files of records, in their order, and the class names.
+// recordFiles reads the class names and the files of records, in their official
+// order.
 func (c *cifar) recordFiles(ctx context.Context, a archive) ([]part, error) {
 	var parts []part
 	var total int
@@ -168,8 +170,8 @@ func (c *cifar) readNames(a archive, f file) error {
 	return nil
 }
 
-// appendTo adds the records of one file to a set. An error comes with the byte
-// it is about.
+// appendTo adds the records of one file to a set. An error comes with the offset
+// of the byte at fault.
 func (c cifar) appendTo(s *Set, raw []byte) (int64, error) {
 	size := c.header + cifarPixels
 	if len(raw) == 0 {

@@ -41,7 +41,7 @@ func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progr
 	return train, test, nil
 }
 
-// recordSlots gives every line of order.txt its place in one of the two sets.
+// recordSlots assigns every line of order.txt a place in one of the two sets.
 func (a archive) recordSlots(order []string, labels []byte, dir string) (
 	slots map[string]slot, train, test *Set, err error,
 ) {
@@ -81,8 +81,8 @@ type text struct {
 	data []byte
 }
 
-// smallFiles reads the files with the given base names; one that is missing, or
-// there twice, is an error.
+// smallFiles reads the files with the given base names. Each must be there
+// exactly once.
 func (a archive) smallFiles(ctx context.Context, names ...string) (map[string]text, error) {
 	found := make(map[string]text, len(names))
 	err := a.visitFiles(ctx, func(f file) error {

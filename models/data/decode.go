@@ -11,7 +11,7 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// slot is the place of one image.
+// slot is the place of one image in a set.
 type slot struct {
 	set   *Set
 	index int
@@ -25,9 +25,9 @@ type job struct {
 	slot slot
 }
 
-// decodeAll reads the named images of an archive into their slots, one goroutine
-// reading and one decoding per core. Every image has its own place, and of
-// several errors the first in the order of storage is returned: the result
+// decodeAll decodes the named images of an archive into their slots. One goroutine
+// reads and one on each core decodes. Every image has its own place, and of
+// several errors the first in the order of storage is returned, so the result
 // does not depend on the number of cores.
 func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe func(models.Progress)) error {
 	d := decoder{archive: a, first: -1}
@@ -82,7 +82,8 @@ type decoder struct {
 	err     error
 }
 
-// decodeJob decodes one image into its slot, or keeps the error.
+// decodeJob decodes one image into its slot. It keeps the error of the first image
+// that cannot be decoded.
 func (d *decoder) decodeJob(j job) {
 	img, err := decodeImage(j.raw)
 	if err == nil {
@@ -96,20 +97,20 @@ func (d *decoder) decodeJob(j job) {
 	}
 }
 
-// firstError returns the error so far.
+// firstError returns the error of the first broken image so far.
 func (d *decoder) firstError() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.err
 }
 
-// storeIn writes the image into its slot, scaled where its size is another.
+// storeIn writes the image into its slot, scaled to the size of the set.
 func (m rgb) storeIn(s slot) {
 	d := s.set.imageLen()
 	copy(s.set.Pixels[s.index*d:(s.index+1)*d], m.scaledTo(Size{s.set.H, s.set.W}).pix)
 }
 
-// scaledTo returns the image at a size.
+// scaledTo returns the image at a size, itself where it has that size.
 func (m rgb) scaledTo(s Size) rgb {
 	if m.h == s.H && m.w == s.W {
 		return m

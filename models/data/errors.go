@@ -10,17 +10,17 @@ import (
 
 var (
 	// ErrUnavailable is in the chain of an error of [Open] or [Find] when a set
-	// is neither on this machine nor to be had from the network.
+	// is not on this machine and cannot be downloaded.
 	ErrUnavailable = errors.New("data set not available")
-	// ErrChecksum is in the chain of an error when a download arrived complete
-	// and is not the file that was asked for.
+	// ErrChecksum is in the chain of an error when a download is complete but is
+	// not the expected file.
 	ErrChecksum = fetch.ErrChecksum
 	// ErrUnsafe is in the chain of an error when an archive has an entry whose
-	// name leaves the archive or whose size is absurd.
+	// name leads out of the archive or whose size exceeds the limits.
 	ErrUnsafe = errors.New("unsafe archive entry")
 )
 
-// FileError says where a file of a data set is wrong.
+// FileError says which file of a data set is wrong, and where.
 type FileError struct {
 	Path   string // the file or folder that was opened
 	Entry  string // the entry within it, empty where the error is about the whole
@@ -41,5 +41,5 @@ func (e *FileError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns what is wrong.
+// Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }

@@ -33,17 +33,17 @@ type Options struct {
 	Observe func(models.Progress)
 }
 
-// Find returns the path of the data set "cifar10", "cifar100", "tinyimagenet",
-// or of a text for package text, "wikitext2" or "wiki2016": of the first of its
-// archives or folders in o.Dir, else in $OTFUSE_DATA, else in otfuse under the
-// user's cache folder. Where none of them has it, the official archive is
-// downloaded to o.Dir, or to the cache, and verified; a download that was
-// interrupted goes on where it stopped, and of several programs that want the
-// same archive one downloads it. There is none of "wiki2016".
+// Find returns the path of the data set "cifar10", "cifar100" or "tinyimagenet",
+// or of "wikitext2" or "wiki2016", which are texts for package text. It looks for
+// their archives and folders in o.Dir, in $OTFUSE_DATA and in the folder otfuse of
+// the user's cache, in this order. Where none of them has the set, the official
+// archive is downloaded to o.Dir, or to the cache, and verified. An interrupted
+// download continues where it stopped, and of several programs that want the same
+// archive one downloads it. For "wiki2016" there is no official archive.
 //
 // An official archive in the cache is verified again before it is used, and
-// passed over where it is torn. What lies in the other two folders is the
-// user's own and taken as it is.
+// ignored if it is torn. Files in the other two folders belong to the user and are
+// taken as they are.
 //
 // The error has [ErrUnavailable] in its chain where the set is nowhere on this
 // machine and the download failed. A cancelled ctx gives its error.
@@ -94,9 +94,9 @@ func (s source) locate(ctx context.Context, o Options) (string, edition, error) 
 	return where, s.forms[0], nil
 }
 
-// isUsable tells whether a form that was found can be used: a download in the
-// cache must be the official archive to the last byte. Elsewhere the user may
-// have put any part of the set under its name.
+// isUsable reports whether a form of the set that was found can be used. A
+// download in the cache must be the official archive to the last byte; elsewhere
+// the user may have put any part of the set under that name.
 func (s source) isUsable(where string) (bool, error) {
 	cache, err := cacheDir()
 	if err != nil || where != filepath.Join(cache, path.Base(s.remote.URL)) {
@@ -111,7 +111,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "otfuse"), err
 }
 
-// folders lists where sets are looked for, and where downloads go to.
+// folders lists the folders that are searched for sets, and the one that downloads
+// go to.
 func folders(dir string) (dirs []string, target string, err error) {
 	if dir != "" {
 		dirs = append(dirs, dir)

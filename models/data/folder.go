@@ -31,14 +31,14 @@ type Size struct{ H, W int }
 // Classes are the folders of train in alphabetical order, under the names that
 // a words.txt of lines "<class>\t<name>" or a LOC_synset_mapping.txt of lines
 // "<class> <name>" gives them; images come in the order of class and file name.
-// An image of another size is scaled to cover o.Size and its middle is cut out;
-// grey is expanded to three channels. An image or archive that is cut off, a
-// class that train does not have and an archive with entries that lead out of
-// it are a [*FileError] naming the entry.
+// An image of another size is scaled to cover o.Size, and its middle is cut out;
+// grey is expanded to three channels. Truncated images and archives, classes that
+// train does not have and archives with entries that lead out of them are a
+// [*FileError] that names the entry.
 //
-// Sets of more than o.Memory bytes are decoded on demand: then only the images
-// on which their norm is measured are read here, and a broken one is found when
-// it is asked for.
+// Sets of more than o.Memory bytes are decoded on demand. Then only the images on
+// which their norm is measured are read here, and a broken image is reported when
+// it is decoded.
 //
 // Files beside the images that are neither JPEG nor PNG by their extension are
 // skipped, and o.Observe is told how many there are and the first one's name. It
@@ -67,7 +67,7 @@ func OpenImageFolder(ctx context.Context, path string, o Options) (train, test *
 		return nil, nil, err
 	}
 	if train.bytes()+test.bytes() > o.memoryLimit() {
-		if err := a.stream(ctx, train, test, o.Observe); err != nil {
+		if err := a.streamSets(ctx, train, test, o.Observe); err != nil {
 			return nil, nil, err
 		}
 		return train, test, nil
@@ -93,7 +93,7 @@ type picture struct{ name, split, class string }
 type listing struct {
 	archive   archive
 	pictures  []picture
-	annotated map[string]string // class of every image of val, by file name or its stem; nil where there is no such file
+	annotated map[string]string // classes of val by file name or its stem; nil where no file lists them
 	words     map[string]string // names of classes
 
 	skipped     int    // files in folders of images that are not read as such
@@ -106,16 +106,16 @@ func (a archive) listImages(ctx context.Context) (*listing, error) {
 		var err error
 		switch base := path.Base(f.name); {
 		case base == "val_annotations.txt":
-			l.annotated, err = a.table(f, "\t")
+			l.annotated, err = a.readTable(f, "\t")
 		case base == "words.txt":
-			l.words, err = a.table(f, "\t")
+			l.words, err = a.readTable(f, "\t")
 		case base == "LOC_val_solution.csv":
-			l.annotated, err = a.table(f, ",")
+			l.annotated, err = a.readTable(f, ",")
 			for name, class := range l.annotated {
 				l.annotated[name], _, _ = strings.Cut(class, " ") // a box follows
 			}
 		case base == "LOC_synset_mapping.txt":
-			l.words, err = a.table(f, " ")
+			l.words, err = a.readTable(f, " ")
 		case isImage(base) && !strings.HasPrefix(base, "."):
 			if p, ok := newPicture(f.name); ok {
 				l.pictures = append(l.pictures, p)
@@ -144,15 +144,15 @@ func (a archive) listImages(ctx context.Context) (*listing, error) {
 	return l, nil
 }
 
-// isSideFile tells whether a file beside images is about them rather than one of
-// them.
+// isSideFile reports whether a file in a folder of images describes them and is
+// not an image itself.
 func isSideFile(name string) bool {
 	_, ext, _ := cutLast(name, ".")
 	notes := []string{"txt", "csv", "tsv", "json", "xml", "md"}
 	return strings.HasPrefix(name, ".") || slices.Contains(notes, strings.ToLower(ext))
 }
 
-// newPicture takes the name of an image apart.
+// newPicture reads the split and the class of an image from its name.
 func newPicture(name string) (picture, bool) {
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
@@ -170,9 +170,9 @@ func newPicture(name string) (picture, bool) {
 	return picture{}, false
 }
 
-// table reads a file of lines of a key, a separator and a value; a value ends at
-// a tab.
-func (a archive) table(f file, separator string) (map[string]string, error) {
+// readTable reads a file with a key, a separator and a value on each line. A value
+// ends at a tab.
+func (a archive) readTable(f file, separator string) (map[string]string, error) {
 	raw, err := a.bytes(f, maxText)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,8 @@ func (a archive) table(f file, separator string) (map[string]string, error) {
 	return m, nil
 }
 
-// splitSets returns the training and the test set, with names in place of pixels.
+// splitSets returns the training and the test set, with file names in place of
+// pixels.
 func (l *listing) splitSets(size Size) (train, test *Set, err error) {
 	held, err := l.heldOut()
 	if err != nil {
@@ -227,8 +228,8 @@ func (l *listing) splitSets(size Size) (train, test *Set, err error) {
 	return train, test, err
 }
 
-// heldOut returns the labelled images that are not for training: those of test
-// where there are any, else those of val.
+// heldOut returns the labelled images of the test set: those of test where there
+// are any, else those of val.
 func (l *listing) heldOut() ([]picture, error) {
 	var held []picture
 	split := "val"

@@ -22,8 +22,8 @@ type rgb struct {
 	h, w int
 }
 
-// decodeImage reads a JPEG or PNG image, whatever its file is called. Grey is expanded
-// to three channels, transparency is dropped.
+// decodeImage reads a JPEG or PNG image, whatever the extension of its file. Grey
+// is expanded to three channels, transparency is dropped.
 func decodeImage(raw []byte) (rgb, error) {
 	var config func(io.Reader) (image.Config, error)
 	var read func(io.Reader) (image.Image, error)
@@ -49,14 +49,14 @@ func decodeImage(raw []byte) (rgb, error) {
 	return planesOf(img), nil
 }
 
-// isPrefix tells whether the signature, or as much of it as there is of the
-// file, is what the file begins with.
+// isPrefix reports whether the file begins with the signature, or is a truncated
+// file that ends within it.
 func isPrefix(raw []byte, signature string) bool {
 	n := min(len(raw), len(signature))
 	return string(raw[:n]) == signature[:n]
 }
 
-// imageError says that the image ends early, where it does.
+// imageError explains an unexpected end of the image.
 func imageError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the image is truncated: %w", io.ErrUnexpectedEOF)
@@ -82,8 +82,8 @@ func planesOf(img image.Image) rgb {
 	return out
 }
 
-// pixelAt returns what reads a pixel of an image; the common layouts are read
-// without going through color.Color.
+// pixelAt returns a function that reads a pixel of an image. For the common
+// layouts it avoids the slow interface color.Color.
 func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
 	switch m := img.(type) {
 	case *image.YCbCr:
@@ -103,7 +103,7 @@ func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
 	}
 }
 
-// isImage tells by the extension whether a file is an image that is read.
+// isImage reports by its extension whether a file is a JPEG or PNG image.
 func isImage(name string) bool {
 	_, ext, _ := cutLast(name, ".")
 	switch strings.ToLower(ext) {

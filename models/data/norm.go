@@ -15,9 +15,9 @@ type Norm struct {
 // Norm measures the mean and the standard deviation over all pixels of every
 // channel. A channel that does not vary, and every channel of an empty set,
 // has Std 1. The sums are integers: the result is the same on every machine.
-// Of sets that are decoded on demand, and of their views, it is what was measured
-// when they were opened, on 1024 images evenly spaced over the training set. A
-// set whose fields contradict each other is an error, as [Set.Check] says.
+// Sets that are decoded on demand, and their views, have the norm that was measured
+// when they were opened, on 1024 images evenly spaced over the training set. A set
+// whose fields contradict each other is an error, as [Set.Check] says.
 func (s *Set) Norm() (Norm, error) {
 	if err := s.checkShape(); err != nil {
 		return Norm{}, fmt.Errorf("data: %w", err)
@@ -67,8 +67,8 @@ func (m *moments) norm() Norm {
 	return n
 }
 
-// table lists the normalised value of every byte, per channel.
-func (n Norm) table(channels int) (*[3][256]float32, error) {
+// byteTable returns the normalised value of every byte, for each channel.
+func (n Norm) byteTable(channels int) (*[3][256]float32, error) {
 	var lut [3][256]float32
 	for c := range channels {
 		mean, std := float64(n.Mean[c]), float64(n.Std[c])

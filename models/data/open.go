@@ -10,8 +10,8 @@ import (
 	"github.com/otfuse/otfuse/internal/dataset/fetch"
 )
 
-// source is a data set with a name of its own: where it is from and in which
-// forms it may be on this machine, the best first.
+// source is a data set with a name: where it comes from, and the forms in which
+// it may be on this machine, the best first.
 type source struct {
 	name, title string
 	full        int        // images of the whole set
@@ -88,7 +88,7 @@ func textSources() []source {
 	}
 }
 
-// lookupSource finds a source by name; others are further names that an error lists.
+// lookupSource finds a source by name. The error lists the names, and others.
 func lookupSource(name string, from []source, others ...string) (source, error) {
 	for _, s := range from {
 		if s.name == name {
@@ -111,13 +111,13 @@ func sourceNames(from []source) []string {
 // "tinyimagenet" and "imagefolder".
 func Names() []string { return append(sourceNames(imageSources()), imageFolder) }
 
-// imageFolder is the name of whatever images o.Dir holds.
+// imageFolder is the name for the images in o.Dir.
 const imageFolder = "imagefolder"
 
 // Open returns the training and the test images of a set of [Names], found as
 // [Find] says; "imagefolder" is what [OpenImageFolder] reads at o.Dir.
 //
-// label is what results on the set must be called: "CIFAR-10", or "CIFAR-10
+// The label is the name under which results on the set must be reported: "CIFAR-10", or "CIFAR-10
 // (JPEG q75)" for the lossy copy, or "CIFAR-10 (6102 images)" for a part.
 func Open(ctx context.Context, name string, o Options) (train, test *Set, label string, err error) {
 	if name == imageFolder {
@@ -152,7 +152,7 @@ func (o Options) size() Size {
 	return o.Size
 }
 
-// memoryLimit is the most bytes of decoded images that are held.
+// memoryLimit returns the most bytes of decoded images that are held in memory.
 func (o Options) memoryLimit() int64 { return cmp.Or(o.Memory, 4<<30) }
 
 func (s source) label(e edition, images int) string {

@@ -2,14 +2,14 @@ package data
 
 import "sync"
 
-// Prefetch returns a function with the results of produce that works ahead: while
-// the value of a step is in use, those of the next n steps are made, each on a
-// goroutine of its own. produce must depend on nothing but the step and may be
-// called by several goroutines at a time; then neither n nor the number of
-// cores changes what comes out. Steps may be asked for in any order; what was
-// made for steps that are passed over is dropped.
+// Prefetch returns a function with the same results as produce. While the value of
+// a step is in use, the values of the next n steps are produced, each on a
+// goroutine of its own. The result of produce must depend on the step alone, and
+// several goroutines call it at a time; then neither n nor the number of cores
+// changes the results. Steps may be requested in any order; values of steps that
+// are skipped are dropped.
 //
-// The function returned is for one goroutine.
+// The returned function must not be called by several goroutines at a time.
 func Prefetch[T any](n int, produce func(step int) (T, error)) func(step int) (T, error) {
 	made := map[int]func() (T, error){}
 	return func(step int) (T, error) {

@@ -20,7 +20,7 @@ const ProcessorFile = "preprocessor_config.json"
 //
 // Reading takes the keys do_resize, size, do_rescale, rescale_factor,
 // do_normalize, image_mean and image_std, with the defaults of ViTImageProcessor,
-// and ignores others. A rescale_factor other than 1/255 becomes a part of Norm.
+// and ignores all others. A rescale_factor other than 1/255 becomes a part of Norm.
 // Sizes below 1, deviations that are not positive and numbers that are not
 // finite are errors. Images that are not of the shape of Size are scaled to cover
 // it and cut, where transformers stretches them.

@@ -5,7 +5,7 @@ package data
 // where it shrinks. The weights are integers, so the result is exact and the
 // same on every machine.
 func (m rgb) resize(h, w int) rgb {
-	// The scale is num/den: that of the axis which has to grow the most.
+	// The scale is num/den, that of the axis that has to grow the most.
 	num, den := h, m.h
 	if w*m.h > h*m.w {
 		num, den = w, m.w
@@ -38,17 +38,17 @@ func (m rgb) resize(h, w int) rgb {
 	return out
 }
 
-// taps say of which input pixels an output pixel of one axis is made.
+// taps are the input pixels, with their weights, that make up each output pixel
+// along one axis.
 type taps struct {
 	start   []int
 	weights [][]int64 // they sum to total
 	total   int64
 }
 
-// newTaps describes n output pixels out of the middle of size input pixels at
-// the scale num/den. Positions are counted in 1/(2·num) input pixel, in which
-// all of them are integers: an input pixel is 2·num wide, an output pixel
-// 2·den.
+// newTaps describes n output pixels from the middle of size input pixels at the
+// scale num/den. Positions are in units of 1/(2·num) input pixel, so that all of
+// them are integers: an input pixel is 2·num wide, an output pixel 2·den.
 func newTaps(n, size, num, den int) taps {
 	t := taps{start: make([]int, n), weights: make([][]int64, n), total: int64(2 * max(num, den))}
 	offset := size*num - n*den
@@ -74,8 +74,8 @@ func areaTaps(from, to, width int) (int, []int64) {
 	return first, weights
 }
 
-// linearTaps weights the two input pixels next to a centre; beyond the border
-// the border pixel counts alone.
+// linearTaps weights the two input pixels next to a centre. Beyond the border it
+// takes the border pixel alone.
 func linearTaps(centre, size, num int) (int, []int64) {
 	at := min(max(centre-num, 0), (size-1)*2*num)
 	first, rest := at/(2*num), int64(at%(2*num))

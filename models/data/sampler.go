@@ -6,12 +6,12 @@ import (
 	"github.com/otfuse/otfuse/internal/dataset/random"
 )
 
-// Sampler draws the batches that training visits a set of N samples in, Batch
-// samples a step: every epoch is a fresh permutation drawn from Seed, and the samples
-// left over at its end are dropped.
+// Sampler says which of N samples make up each training step, Batch of them at a
+// time. Every epoch is a new permutation that is drawn from Seed; the samples left
+// over at its end are dropped.
 //
-// It is a value without state: the samples of a step follow from (Seed, step)
-// alone, on every machine, so training resumes exactly where it stopped.
+// It has no state: the samples of a step follow from (Seed, step) alone, on every
+// machine, so training resumes exactly where it stopped.
 type Sampler struct {
 	N, Batch int
 	Seed     uint64
@@ -39,8 +39,8 @@ func (s Sampler) Indices(step int) []int {
 	return perm[from:to:to]
 }
 
-// permutation is the permutation of an epoch, of which the first n entries are
-// final. Drawing from the front (Fisher–Yates) settles them first.
+// permutation returns the permutation of an epoch, of which only the first n
+// entries are final. Drawing from the front (Fisher–Yates) makes them final first.
 func (s Sampler) permutation(epoch, n int) []int {
 	perm := make([]int, s.N)
 	for i := range perm {

@@ -4,10 +4,10 @@ import "fmt"
 
 // Set is a labelled set of images of one size.
 //
-// A set may be put together by hand; [Set.Check] says whether its fields agree.
-// One that a reader returned owns its slices; [Set.Head] and [Set.Slice]
-// return views of them. The images of a set that is larger than
-// [Options].Memory are not held but decoded by [Set.Fill].
+// A set may be built by hand; [Set.Check] reports whether its fields agree. A set
+// from a reader owns its slices; [Set.Head] and [Set.Slice] return views of them.
+// The images of a set that is larger than [Options].Memory are not held in memory:
+// [Set.Batch] decodes them.
 type Set struct {
 	Pixels  []byte  // [N, C, H, W], 0 to 255; nil where images are decoded on demand
 	Labels  []int32 // [N], indices into Classes
@@ -35,7 +35,7 @@ func (s *Set) Slice(from, to int) *Set {
 		v.names = s.names[from:to:to]
 		return &v
 	}
-	// The pixels of a set that contradicts itself may end before its labels do.
+	// An inconsistent set may have fewer pixels than its labels need.
 	d, have := max(s.imageLen(), 0), len(s.Pixels)
 	first, last := min(from*d, have), min(to*d, have)
 	v.Pixels = s.Pixels[first:last:last]

@@ -19,12 +19,12 @@ type stream struct {
 	norm    Norm // of images spread over the training set
 }
 
-// errNotByName is why a set is not streamed from a .tar.gz.
+// errNotByName says why a .tar.gz cannot be decoded on demand.
 var errNotByName = errors.New(
 	"a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
 
-// stream turns sets that have names into ones that decode on demand.
-func (a archive) stream(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
+// streamSets makes sets that have file names decode on demand.
+func (a archive) streamSets(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
 	if a.byName == nil {
 		return a.fileError("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
 			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNotByName))
@@ -91,7 +91,7 @@ func (s *Set) pixelsOf(idx []int) ([][]byte, error) {
 	for range min(runtime.GOMAXPROCS(0), len(idx)) {
 		workers.Go(func() {
 			for k := int(next.Add(1)) - 1; k < len(idx); k = int(next.Add(1)) - 1 {
-				out[k], errs[k] = s.stream.image(s.names[idx[k]], Size{s.H, s.W})
+				out[k], errs[k] = s.stream.decodeFile(s.names[idx[k]], Size{s.H, s.W})
 			}
 		})
 	}
@@ -104,8 +104,8 @@ func (s *Set) pixelsOf(idx []int) ([][]byte, error) {
 	return out, nil
 }
 
-// image reads, decodes and fits one image.
-func (s *stream) image(name string, size Size) ([]byte, error) {
+// decodeFile reads, decodes and scales one image.
+func (s *stream) decodeFile(name string, size Size) ([]byte, error) {
 	f, err := s.file(name)
 	if err != nil {
 		return nil, s.archive.fileError(name, -1, err)
