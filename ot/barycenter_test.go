@@ -22,8 +22,8 @@ func columns(a mat.Matrix) [][]float64 {
 	return out
 }
 
-// spread is the objective of a barycenter p in the plans of a solver, with the
-// entropy of a plan at the price reg.
+// spread is the objective of Barycenter at p, computed from the plans of a solver with
+// the regularisation reg.
 func spread(t *testing.T, s ot.Solver, reg float64, c *mat.Dense, p []float64, all [][]float64, w []float64) float64 {
 	t.Helper()
 	var v float64
@@ -98,7 +98,8 @@ func TestBarycenterMovesMass(t *testing.T) {
 		return w
 	}
 	for _, c := range []struct{ w, at float64 }{{0.5, 20}, {0.75, 15}, {1, 10}} {
-		bar, err := ot.Barycenter{Reg: 2e-3, Tol: 1e-6}.Solve(context.Background(), line(n), [][]float64{bump(10), bump(30)}, []float64{c.w, 1 - c.w})
+		bumps, weights := [][]float64{bump(10), bump(30)}, []float64{c.w, 1 - c.w}
+		bar, err := ot.Barycenter{Reg: 2e-3, Tol: 1e-6}.Solve(context.Background(), line(n), bumps, weights)
 		require.NoError(t, err)
 		var mean, total float64
 		for i, v := range bar {

@@ -12,7 +12,7 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// proven solves p from potentials and has the plan certified.
+// proven solves p from the potentials start and checks the certificate of the plan.
 func proven(t *testing.T, p ot.Problem, start *ot.Duals) (ot.Plan, ot.Duals) {
 	t.Helper()
 	plan, duals, err := ot.EMD{Start: start}.SolveDual(context.Background(), p)
@@ -68,8 +68,8 @@ func TestEMDStartWithoutMass(t *testing.T) {
 	require.ErrorIs(t, err, ot.ErrShape)
 }
 
-// Single costs give what their float64 copies give, bit for bit.
-func TestFloat32(t *testing.T) {
+// Costs of float32 give the same plan as their float64 copies, bit for bit.
+func TestDenseFloat32(t *testing.T) {
 	rng := rand.New(rand.NewPCG(33, 1))
 	for _, d := range [][2]int{{1, 1}, {9, 9}, {120, 120}, {30, 50}} {
 		n, m := d[0], d[1]

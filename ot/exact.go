@@ -2,6 +2,7 @@ package ot
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -223,7 +224,7 @@ func raiseCosts(p Problem) (Problem, float64, error) {
 // with costs from zero up that it has read, and the constant that was subtracted.
 func readSigned(p Problem, read func(Problem) (*instance, error)) (*instance, Problem, float64, error) {
 	in, err := read(p)
-	if e, ok := err.(*InvalidError); !ok || e.Field != "Cost" || e.Err != ErrNegative {
+	if e, ok := errors.AsType[*InvalidError](err); !ok || e.Field != "Cost" || !errors.Is(e, ErrNegative) {
 		return in, p, 0, err
 	}
 	p, low, err := raiseCosts(p)

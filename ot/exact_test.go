@@ -81,8 +81,7 @@ func TestEMDNeedsLargeCosts(t *testing.T) {
 		}
 		p := ot.Problem{Cost: c, A: randomMass(rng, 5), B: randomMass(rng, 6)}
 		plan, duals, err := ot.EMD{}.SolveDual(t.Context(), p)
-		var late *ot.NotConvergedError
-		if errors.As(err, &late) {
+		if late, ok := errors.AsType[*ot.NotConvergedError](err); ok {
 			require.Greater(t, late.Residual, 1e-9)
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// source hands out numbers from fuzzed bytes, over and over: every float64 there
-// is, or small ones that make a problem.
+// source makes numbers of fuzzed bytes, from the start again when they are used up: any
+// float64, or small ones that make a valid problem more likely.
 type source struct{ data, all []byte }
 
 func (s *source) byte() byte {
@@ -54,7 +54,7 @@ func (s *source) floats(n int) []float64 {
 	return w
 }
 
-// size is small, or long for what has few numbers on the other side.
+// size is small, or now and then 64 for long and narrow problems.
 func (s *source) size() int {
 	if b := s.byte(); b < 240 {
 		return 1 + int(b%6)
@@ -62,7 +62,7 @@ func (s *source) size() int {
 	return 64
 }
 
-// problem is often balanced, but need not be a problem at all.
+// problem is often balanced and need not be valid.
 func (s *source) problem() ot.Problem {
 	n, m := s.size(), s.size()
 	p := ot.Problem{Cost: mat.NewDense(n, m, s.floats(n*m))}
@@ -94,8 +94,8 @@ func seeds(f *testing.F) {
 	f.Add([]byte{0, 0, 255, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f, 0, 0})
 }
 
-// sound checks what holds for any solver and any input: a plan of numbers with
-// mass, or an error that is one of ours.
+// sound checks what holds for any solver and any input: it returns a plan of finite
+// numbers with mass, or an error of this package.
 func sound(t *testing.T, plan ot.Plan, err error) {
 	t.Helper()
 	var bad *ot.InvalidError
@@ -109,7 +109,7 @@ func sound(t *testing.T, plan ot.Plan, err error) {
 	case err != nil && !errors.As(err, &late):
 		t.Fatal(err)
 	case late != nil && !(late.Residual > 0):
-		t.Fatalf("late for no reason: %v", late)
+		t.Fatalf("not converged without a residual: %v", late)
 	case plan.IsIdentity():
 		t.Fatal("no plan, no error")
 	}
@@ -160,7 +160,7 @@ func FuzzEMD(f *testing.F) {
 			mass += v
 		}
 		top := max(mat.Max(p.Cost), -mat.Min(p.Cost))
-		slack := 1e-8*top*mass + 1e-315 // where digits end
+		slack := 1e-8*top*mass + 1e-315 // and the spacing of denormal numbers
 		if err != nil || c.Violation > 1e-8*mass || c.Infeasible > 1e-12*top+1e-315 || math.Abs(c.Gap) > slack {
 			t.Fatalf("%+v %v", c, err)
 		}

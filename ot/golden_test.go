@@ -163,8 +163,7 @@ func TestGoldenSinkhorn(t *testing.T) {
 				s.MaxIter = 5000
 			}
 			plan, err := s.Solve(context.Background(), p)
-			var late *ot.NotConvergedError
-			if errors.As(err, &late) {
+			if late, ok := errors.AsType[*ot.NotConvergedError](err); ok {
 				t.Log(late)
 				require.Less(t, late.Residual, 1e-5)
 			} else {

@@ -49,7 +49,10 @@ func newGromovState(ctx context.Context, alpha float64, q Quadratic) (*gromovSta
 	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
-	w := &gromovState{problem: in, alpha: cmp.Or(alpha, 0.5), x: submatrix(x, n, in.keptRows), y: submatrix(y, m, in.keptColumns)}
+	w := &gromovState{
+		problem: in, alpha: cmp.Or(alpha, 0.5),
+		x: submatrix(x, n, in.keptRows), y: submatrix(y, m, in.keptColumns),
+	}
 	w.constantTerm = w.alpha * (secondMoment(w.x, in.a) + secondMoment(w.y, in.b))
 	if math.IsInf(w.constantTerm, 0) {
 		return nil, invalid("X", ErrNotFinite, "squares overflow")
@@ -146,8 +149,8 @@ func (w *gromovState) startFrom(ctx context.Context, start Plan) (err error) {
 		row := w.plan.RawRowView(i)
 		for j, b := range in.b {
 			row[j] *= min(1, b/max(sums[j], 1/maxTotal))
-			rows[i] = rows[i] - row[j]
-			cols[j] = cols[j] - row[j]
+			rows[i] -= row[j]
+			cols[j] -= row[j]
 		}
 	}
 	if left := floats.Sum(rows); left > 1/maxTotal { // less than that is rounding, and its inverse overflows
@@ -230,7 +233,8 @@ func multiply(ctx context.Context, x, y *mat.Dense) (*mat.Dense, error) {
 
 // objective returns the objective at the plan, with its square expanded.
 func (w *gromovState) objective() float64 {
-	return w.constantTerm + (1-w.alpha)*floats.Dot(w.problem.cost, entriesOf(w.plan)) - w.alpha*floats.Dot(entriesOf(w.products), entriesOf(w.plan))
+	p := entriesOf(w.plan)
+	return w.constantTerm + (1-w.alpha)*floats.Dot(w.problem.cost, p) - w.alpha*floats.Dot(entriesOf(w.products), p)
 }
 
 func entriesOf(d *mat.Dense) []float64 { return d.RawMatrix().Data }

@@ -57,9 +57,9 @@ func TestGoldenGromov(t *testing.T) {
 	}
 }
 
-// goldenEntropic compares with a reference that projects gradients (PGD), which
-// is our iteration, or takes proximal steps (PPA) to a plan without entropy,
-// which is where conditional gradients from a soft plan go, or below.
+// goldenEntropic compares with one of two references. Projected gradients (PGD) are our
+// iteration. Proximal steps (PPA) lead to a plan without entropy, which conditional
+// gradients from an entropic plan must reach or undercut.
 func goldenEntropic(t *testing.T, q ot.Quadratic, c golden, want *mat.Dense) {
 	soft, got, err := ot.EntropicGromovWasserstein{Reg: c.Epsilon}.Solve(context.Background(), q)
 	require.NoError(t, err)
@@ -99,8 +99,8 @@ func TestGromovFindsIsometry(t *testing.T) {
 	require.Equal(t, perm, got)
 }
 
-// Without symmetry, with empty units and unequal sides: a local optimum, and
-// at least as good as the start.
+// Without symmetry, with units of no mass and with sides of unequal size, the plan is a
+// local optimum and better than the start.
 func TestGromovDescends(t *testing.T) {
 	rng := rand.New(rand.NewPCG(15, 1))
 	random := func(n, m int) *mat.Dense {
@@ -135,12 +135,15 @@ func TestGromovDescends(t *testing.T) {
 	}
 }
 
-// A start may be any plan of the shape; what comes of it has the masses of the
+// A start may be any plan of the right shape. The plan found from it has the masses of the
 // problem and is not worse.
 func TestGromovStart(t *testing.T) {
 	rng := rand.New(rand.NewPCG(17, 2))
 	for range 5 {
-		q := ot.Quadratic{X: randomCost(rng, 8, 8), Y: randomCost(rng, 6, 6), Cost: randomCost(rng, 8, 6), A: randomMass(rng, 8), B: randomMass(rng, 6)}
+		q := ot.Quadratic{
+			X: randomCost(rng, 8, 8), Y: randomCost(rng, 6, 6), Cost: randomCost(rng, 8, 6),
+			A: randomMass(rng, 8), B: randomMass(rng, 6),
+		}
 		q.A[2] = 0
 		scaledTo(q.B, q.A)
 		total := mat.Sum(mat.NewVecDense(8, q.A))
@@ -171,11 +174,13 @@ func TestGromovStart(t *testing.T) {
 	}
 }
 
-// The plan is a scaled kernel of the gradient at itself: every 2 × 2 minor of
+// The plan is a scaled kernel of the gradient at the plan itself, so every 2 × 2 minor of
 // log P + ∇/ε is balanced.
 func TestEntropicGromovOptimality(t *testing.T) {
 	rng := rand.New(rand.NewPCG(18, 2))
-	q := ot.Quadratic{X: randomCost(rng, 5, 5), Y: randomCost(rng, 7, 7), Cost: randomCost(rng, 5, 7), B: randomMass(rng, 7)}
+	q := ot.Quadratic{
+		X: randomCost(rng, 5, 5), Y: randomCost(rng, 7, 7), Cost: randomCost(rng, 5, 7), B: randomMass(rng, 7),
+	}
 	const alpha, reg = 0.8, 0.1
 	plan, _, err := ot.EntropicGromovWasserstein{Alpha: alpha, Reg: reg, Tol: 1e-11}.Solve(context.Background(), q)
 	require.NoError(t, err)
@@ -204,7 +209,7 @@ func TestEntropicGromovOptimality(t *testing.T) {
 	}
 }
 
-// Only the cost across counts as alpha → 0.
+// As alpha → 0 only the cost between the sides counts.
 func TestGromovTendsToEMD(t *testing.T) {
 	rng := rand.New(rand.NewPCG(16, 1))
 	q := ot.Quadratic{X: line(5), Y: line(5), Cost: randomCost(rng, 5, 5)}

@@ -48,18 +48,19 @@ type kernel struct {
 type updateRule func(logMass, logSum float64) float64
 
 // newKernel starts from potentials of zero. Its masses are those of in divided by the
-// totals suma and sumb.
-func newKernel(ctx context.Context, in *instance, suma, sumb float64) *kernel {
+// totals given.
+func newKernel(ctx context.Context, in *instance, totalA, totalB float64) *kernel {
 	n, m := in.n, in.m
 	vec := func(k int) []float64 { return make([]float64, k) }
 	k := &kernel{
 		ctx: ctx, problem: in, n: n, m: m, a: vec(n), b: vec(m), f: vec(n), g: vec(m), entries: vec(n * m),
-		u: vec(n), v: vec(m), columnSums: vec(m), rowErrors: vec(n), rowTotals: vec(n), oldU: vec(n), oldF: vec(n), oldV: vec(m),
+		u: vec(n), v: vec(m), columnSums: vec(m), rowErrors: vec(n), rowTotals: vec(n),
+		oldU: vec(n), oldF: vec(n), oldV: vec(m),
 		blockCount: min(n, 1+n*m/(2*minParallelEntries), 32),
 	}
 	k.partialSums = vec(k.blockCount * m)
-	relativeMasses(k.a, in.a, suma)
-	relativeMasses(k.b, in.b, sumb)
+	relativeMasses(k.a, in.a, totalA)
+	relativeMasses(k.b, in.b, totalB)
 	setAll(k.u, 1)
 	setAll(k.v, 1)
 	return k

@@ -89,8 +89,8 @@ func TestEMDBruteForce(t *testing.T) {
 	}
 }
 
-// Masses in thirds make a unit of mass k/3 the same as k units, so that
-// permutations of the copies are brute force for unequal masses, too.
+// A unit of mass k is the same as k copies of mass 1, so that permutations of the copies
+// are a brute-force solution for unequal masses.
 func TestEMDBruteForceMasses(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 1))
 	a, b := []float64{1, 3, 2, 1}, []float64{2, 0, 4, 1}
@@ -142,8 +142,8 @@ func TestSinkhornTendsToEMD(t *testing.T) {
 	require.Less(t, last, 1e-4)
 }
 
-// The optimum of the regularised problem is where P is a scaled kernel, so that
-// every 2 × 2 minor of log P + C/ε is balanced.
+// A plan is optimal for the regularised problem if and only if it is a scaled kernel, so
+// that every 2 × 2 minor of log P + C/ε is balanced.
 func TestSinkhornOptimality(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))
 	for _, reg := range []float64{1, 0.08, 0.02} {
@@ -165,8 +165,9 @@ func mustSolve(t *testing.T, s ot.Solver, p ot.Problem) ot.Plan {
 	return plan
 }
 
-// A layer of n units and its duplicate with m = 2n or 3n: aligning the one with
-// the other and moving outputs by Push, inputs by Pull keeps the function.
+// A layer of n units is aligned with a copy of itself in which every unit occurs two or
+// three times. Moving its outputs by Push and the inputs of the next layer by Pull keeps
+// the function.
 func TestWideningByDuplication(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 1))
 	const n, in, out = 5, 4, 3
@@ -201,7 +202,7 @@ func TestWideningByDuplication(t *testing.T) {
 	}
 }
 
-// A context that ends stops the work within a few rows of the cost.
+// Every solver notices the end of a context wherever it is in its work.
 func TestStops(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 1))
 	c := mat.NewDense(1500, 1400, nil)
@@ -218,6 +219,9 @@ func TestStops(t *testing.T) {
 
 	few, w := c.Slice(0, 300, 0, 300), randomMass(rng, 300)
 	q := ot.Quadratic{X: few, Y: few, Cost: few}
+	within := mat.NewDense(300, 300, nil)
+	within.Add(few, few.T())
+	symmetric := ot.Quadratic{X: within, Y: within, Cost: few}
 	for name, solve := range map[string]func(context.Context) error{
 		"unbalanced": func(ctx context.Context) error { return failure(ot.Unbalanced{}.Solve(ctx, ot.Problem{Cost: few})) },
 		"partial": func(ctx context.Context) error {
@@ -229,18 +233,25 @@ func TestStops(t *testing.T) {
 		"barycenter": func(ctx context.Context) error {
 			return failure(ot.Barycenter{Reg: 0.01}.Solve(ctx, few, [][]float64{w, nil}, nil))
 		},
-		"gromov":          func(ctx context.Context) error { _, _, err := ot.GromovWasserstein{}.Solve(ctx, q); return err },
-		"entropic gromov": func(ctx context.Context) error { _, _, err := ot.EntropicGromovWasserstein{}.Solve(ctx, q); return err },
+		"gromov": func(ctx context.Context) error {
+			_, _, err := ot.GromovWasserstein{}.Solve(ctx, q)
+			return err
+		},
+		"entropic gromov": func(ctx context.Context) error {
+			return failure(ot.EntropicGromovWasserstein{}.SolveResult(ctx, q))
+		},
+		"divergence": func(ctx context.Context) error { return failure(ot.Sinkhorn{}.Divergence(ctx, symmetric)) },
 	} {
-		for _, left := range []int{1, 3, 8, 15} { // wherever they look
-			require.ErrorIs(t, solve(&countdown{Context: context.Background(), left: left}), context.Canceled, "%s, %d", name, left)
+		for _, left := range []int{1, 3, 8, 15} {
+			ctx := &countdown{Context: context.Background(), left: left}
+			require.ErrorIs(t, solve(ctx), context.Canceled, "%s, %d", name, left)
 		}
 	}
 }
 
 func failure[T any](_ T, err error) error { return err }
 
-// countdown is a context that ends when it is asked for the left-th time.
+// countdown is a context that ends after its error was asked for left times.
 type countdown struct {
 	context.Context
 

@@ -13,8 +13,8 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// within checks that a plan moves the mass wanted and no more of any unit than
-// there is.
+// within checks that a plan moves the mass that is wanted, and no more of any unit than
+// the unit has.
 func within(t *testing.T, plan ot.Plan, moved, tol float64) {
 	t.Helper()
 	a, b := plan.Marginals()
@@ -80,7 +80,7 @@ func TestPartial(t *testing.T) {
 	near(t, mustSolve(t, ot.Sinkhorn{Reg: 0.1}, p).Mass(), mustSolve(t, ot.PartialSinkhorn{Reg: 0.1}, p).Mass(), 1e-7)
 }
 
-// Rows that hold from the start say nothing about columns that do not.
+// The iteration does not stop where only the rows are within their bounds from the start.
 func TestPartialSinkhornCaps(t *testing.T) {
 	c := mat.NewDense(1, 4, []float64{0, 1, 1, 1})
 	plan := mustSolve(t, ot.PartialSinkhorn{Share: 0.6, Reg: 0.1}, ot.Problem{Cost: c})
@@ -91,7 +91,8 @@ func TestPartialSinkhornCaps(t *testing.T) {
 func TestPartialRejects(t *testing.T) {
 	p := ot.Problem{Cost: mat.NewDense(1, 2, []float64{1, 2})}
 	for _, s := range []ot.Solver{
-		ot.Partial{Share: -1}, ot.Partial{Share: 1.1}, ot.Partial{Share: 1e-13}, ot.PartialSinkhorn{Share: 1e-300}, ot.Partial{Share: math.NaN()},
+		ot.Partial{Share: -1}, ot.Partial{Share: 1.1}, ot.Partial{Share: 1e-13}, ot.Partial{Share: math.NaN()},
+		ot.PartialSinkhorn{Share: 1e-300},
 		ot.PartialSinkhorn{Share: 2}, ot.PartialSinkhorn{Reg: -1}, ot.PartialSinkhorn{Reg: 1e-20},
 	} {
 		_, err := s.Solve(context.Background(), p)

@@ -15,7 +15,7 @@ func TestPlanReadings(t *testing.T) {
 	mass := mat.NewDense(2, 3, []float64{0.1, 0.3, 0, 0.2, 0.4, 0})
 	p, err := ot.NewPlan(mass, []float64{0.5, 0.25}, []float64{0.1, 0.5, 0})
 	require.NoError(t, err)
-	// The marginals divide, not the sums.
+	// Push and Pull divide by the marginals, not by the sums.
 	near(t, mat.NewDense(2, 3, []float64{1, 0.6, 0, 2, 0.8, 0}), p.Push(), 1e-15)
 	near(t, mat.NewDense(2, 3, []float64{0.2, 0.6, 0, 0.8, 1.6, 0}), p.Pull(), 1e-15)
 	mass.Set(0, 0, 9)
@@ -30,13 +30,14 @@ func TestPlanReadings(t *testing.T) {
 	require.Equal(t, [2]int{2, 3}, [2]int{n, m})
 	require.InDelta(t, 0.5, p.Diagonal(), 1e-15)
 	require.InDelta(t, 0.1*2+0.3*3+0.2*5+0.4*6, p.Cost(mat.NewDense(2, 3, []float64{2, 3, 4, 5, 6, 7})), 1e-15)
-	require.InDelta(t, -(0.1*math.Log(0.1) + 0.3*math.Log(0.3) + 0.2*math.Log(0.2) + 0.4*math.Log(0.4)), p.Entropy(), 1e-15)
+	entropy := -(0.1*math.Log(0.1) + 0.3*math.Log(0.3) + 0.2*math.Log(0.2) + 0.4*math.Log(0.4))
+	require.InDelta(t, entropy, p.Entropy(), 1e-15)
 	require.True(t, math.IsNaN(p.Cost(mat.NewDense(3, 2, nil))))
 	_, ok := p.Permutation()
 	require.False(t, ok)
 }
 
-// The n × m eye with masses of one is itself, read either way.
+// The n × m matrix with ones on its diagonal and unit masses is its own Push and Pull.
 func TestPlanEye(t *testing.T) {
 	eye := mat.NewDense(2, 3, []float64{1, 0, 0, 0, 1, 0})
 	p, err := ot.NewPlan(eye, []float64{1, 1}, []float64{1, 1, 1})
@@ -62,7 +63,7 @@ func TestPlanIdentity(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestPermute(t *testing.T) {
+func TestPermutationPlan(t *testing.T) {
 	perm := []int{2, 0, 1}
 	p, err := ot.PermutationPlan(perm)
 	require.NoError(t, err)
@@ -86,17 +87,19 @@ func TestPermutationTolerance(t *testing.T) {
 		off  float64
 		want bool
 	}{{1e-10, true}, {1e-8, false}} {
-		p, err := ot.NewPlan(mat.NewDense(2, 2, []float64{c.off, 1 - c.off, 1 - c.off, c.off}), []float64{1, 1}, []float64{1, 1})
+		mass, ones := mat.NewDense(2, 2, []float64{c.off, 1 - c.off, 1 - c.off, c.off}), []float64{1, 1}
+		p, err := ot.NewPlan(mass, ones, ones)
 		require.NoError(t, err)
 		_, ok := p.Permutation()
 		require.Equal(t, c.want, ok)
 	}
-	// Moving every unit whole is not enough where masses change on the way.
+	// A plan that moves every unit as a whole is no permutation where the masses of the
+	// two sides differ.
 	p, err := ot.NewPlan(mat.NewDense(2, 2, []float64{1, 0, 0, 1}), []float64{1, 1}, []float64{1, 2})
 	require.NoError(t, err)
 	_, ok := p.Permutation()
 	require.False(t, ok)
-	// Two rows into one column.
+	// Nor is a plan that moves two rows into one column.
 	p, err = ot.NewPlan(mat.NewDense(2, 2, []float64{1, 0, 1, 0}), []float64{1, 1}, []float64{1, 1})
 	require.NoError(t, err)
 	_, ok = p.Permutation()

@@ -147,7 +147,7 @@ func TestDefaultsFollowTheCost(t *testing.T) {
 	for _, s := range []ot.ResultSolver{ot.Sinkhorn{}, ot.Unbalanced{}, ot.PartialSinkhorn{Share: 0.8}} {
 		want, err := s.SolveResult(t.Context(), ot.Problem{Cost: c})
 		require.NoError(t, err)
-		require.InEpsilon(t, ot.DefaultReg*mat.Max(c), want.Reg, 1e-15)
+		require.InEpsilon(t, want.Reg, ot.DefaultReg*mat.Max(c), 1e-15)
 		for _, unit := range []float64{1e-300, 1e-4, 1e300} {
 			var scaled mat.Dense
 			scaled.Scale(unit, c)

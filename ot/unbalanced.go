@@ -22,8 +22,9 @@ const DefaultPenalty = 1.0
 // which its rows and columns do not sum, so [Plan.Push] and [Plan.Pull] shrink or grow
 // what they move. As ρ → ∞ the plan tends to that of [Sinkhorn], but an iteration
 // contracts by no more than (ρ/(ρ + ε))², so heavy penalties need many iterations. A
-// penalty so small that no mass is left gives an [*InvalidError]. The residual of [NotConvergedError] is the L1 change of the row
-// sums in the next iteration, relative to the mass of the plan.
+// penalty so small that no mass is left gives an [*InvalidError]. The residual of
+// [NotConvergedError] is the L1 change of the row sums in the next iteration, relative to
+// the mass of the plan.
 //
 // Chizat, Peyré, Schmitzer and Vialard, "Scaling algorithms for unbalanced
 // optimal transport problems" (2018).

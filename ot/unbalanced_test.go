@@ -105,7 +105,9 @@ func TestUnbalancedTendsToSinkhorn(t *testing.T) {
 
 func TestUnbalancedRejects(t *testing.T) {
 	p := ot.Problem{Cost: mat.NewDense(1, 2, []float64{1, 2})}
-	for _, s := range []ot.Unbalanced{{Penalty: -1}, {Penalty: math.NaN()}, {Reg: math.Inf(1)}, {Tol: -1}, {MaxIter: -1}, {Reg: 1e-20}} {
+	for _, s := range []ot.Unbalanced{
+		{Penalty: -1}, {Penalty: math.NaN()}, {Reg: math.Inf(1)}, {Tol: -1}, {MaxIter: -1}, {Reg: 1e-20},
+	} {
 		_, err := s.Solve(context.Background(), p)
 		require.ErrorIs(t, err, ot.ErrOption)
 	}

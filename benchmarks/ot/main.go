@@ -62,14 +62,14 @@ func parse(args []string) (options, error) {
 	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
-	for _, s := range strings.Split(*sizes, ",") {
+	for s := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil || n < 2 {
 			return o, fmt.Errorf("ot: -n has %q, want numbers of at least 2", s)
 		}
 		o.sizes = append(o.sizes, n)
 	}
-	for _, label := range strings.Split(*only, ",") {
+	for label := range strings.SplitSeq(*only, ",") {
 		i := slices.IndexFunc(solvers(), func(s solver) bool { return s.label == label })
 		if i < 0 {
 			return o, fmt.Errorf("ot: -solvers has %q, allowed are %s", label, labels(solvers()))

@@ -51,7 +51,7 @@ func startWorker(ctx context.Context) (*worker, error) {
 	if err := os.WriteFile(w.path("worker.py"), script, 0o600); err != nil {
 		return nil, errors.Join(err, w.stop())
 	}
-	return w, w.start()
+	return w, w.start(ctx)
 }
 
 // environment returns the Python of a virtual environment with the peers. There is
@@ -91,8 +91,9 @@ func command(ctx context.Context, name string, args ...string) error {
 
 func (w *worker) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *worker) start() error {
-	w.cmd = exec.Command(w.python, w.path("worker.py"))
+// start starts the process, which ends with ctx.
+func (w *worker) start(ctx context.Context) error {
+	w.cmd = exec.CommandContext(ctx, w.python, w.path("worker.py"))
 	w.cmd.Stderr = os.Stderr
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
@@ -150,7 +151,7 @@ const startUp = 10 * time.Second
 // solve makes the peer solve the problem that was set.
 func (w *worker) solve(ctx context.Context, c pairing, limit time.Duration) (outcome, error) {
 	if w.cmd == nil {
-		if err := w.start(); err != nil {
+		if err := w.start(ctx); err != nil {
 			return outcome{}, err
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// mistake is an input that is no problem, and the sentinel it should give.
+// mistake is an invalid problem, with the position and the sentinel that its error should
+// have.
 type mistake struct {
 	problem
 	field    string
@@ -19,15 +20,15 @@ type mistake struct {
 	want     error
 }
 
-func bad() []mistake {
+func mistakes() []mistake {
 	c := func(at int, v float64) *mat.Dense {
-		x := constant(2, 3, 1)
+		x := constantCost(2, 3, 1)
 		x.Set(at/3, at%3, v)
 		return x
 	}
-	ok := constant(2, 3, 1)
+	ok := constantCost(2, 3, 1)
 	nan, inf := math.NaN(), math.Inf(1)
-	third := []float64{0.25, 0.25, 0.5}
+	third, unequal := []float64{0.25, 0.25, 0.5}, []float64{0.5, 0.5 + 1e-8}
 	return []mistake{
 		{problem{"no cost", ot.Problem{}}, "Cost", -1, -1, ot.ErrShape},
 		{problem{"nil cost", ot.Problem{Cost: (*mat.Dense)(nil)}}, "Cost", -1, -1, ot.ErrShape},
@@ -42,18 +43,18 @@ func bad() []mistake {
 		{problem{"negative mass", ot.Problem{Cost: ok, A: []float64{2, -1}}}, "A", 1, -1, ot.ErrNegative},
 		{problem{"no mass", ot.Problem{Cost: ok, A: []float64{0, 0}}}, "A", -1, -1, ot.ErrEmpty},
 		{problem{"empty masses", ot.Problem{Cost: ok, B: []float64{}}}, "B", -1, -1, ot.ErrShape},
-		{problem{"unequal masses", ot.Problem{Cost: ok, A: []float64{0.5, 0.5 + 1e-8}, B: third}}, "B", -1, -1, ot.ErrUnbalanced},
+		{problem{"unequal masses", ot.Problem{Cost: ok, A: unequal, B: third}}, "B", -1, -1, ot.ErrUnbalanced},
 	}
 }
 
-// rejects checks that s tells what is wrong and returns no plan. A solver may take
+// checkRejects checks that s reports the mistake and returns no plan. A solver may take
 // negative costs; a constant on all of them must not change its plan then.
-func rejects(t *testing.T, s ot.Solver, b mistake) {
+func checkRejects(t *testing.T, s ot.Solver, b mistake) {
 	plan, err := s.Solve(context.Background(), b.Problem)
-	if err == nil && b.want == ot.ErrNegative && b.field == "Cost" {
+	if err == nil && errors.Is(b.want, ot.ErrNegative) && b.field == "Cost" {
 		c := mat.DenseCopyOf(b.Cost)
 		c.Apply(func(_, _ int, v float64) float64 { return v + 1 }, c)
-		if raised, _ := run(t, s, ot.Problem{Cost: c}, 0); !mat.Equal(raised.Mass(), plan.Mass()) {
+		if raised, _ := solve(t, s, ot.Problem{Cost: c}, 0); !mat.Equal(raised.Mass(), plan.Mass()) {
 			t.Error("a constant on all costs changes the plan")
 		}
 		return

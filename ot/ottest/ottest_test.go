@@ -29,10 +29,10 @@ func TestMarginalsCatches(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err)
-		require.ErrorContains(t, marginals(plan, a, b, 1e-9), c.want, name)
-		require.ErrorContains(t, marginals(plan, a[:1], b, 1e-9), "plan is 2 × 2", name)
+		require.ErrorContains(t, checkMarginals(plan, a, b, 1e-9), c.want, name)
+		require.ErrorContains(t, checkMarginals(plan, a[:1], b, 1e-9), "plan is 2 × 2", name)
 	}
-	plan, err := ot.EMD{}.Solve(context.Background(), ot.Problem{Cost: constant(2, 2, 1), A: a, B: b})
+	plan, err := ot.EMD{}.Solve(context.Background(), ot.Problem{Cost: constantCost(2, 2, 1), A: a, B: b})
 	require.NoError(t, err)
-	require.NoError(t, marginals(plan, a, b, 0))
+	require.NoError(t, checkMarginals(plan, a, b, 0))
 }
