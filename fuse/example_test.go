@@ -2,11 +2,16 @@ package fuse_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -61,4 +66,130 @@ func ExampleAligned_Line() {
 	// 0 1074 <nil>
 	// 0.5 1074 <nil>
 	// 1 1074 <nil>
+}
+
+// noise is calibration data of six images.
+func noise() modeltest.Calibration {
+	rng := rand.New(rand.NewPCG(1, 2))
+	x := models.Array{Shape: []int{6, 3, 8, 8}}
+	for range 6 * 3 * 8 * 8 {
+		x.Floats = append(x.Floats, float32(rng.NormFloat64()))
+	}
+	return modeltest.Calibration{Data: models.Batch{"pixel_values": x}, Tokens: align.All{}}
+}
+
+// A copy of a model whose heads and hidden units stand in another order is
+// matched with it. All that is left of the difference is rounding.
+func ExampleMatching() {
+	m := tiny(0)
+	shuffle, err := modeltest.Relabel(m.Graph, 7)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	copies, _, err := fuse.Align(ctx, m, []*models.Model{m}, fuse.Transport{Aligner: shuffle}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	shuffled := m.With(copies.Others[0])
+	_, report, err := fuse.Align(ctx, m, []*models.Model{shuffled}, fuse.Matching{}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	worst := 0.0
+	for _, n := range report.Nodes {
+		worst = max(worst, n.Cost)
+	}
+	fmt.Printf("largest mismatch of a layer: %.4f\n", worst)
+	// Output: largest mismatch of a layer: 0.0000
+}
+
+// A refit follows the mean where the settings ask for it.
+func ExampleRefit() {
+	settings := &fuse.Settings{Calibration: noise(), Refit: &fuse.Refit{Ridge: 0.01}}
+	fused, _, err := fuse.Into(context.Background(), tiny(0), []*models.Model{tiny(1)}, fuse.Matching{}, settings)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(fused.Size(), "parameters")
+	_, _, err = fuse.Into(context.Background(), tiny(0), []*models.Model{tiny(1)}, fuse.Matching{},
+		&fuse.Settings{Refit: &fuse.Refit{Ridge: 0.01}})
+	fmt.Println(errors.Is(err, fuse.ErrNoCalibration))
+	// Output:
+	// 1074 parameters
+	// true
+}
+
+// mainOrIdentity is a residual policy of one's own: it keeps the plan of the main
+// branch at the sums of attention and leaves units where they are elsewhere.
+type mainOrIdentity struct{ calls *int }
+
+func (p mainOrIdentity) Merge(branches []graph.Branch) (ot.Plan, error) {
+	if *p.calls++; *p.calls%2 == 0 {
+		return graph.Main{}.Merge(branches)
+	}
+	return graph.Identity{}.Merge(branches)
+}
+
+// The parts of transport are values behind interfaces of one method: a residual
+// policy of one's own takes the place of that of the paper.
+func ExampleTransport() {
+	calls := 0
+	method := fuse.Transport{Residual: mainOrIdentity{&calls}, QK: fuse.Shared}
+	_, report, err := fuse.Into(context.Background(), tiny(0), []*models.Model{tiny(1)}, method, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(calls, "sums,", len(report.Nodes), "nodes")
+	// Output: 3 sums, 22 nodes
+}
+
+// opposite is a method of one's own.
+type opposite struct{}
+
+func (opposite) Align(_ context.Context, anchor *models.Model, others []*models.Model,
+	_ fuse.Settings) (*fuse.Aligned, error) {
+	out := &fuse.Aligned{Anchor: anchor}
+	for _, m := range others {
+		moved := models.Params{}
+		for name, t := range m.Params {
+			t.Data = slices.Clone(t.Data)
+			for i := range t.Data {
+				t.Data[i] = -t.Data[i]
+			}
+			moved[name] = t
+		}
+		out.Others = append(out.Others, moved)
+	}
+	return out, nil
+}
+
+// A method of one's own takes part in everything that settings offer. What it
+// returns is checked.
+func ExampleMethod() {
+	m := tiny(0)
+	fused, _, err := fuse.Into(context.Background(), m, []*models.Model{m}, opposite{}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(slices.Max(fused.Params["classifier.weight"].Data))
+	// Output: 0
+}
+
+// Models that cannot be fused are told apart before anything is computed.
+func ExampleCheck() {
+	c := models.ViTConfig{Hidden: 8, Layers: 2, Heads: 2, MLP: 16, Act: "gelu", Eps: 1e-6, Image: 8, Patch: 4, Channels: 3}
+	deeper, err := models.Fresh(models.ViT(), c, 1, 0.5)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(fuse.Check(deeper, tiny(0)))
+	// Output: fuse: depth differs: the source has 2 layers, the anchor has 1 layers
 }
