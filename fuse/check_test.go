@@ -179,10 +179,47 @@ func TestReport(t *testing.T) {
 	got, err := json.Marshal(r)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"seconds": 1.5, "nodes": [
-		{"source": 0, "name": "first", "flow": "solve", "cost": 0.25, "entropy": 1, "diagonal": 0.5, "seconds": 0.1, "converged": true},
-		{"source": 1, "name": "second", "flow": "solve", "cost": 0, "entropy": 0, "diagonal": 0, "seconds": 0, "converged": false, "residual": 0.02},
-		{"source": 0, "name": "norm", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0, "seconds": 0, "converged": true}]}`, string(got))
+		{"source": 0, "name": "first", "flow": "solve", "cost": 0.25, "entropy": 1, "diagonal": 0.5, "kept": 1, "seconds": 0.1, "converged": true},
+		{"source": 1, "name": "second", "flow": "solve", "cost": 0, "entropy": 0, "diagonal": 0, "kept": 1, "seconds": 0, "converged": false, "residual": 0.02},
+		{"source": 0, "name": "norm", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0, "kept": 1, "seconds": 0, "converged": true}]}`, string(got))
 	none, err := json.Marshal(fuse.Report{})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"nodes": [], "seconds": 0}`, string(none))
+}
+
+// TestKept: exact maps keep all of a source, soft plans little, and the report
+// says so.
+func TestKept(t *testing.T) {
+	net := modeltest.ViT()
+	a, b := model(t, net, 1), model(t, net, 2)
+	blurred := fuse.Transport{Aligner: align.Units{Features: align.Weights{}, Solver: ot.Sinkhorn{Reg: 100}}}
+	for name, c := range map[string]struct {
+		method fuse.Method
+		most   float64
+		least  float64
+	}{
+		"permutations": {fuse.Transport{Aligner: exactly(), Residual: graph.Main{}}, 1 + 1e-6, 1 - 1e-6},
+		"symmetries":   {fuse.Matching{}, 1 + 1e-5, 1 - 1e-5},
+		"blur":         {blurred, 0.4, 0},
+	} {
+		_, report, err := fuse.Into(t.Context(), a, []*models.Model{b, b}, c.method, nil)
+		require.NoError(t, err)
+		kept := report.Kept()
+		require.Len(t, kept, 2, name)
+		for _, share := range kept {
+			require.LessOrEqual(t, share, c.most, name)
+			require.GreaterOrEqual(t, share, c.least, name)
+		}
+		require.Contains(t, report.String(), "of the squares of model 2 is left")
+	}
+	_, report, err := fuse.Into(t.Context(), a, []*models.Model{b}, blurred, nil)
+	require.NoError(t, err)
+	for _, n := range report.Nodes {
+		if n.Name == "vit.encoder.layer.1.intermediate.dense" { // every unit becomes the mean of all
+			require.Less(t, n.Kept(), 0.05)
+		}
+		if n.Flow == graph.Carry && n.Name == "cls" {
+			require.InDelta(t, 1, n.Kept(), 0, "there is nothing to keep")
+		}
+	}
 }

@@ -93,10 +93,7 @@ func (m *matcher) checkWidths() error {
 
 // inverseNorm is 1 / ‖W‖ of a node, or 0.
 func inverseNorm(n *graph.Node, params models.Params) float64 {
-	var sum float64
-	for _, p := range n.Params {
-		sum += sumOfSquares(fetch(params, p).data)
-	}
+	sum := nodeSquares(n, params)
 	if sum == 0 {
 		return 0
 	}

@@ -14,6 +14,7 @@ func (m *matcher) report(moved *models.Model) []NodeReport {
 		r := NodeReport{Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil, Diagonal: 1}
 		if len(n.Params) > 0 {
 			r.Cost = mismatch(moved, m.anchor, i)
+			r.weights = squares{nodeSquares(n, m.src.Params), nodeSquares(m.anchor.Graph.Nodes[i], moved.Params)}
 		}
 		if k := m.of[i]; k >= 0 && m.maps[k] != nil {
 			s := m.mapAlong(n, graph.Out)
@@ -23,6 +24,14 @@ func (m *matcher) report(moved *models.Model) []NodeReport {
 		out = append(out, r)
 	}
 	return out
+}
+
+// nodeSquares is ‖W‖² of all parameters of n.
+func nodeSquares(n *graph.Node, params models.Params) (sum float64) {
+	for _, p := range n.Params {
+		sum += sumOfSquares(fetch(params, p).data)
+	}
+	return sum
 }
 
 // mismatch is ‖W − W_anchor‖² / (‖W‖² + ‖W_anchor‖²) of a node: 0 where both

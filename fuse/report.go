@@ -31,6 +31,42 @@ type NodeReport struct {
 	Seconds  float64               // spent on the map and on moving the parameters
 	Warning  *ot.NotConvergedError // of a plan that was used as far as it got; nil where it converged
 	push     func() *mat.Dense     // nil for the identity, or where it was not kept
+	weights  squares
+}
+
+// squares are sums of squares of the parameters of a source.
+type squares struct{ own, carried float64 }
+
+// kept is what carrying leaves of the squares; 1 where there were none.
+func (s squares) kept() float64 {
+	if s.own == 0 {
+		return 1
+	}
+	return s.carried / s.own
+}
+
+// Kept returns how much of the source is left at the node once its parameters
+// are carried: ‖carried‖² / ‖own‖², 1 for a node without parameters. Soft plans
+// blur what they carry; permutations and orthogonal maps keep all of it.
+func (r NodeReport) Kept() float64 { return r.weights.kept() }
+
+// Kept returns the same for all parameters of each source. A mean in which less
+// than a tenth of a source is left is hardly a fusion with it: compare it with
+// the anchor alone, its matrices scaled by the anchor's weight.
+func (r *Report) Kept() []float64 {
+	var sums []squares
+	for _, n := range r.Nodes {
+		for n.Source >= len(sums) {
+			sums = append(sums, squares{})
+		}
+		sums[n.Source].own += n.weights.own
+		sums[n.Source].carried += n.weights.carried
+	}
+	out := make([]float64, len(sums))
+	for i, s := range sums {
+		out[i] = s.kept()
+	}
+	return out
 }
 
 // Push returns the matrix [n × m] by which the node's outputs were carried, or
@@ -46,7 +82,7 @@ func (r NodeReport) Push() *mat.Dense {
 func (r *Report) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "source\tcost\tentropy\tdiagonal\tseconds\t  node")
+	fmt.Fprintln(w, "source\tcost\tentropy\tdiagonal\tkept\tseconds\t  node")
 	for _, n := range r.Nodes {
 		if n.Flow != graph.Solve {
 			continue
@@ -55,13 +91,24 @@ func (r *Report) String() string {
 		if n.Warning != nil {
 			note = fmt.Sprintf(" (not converged: marginals off by %.1e)", n.Warning.Residual)
 		}
-		fmt.Fprintf(w, "%d\t%.4f\t%.3f\t%.3f\t%.3f\t  %s%s\n", n.Source+1, n.Cost, n.Entropy, n.Diagonal, n.Seconds, n.Name,
+		fmt.Fprintf(w, "%d\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t  %s%s\n", n.Source+1, n.Cost, n.Entropy, n.Diagonal, n.Kept(),
+			n.Seconds, n.Name,
 			note)
 	}
 	w.Flush() // a strings.Builder takes all
+	for i, kept := range r.Kept() {
+		fmt.Fprintf(&b, "%.1f %% of the squares of model %d is left after it was carried", 100*kept, i+1)
+		if kept < littleKept {
+			b.WriteString(": little of it is in the fused model")
+		}
+		b.WriteString("\n")
+	}
 	fmt.Fprintf(&b, "%d nodes in %.3f s\n", len(r.Nodes), r.Seconds)
 	return b.String()
 }
+
+// littleKept is the share of a source below which the report warns.
+const littleKept = 0.1
 
 // nodeJSON is a NodeReport with the keys of report.json.
 type nodeJSON struct {
@@ -72,6 +119,7 @@ type nodeJSON struct {
 	Cost      float64  `json:"cost"`
 	Entropy   float64  `json:"entropy"`
 	Diagonal  float64  `json:"diagonal"`
+	Kept      float64  `json:"kept"`
 	Seconds   float64  `json:"seconds"`
 	Converged bool     `json:"converged"`
 	Residual  *float64 `json:"residual,omitempty"` // of a plan that did not converge
@@ -80,7 +128,7 @@ type nodeJSON struct {
 // MarshalJSON implements json.Marshaler.
 func (r NodeReport) MarshalJSON() ([]byte, error) {
 	n := nodeJSON{Source: r.Source, Name: r.Name, Flow: r.Flow.String(), Tied: r.Tied, Cost: r.Cost,
-		Entropy: r.Entropy, Diagonal: r.Diagonal, Seconds: r.Seconds, Converged: r.Warning == nil}
+		Entropy: r.Entropy, Diagonal: r.Diagonal, Kept: r.Kept(), Seconds: r.Seconds, Converged: r.Warning == nil}
 	if r.Warning != nil {
 		n.Residual = &r.Warning.Residual
 	}

@@ -91,6 +91,7 @@ type transportRun struct {
 	plans      []ot.Plan              // by node: the map that leaves it
 	summaries  []planSummary          // by node: of that map
 	pulled     [][]tensor             // by node: its parameters with their In axes carried
+	weights    []squares              // by node: of its parameters
 	sites      map[int][]int          // by node: IDs of the nodes that its plan is solved with, itself included
 	moments    map[int]*align.Moments // by the first node of a site
 	magnitudes map[int][]float64      // by node: mean |activation| of each unit of the anchor
@@ -109,7 +110,8 @@ func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]Nod
 	}
 	n := len(c.source.Graph.Nodes)
 	run := &transportRun{method: t, settings: s, carriage: c, ctx: ctx, plans: make([]ot.Plan, n),
-		summaries: make([]planSummary, n), pulled: make([][]tensor, n), sites: pairedSites(c.source.Graph, t.QK)}
+		summaries: make([]planSummary, n), pulled: make([][]tensor, n), weights: make([]squares, n),
+		sites: pairedSites(c.source.Graph, t.QK)}
 	err = run.walk()
 	return run.nodes, err
 }
@@ -180,7 +182,7 @@ func (t *transportRun) visit(n *graph.Node) error {
 func (t *transportRun) report(r NodeReport, site []*graph.Node) {
 	for i, n := range site {
 		summary := t.summary(n)
-		r.Name, r.Diagonal, r.Entropy = n.Name, summary.diagonal, summary.entropy
+		r.Name, r.Diagonal, r.Entropy, r.weights = n.Name, summary.diagonal, summary.entropy, t.weights[n.ID]
 		if !t.plans[n.ID].IsIdentity() {
 			r.push = t.columns(n, i, len(site))
 		}
@@ -295,6 +297,7 @@ func (t *transportRun) pull(n *graph.Node) ([]tensor, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.weights[n.ID].own += sumOfSquares(w.data)
 		out = append(out, carry(by, n, p, w, -1))
 	}
 	t.pulled[n.ID] = out

@@ -39,6 +39,7 @@ func (t *transportRun) write(n *graph.Node, site []*graph.Node) error {
 		if err != nil {
 			return err
 		}
+		t.weights[n.ID].carried += sumOfSquares(w.data)
 		if err := t.put(p, w); err != nil {
 			return err
 		}
