@@ -2,16 +2,13 @@ package fuse_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -66,62 +63,6 @@ func ExampleAligned_Line() {
 	// 0 1074 <nil>
 	// 0.5 1074 <nil>
 	// 1 1074 <nil>
-}
-
-// noise is calibration data of six images.
-func noise() modeltest.Calibration {
-	rng := rand.New(rand.NewPCG(1, 2))
-	x := models.Array{Shape: []int{6, 3, 8, 8}}
-	for range 6 * 3 * 8 * 8 {
-		x.Floats = append(x.Floats, float32(rng.NormFloat64()))
-	}
-	return modeltest.Calibration{Data: models.Batch{"pixel_values": x}, Tokens: align.All{}}
-}
-
-// A copy of a model whose heads and hidden units stand in another order is
-// matched with it. All that is left of the difference is rounding.
-func ExampleMatching() {
-	m := tiny(0)
-	shuffle, err := modeltest.Relabel(m.Graph, 7)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	ctx := context.Background()
-	copies, _, err := fuse.Align(ctx, m, []*models.Model{m}, fuse.Transport{Aligner: shuffle}, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	shuffled := m.With(copies.Others[0])
-	_, report, err := fuse.Align(ctx, m, []*models.Model{shuffled}, fuse.Matching{}, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	worst := 0.0
-	for _, n := range report.Nodes {
-		worst = max(worst, n.Cost)
-	}
-	fmt.Printf("largest mismatch of a layer: %.4f\n", worst)
-	// Output: largest mismatch of a layer: 0.0000
-}
-
-// A refit follows the mean where the settings ask for it.
-func ExampleRefit() {
-	settings := &fuse.Settings{Calibration: noise(), Refit: &fuse.Refit{Ridge: 0.01}}
-	fused, _, err := fuse.Into(context.Background(), tiny(0), []*models.Model{tiny(1)}, fuse.Matching{}, settings)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(fused.Size(), "parameters")
-	_, _, err = fuse.Into(context.Background(), tiny(0), []*models.Model{tiny(1)}, fuse.Matching{},
-		&fuse.Settings{Refit: &fuse.Refit{Ridge: 0.01}})
-	fmt.Println(errors.Is(err, fuse.ErrNoCalibration))
-	// Output:
-	// 1074 parameters
-	// true
 }
 
 // mainOrIdentity is a residual policy of one's own: it keeps the plan of the main
