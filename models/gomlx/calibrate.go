@@ -13,26 +13,101 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Calibration collects the second moments of activations over samples. It
-// serves as the calibration of package fuse.
+// A Calibration collects the second moments of activations over samples. It is
+// a fuse.Calibration, made by [Device.Calibration].
 //
 // A batch is one execution on the device, of both models and of its moments:
 // activations never leave the device, and what is kept does not depend on the
 // number of samples. Within a batch sums are float32 about the mean of the batch,
 // between batches float64. Tokens that attention may not look at, the padding of
-// a text, are no samples.
+// a text, do not count.
 type Calibration struct {
 	device *Device
-	Data   models.Batch // labels are not looked at
-	Tokens align.Tokens // nil means all
-	Narrow bool         // sites that the network reads at the selected token only count that token alone
-	Batch  int          // samples at a time; 0 means at most 50, fewer where their activations are large
+
+	Data   models.Batch // samples; labels are not looked at
+	Tokens align.Tokens // positions that count; nil means all
+
+	// Narrow has nodes that the network reads at the selected token alone count
+	// that token alone.
+	Narrow bool
+
+	// Batch is the number of samples at a time; 0 means at most 50, fewer where
+	// their activations are large.
+	Batch int
+
+	// Observe is told the samples done after each batch; nil for nobody. It must
+	// not call the device.
+	Observe func(models.Progress)
 }
 
-// Calibration returns a calibration on data, at the tokens that the filter keeps;
-// nil means all.
+// StageCalibrate is the Stage under which a [Calibration] reports.
+const StageCalibrate = "calibrating"
+
+// Calibration returns a calibration on samples, at the tokens that the filter
+// keeps; nil means all.
 func (d *Device) Calibration(data models.Batch, tokens align.Tokens) *Calibration {
 	return &Calibration{device: d, Data: data, Tokens: tokens}
+}
+
+// Collect runs both models over the data and returns what want asks for.
+func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (stats *align.Statistics, err error) {
+	done, err := c.device.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	filled, err := c.filled(src, anchor)
+	if err != nil {
+		return nil, located("calibration", err)
+	}
+	p, err := filled.pass(src, anchor, want)
+	if err != nil {
+		return nil, located("calibration", err)
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	sums := newSums(want)
+	n, size := filled.Data.Len(), filled.batchSize(anchor, want)
+	for from := 0; from < n; from += size {
+		if err := ctx.Err(); err != nil {
+			return nil, located("calibration", err)
+		}
+		to := min(from+size, n)
+		out, err := p.call(filled.Data.Slice(from, to).Pad(size), to-from)
+		if err == nil {
+			err = errors.Join(sums.add(out), free(out...))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.Observe != nil {
+			c.Observe(models.Progress{Stage: StageCalibrate, Done: to, Total: n})
+		}
+	}
+	return sums.stats()
+}
+
+// filled returns the calibration with the data that both models read and with
+// every field set.
+func (c *Calibration) filled(src, anchor *models.Model) (*Calibration, error) {
+	if c.Batch < 0 {
+		return nil, fmt.Errorf("Batch is %d, want at least 0", c.Batch)
+	}
+	if c.Data.Len() == 0 {
+		return nil, errors.New("the data is empty")
+	}
+	filled := *c
+	if filled.Tokens == nil {
+		filled.Tokens = align.All{}
+	}
+	filled.Data = maps.Clone(c.Data)
+	delete(filled.Data, models.Labels)
+	for _, m := range []*models.Model{src, anchor} {
+		var err error
+		if filled.Data, err = fitting(m, filled.Data); err != nil {
+			return nil, err
+		}
+	}
+	return &filled, nil
 }
 
 // The largest batch where none is asked for: so many samples, or so many
@@ -42,64 +117,25 @@ const (
 	batchValues  = 24 << 20
 )
 
-// Collect runs both models over the data and returns what want asks for.
-func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (stats *align.Statistics, err error) {
-	done, err := c.device.acquire()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	if c.Data.Len() == 0 {
-		return nil, errors.New("gomlx: the calibration data is empty")
-	}
-	filled := *c
-	filled.Data = maps.Clone(c.Data)
-	delete(filled.Data, models.Labels)
-	for _, m := range []*models.Model{src, anchor} {
-		if filled.Data, err = fitting(m, filled.Data); err != nil {
-			return nil, err
-		}
-	}
-	p, err := filled.pass(src, anchor, want)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	sums := &sums{want: want, sites: make([]align.Moments, len(want.Sites)), mags: make([]magnitude, len(want.Magnitudes))}
-	n, size := filled.Data.Len(), filled.size(anchor, want)
-	for from := 0; from < n; from += size {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		to := min(from+size, n)
-		out, err := p.call(filled.Data.Slice(from, to).Pad(size), to-from)
-		if err == nil {
-			err = errors.Join(sums.add(out), free(out...))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("gomlx: calibration: %w", err)
-		}
-	}
-	return sums.stats()
-}
-
-// size returns the number of samples in a batch: the fewest batches within the
-// limit, of equal size.
-func (c *Calibration) size(m *models.Model, want align.Request) int {
+// batchSize returns the number of samples in a batch: the fewest batches within
+// the limit, of equal size.
+func (c *Calibration) batchSize(m *models.Model, want align.Request) int {
 	n, limit := c.Data.Len(), c.Batch
-	if limit <= 0 {
-		layout := m.Layout
-		tokens := layout.Lead + layout.Rows*layout.Cols
+	if limit == 0 {
+		tokens := m.Layout.Lead + m.Layout.Rows*m.Layout.Cols
 		for _, name := range m.Graph.Inputs() {
 			if a := c.Data[name]; a.Ints != nil {
 				tokens = max(tokens, len(a.Ints)/n) // a text, as long as it is
 			}
 		}
-		kept := max(len(c.tokens().Groups(layout, tokens)), 1)
+		kept := tokens
+		if groups, err := tokenGroups(c.Tokens, m.Layout, tokens); err == nil {
+			kept = len(groups)
+		}
 		values := 0
 		for _, site := range append(single(want.Magnitudes), want.Sites...) {
 			for _, node := range site {
-				values += kept * node.Units
+				values += max(kept, 1) * node.Units
 			}
 		}
 		limit = min(batchSamples, max(batchValues/max(values, 1), 1))
@@ -108,19 +144,15 @@ func (c *Calibration) size(m *models.Model, want align.Request) int {
 	return (n + batches - 1) / batches
 }
 
-// tokens is the token filter.
-func (c *Calibration) tokens() align.Tokens {
-	if c.Tokens == nil {
-		return align.All{}
-	}
-	return c.Tokens
-}
-
 // sums are what was collected so far.
 type sums struct {
 	want  align.Request
 	sites []align.Moments
 	mags  []magnitude
+}
+
+func newSums(want align.Request) *sums {
+	return &sums{want: want, sites: make([]align.Moments, len(want.Sites)), mags: make([]magnitude, len(want.Magnitudes))}
 }
 
 // magnitude is Σ|y| of every unit of a node over so many samples.
@@ -186,7 +218,7 @@ func (s *sums) stats() (*align.Statistics, error) {
 	out := &align.Statistics{Magnitudes: map[int][]float64{}}
 	for i := range s.sites {
 		if s.sites[i].N == 0 {
-			return nil, fmt.Errorf("gomlx: calibration: the data holds padding alone at %s", s.want.Sites[i][0].Name)
+			return nil, fmt.Errorf("gomlx: calibration: the data is padding alone at %s", s.want.Sites[i][0].Name)
 		}
 		m := s.sites[i] // so that each can be let go by itself
 		out.Moments = append(out.Moments, &m)

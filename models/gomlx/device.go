@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/gomlx/compute"
-	gx "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx/backend"
@@ -37,10 +34,6 @@ type Device struct {
 
 // holder holds memory on the device between calls.
 type holder interface{ release() error }
-
-// ErrNotOpen reports the use of a device that was closed or that is not from
-// [Open], and of a trainer that was closed.
-var ErrNotOpen = errors.New("gomlx: no open device")
 
 // StageOpen is the Stage under which [Open] reports; the Item is a line of text,
 // the last of them the backend that was taken.
@@ -168,74 +161,4 @@ func (d *Device) report(p models.Progress) {
 	d.telling.Lock()
 	defer d.telling.Unlock()
 	d.observe(p)
-}
-
-// A program is a graph function and its compilations, one for every combination
-// of argument shapes.
-type program struct {
-	device    *Device
-	what      string // names it in errors and reports: "the forward pass of …"
-	exec      *gx.Exec
-	compiling atomic.Int32 // compilations that were reported to have begun, and not yet to be done
-}
-
-// program makes a program of a graph function, which runs once for each
-// compilation and panics as GoMLX does. The caller finalizes it.
-func (d *Device) program(what string, build func([]*gx.Node) []*gx.Node) (*program, error) {
-	p := &program{device: d, what: what}
-	var err error
-	p.exec, err = gx.NewExec(d.backend, func(in []*gx.Node) []*gx.Node {
-		p.compiling.Add(1)
-		d.report(models.Progress{Stage: StageCompile, Item: what, Total: 1})
-		return build(in)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("gomlx: %s: %w", what, err)
-	}
-	p.exec.SetMaxCache(-1)
-	return p, nil
-}
-
-// cached returns the program under a key, made where there is none yet.
-func (d *Device) cached(key, what string, build func([]*gx.Node) []*gx.Node) (*program, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if p, ok := d.cache[key]; ok {
-		return p, nil
-	}
-	p, err := d.program(what, build)
-	if err != nil {
-		return nil, err
-	}
-	d.cache[key] = p
-	return p, nil
-}
-
-// call runs the program on tensors and numbers. The caller frees the results.
-func (p *program) call(arguments ...any) (out []*tensors.Tensor, err error) {
-	err = recovered(p.what, func() (err error) {
-		out, err = p.exec.Call(arguments...)
-		return err
-	})
-	if n := p.compiling.Swap(0); n > 0 {
-		p.device.report(models.Progress{Stage: StageCompile, Item: p.what, Done: 1, Total: 1})
-	}
-	return out, err
-}
-
-// recovered runs f, returns a panic of it as an error and says what it was about.
-func recovered(what string, f func() error) (err error) {
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-			if err != nil {
-				err = fmt.Errorf("gomlx: %s: %w", what, err)
-			}
-		case error:
-			err = fmt.Errorf("gomlx: %s: %w", what, r)
-		default:
-			err = fmt.Errorf("gomlx: %s: %v", what, r)
-		}
-	}()
-	return f()
 }

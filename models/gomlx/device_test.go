@@ -1,7 +1,9 @@
 package gomlx
 
 import (
+	"maps"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -110,7 +112,7 @@ func TestCompilationIsReported(t *testing.T) {
 		_, err := d.Logits(t.Context(), m, net.Batch(n, 2))
 		require.NoError(t, err)
 	}
-	begin := models.Progress{Stage: StageCompile, Item: "forward pass", Total: 1}
+	begin := models.Progress{Stage: StageCompile, Item: "forward pass of " + m.Arch.Class, Total: 1}
 	end := begin
 	end.Done = 1
 	require.Equal(t, []models.Progress{begin, end, begin, end}, told)
@@ -118,4 +120,92 @@ func TestCompilationIsReported(t *testing.T) {
 	_, err = d.Logits(t.Context(), m, net.Batch(3, 2))
 	require.NoError(t, err)
 	require.Len(t, told, 6)
+}
+
+// badTokens keeps the groups that it holds, whatever there is.
+type badTokens struct{ groups [][]int }
+
+func (b badTokens) Groups(align.Layout, int) [][]int {
+	if b.groups == nil {
+		panic("no idea")
+	}
+	return b.groups
+}
+
+// oneLineOf requires an error to be one line that has the prefix of the package
+// once and contains some texts.
+func oneLineOf(t *testing.T, err error, texts ...string) {
+	t.Helper()
+	require.Error(t, err)
+	for _, text := range texts {
+		require.ErrorContains(t, err, text)
+	}
+	require.True(t, strings.HasPrefix(err.Error(), "gomlx: "), err.Error())
+	require.Equal(t, 1, strings.Count(err.Error(), "gomlx: "), err.Error())
+	require.NotContains(t, err.Error(), "\n")
+	require.NotContains(t, err.Error(), "panicked")
+}
+
+// TestBadTokens: what a filter of the user returns is checked before GoMLX sees
+// it.
+func TestBadTokens(t *testing.T) {
+	d, net := openDevice(t), shallow(modeltest.ViT())
+	m := randomModel(t, net, 1)
+	for want, groups := range map[string][][]int{
+		"holds token 1000":      {{0}, {1000}},
+		"holds token -1":        {{-1}},
+		"group 1 of 2 is empty": {{0}, {}},
+		"none of":               {},
+		"no idea":               nil,
+	} {
+		_, err := d.Calibration(net.Batch(2, 1), badTokens{groups}).Collect(t.Context(), m, m, wanted(m.Graph))
+		oneLineOf(t, err, "calibration of "+m.Arch.Class, "badTokens", want)
+	}
+}
+
+// TestGraphErrors: what GoMLX finds wrong in a graph is told in one line that
+// names the model, the node and its shapes.
+func TestGraphErrors(t *testing.T) {
+	d, net := openDevice(t), shallow(modeltest.ViT())
+	m := randomModel(t, net, 1)
+	broken := *m
+	broken.Inputs = []models.Input{{Name: "pixel_values", Shape: []int{models.Any, models.Any, models.Any}}}
+	batch := models.Batch{"pixel_values": {Shape: []int{2, 3, 16, 4}, Floats: make([]float32, 2*3*16*4)}}
+	_, err := d.Logits(t.Context(), &broken, batch)
+	oneLineOf(t, err, "forward pass of "+m.Arch.Class, "node ", "of shapes [2")
+	empty := models.Batch{"pixel_values": {Shape: []int{0, 3, 6, 6}, Floats: []float32{}}}
+	_, err = d.Logits(t.Context(), &broken, empty)
+	oneLineOf(t, err, "no samples")
+	for _, absent := range []*models.Model{nil, {}} {
+		_, err = d.Logits(t.Context(), absent, batch)
+		oneLineOf(t, err, "the model is nil")
+		_, err = d.Evaluate(t.Context(), net.Batch(2, 1), 2, m, absent)
+		oneLineOf(t, err, "model 1", "the model is nil")
+		_, err = d.Trainer(absent, TrainConfig{Steps: 1, LR: 1})
+		oneLineOf(t, err, "the model is nil")
+		_, err = d.Calibration(net.Batch(2, 1), nil).Collect(t.Context(), m, absent, align.Request{})
+		oneLineOf(t, err, "calibration", "the model is nil")
+	}
+	short := m.With(maps.Clone(m.Params))
+	bias := short.Params["classifier.bias"]
+	bias.Data = bias.Data[:1]
+	short.Params["classifier.bias"] = bias
+	_, err = d.Logits(t.Context(), short, net.Batch(2, 1))
+	oneLineOf(t, err, "parameter classifier.bias")
+}
+
+// TestTeachers: who reads other inputs or answers in other classes cannot teach.
+func TestTeachers(t *testing.T) {
+	d, net := openDevice(t), shallow(modeltest.ViT())
+	m := randomModel(t, net, 1)
+	text := randomModel(t, shallow(modeltest.Classifier()), 1)
+	config := TrainConfig{Steps: 1, LR: 0.1}
+	_, err := d.Distiller(m, []*models.Model{m, text}, config)
+	oneLineOf(t, err, "teacher 1", "input_ids", "pixel_values")
+	_, err = d.Distiller(m, []*models.Model{nil}, config)
+	oneLineOf(t, err, "teacher 0", "the model is nil")
+	_, err = d.Distiller(m, nil, config)
+	oneLineOf(t, err, "without teachers")
+	_, err = d.Distiller(nil, []*models.Model{m}, config)
+	oneLineOf(t, err, "the model is nil")
 }

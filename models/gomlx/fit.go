@@ -46,6 +46,9 @@ type FitOptions struct {
 // Batches that take long to make are best made while the device computes, see
 // data.Prefetch.
 func Fit(ctx context.Context, t *Trainer, batches Batches, o FitOptions) error {
+	if t == nil {
+		return ErrNotOpen
+	}
 	if batches == nil {
 		return errors.New("gomlx: fit: there are no batches")
 	}
@@ -68,7 +71,7 @@ func Fit(ctx context.Context, t *Trainer, batches Batches, o FitOptions) error {
 	start.Done, start.Total = t.Step(), t.config.Steps
 	o.Observe(start)
 	if err := t.updates(ctx, batches, o); err != nil {
-		err = fmt.Errorf("gomlx: fit: stopped after %d of %d updates: %w", t.Step(), t.config.Steps, err)
+		err = located(fmt.Sprintf("fit: stopped after %d of %d updates", t.Step(), t.config.Steps), err)
 		return errors.Join(err, o.keep(t))
 	}
 	return nil
@@ -81,7 +84,7 @@ func (t *Trainer) updates(ctx context.Context, batches Batches, o FitOptions) er
 		for i := range group {
 			var err error
 			if group[i], err = batches(t.Step()*len(group) + i); err != nil {
-				return err
+				return located(fmt.Sprintf("batch of step %d", t.Step()*len(group)+i), err)
 			}
 		}
 		loss, err := t.Update(ctx, group...)

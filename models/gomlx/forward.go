@@ -17,9 +17,6 @@ import (
 // [samples, classes], or [samples, tokens, classes] of a masked language model,
 // in row-major order.
 func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch) (models.Array, error) {
-	if err := ctx.Err(); err != nil {
-		return models.Array{}, err
-	}
 	done, err := d.acquire()
 	if err != nil {
 		return models.Array{}, err
@@ -34,7 +31,10 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 	if err != nil {
 		return models.Array{}, err
 	}
-	out, err := d.forward(m.Graph, params, batch)
+	if err := ctx.Err(); err != nil {
+		return models.Array{}, located("forward pass", errors.Join(err, free(params...)))
+	}
+	out, err := d.forward(m, params, batch)
 	if err = errors.Join(err, free(params...)); err != nil {
 		return models.Array{}, err
 	}
@@ -43,9 +43,10 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 }
 
 // forward returns the logits of a network with the given parameters.
-func (d *Device) forward(g *graph.Graph, params []*tensors.Tensor, batch models.Batch) (*tensors.Tensor, error) {
+func (d *Device) forward(m *models.Model, params []*tensors.Tensor, batch models.Batch) (*tensors.Tensor, error) {
+	g := m.Graph
 	inputs, all := g.Inputs(), names(g)
-	p, err := d.cached(signature(g), "forward pass", func(in []*gx.Node) []*gx.Node {
+	p, err := d.cached(signature(g), "forward pass of "+m.Arch.Class, func(in []*gx.Node) []*gx.Node {
 		values := interpret(g, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]))
 		return values[len(values)-1:]
 	})

@@ -1,8 +1,10 @@
 package gomlx
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -32,11 +34,7 @@ func interpret(g *graph.Graph, params, inputs nodes, all ...int) []*gx.Node {
 				args[k] = lead(args[k])
 			}
 		}
-		values[i] = step(n, inputs, byRole(n, params), args)
-		if n.Op == graph.Unembed {
-			table := byRole(n.Args[1], params)[graph.RoleRows]
-			values[i] = nn.Dense(args[0], table, byRole(n, params)[graph.RoleBias], compute.DenseLayoutOutputsInput)
-		}
+		values[i] = nodeValue(n, inputs, params, args)
 		if narrow[i] {
 			values[i] = lead(values[i])
 		}
@@ -69,8 +67,19 @@ func lead(v *gx.Node) *gx.Node {
 	return gx.Slice(v, gx.AxisRange(), gx.AxisElem(0))
 }
 
-// step computes one node from its parameters and arguments.
-func step(n *graph.Node, inputs nodes, own roles, args []*gx.Node) *gx.Node {
+// nodeValue computes one node from its parameters and arguments. A panic of GoMLX
+// becomes one that says at which node.
+func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case *graphError:
+			panic(r)
+		default:
+			panic(&graphError{fmt.Sprintf("node %s (%s) of shapes %s: %s", n.Name, n.Op, shapesOf(args), oneLine(fmt.Sprint(r)))})
+		}
+	}()
+	own := byRole(n, params)
 	switch n.Op {
 	case graph.Input:
 		return inputs[n.Name]
@@ -103,10 +112,22 @@ func step(n *graph.Node, inputs nodes, own roles, args []*gx.Node) *gx.Node {
 		return gx.Squeeze(gx.Slice(args[0], gx.AxisRange(), gx.AxisElem(0)), 1)
 	case graph.Mean:
 		return gx.ReduceMean(args[0], 1)
+	case graph.Unembed:
+		table := byRole(n.Args[1], params)[graph.RoleRows]
+		return nn.Dense(args[0], table, own[graph.RoleBias], compute.DenseLayoutOutputsInput)
 	case graph.Output:
 		return args[0]
 	}
-	return nil
+	panic(&graphError{fmt.Sprintf("node %s: the operation %s has no GoMLX graph", n.Name, n.Op)})
+}
+
+// shapesOf prints the shapes of values.
+func shapesOf(values []*gx.Node) string {
+	var shapes []string
+	for _, v := range values {
+		shapes = append(shapes, fmt.Sprint(v.Shape().Dimensions))
+	}
+	return strings.Join(shapes, ", ")
 }
 
 // roles are the parameters of a node by what they are to it.

@@ -60,7 +60,10 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 		return nil, err
 	}
 	if l.Batches == nil {
-		return nil, errors.New("gomlx: a learner without batches")
+		return nil, errors.New("gomlx: learning maps: there are no Batches")
+	}
+	if err := usable(aligned...); err != nil {
+		return nil, located("learning maps", err)
 	}
 	r := l.Config
 	if r.Steps == 0 {
@@ -71,7 +74,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 	}
 	batch, err := l.Batches(0)
 	if err != nil {
-		return nil, err
+		return nil, located("learning maps: batch of step 0", err)
 	}
 	g := aligned[0].Graph
 	run := &learning{models: aligned, spaces: spaces, of: make([]int, len(g.Nodes)), inputs: g.Inputs()}
@@ -87,7 +90,7 @@ func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []g
 			run.of[n.ID] = k
 		}
 	}
-	run.descent = descent{device: l.device, config: r, loss: run.lossGraph, retract: run.rotations}
+	run.descent = descent{device: l.device, what: "maps of " + aligned[0].Arch.Class, config: r, loss: run.lossGraph, retract: run.rotations}
 	defer func() { err = errors.Join(err, run.close()) }()
 	for _, m := range aligned {
 		ts, err := upload(m)
@@ -108,12 +111,13 @@ func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error
 	for step := range run.config.Steps {
 		var batches []models.Batch
 		for range run.config.Accumulate {
-			batch, err := l.Batches(step*run.config.Accumulate + len(batches))
-			if err != nil {
-				return nil, err
+			at := step*run.config.Accumulate + len(batches)
+			batch, err := l.Batches(at)
+			if err == nil {
+				batch, err = fitting(run.models[0], batch)
 			}
-			if batch, err = fitting(run.models[0], batch); err != nil {
-				return nil, err
+			if err != nil {
+				return nil, located(fmt.Sprintf("learning maps: batch of step %d", at), err)
 			}
 			batch = maps.Clone(batch)
 			batch[blend] = run.draw(batch.Len(), rng)
@@ -121,7 +125,7 @@ func (l *Learner) run(ctx context.Context, run *learning) ([][]*mat.Dense, error
 		}
 		loss, err := run.descend(ctx, run.inputs, batches)
 		if err != nil {
-			return nil, fmt.Errorf("learning maps: %w", err)
+			return nil, located("learning maps", err)
 		}
 		if l.Observe != nil {
 			l.Observe(models.Progress{Stage: StageLearn, Done: step + 1, Total: run.config.Steps, Loss: loss})

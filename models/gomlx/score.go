@@ -116,6 +116,14 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := usable(ms...); err != nil {
+		return nil, nil, err
+	}
+	for i, m := range ms {
+		if m.Classes() != ms[0].Classes() {
+			return nil, nil, fmt.Errorf("gomlx: scoring: model 0 has %d classes, model %d has %d", ms[0].Classes(), i, m.Classes())
+		}
+	}
 	size = min(size, data.Len())
 	params := make([][]*tensors.Tensor, len(ms))
 	defer func() {
@@ -133,7 +141,7 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 	}
 	for from := 0; from < data.Len(); from += size {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, nil, located("scoring", err)
 		}
 		to := min(from+size, data.Len())
 		batch := data.Slice(from, to).Pad(size)
@@ -142,7 +150,7 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 			return nil, nil, err
 		}
 		for i, m := range ms {
-			y, err := d.forward(m.Graph, params[i], batch)
+			y, err := d.forward(m, params[i], batch)
 			if err != nil {
 				return nil, nil, errors.Join(err, free(in...))
 			}

@@ -26,16 +26,24 @@ func names(g *graph.Graph) []string {
 
 // upload copies the parameters of m, in the order of names.
 func upload(m *models.Model) ([]*tensors.Tensor, error) {
+	if err := usable(m); err != nil {
+		return nil, err
+	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	var out []*tensors.Tensor
 	for _, name := range names(m.Graph) {
-		t, err := m.Tensor(name)
+		err := recovered("parameter "+name, func() error {
+			t, err := m.Tensor(name)
+			if err == nil {
+				out = append(out, tensors.FromFlatDataAndDimensions(t.Data, t.Shape...)) // panics where it is short of values
+			}
+			return err
+		})
 		if err != nil {
 			return nil, errors.Join(err, free(out...))
 		}
-		out = append(out, tensors.FromFlatDataAndDimensions(t.Data, t.Shape...))
 	}
 	return out, nil
 }
@@ -56,9 +64,15 @@ func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.
 // fitting returns batch with the inputs that m has a default for, or what does
 // not fit about it: some misfits would go through the arithmetic unnoticed.
 func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
+	if err := usable(m); err != nil {
+		return nil, err
+	}
 	batch, err := m.Complete(batch)
 	if err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
+	}
+	if batch.Len() == 0 {
+		return nil, errors.New("gomlx: the batch holds no samples")
 	}
 	return batch, nil
 }
@@ -136,5 +150,5 @@ func scalar(t *tensors.Tensor) (float64, error) {
 	case float64:
 		return v, nil
 	}
-	return 0, fmt.Errorf("gomlx: a %s is no scalar", t.Shape())
+	return 0, fmt.Errorf("gomlx: %s is not the shape of a scalar", t.Shape())
 }

@@ -44,9 +44,9 @@ func (p *pass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
 // pass compiles what want asks for.
 func (c *Calibration) pass(src, anchor *models.Model, want align.Request) (*pass, error) {
 	inputs, sites, mags := anchor.Graph.Inputs(), ids(want.Sites), ids(single(want.Magnitudes))
-	key := fmt.Sprintf("pass %T%v %v %v %v %v", c.tokens(), c.tokens(), c.Narrow, want.Self, sites, mags) +
+	key := fmt.Sprintf("pass %#v %v %v %v %v %v %v", c.Tokens, c.Narrow, want.Self, sites, mags, src.Layout, anchor.Layout) +
 		signature(src.Graph) + signature(anchor.Graph)
-	run, err := c.device.cached(key, "calibration", func(in []*gx.Node) (out []*gx.Node) {
+	run, err := c.device.cached(key, "calibration of "+anchor.Arch.Class, func(in []*gx.Node) (out []*gx.Node) {
 		k := len(inputs) + 1
 		given, params := zip(inputs, in[1:k]), in[k:]
 		k = len(names(src.Graph))
@@ -108,7 +108,10 @@ func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx
 		case c.narrow(m.Graph, site):
 			v = lead(v)
 		default:
-			groups := c.tokens().Groups(m.Layout, v.Shape().Dim(1))
+			groups, err := tokenGroups(c.Tokens, m.Layout, v.Shape().Dim(1))
+			if err != nil {
+				panic(&graphError{fmt.Sprintf("node %s: %v", m.Graph.Nodes[id].Name, err)})
+			}
 			if mask == nil {
 				v = grouped(v, groups)
 				break
@@ -125,6 +128,31 @@ func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx
 		counts = gx.Mul(counts, gx.Sign(gx.Squeeze(shares, -1)))
 	}
 	return v, counts
+}
+
+// tokenGroups returns the groups of n tokens that a filter keeps, and an error
+// where it keeps none or what is not there.
+func tokenGroups(tokens align.Tokens, layout align.Layout, n int) (groups [][]int, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("tokens %T: panic: %v", tokens, r)
+		}
+	}()
+	groups = tokens.Groups(layout, n)
+	if len(groups) == 0 {
+		return nil, fmt.Errorf("tokens %T: none of %d tokens is kept", tokens, n)
+	}
+	for i, group := range groups {
+		if len(group) == 0 {
+			return nil, fmt.Errorf("tokens %T: group %d of %d is empty", tokens, i, len(groups))
+		}
+		for _, at := range group {
+			if at < 0 || at >= n {
+				return nil, fmt.Errorf("tokens %T: group %d holds token %d, and there are %d", tokens, i, at, n)
+			}
+		}
+	}
+	return groups, nil
 }
 
 // batchMoments are the moments of a site over a batch: w [B, G], x [B, G, n],

@@ -17,6 +17,7 @@ import (
 // the device between updates.
 type descent struct {
 	device  *Device
+	what    string // is trained
 	config  TrainConfig
 	loss    func(batch, params []*gx.Node) *gx.Node // of a batch and, after it, what is fixed
 	retract func(params []*gx.Node) []*gx.Node      // brings updated parameters back to where they may be; may be nil
@@ -47,10 +48,10 @@ func (d *descent) open(params []*tensors.Tensor) error {
 	if err != nil {
 		return err
 	}
-	if d.add, err = d.device.program("accumulation of gradients", d.addGraph); err != nil {
+	if d.add, err = d.device.program("gradients of "+d.what, d.addGraph); err != nil {
 		return err
 	}
-	if d.update, err = d.device.program("update", d.updateGraph); err != nil {
+	if d.update, err = d.device.program("update of "+d.what, d.updateGraph); err != nil {
 		return err
 	}
 	d.device.hold(d)
@@ -120,7 +121,7 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 	defer func() { _, d.sums = free(d.sums...), nil }() // of an update that was broken off
 	for i, batch := range batches {
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return 0, located(d.place(), err)
 		}
 		in, err := feed(batch, inputs)
 		if err != nil {
@@ -129,7 +130,7 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 		last := i == len(batches)-1
 		out, err := d.call(in, last)
 		if err = errors.Join(err, free(in...), free(d.sums...)); err != nil {
-			return 0, fmt.Errorf("gomlx: update %d: %w", d.step, err)
+			return 0, located(d.place(), err)
 		}
 		d.sums = nil
 		loss, err := scalar(out[0])
@@ -138,7 +139,7 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 		}
 		total += loss / float64(len(batches))
 		if math.IsNaN(total) || math.IsInf(total, 0) {
-			return total, errors.Join(fmt.Errorf("%w at update %d", ErrDiverged, d.step), free(out[1:]...))
+			return total, errors.Join(located(d.place(), ErrDiverged), free(out[1:]...))
 		}
 		if !last {
 			d.sums = out[1:]
@@ -152,6 +153,9 @@ func (d *descent) descend(ctx context.Context, inputs []string, batches []models
 	d.step++
 	return total, nil
 }
+
+// place says which update is being made.
+func (d *descent) place() string { return fmt.Sprintf("update %d of %d", d.step+1, d.config.Steps) }
 
 // call adds a batch to the gradients or, with the last one, makes the update.
 func (d *descent) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, error) {

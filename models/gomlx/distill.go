@@ -1,0 +1,82 @@
+package gomlx
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	gx "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/otfuse/otfuse/models"
+)
+
+// Distiller returns a trainer that starts from m and learns, in place of labels,
+// the mean of the probabilities that teachers answer (Hinton, Vinyals and Dean,
+// 2015, at temperature 1). They must read the inputs of m and answer in its
+// classes; widths, depths and architectures may differ. Smoothing of the
+// [TrainConfig] has no effect.
+func (d *Device) Distiller(m *models.Model, teachers []*models.Model, c TrainConfig) (*Trainer, error) {
+	done, err := d.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if len(teachers) == 0 {
+		return nil, errors.New("gomlx: distillation without teachers")
+	}
+	if err := usable(m); err != nil {
+		return nil, err
+	}
+	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
+	t.descent = descent{device: d, what: m.Arch.Class, config: c, loss: t.distillationGraph, decayed: decays(m.Graph)}
+	for i, teacher := range teachers {
+		err := teaches(teacher, m)
+		if err == nil {
+			params, failed := upload(teacher)
+			t.fixed, err = append(t.fixed, params...), failed
+		}
+		if err != nil {
+			return nil, errors.Join(located(fmt.Sprintf("teacher %d", i), err), t.release())
+		}
+	}
+	params, err := upload(m)
+	if err != nil {
+		return nil, errors.Join(err, t.release())
+	}
+	return t.ready(params)
+}
+
+// teaches reports why one model cannot teach another.
+func teaches(teacher, m *models.Model) error {
+	if err := usable(teacher); err != nil {
+		return err
+	}
+	theirs, own := slices.Sorted(slices.Values(teacher.Graph.Inputs())), slices.Sorted(slices.Values(m.Graph.Inputs()))
+	if !slices.Equal(theirs, own) {
+		return fmt.Errorf("%s reads %v, and %s reads %v", teacher.Arch.Class, theirs, m.Arch.Class, own)
+	}
+	if teacher.Classes() != m.Classes() {
+		return fmt.Errorf("%s has %d classes, and %s has %d", teacher.Arch.Class, teacher.Classes(), m.Arch.Class, m.Classes())
+	}
+	for _, in := range m.Inputs {
+		if other, ok := teacher.Input(in.Name); ok && !slices.Equal(in.Shape, other.Shape) {
+			return fmt.Errorf("%s of shape %v is read by %s, of shape %v by %s",
+				in.Name, other.Shape, teacher.Arch.Class, in.Shape, m.Arch.Class)
+		}
+	}
+	return nil
+}
+
+// distillationGraph is the mean loss of a batch and the parameters of the teachers.
+func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
+	k := len(t.inputs)
+	inputs := zip(t.inputs, batch[:k])
+	var answers []*gx.Node
+	for _, m := range t.teachers {
+		all := names(m.Graph)
+		answers = append(answers, last(interpret(m.Graph, zip(all, batch[k:k+len(all)]), inputs)))
+		k += len(all)
+	}
+	logits := last(interpret(t.model.Graph, zip(names(t.model.Graph), params), inputs))
+	return gx.ReduceAllMean(entropies(logits, opinion(answers)))
+}

@@ -1,0 +1,44 @@
+package gomlx
+
+import (
+	"github.com/gomlx/compute/dtypes"
+	gx "github.com/gomlx/gomlx/core/graph"
+)
+
+// opinion is the mean of the probabilities of logits, a constant.
+func opinion(logits []*gx.Node) *gx.Node {
+	p := gx.ZerosLike(logits[0])
+	for _, l := range logits {
+		p = gx.Add(p, gx.DivScalar(gx.Softmax(l, -1), float64(len(logits))))
+	}
+	return gx.StopGradient(p)
+}
+
+// entropies are the cross-entropies in nats [..] of logits [.., classes] with
+// probabilities of the same shape.
+func entropies(logits, target *gx.Node) *gx.Node {
+	return gx.ConvertDType(gx.Neg(gx.ReduceSum(gx.Mul(target, gx.LogSoftmax(logits, -1)), -1)), dtypes.Float32)
+}
+
+func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
+
+// crossEntropy is the mean loss in nats of logits [.., classes] over the labels
+// [..] that are not models.Ignore.
+func crossEntropy(logits, labels *gx.Node, smoothing float64) *gx.Node {
+	target := classes(logits, labels)
+	if smoothing > 0 {
+		target = gx.AddScalar(gx.MulScalar(target, 1-smoothing), smoothing/float64(logits.Shape().Dim(-1)))
+	}
+	return meanOver(labels, entropies(logits, target))
+}
+
+// classes says of every class whether it is the label: 1 or 0 [.., classes].
+func classes(logits, labels *gx.Node) *gx.Node {
+	return gx.OneHot(gx.MaxScalar(labels, 0), logits.Shape().Dim(-1), dtypes.Float32)
+}
+
+// meanOver is the mean of values [..] over the labels that are not models.Ignore.
+func meanOver(labels, values *gx.Node) *gx.Node {
+	keep := gx.ConvertDType(gx.GreaterOrEqual(labels, gx.ScalarZero(labels.Graph(), labels.DType())), dtypes.Float32)
+	return gx.Div(gx.ReduceAllSum(gx.Mul(values, keep)), gx.MaxScalar(gx.ReduceAllSum(keep), 1))
+}
