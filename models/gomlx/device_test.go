@@ -191,7 +191,7 @@ func TestGraphErrors(t *testing.T) {
 	bias.Data = bias.Data[:1]
 	short.Params["classifier.bias"] = bias
 	_, err = d.Logits(t.Context(), short, net.Batch(2, 1))
-	oneLineOf(t, err, "parameter classifier.bias")
+	oneLineOf(t, err, "classifier.bias")
 }
 
 // TestTeachers: who reads other inputs or answers in other classes cannot teach.

@@ -34,16 +34,11 @@ func upload(m *models.Model) ([]*tensors.Tensor, error) {
 	}
 	var out []*tensors.Tensor
 	for _, name := range names(m.Graph) {
-		err := recovered("parameter "+name, func() error {
-			t, err := m.Tensor(name)
-			if err == nil {
-				out = append(out, tensors.FromFlatDataAndDimensions(t.Data, t.Shape...)) // panics where it is short of values
-			}
-			return err
-		})
+		t, err := m.Tensor(name)
 		if err != nil {
-			return nil, errors.Join(err, free(out...))
+			return nil, errors.Join(fmt.Errorf("gomlx: %w", err), free(out...))
 		}
+		out = append(out, tensors.FromFlatDataAndDimensions(t.Data, t.Shape...))
 	}
 	return out, nil
 }
