@@ -13,22 +13,29 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A descent minimises a loss by AdamW. What it moves and both moments stay on
+// An optimizer minimises a loss by AdamW. Parameters and both moments stay on
 // the device between updates.
-type descent struct {
-	device  *Device
-	what    string // is trained
-	config  TrainConfig
-	loss    func(batch, params []*gx.Node) *gx.Node // of a batch and, after it, what is fixed
-	retract func(params []*gx.Node) []*gx.Node      // brings updated parameters back to where they may be; may be nil
-	decayed []bool                                  // parameters that decay; nil for none
-	fixed   []*tensors.Tensor                       // arguments of loss that stay
-	step    int
-	state   []*tensors.Tensor // parameters, first moments, second moments
-	sums    []*tensors.Tensor // gradients of an unfinished accumulation
-	add     *program          // accumulates gradients
-	update  *program          // makes an update
-	closed  bool
+type optimizer struct {
+	device *Device
+	what   string // is trained, for messages
+	config TrainConfig
+
+	// loss is the graph of the mean loss of a batch, which the fixed arguments
+	// follow, at some parameters.
+	loss func(batch, params []*gx.Node) *gx.Node
+	// retract brings updated parameters back to where they may be; nil for
+	// parameters that may be anywhere.
+	retract  func(params []*gx.Node) []*gx.Node
+	decaying []bool            // parameters that weight decay holds for; nil for none
+	fixed    []*tensors.Tensor // arguments of loss that do not change
+
+	step      int               // updates made
+	state     []*tensors.Tensor // parameters, first moments, second moments
+	gradients []*tensors.Tensor // sums over the batches of an unfinished update; empty between updates
+
+	accumulateProgram *program // adds the gradients of a batch to the sums
+	updateProgram     *program // makes an update
+	closed            bool
 }
 
 // ErrDiverged reports a loss that is not finite; the trainer keeps the state
@@ -38,204 +45,220 @@ var ErrDiverged = errors.New("gomlx: the loss is not finite")
 // ErrFinished reports an update beyond the Steps of a [TrainConfig].
 var ErrFinished = errors.New("gomlx: all updates of the training are made")
 
-// open readies a descent that has its recipe and its loss.
-func (d *descent) open(params []*tensors.Tensor) error {
-	if err := d.config.check(); err != nil {
+// prepare readies an optimizer whose configuration and loss are set to start
+// from params, which it owns from then on.
+func (o *optimizer) prepare(params []*tensors.Tensor) error {
+	if err := o.config.check(); err != nil {
 		return errors.Join(err, free(params...))
 	}
-	d.config = d.config.withDefaults()
-	err := d.start(params)
+	o.config = o.config.withDefaults()
+	err := o.restart(params)
 	if err != nil {
 		return err
 	}
-	if d.add, err = d.device.program("gradients of "+d.what, d.addGraph); err != nil {
+	if o.accumulateProgram, err = o.device.program("gradients of "+o.what, o.accumulateGraph); err != nil {
 		return err
 	}
-	if d.update, err = d.device.program("update of "+d.what, d.updateGraph); err != nil {
+	if o.updateProgram, err = o.device.program("update of "+o.what, o.updateGraph); err != nil {
 		return err
 	}
-	d.device.hold(d)
+	o.device.hold(o)
 	return nil
 }
 
-// start begins anew from params.
-func (d *descent) start(params []*tensors.Tensor) error {
-	old, state := d.state, params
+// restart begins anew from params.
+func (o *optimizer) restart(params []*tensors.Tensor) error {
+	old, state := o.state, params
 	for range 2 {
 		for _, p := range params {
 			state = append(state, tensors.FromShape(p.Shape()))
 		}
 	}
-	d.state, d.step = state, 0
+	o.state, o.step = state, 0
 	return free(old...)
 }
 
-func (d *descent) params() []*tensors.Tensor { return d.state[:len(d.state)/3] }
+func (o *optimizer) params() []*tensors.Tensor { return o.state[:len(o.state)/3] }
 
 // acquire keeps the device open until done is called.
-func (d *descent) acquire() (done func(), err error) {
-	if done, err = d.device.acquire(); err == nil && d.closed {
+func (o *optimizer) acquire() (done func(), err error) {
+	if done, err = o.device.acquire(); err == nil && o.closed {
 		done()
 		return nil, ErrNotOpen
 	}
 	return done, err
 }
 
-// close frees the memory on the device, unless closing that has done so.
-func (d *descent) close() error {
-	done, err := d.acquire()
+// close frees the memory on the device, unless closing the device has done so.
+func (o *optimizer) close() error {
+	done, err := o.acquire()
 	if err != nil {
 		return nil
 	}
 	defer done()
-	d.device.drop(d)
-	return d.release()
+	o.device.drop(o)
+	return o.release()
 }
 
 // release frees the memory on the device.
-func (d *descent) release() error {
-	d.closed = true
-	for _, p := range []*program{d.add, d.update} {
+func (o *optimizer) release() error {
+	o.closed = true
+	for _, p := range []*program{o.accumulateProgram, o.updateProgram} {
 		if p != nil {
 			p.exec.Finalize()
 		}
 	}
-	return errors.Join(free(d.state...), free(d.sums...), free(d.fixed...))
+	return errors.Join(free(o.state...), free(o.gradients...), free(o.fixed...))
 }
 
-// descend makes one update from TrainConfig.Accumulate batches, of which inputs are
-// fed, and returns their mean loss.
-func (d *descent) descend(ctx context.Context, inputs []string, batches []models.Batch) (float64, error) {
-	done, err := d.acquire()
+// update makes one update from TrainConfig.Accumulate batches, of which the
+// inputs are read, and returns their mean loss.
+func (o *optimizer) update(ctx context.Context, inputs []string, batches []models.Batch) (float64, error) {
+	done, err := o.acquire()
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	if d.step >= d.config.Steps {
-		return 0, fmt.Errorf("%w: %d of %d", ErrFinished, d.step, d.config.Steps)
+	if len(batches) != o.config.Accumulate {
+		return 0, fmt.Errorf("gomlx: an update takes %d batches, got %d", o.config.Accumulate, len(batches))
 	}
-	if len(batches) != d.config.Accumulate {
-		return 0, fmt.Errorf("gomlx: an update takes %d batches, got %d", d.config.Accumulate, len(batches))
+	if o.step >= o.config.Steps {
+		return 0, fmt.Errorf("%w: %d of %d", ErrFinished, o.step, o.config.Steps)
 	}
+	// An update that is broken off leaves no gradients behind.
+	defer func() { _, o.gradients = free(o.gradients...), nil }()
 	var total float64
-	defer func() { _, d.sums = free(d.sums...), nil }() // of an update that was broken off
 	for i, batch := range batches {
 		if err := ctx.Err(); err != nil {
-			return 0, located(d.place(), err)
+			return 0, located(o.place(), err)
 		}
-		in, err := feed(batch, inputs)
+		loss, err := o.pass(inputs, batch, i == len(batches)-1)
 		if err != nil {
-			return 0, err
-		}
-		last := i == len(batches)-1
-		out, err := d.call(in, last)
-		if err = errors.Join(err, free(in...), free(d.sums...)); err != nil {
-			return 0, located(d.place(), err)
-		}
-		d.sums = nil
-		loss, err := scalar(out[0])
-		if err = errors.Join(err, free(out[0])); err != nil {
-			return 0, err
+			return 0, located(o.place(), err)
 		}
 		total += loss / float64(len(batches))
-		if math.IsNaN(total) || math.IsInf(total, 0) {
-			return total, errors.Join(located(d.place(), ErrDiverged), free(out[1:]...))
-		}
-		if !last {
-			d.sums = out[1:]
-			continue
-		}
-		err = free(d.state...)
-		if d.state = out[1:]; err != nil {
-			return 0, err
-		}
 	}
-	d.step++
+	o.step++
 	return total, nil
 }
 
 // place says which update is being made.
-func (d *descent) place() string { return fmt.Sprintf("update %d of %d", d.step+1, d.config.Steps) }
+func (o *optimizer) place() string { return fmt.Sprintf("update %d of %d", o.step+1, o.config.Steps) }
 
-// call adds a batch to the gradients or, with the last one, makes the update.
-func (d *descent) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, error) {
-	if !last {
-		return d.add.call(args(in, d.fixed, d.params(), d.sums)...)
+// pass takes in a batch, and makes the update where it is the last one. It
+// returns the loss of the batch.
+func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float64, error) {
+	in, err := uploadBatch(batch, inputs)
+	if err != nil {
+		return 0, err
 	}
-	rates := d.rates()
-	out, err := d.update.call(args(in, d.fixed, rates, d.state, d.sums)...)
-	return out, errors.Join(err, free(rates...))
+	out, err := o.call(in, last)
+	if err = errors.Join(err, free(in...), free(o.gradients...)); err != nil {
+		return 0, err
+	}
+	o.gradients = nil
+	loss, err := scalar(out[0])
+	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		err = ErrDiverged
+	}
+	if err != nil {
+		return 0, errors.Join(err, free(out...))
+	}
+	if err := free(out[0]); err != nil {
+		return 0, err
+	}
+	if !last {
+		o.gradients = out[1:]
+		return loss, nil
+	}
+	err = free(o.state...)
+	o.state = out[1:]
+	return loss, err
 }
 
-// rates are the numbers of this update that change from one to the next: the
-// learning rate and the bias corrections of both moments.
-func (d *descent) rates() []*tensors.Tensor {
-	k := float64(d.step + 1)
+// call runs the program for a batch.
+func (o *optimizer) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, error) {
+	if !last {
+		return o.accumulateProgram.call(arguments(in, o.fixed, o.params(), o.gradients)...)
+	}
+	constants := o.constants()
+	out, err := o.updateProgram.call(arguments(in, o.fixed, constants, o.state, o.gradients)...)
+	return out, errors.Join(err, free(constants...))
+}
+
+// constants are the numbers that change from update to update: the learning
+// rate and the bias corrections 1 − β₁ᵏ and 1 − β₂ᵏ of update k = 1, 2, ….
+func (o *optimizer) constants() []*tensors.Tensor {
+	k := float64(o.step + 1)
 	return []*tensors.Tensor{tensors.FromFlatDataAndDimensions([]float32{
-		float32(d.config.LearningRate(d.step)),
-		float32(1 - math.Pow(d.config.Beta1, k)),
-		float32(1 - math.Pow(d.config.Beta2, k))}, 3)}
+		float32(o.config.LearningRate(o.step)),
+		float32(1 - math.Pow(o.config.Beta1, k)),
+		float32(1 - math.Pow(o.config.Beta2, k))}, 3)}
 }
 
-// addGraph: batch.., fixed.., params.., sums.. → loss, sums...
-func (d *descent) addGraph(in []*gx.Node) []*gx.Node {
-	n := len(d.state) / 3
-	k := len(in) - n - len(d.sums)
-	loss, grads := d.gradients(in[:k], in[k:k+n])
-	return append([]*gx.Node{loss}, added(grads, in[k+n:])...)
+// accumulateGraph: batch.., fixed.., params.., gradients.. → loss, gradients...
+func (o *optimizer) accumulateGraph(in []*gx.Node) []*gx.Node {
+	n := len(o.state) / 3
+	k := len(in) - n - len(o.gradients)
+	loss, gradients := o.differentiate(in[:k], in[k:k+n])
+	return append([]*gx.Node{loss}, elementwiseSum(gradients, in[k+n:])...)
 }
 
-// updateGraph: batch.., fixed.., rates, params.., first.., second.., sums.. →
-// loss, params.., first.., second...
-func (d *descent) updateGraph(in []*gx.Node) []*gx.Node {
-	n := len(d.state) / 3
-	k := len(in) - 1 - 3*n - len(d.sums)
-	rates, params, first, second := in[k], in[k+1:k+1+n], in[k+1+n:k+1+2*n], in[k+1+2*n:k+1+3*n]
-	loss, grads := d.gradients(in[:k], params)
-	grads = added(grads, in[k+1+3*n:])
-	scale := d.scale(grads)
-	rate := func(i int) *gx.Node { return gx.Squeeze(gx.Slice(rates, gx.AxisElem(i))) }
+// updateGraph: batch.., fixed.., constants, params.., first.., second..,
+// gradients.. → loss, params.., first.., second... With the gradient g, scaled by
+// gradientScale, the learning rate η and the weight decay λ of update k,
+//
+//	m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,
+//	w ← (1 − η λ) w − η (m/(1 − β₁ᵏ)) / (√(v/(1 − β₂ᵏ)) + ε).
+func (o *optimizer) updateGraph(in []*gx.Node) []*gx.Node {
+	n := len(o.state) / 3
+	k := len(in) - 1 - 3*n - len(o.gradients)
+	constants, params, first, second := in[k], in[k+1:k+1+n], in[k+1+n:k+1+2*n], in[k+1+2*n:k+1+3*n]
+	loss, gradients := o.differentiate(in[:k], params)
+	gradients = elementwiseSum(gradients, in[k+1+3*n:])
+	scale := o.gradientScale(gradients)
+	constant := func(i int) *gx.Node { return gx.Squeeze(gx.Slice(constants, gx.AxisElem(i))) }
 	out := make([]*gx.Node, 3*n)
 	for i, w := range params {
-		by := gx.Mul(grads[i], scale)
-		m := gx.Add(gx.MulScalar(first[i], d.config.Beta1), gx.MulScalar(by, 1-d.config.Beta1))
-		v := gx.Add(gx.MulScalar(second[i], d.config.Beta2), gx.MulScalar(gx.Square(by), 1-d.config.Beta2))
-		if d.decayed != nil && d.decayed[i] && d.config.WeightDecay > 0 {
-			w = gx.Mul(w, gx.OneMinus(gx.MulScalar(rate(0), d.config.WeightDecay)))
+		g := gx.Mul(gradients[i], scale)
+		m := gx.Add(gx.MulScalar(first[i], o.config.Beta1), gx.MulScalar(g, 1-o.config.Beta1))
+		v := gx.Add(gx.MulScalar(second[i], o.config.Beta2), gx.MulScalar(gx.Square(g), 1-o.config.Beta2))
+		if o.decaying != nil && o.decaying[i] && o.config.WeightDecay > 0 {
+			w = gx.Mul(w, gx.OneMinus(gx.MulScalar(constant(0), o.config.WeightDecay)))
 		}
-		by = gx.Div(gx.Div(m, rate(1)), gx.AddScalar(gx.Sqrt(gx.Div(v, rate(2))), d.config.Eps))
-		out[i], out[n+i], out[2*n+i] = gx.Sub(w, gx.Mul(rate(0), by)), m, v
+		step := gx.Div(gx.Div(m, constant(1)), gx.AddScalar(gx.Sqrt(gx.Div(v, constant(2))), o.config.Eps))
+		out[i], out[n+i], out[2*n+i] = gx.Sub(w, gx.Mul(constant(0), step)), m, v
 	}
-	if d.retract != nil {
-		copy(out, d.retract(out[:n]))
+	if o.retract != nil {
+		copy(out, o.retract(out[:n]))
 	}
 	return append([]*gx.Node{loss}, out...)
 }
 
-// scale is what gradients are multiplied with: for the mean over batches, and
-// for a norm of at most TrainConfig.Clip.
-func (d *descent) scale(grads []*gx.Node) *gx.Node {
-	g := grads[0].Graph()
-	scale := gx.Const(g, float32(1)/float32(d.config.Accumulate))
-	if d.config.Clip <= 0 {
+// gradientScale is the factor of the summed gradients that makes them the mean
+// over the batches, with a norm of at most TrainConfig.Clip.
+func (o *optimizer) gradientScale(gradients []*gx.Node) *gx.Node {
+	g := gradients[0].Graph()
+	scale := gx.Const(g, float32(1)/float32(o.config.Accumulate))
+	if o.config.Clip <= 0 {
 		return scale
 	}
 	square := gx.ScalarZero(g, dtypes.Float32)
-	for _, grad := range grads {
-		square = gx.Add(square, gx.ReduceAllSum(gx.Square(grad)))
+	for _, gradient := range gradients {
+		square = gx.Add(square, gx.ReduceAllSum(gx.Square(gradient)))
 	}
-	norm := gx.MulScalar(gx.Sqrt(square), 1/float64(d.config.Accumulate))
-	return gx.Mul(scale, gx.MinScalar(gx.Div(gx.Const(g, float32(d.config.Clip)), gx.AddScalar(norm, 1e-6)), 1))
+	norm := gx.MulScalar(gx.Sqrt(square), 1/float64(o.config.Accumulate))
+	return gx.Mul(scale, gx.MinScalar(gx.Div(gx.Const(g, float32(o.config.Clip)), gx.AddScalar(norm, 1e-6)), 1))
 }
 
-// gradients is the loss of a batch and its gradient by every parameter.
-func (d *descent) gradients(batch, params []*gx.Node) (loss *gx.Node, grads []*gx.Node) {
-	loss = d.loss(batch, params)
+// differentiate returns the loss of a batch and its gradients by the parameters.
+func (o *optimizer) differentiate(batch, params []*gx.Node) (loss *gx.Node, gradients []*gx.Node) {
+	loss = o.loss(batch, params)
 	return loss, gx.Gradient(loss, params...)
 }
 
-// added is a + b, or a where b is empty.
-func added(a, b []*gx.Node) []*gx.Node {
+// elementwiseSum is a + b, or a where b is empty.
+func elementwiseSum(a, b []*gx.Node) []*gx.Node {
 	if len(b) == 0 {
 		return a
 	}

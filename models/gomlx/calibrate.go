@@ -60,12 +60,12 @@ func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, wa
 	if err != nil {
 		return nil, located("calibration", err)
 	}
-	p, err := filled.pass(src, anchor, want)
+	p, err := filled.compile(src, anchor, want)
 	if err != nil {
 		return nil, located("calibration", err)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	sums := newSums(want)
+	sums := newCalibrationSums(want)
 	n, size := filled.Data.Len(), filled.batchSize(anchor, want)
 	for from := 0; from < n; from += size {
 		if err := ctx.Err(); err != nil {
@@ -103,7 +103,7 @@ func (c *Calibration) filled(src, anchor *models.Model) (*Calibration, error) {
 	delete(filled.Data, models.Labels)
 	for _, m := range []*models.Model{src, anchor} {
 		var err error
-		if filled.Data, err = fitting(m, filled.Data); err != nil {
+		if filled.Data, err = completed(m, filled.Data); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +133,7 @@ func (c *Calibration) batchSize(m *models.Model, want align.Request) int {
 			kept = len(groups)
 		}
 		values := 0
-		for _, site := range append(single(want.Magnitudes), want.Sites...) {
+		for _, site := range append(singletons(want.Magnitudes), want.Sites...) {
 			for _, node := range site {
 				values += max(kept, 1) * node.Units
 			}
@@ -144,15 +144,15 @@ func (c *Calibration) batchSize(m *models.Model, want align.Request) int {
 	return (n + batches - 1) / batches
 }
 
-// sums are what was collected so far.
-type sums struct {
-	want  align.Request
-	sites []align.Moments
-	mags  []magnitude
+// calibrationSums are what was collected so far.
+type calibrationSums struct {
+	want       align.Request
+	sites      []align.Moments
+	magnitudes []magnitude
 }
 
-func newSums(want align.Request) *sums {
-	return &sums{want: want, sites: make([]align.Moments, len(want.Sites)), mags: make([]magnitude, len(want.Magnitudes))}
+func newCalibrationSums(want align.Request) *calibrationSums {
+	return &calibrationSums{want: want, sites: make([]align.Moments, len(want.Sites)), magnitudes: make([]magnitude, len(want.Magnitudes))}
 }
 
 // magnitude is Σ|y| of every unit of a node over so many samples.
@@ -163,7 +163,7 @@ type magnitude struct {
 
 // add adds what a pass gave for a batch. Sites are merged side by side, each by
 // one goroutine, so how many there are does not show.
-func (s *sums) add(out []*tensors.Tensor) error {
+func (s *calibrationSums) add(out []*tensors.Tensor) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.sites))
 	per := 6 // of batchMoments
@@ -175,8 +175,8 @@ func (s *sums) add(out []*tensors.Tensor) error {
 	}
 	wg.Wait()
 	out = out[len(s.sites)*per:]
-	for k := range s.mags {
-		errs = append(errs, s.mags[k].add(out[2*k], out[2*k+1]))
+	for k := range s.magnitudes {
+		errs = append(errs, s.magnitudes[k].add(out[2*k], out[2*k+1]))
 	}
 	return errors.Join(errs...)
 }
@@ -188,7 +188,7 @@ func addSite(to *align.Moments, out []*tensors.Tensor) error {
 		return err
 	}
 	b := align.BatchMoments[float32]{N: n}
-	return viewed(out[1:], func(v [][]float32) {
+	return withValues(out[1:], func(v [][]float32) {
 		b.MeanX, b.MeanY, b.ScatterX, b.ScatterY, b.Cross = v[0], v[1], v[2], v[3], v[4]
 		if len(v) > 5 {
 			b.Self = v[5]
@@ -202,7 +202,7 @@ func (m *magnitude) add(sum, count *tensors.Tensor) error {
 	if err != nil {
 		return err
 	}
-	return viewed([]*tensors.Tensor{sum}, func(v [][]float32) {
+	return withValues([]*tensors.Tensor{sum}, func(v [][]float32) {
 		if m.sum == nil {
 			m.sum = make([]float64, len(v[0]))
 		}
@@ -214,7 +214,7 @@ func (m *magnitude) add(sum, count *tensors.Tensor) error {
 }
 
 // stats returns what was collected.
-func (s *sums) stats() (*align.Statistics, error) {
+func (s *calibrationSums) stats() (*align.Statistics, error) {
 	out := &align.Statistics{Magnitudes: map[int][]float64{}}
 	for i := range s.sites {
 		if s.sites[i].N == 0 {
@@ -224,10 +224,10 @@ func (s *sums) stats() (*align.Statistics, error) {
 		out.Moments = append(out.Moments, &m)
 	}
 	for k, n := range s.want.Magnitudes {
-		for i := range s.mags[k].sum {
-			s.mags[k].sum[i] /= max(s.mags[k].count, 1)
+		for i := range s.magnitudes[k].sum {
+			s.magnitudes[k].sum[i] /= max(s.magnitudes[k].count, 1)
 		}
-		out.Magnitudes[n.ID] = s.mags[k].sum
+		out.Magnitudes[n.ID] = s.magnitudes[k].sum
 	}
 	return out, nil
 }

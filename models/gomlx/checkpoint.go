@@ -16,7 +16,7 @@ import (
 var ErrCheckpoint = errors.New("gomlx: the checkpoint is of another training")
 
 // statePrefixes are the prefixes of the tensors of a training checkpoint, in the
-// order of Trainer.state.
+// order of optimizer.state.
 func statePrefixes() [3]string { return [3]string{"param/", "first/", "second/"} }
 
 // Save writes the state of the training to a safetensors file, whole or not at
@@ -66,7 +66,7 @@ func (t *Trainer) identity() (map[string]string, error) {
 
 // stateName is the name in a checkpoint of tensor i of the state.
 func (t *Trainer) stateName(i int) string {
-	all := names(t.model.Graph)
+	all := tensorNames(t.model.Graph)
 	return statePrefixes()[i/len(all)] + all[i%len(all)]
 }
 

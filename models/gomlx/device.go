@@ -28,8 +28,8 @@ type Device struct {
 	cache   map[string]*program
 	holders map[holder]struct{}
 
-	telling sync.Mutex // one report at a time
-	observe func(models.Progress)
+	reporting sync.Mutex // one report at a time
+	observe   func(models.Progress)
 }
 
 // holder holds memory on the device between calls.
@@ -158,7 +158,7 @@ func (d *Device) report(p models.Progress) {
 	if d.observe == nil {
 		return
 	}
-	d.telling.Lock()
-	defer d.telling.Unlock()
+	d.reporting.Lock()
+	defer d.reporting.Unlock()
 	d.observe(p)
 }

@@ -28,7 +28,7 @@ func (d *Device) Distiller(m *models.Model, teachers []*models.Model, c TrainCon
 		return nil, err
 	}
 	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
-	t.descent = descent{device: d, what: m.Arch.Class, config: c, loss: t.distillationGraph, decayed: decays(m.Graph)}
+	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c, loss: t.distillationGraph, decaying: decayingTensors(m.Graph)}
 	for i, teacher := range teachers {
 		err := teaches(teacher, m)
 		if err == nil {
@@ -70,13 +70,13 @@ func teaches(teacher, m *models.Model) error {
 // distillationGraph is the mean loss of a batch and the parameters of the teachers.
 func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs)
-	inputs := zip(t.inputs, batch[:k])
+	inputs := byName(t.inputs, batch[:k])
 	var answers []*gx.Node
 	for _, m := range t.teachers {
-		all := names(m.Graph)
-		answers = append(answers, last(interpret(m.Graph, zip(all, batch[k:k+len(all)]), inputs)))
+		all := tensorNames(m.Graph)
+		answers = append(answers, logitsOf(interpret(m.Graph, byName(all, batch[k:k+len(all)]), inputs)))
 		k += len(all)
 	}
-	logits := last(interpret(t.model.Graph, zip(names(t.model.Graph), params), inputs))
-	return gx.ReduceAllMean(entropies(logits, opinion(answers)))
+	logits := logitsOf(interpret(t.model.Graph, byName(tensorNames(t.model.Graph), params), inputs))
+	return gx.ReduceAllMean(crossEntropies(logits, meanProbabilities(answers)))
 }

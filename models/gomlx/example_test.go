@@ -2,7 +2,9 @@ package gomlx_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 
@@ -10,127 +12,112 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
+	"github.com/otfuse/otfuse/models/modeltest"
 )
 
-// tiny returns a ViT with fresh weights, in place of a checkpoint.
-func tiny(seed uint64) *models.Model {
-	c := models.ViTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 16, Act: "gelu", Image: 8, Patch: 4, Channels: 3}
-	m, err := models.Fresh(models.ViT(), c, seed, 0.3)
+// must returns v, and ends the program where there is an error.
+func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
-	return m
+	return v
 }
 
-// checkered returns 12 images of two classes: checkered and plain.
-func checkered(int) (models.Batch, error) {
-	pixels, labels := models.Array{Shape: []int{12, 3, 8, 8}}, models.Array{Shape: []int{12}}
-	for i := range 12 * 3 * 8 * 8 {
-		image, x, y := i/(3*8*8), i%8, i/8%8
-		value := float32((x+y)%2*(image%2)) + 0.1*float32(image)
-		pixels.Floats = append(pixels.Floats, value)
-	}
-	for image := range int32(12) {
-		labels.Ints = append(labels.Ints, image%2)
-	}
-	return models.Batch{"pixel_values": pixels, models.Labels: labels}, nil
-}
-
-// Two models are aligned by their activations on samples, which takes one pass
-// over them. Labels are not needed.
+// Two vision transformers are fused by transport, aligned on the activations of
+// 32 images at the class token and the central patches.
 func ExampleDevice_Calibration() {
 	ctx := context.Background()
-	device, err := gomlx.Open(ctx, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	device := must(gomlx.Open(ctx, nil))
 	defer device.Close()
-	samples, err := checkered(0)
+
+	anchor, other := must(modeltest.ViT().Model(1)), must(modeltest.ViT().Model(2))
+	samples := modeltest.ViT().Batch(32, 3)
+	calibration := device.Calibration(samples, align.Window{Size: 2})
+	calibration.Observe = func(p models.Progress) { fmt.Printf("%s: %d of %d samples\n", p.Stage, p.Done, p.Total) }
+	fused, _, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{Calibration: calibration})
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	settings := fuse.Settings{Calibration: device.Calibration(samples, align.Lead{})} // the class token alone
-	fused, report, err := fuse.Into(ctx, tiny(0), []*models.Model{tiny(1)}, fuse.Transport{}, &settings)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(len(report.Nodes), "nodes,", fused.Size(), "parameters")
+	logits := must(device.Logits(ctx, fused, samples))
+	fmt.Println("logits", logits.Shape)
 	// Output:
-	// 22 nodes, 1074 parameters
+	// calibrating: 32 of 32 samples
+	// logits [32 3]
 }
 
-// Learned matching refines the maps of matching by gradient descent.
-func ExampleDevice_Learner() {
-	ctx := context.Background()
-	device, err := gomlx.Open(ctx, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer device.Close()
-	learner := device.Learner(checkered)
-	learner.Config.Steps = 5
-	fused, _, err := fuse.Into(ctx, tiny(0), []*models.Model{tiny(1)}, fuse.Matching{Learner: learner}, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(fused.Size(), "parameters")
-	// Output:
-	// 1074 parameters
-}
-
-// A model is trained, and scored on the data it was trained on. Were the
-// training interrupted, the same call would resume from the checkpoint.
+// A training is interrupted and resumes from its checkpoint.
 func ExampleFit() {
 	ctx := context.Background()
-	dir, err := os.MkdirTemp("", "gomlx")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	device, err := gomlx.Open(ctx, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	device := must(gomlx.Open(ctx, nil))
 	defer device.Close()
-	trainer, err := device.Trainer(tiny(0), gomlx.TrainConfig{Steps: 40, LR: 1e-2, Warmup: 4})
-	if err != nil {
-		fmt.Println(err)
-		return
+	dir := must(os.MkdirTemp("", "training-"))
+	defer os.RemoveAll(dir)
+
+	trainer := must(device.Trainer(must(modeltest.ViT().Model(1)), gomlx.TrainConfig{Steps: 40, LR: 1e-2, Warmup: 4}))
+	defer trainer.Close()
+	batches := func(step int) (models.Batch, error) { return modeltest.ViT().Batch(16, uint64(step%2)), nil }
+
+	options := gomlx.FitOptions{Checkpoint: filepath.Join(dir, "training.safetensors")}
+	limited, cancel := context.WithCancel(ctx)
+	losses := map[int]float64{}
+	options.Observe = func(p models.Progress) {
+		losses[p.Done] = p.Loss
+		if p.Done == 30 {
+			cancel()
+		}
 	}
-	err = gomlx.Fit(ctx, trainer, checkered, gomlx.FitOptions{
-		Checkpoint: filepath.Join(dir, "training.safetensors"),
-		Observe: func(p models.Progress) {
-			if p.Done%20 == 0 {
-				fmt.Println(p.Stage, p.Done, "of", p.Total)
-			}
-		},
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
+	err := gomlx.Fit(limited, trainer, batches, options)
+	fmt.Println("cancelled:", errors.Is(err, context.Canceled), "after", trainer.Step())
+
+	options.Observe = func(p models.Progress) {
+		losses[p.Done] = p.Loss
+		if p.Item != "" {
+			fmt.Println("resumed after", p.Done)
+		}
 	}
-	trained, err := trainer.Model()
-	if err != nil {
-		fmt.Println(err)
-		return
+	if err := gomlx.Fit(ctx, trainer, batches, options); err != nil {
+		log.Fatal(err)
 	}
-	test, err := checkered(0)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	score, err := device.Evaluate(ctx, test, 12, trained)
-	fmt.Println(score.Accuracy, err)
+	trained := must(trainer.Model())
+	fmt.Println("trained", trained.Arch.Class, "for", trainer.Step(), "updates; the loss falls:", losses[40] < losses[1])
 	// Output:
-	// training 0 of 40
-	// training 20 of 40
-	// training 40 of 40
-	// 1 <nil>
+	// cancelled: true after 30
+	// resumed after 30
+	// trained ViTForImageClassification for 40 updates; the loss falls: true
+}
+
+// Models are scored alone and as an ensemble, 8 samples at a time.
+func ExampleDevice_Evaluate() {
+	ctx := context.Background()
+	device := must(gomlx.Open(ctx, nil))
+	defer device.Close()
+
+	a, b := must(modeltest.ViT().Model(1)), must(modeltest.ViT().Model(2))
+	data := modeltest.ViT().Batch(20, 3)
+	alone := must(device.Evaluate(ctx, data, 8, a))
+	together := must(device.Evaluate(ctx, data, 8, a, b))
+	fmt.Println(alone.Count, together.Count, alone.Accuracy <= 1, together.Loss > 0)
+	// Output: 20 20 true true
+}
+
+// Matching is refined by gradient descent, with what the models answer in place
+// of labels.
+func ExampleDevice_Learner() {
+	ctx := context.Background()
+	device := must(gomlx.Open(ctx, nil))
+	defer device.Close()
+
+	anchor, other := must(modeltest.ViT().Model(1)), must(modeltest.ViT().Model(2))
+	batch := modeltest.ViT().Batch(16, 3)
+	delete(batch, models.Labels)
+	learner := device.Learner(func(int) (models.Batch, error) { return batch, nil })
+	learner.Config = gomlx.TrainConfig{Steps: 30, LR: 2e-2}
+	var losses []float64
+	learner.Observe = func(p models.Progress) { losses = append(losses, p.Loss) }
+	fused, _, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Matching{Learner: learner}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(fused.Arch.Class, len(losses), "updates; the loss falls:", losses[29] < losses[0])
+	// Output: ViTForImageClassification 30 updates; the loss falls: true
 }

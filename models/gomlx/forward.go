@@ -24,7 +24,7 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 	defer done()
 	batch = maps.Clone(batch)
 	delete(batch, models.Labels)
-	if batch, err = fitting(m, batch); err != nil {
+	if batch, err = completed(m, batch); err != nil {
 		return models.Array{}, err
 	}
 	params, err := upload(m)
@@ -45,19 +45,19 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 // forward returns the logits of a network with the given parameters.
 func (d *Device) forward(m *models.Model, params []*tensors.Tensor, batch models.Batch) (*tensors.Tensor, error) {
 	g := m.Graph
-	inputs, all := g.Inputs(), names(g)
+	inputs, all := g.Inputs(), tensorNames(g)
 	p, err := d.cached(signature(g), "forward pass of "+m.Arch.Class, func(in []*gx.Node) []*gx.Node {
-		values := interpret(g, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]))
+		values := interpret(g, byName(all, in[len(inputs):]), byName(inputs, in[:len(inputs)]))
 		return values[len(values)-1:]
 	})
 	if err != nil {
 		return nil, err
 	}
-	in, err := feed(batch, inputs)
+	in, err := uploadBatch(batch, inputs)
 	if err != nil {
 		return nil, err
 	}
-	out, err := p.call(args(in, params)...)
+	out, err := p.call(arguments(in, params)...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return nil, err
 	}

@@ -25,26 +25,26 @@ type nodes map[string]*gx.Node
 // from it, is among those wanted at all tokens. It panics as GoMLX does.
 func interpret(g *graph.Graph, params, inputs nodes, all ...int) []*gx.Node {
 	values := make([]*gx.Node, len(g.Nodes))
-	narrow := narrowed(g, all)
+	narrow := narrowNodes(g, all)
 	for i, n := range g.Nodes {
 		args := make([]*gx.Node, len(n.Args))
 		for k, a := range n.Args {
 			args[k] = values[a.ID]
 			if narrow[i] && (n.Op != graph.Attend || k == 0) {
-				args[k] = lead(args[k])
+				args[k] = firstToken(args[k])
 			}
 		}
 		values[i] = nodeValue(n, inputs, params, args)
 		if narrow[i] {
-			values[i] = lead(values[i])
+			values[i] = firstToken(values[i])
 		}
 	}
 	return values
 }
 
-// narrowed says of every node whether it is computed at the selected token
+// narrowNodes says of every node whether it is computed at the selected token
 // alone.
-func narrowed(g *graph.Graph, all []int) []bool {
+func narrowNodes(g *graph.Graph, all []int) []bool {
 	narrow := make([]bool, len(g.Nodes))
 	for i, n := range g.Nodes {
 		narrow[i] = n.Narrow() && !slices.Contains(all, i)
@@ -59,8 +59,8 @@ func narrowed(g *graph.Graph, all []int) []bool {
 	return narrow
 }
 
-// lead returns the first token of v [B, tokens, units]; other values as they are.
-func lead(v *gx.Node) *gx.Node {
+// firstToken returns the first token of v [B, tokens, units]; other values as they are.
+func firstToken(v *gx.Node) *gx.Node {
 	if v.Rank() != 3 || v.Shape().Dim(1) == 1 {
 		return v
 	}
@@ -100,11 +100,11 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 	case graph.Norm:
 		return nn.LayerNorm(args[0], []int{args[0].Rank() - 1}, n.Eps, own[graph.RoleGain], own[graph.RoleBias], nil)
 	case graph.Act:
-		return act(n.Fn, args[0])
+		return activate(n.Fn, args[0])
 	case graph.Attend:
-		return attend(n.Heads, args)
+		return attention(n.Heads, args)
 	case graph.Add:
-		return sum(args)
+		return addBranches(args)
 	case graph.Prepend:
 		b := args[0].Shape().Dim(0)
 		return gx.Concatenate([]*gx.Node{gx.BroadcastToDims(gx.InsertAxes(args[1], 0), b, args[1].Shape().Dim(0), n.Units), args[0]}, 1)
@@ -199,7 +199,8 @@ func patches(x *gx.Node, p int, order ...int) *gx.Node {
 	return gx.Reshape(gx.TransposeAllAxes(x, order...), d[0], rows*cols, d[1]*p*p)
 }
 
-func act(fn graph.Activation, x *gx.Node) *gx.Node {
+// activate applies an activation function.
+func activate(fn graph.Activation, x *gx.Node) *gx.Node {
 	switch fn {
 	case graph.GELUTanh:
 		return activation.GeluApproximate(x)
@@ -211,9 +212,9 @@ func act(fn graph.Activation, x *gx.Node) *gx.Node {
 	return activation.Gelu(x)
 }
 
-// attend is softmax(q kᵀ/√d) v over heads; q, k, v are [B, T, units], an
+// attention is softmax(q kᵀ/√d) v over heads; q, k, v are [B, T, units], an
 // optional mask is [B, T].
-func attend(heads int, args []*gx.Node) *gx.Node {
+func attention(heads int, args []*gx.Node) *gx.Node {
 	split := func(x *gx.Node) *gx.Node { // [B, T, D] → [B, H, T, D/H]
 		d := x.Shape().Dimensions
 		return gx.TransposeAllAxes(gx.Reshape(x, d[0], d[1], heads, d[2]/heads), 0, 2, 1, 3)
@@ -229,9 +230,9 @@ func attend(heads int, args []*gx.Node) *gx.Node {
 	return gx.Reshape(y, args[0].Shape().Dim(0), args[0].Shape().Dim(1), d[2])
 }
 
-// sum adds branches. A table [rows, units] among them gives its first rows,
+// addBranches adds values. A table [rows, units] among them gives its first rows,
 // one for each token.
-func sum(args []*gx.Node) *gx.Node {
+func addBranches(args []*gx.Node) *gx.Node {
 	var wide *gx.Node
 	for _, a := range args {
 		if a.Rank() == 3 {

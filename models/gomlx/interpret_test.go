@@ -52,17 +52,17 @@ func everywhere(g *graph.Graph) []int {
 
 // values runs m and returns every node's value by name: as it lies in memory.
 func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[string]models.Array {
-	inputs, all := m.Graph.Inputs(), names(m.Graph)
+	inputs, all := m.Graph.Inputs(), tensorNames(m.Graph)
 	e, err := gx.NewExec(d.backend, func(in []*gx.Node) []*gx.Node {
-		return interpret(m.Graph, zip(all, in[len(inputs):]), zip(inputs, in[:len(inputs)]), everywhere(m.Graph)...)
+		return interpret(m.Graph, byName(all, in[len(inputs):]), byName(inputs, in[:len(inputs)]), everywhere(m.Graph)...)
 	})
 	require.NoError(t, err)
 	defer e.Finalize()
 	params, err := upload(m)
 	require.NoError(t, err)
-	in, err := feed(batch, inputs)
+	in, err := uploadBatch(batch, inputs)
 	require.NoError(t, err)
-	out, err := e.Call(args(in, params)...)
+	out, err := e.Call(arguments(in, params)...)
 	require.NoError(t, err)
 	got := map[string]models.Array{}
 	for i, n := range m.Graph.Nodes {

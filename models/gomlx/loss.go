@@ -5,8 +5,9 @@ import (
 	gx "github.com/gomlx/gomlx/core/graph"
 )
 
-// opinion is the mean of the probabilities of logits, a constant.
-func opinion(logits []*gx.Node) *gx.Node {
+// meanProbabilities is the mean of softmax(l) over logits l of the same shape. No
+// gradient passes it.
+func meanProbabilities(logits []*gx.Node) *gx.Node {
 	p := gx.ZerosLike(logits[0])
 	for _, l := range logits {
 		p = gx.Add(p, gx.DivScalar(gx.Softmax(l, -1), float64(len(logits))))
@@ -14,26 +15,28 @@ func opinion(logits []*gx.Node) *gx.Node {
 	return gx.StopGradient(p)
 }
 
-// entropies are the cross-entropies in nats [..] of logits [.., classes] with
-// probabilities of the same shape.
-func entropies(logits, target *gx.Node) *gx.Node {
+// crossEntropies are −Σ target log softmax(logits) in nats [..] of logits
+// [.., classes] with probabilities of the same shape.
+func crossEntropies(logits, target *gx.Node) *gx.Node {
 	return gx.ConvertDType(gx.Neg(gx.ReduceSum(gx.Mul(target, gx.LogSoftmax(logits, -1)), -1)), dtypes.Float32)
 }
 
-func last(values []*gx.Node) *gx.Node { return values[len(values)-1] }
+// logitsOf returns what a network puts out, the value of its last node.
+func logitsOf(values []*gx.Node) *gx.Node { return values[len(values)-1] }
 
 // crossEntropy is the mean loss in nats of logits [.., classes] over the labels
-// [..] that are not models.Ignore.
+// [..] that are not models.Ignore. Smoothing s gives every class the probability
+// s/classes and the label 1 − s besides.
 func crossEntropy(logits, labels *gx.Node, smoothing float64) *gx.Node {
-	target := classes(logits, labels)
+	target := oneHotLabels(logits, labels)
 	if smoothing > 0 {
 		target = gx.AddScalar(gx.MulScalar(target, 1-smoothing), smoothing/float64(logits.Shape().Dim(-1)))
 	}
-	return meanOver(labels, entropies(logits, target))
+	return meanOver(labels, crossEntropies(logits, target))
 }
 
-// classes says of every class whether it is the label: 1 or 0 [.., classes].
-func classes(logits, labels *gx.Node) *gx.Node {
+// oneHotLabels says of every class whether it is the label: 1 or 0 [.., classes].
+func oneHotLabels(logits, labels *gx.Node) *gx.Node {
 	return gx.OneHot(gx.MaxScalar(labels, 0), logits.Shape().Dim(-1), dtypes.Float32)
 }
 

@@ -14,21 +14,22 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// pass is both models on a batch and the moments of what they compute there:
+// A calibrationPass runs both models on a batch and takes the moments of what they
+// compute there:
 // the weights of the samples [B], inputs.., params of the source.., of the
 // anchor.. → [batchMoments] of each site, then Σ|y| and the samples of each
 // magnitude.
-type pass struct {
+type calibrationPass struct {
 	run    *program
 	inputs []string
 	params []*tensors.Tensor
 }
 
-func (p *pass) close() error { return free(p.params...) }
+func (p *calibrationPass) close() error { return free(p.params...) }
 
 // call runs a batch of which the first real samples count.
-func (p *pass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
-	in, err := feed(batch, p.inputs)
+func (p *calibrationPass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
+	in, err := uploadBatch(batch, p.inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -37,28 +38,28 @@ func (p *pass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
 		weights[i] = 1
 	}
 	in = slices.Insert(in, 0, tensors.FromFlatDataAndDimensions(weights, len(weights)))
-	out, err := p.run.call(args(in, p.params)...)
+	out, err := p.run.call(arguments(in, p.params)...)
 	return out, errors.Join(err, free(in...))
 }
 
-// pass compiles what want asks for.
-func (c *Calibration) pass(src, anchor *models.Model, want align.Request) (*pass, error) {
-	inputs, sites, mags := anchor.Graph.Inputs(), ids(want.Sites), ids(single(want.Magnitudes))
+// compile compiles what want asks for.
+func (c *Calibration) compile(src, anchor *models.Model, want align.Request) (*calibrationPass, error) {
+	inputs, sites, mags := anchor.Graph.Inputs(), nodeIDs(want.Sites), nodeIDs(singletons(want.Magnitudes))
 	key := fmt.Sprintf("pass %#v %v %v %v %v %v %v", c.Tokens, c.Narrow, want.Self, sites, mags, src.Layout, anchor.Layout) +
 		signature(src.Graph) + signature(anchor.Graph)
 	run, err := c.device.cached(key, "calibration of "+anchor.Arch.Class, func(in []*gx.Node) (out []*gx.Node) {
 		k := len(inputs) + 1
-		given, params := zip(inputs, in[1:k]), in[k:]
-		k = len(names(src.Graph))
-		x := c.tap(src, params[:k], given, sites)
-		y := c.tap(anchor, params[k:], given, slices.Concat(sites, mags))
+		given, params := byName(inputs, in[1:k]), in[k:]
+		k = len(tensorNames(src.Graph))
+		x := c.activations(src, params[:k], given, sites)
+		y := c.activations(anchor, params[k:], given, slices.Concat(sites, mags))
 		for _, site := range sites {
-			u, _ := c.pick(src, x, site, in[0])
-			v, counts := c.pick(anchor, y, site, in[0])
+			u, _ := c.keptTokens(src, x, site, in[0])
+			v, counts := c.keptTokens(anchor, y, site, in[0])
 			out = append(out, batchMoments(counts, u, v, want)...)
 		}
 		for _, site := range mags {
-			v, counts := c.pick(anchor, y, site, in[0])
+			v, counts := c.keptTokens(anchor, y, site, in[0])
 			out = append(out, gx.ReduceSum(gx.Mul(gx.Abs(v), gx.InsertAxes(counts, -1)), 0, 1), gx.ReduceAllSum(counts))
 		}
 		return out
@@ -66,7 +67,7 @@ func (c *Calibration) pass(src, anchor *models.Model, want align.Request) (*pass
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{run: run, inputs: inputs}
+	p := &calibrationPass{run: run, inputs: inputs}
 	for _, m := range []*models.Model{src, anchor} {
 		params, err := upload(m)
 		if p.params = append(p.params, params...); err != nil {
@@ -76,16 +77,16 @@ func (c *Calibration) pass(src, anchor *models.Model, want align.Request) (*pass
 	return p, nil
 }
 
-// tap runs m and returns the values of its nodes, at all tokens where a site
+// activations runs m and returns the values of its nodes, at all tokens where a site
 // needs them.
-func (c *Calibration) tap(m *models.Model, params []*gx.Node, given nodes, sites [][]int) []*gx.Node {
+func (c *Calibration) activations(m *models.Model, params []*gx.Node, given nodes, sites [][]int) []*gx.Node {
 	var all []int
 	for _, site := range sites {
 		if !c.narrow(m.Graph, site) {
 			all = append(all, site...)
 		}
 	}
-	return interpret(m.Graph, zip(names(m.Graph), params), given, all...)
+	return interpret(m.Graph, byName(tensorNames(m.Graph), params), given, all...)
 }
 
 // narrow reports whether the selected token alone of a site counts: units that
@@ -94,31 +95,31 @@ func (c *Calibration) narrow(g *graph.Graph, site []int) bool {
 	return c.Narrow && !slices.ContainsFunc(site, func(id int) bool { return !g.Nodes[id].Narrow() })
 }
 
-// pick returns the kept tokens of a site [B, groups, units], its units stacked,
+// keptTokens returns the tokens of a site [B, groups, units], its units stacked,
 // and what each counts [B, groups], for samples that count w [B].
-func (c *Calibration) pick(m *models.Model, values []*gx.Node, site []int, w *gx.Node) (v, counts *gx.Node) {
+func (c *Calibration) keptTokens(m *models.Model, values []*gx.Node, site []int, w *gx.Node) (v, counts *gx.Node) {
 	mask := m.Graph.Mask()
 	var parts []*gx.Node
-	var shares *gx.Node // of each group that are no padding
+	var shares *gx.Node // of each group that are not padding
 	for _, id := range site {
 		v := values[id]
 		switch {
 		case v.Rank() == 2:
 			v = gx.InsertAxes(v, 1)
 		case c.narrow(m.Graph, site):
-			v = lead(v)
+			v = firstToken(v)
 		default:
 			groups, err := tokenGroups(c.Tokens, m.Layout, v.Shape().Dim(1))
 			if err != nil {
 				panic(&graphError{fmt.Sprintf("node %s: %v", m.Graph.Nodes[id].Name, err)})
 			}
 			if mask == nil {
-				v = grouped(v, groups)
+				v = groupMeans(v, groups)
 				break
 			}
 			real := gx.InsertAxes(gx.ConvertDType(values[mask.ID], dtypes.Float32), -1)
-			shares = grouped(real, groups)
-			v = gx.Div(grouped(gx.Mul(v, real), groups), gx.MaxScalar(shares, 1e-9))
+			shares = groupMeans(real, groups)
+			v = gx.Div(groupMeans(gx.Mul(v, real), groups), gx.MaxScalar(shares, 1e-9))
 		}
 		parts = append(parts, v)
 	}
@@ -177,8 +178,8 @@ func batchMoments(w, x, y *gx.Node, want align.Request) []*gx.Node {
 	return out
 }
 
-// ids are the nodes of sites by their IDs.
-func ids(sites [][]*graph.Node) [][]int {
+// nodeIDs are the nodes of sites by their IDs.
+func nodeIDs(sites [][]*graph.Node) [][]int {
 	out := make([][]int, len(sites))
 	for i, site := range sites {
 		for _, n := range site {
@@ -188,7 +189,8 @@ func ids(sites [][]*graph.Node) [][]int {
 	return out
 }
 
-func single(nodes []*graph.Node) [][]*graph.Node {
+// singletons makes a site of every node.
+func singletons(nodes []*graph.Node) [][]*graph.Node {
 	var out [][]*graph.Node
 	for _, n := range nodes {
 		out = append(out, []*graph.Node{n})
@@ -196,9 +198,9 @@ func single(nodes []*graph.Node) [][]*graph.Node {
 	return out
 }
 
-// grouped returns the means [B, groups, units] of groups of the tokens of v
+// groupMeans returns the means [B, groups, units] of groups of the tokens of v
 // [B, tokens, units].
-func grouped(v *gx.Node, groups [][]int) *gx.Node {
+func groupMeans(v *gx.Node, groups [][]int) *gx.Node {
 	single := true
 	var at []int32
 	for _, g := range groups {

@@ -19,8 +19,8 @@ type Score struct {
 	Count    int     // labels that counted
 }
 
-// Plus is the score on the labels of both.
-func (s Score) Plus(t Score) Score {
+// Add returns the score on the labels of both.
+func (s Score) Add(t Score) Score {
 	n := s.Count + t.Count
 	if n == 0 {
 		return Score{}
@@ -40,7 +40,7 @@ func (d *Device) Evaluate(ctx context.Context, data models.Batch, size int, ms .
 		return Score{}, err
 	}
 	defer done()
-	right, loss, err := d.each(ctx, data, size, ms...)
+	right, loss, err := d.scoreLabels(ctx, data, size, ms...)
 	if err != nil {
 		return Score{}, err
 	}
@@ -80,7 +80,7 @@ func (d *Device) FilterByLoss(ctx context.Context, data models.Batch, bound floa
 	keep := make([]int, 0, n)
 	worst := make([]float64, n)
 	for _, m := range ms {
-		_, loss, err := d.each(ctx, data, min(n, 50), m)
+		_, loss, err := d.scoreLabels(ctx, data, min(n, 50), m)
 		if err != nil {
 			return nil, err
 		}
@@ -106,13 +106,13 @@ func (d *Device) FilterByLoss(ctx context.Context, data models.Batch, bound floa
 	return data.Pick(keep), nil
 }
 
-// each scores every label: whether it is the most likely class (1 or 0) and
+// scoreLabels scores every label: whether it is the most likely class (1 or 0) and
 // its loss in nats.
-func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
+func (d *Device) scoreLabels(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
 	if data.Len() == 0 || size <= 0 || len(ms) == 0 {
 		return nil, nil, fmt.Errorf("gomlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
 	}
-	scorer, err := d.cached("score", "scoring", score)
+	scorer, err := d.cached("score", "scoring", scoreGraph)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,7 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 		}
 	}()
 	for i, m := range ms {
-		if data, err = fitting(m, data); err != nil {
+		if data, err = completed(m, data); err != nil {
 			return nil, nil, err
 		}
 		if params[i], err = upload(m); err != nil {
@@ -145,7 +145,7 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 		}
 		to := min(from+size, data.Len())
 		batch := data.Slice(from, to).Pad(size)
-		in, err := feed(batch, []string{models.Labels})
+		in, err := uploadBatch(batch, []string{models.Labels})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -156,7 +156,7 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 			}
 			in = append(in, y)
 		}
-		out, err := scorer.call(args(in)...)
+		out, err := scorer.call(arguments(in)...)
 		if err = errors.Join(err, free(in...)); err != nil {
 			return nil, nil, err
 		}
@@ -174,8 +174,8 @@ func (d *Device) each(ctx context.Context, data models.Batch, size int, ms ...*m
 	return right, loss, nil
 }
 
-// score: labels, logits of every model.. → right, loss of every label.
-func score(in []*gx.Node) []*gx.Node {
+// scoreGraph: labels, logits of every model.. → right, loss of every label.
+func scoreGraph(in []*gx.Node) []*gx.Node {
 	labels := in[0]
 	var probs *gx.Node
 	for _, y := range in[1:] {

@@ -180,7 +180,7 @@ func (r *sinkhornRun) largestCost() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	out, err := p.call(args([]*tensors.Tensor{r.cost}, r.masses)...)
+	out, err := p.call(arguments([]*tensors.Tensor{r.cost}, r.masses)...)
 	if err != nil {
 		return 0, err
 	}
@@ -201,7 +201,7 @@ func (r *sinkhornRun) stage(ctx context.Context, reg, tol float64, limit int) er
 		}
 		r.iterations++
 		scalings := max(0, min(roundLength, limit-r.iterations-1)) // one is left for the next round to begin with
-		out, err := p.call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.potentials), reg, tol, omega, float64(scalings))...)
+		out, err := p.call(append(arguments([]*tensors.Tensor{r.cost}, r.masses, r.potentials), reg, tol, omega, float64(scalings))...)
 		if err != nil {
 			return err
 		}
@@ -242,7 +242,7 @@ func (r *sinkhornRun) coupling() (*mat.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := p.call(append(args([]*tensors.Tensor{r.cost}, r.masses, r.potentials), r.Reg, r.total)...)
+	out, err := p.call(append(arguments([]*tensors.Tensor{r.cost}, r.masses, r.potentials), r.Reg, r.total)...)
 	if err != nil {
 		return nil, err
 	}

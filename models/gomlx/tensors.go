@@ -11,8 +11,8 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// names returns the tensors of g, each once, in order.
-func names(g *graph.Graph) []string {
+// tensorNames returns the names of the tensors of g, each once, in order.
+func tensorNames(g *graph.Graph) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, p := range g.Params() {
@@ -24,7 +24,7 @@ func names(g *graph.Graph) []string {
 	return out
 }
 
-// upload copies the parameters of m, in the order of names.
+// upload copies the parameters of m, in the order of tensorNames.
 func upload(m *models.Model) ([]*tensors.Tensor, error) {
 	if err := usable(m); err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func upload(m *models.Model) ([]*tensors.Tensor, error) {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
 	var out []*tensors.Tensor
-	for _, name := range names(m.Graph) {
+	for _, name := range tensorNames(m.Graph) {
 		t, err := m.Tensor(name)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("gomlx: %w", err), free(out...))
@@ -46,7 +46,7 @@ func upload(m *models.Model) ([]*tensors.Tensor, error) {
 // download reads tensors back under the names of g, with the dtypes of like.
 func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.Params, error) {
 	out := models.Params{}
-	for i, name := range names(g) {
+	for i, name := range tensorNames(g) {
 		data, err := tensors.CopyFlatData[float32](ts[i])
 		if err != nil {
 			return nil, fmt.Errorf("gomlx: reading %s: %w", name, err)
@@ -56,9 +56,9 @@ func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.
 	return out, nil
 }
 
-// fitting returns batch with the inputs that m has a default for, or what does
+// completed returns batch with the inputs that m has a default for, or what does
 // not fit about it: some misfits would go through the arithmetic unnoticed.
-func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
+func completed(m *models.Model, batch models.Batch) (models.Batch, error) {
 	if err := usable(m); err != nil {
 		return nil, err
 	}
@@ -72,8 +72,8 @@ func fitting(m *models.Model, batch models.Batch) (models.Batch, error) {
 	return batch, nil
 }
 
-// feed makes tensors of the named arrays of a batch.
-func feed(batch models.Batch, names []string) ([]*tensors.Tensor, error) {
+// uploadBatch makes tensors of the named arrays of a batch.
+func uploadBatch(batch models.Batch, names []string) ([]*tensors.Tensor, error) {
 	if err := batch.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
@@ -103,8 +103,8 @@ func free(ts ...*tensors.Tensor) error {
 	return errors.Join(errs...)
 }
 
-// viewed calls f with the values of tensors, which it must not keep.
-func viewed(ts []*tensors.Tensor, f func(values [][]float32)) error {
+// withValues calls f with the values of tensors, which it must not keep.
+func withValues(ts []*tensors.Tensor, f func(values [][]float32)) error {
 	values := make([][]float32, len(ts))
 	view := func() error { f(values); return nil }
 	for i, t := range slices.Backward(ts) {
@@ -117,8 +117,8 @@ func viewed(ts []*tensors.Tensor, f func(values [][]float32)) error {
 	return view()
 }
 
-// args makes the arguments of a call.
-func args(groups ...[]*tensors.Tensor) []any {
+// arguments makes the arguments of a call.
+func arguments(groups ...[]*tensors.Tensor) []any {
 	var out []any
 	for _, g := range groups {
 		for _, t := range g {
@@ -128,8 +128,8 @@ func args(groups ...[]*tensors.Tensor) []any {
 	return out
 }
 
-// zip names nodes.
-func zip[T any](names []string, values []T) map[string]T {
+// byName gives each value its name.
+func byName[T any](names []string, values []T) map[string]T {
 	out := make(map[string]T, len(names))
 	for i, name := range names {
 		out[name] = values[i]

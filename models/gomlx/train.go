@@ -14,7 +14,7 @@ import (
 // A Trainer holds a model in training: parameters and both moments of AdamW,
 // on the device between updates. It serves one goroutine at a time.
 type Trainer struct {
-	descent
+	optimizer
 	model    *models.Model
 	inputs   []string // of a batch, labels last where they are learned from
 	teachers []*models.Model
@@ -32,13 +32,13 @@ func (d *Device) Trainer(m *models.Model, c TrainConfig) (*Trainer, error) {
 		return nil, err
 	}
 	t := &Trainer{model: m, inputs: append(m.Graph.Inputs(), models.Labels)}
-	t.descent = descent{device: d, what: m.Arch.Class, config: c, loss: t.lossGraph, decayed: decays(m.Graph)}
+	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c, loss: t.lossGraph, decaying: decayingTensors(m.Graph)}
 	return t.ready(params)
 }
 
-// ready opens the descent of a new trainer.
+// ready prepares the optimizer of a new trainer.
 func (t *Trainer) ready(params []*tensors.Tensor) (*Trainer, error) {
-	if err := t.open(params); err != nil {
+	if err := t.prepare(params); err != nil {
 		return nil, errors.Join(err, t.release())
 	}
 	return t, nil
@@ -63,7 +63,7 @@ func (t *Trainer) Reset(m *models.Model) error {
 		return err
 	}
 	t.model = m
-	return t.start(params)
+	return t.restart(params)
 }
 
 // Step returns the number of updates made.
@@ -74,13 +74,13 @@ func (t *Trainer) Step() int { return t.step }
 func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64, error) {
 	var fit []models.Batch
 	for _, batch := range batches {
-		batch, err := fitting(t.model, batch)
+		batch, err := completed(t.model, batch)
 		if err != nil {
 			return 0, err
 		}
 		fit = append(fit, batch)
 	}
-	return t.descend(ctx, t.inputs, fit)
+	return t.update(ctx, t.inputs, fit)
 }
 
 // Model returns the model as trained so far.
@@ -100,15 +100,15 @@ func (t *Trainer) Model() (*models.Model, error) {
 // Close frees the memory of the trainer on the device.
 func (t *Trainer) Close() error { return t.close() }
 
-// decays says which tensors weight decay holds for: matrices, not biases,
+// decayingTensors says which tensors weight decay holds for: matrices, not biases,
 // norms and tables.
-func decays(g *graph.Graph) []bool {
+func decayingTensors(g *graph.Graph) []bool {
 	by := map[string]bool{}
 	for _, p := range g.Params() {
 		by[p.Name] = p.Role == graph.RoleWeight
 	}
 	var out []bool
-	for _, name := range names(g) {
+	for _, name := range tensorNames(g) {
 		out = append(out, by[name])
 	}
 	return out
@@ -117,6 +117,6 @@ func decays(g *graph.Graph) []bool {
 // lossGraph is the mean loss of a batch.
 func (t *Trainer) lossGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs) - 1
-	values := interpret(t.model.Graph, zip(names(t.model.Graph), params), zip(t.inputs[:k], batch[:k]))
+	values := interpret(t.model.Graph, byName(tensorNames(t.model.Graph), params), byName(t.inputs[:k], batch[:k]))
 	return crossEntropy(values[len(values)-1], batch[k], t.config.Smoothing)
 }

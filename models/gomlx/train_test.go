@@ -200,8 +200,8 @@ func TestDecays(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		g, err := net.Graph()
 		require.NoError(t, err)
-		all := names(g)
-		for i, decays := range decays(g) {
+		all := tensorNames(g)
+		for i, decays := range decayingTensors(g) {
 			matrix := false
 			for n, p := range g.Params() {
 				matrix = matrix || p.Name == all[i] && n.Op == graph.Linear && len(p.Shape) > 1

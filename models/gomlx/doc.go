@@ -1,0 +1,62 @@
+// Package gomlx runs networks of package models through GoMLX, on XLA (CPU or
+// GPU) or in pure Go: forward passes, calibration, scores, training, distillation
+// and the learning of maps.
+//
+// Everything comes from a [Device]:
+//
+//	device, err := gomlx.Open(ctx, func(p models.Progress) { log.Println(p.Stage, p.Item) })
+//	if err != nil {
+//		return err
+//	}
+//	defer device.Close()
+//
+// # Fusion on activations
+//
+// A [Calibration] runs two models over samples and keeps the second moments of
+// their activations, which is what package fuse aligns by:
+//
+//	settings := &fuse.Settings{Calibration: device.Calibration(samples, align.Window{Size: 6})}
+//	fused, report, err := fuse.Into(ctx, anchor, others, fuse.Transport{}, settings)
+//
+// [Device.FilterByLoss] picks samples that all models know. A [Learner] refines
+// matching by gradient descent (fuse.Matching.Learner), and [Device.Sinkhorn]
+// solves transport problems on the device.
+//
+// # Scores
+//
+// [Device.Evaluate] returns accuracy and loss of a model, or of several as an
+// ensemble. [Device.Logits] returns what a model puts out.
+//
+// # Training
+//
+// A [Trainer] makes updates by AdamW as a [TrainConfig] says, and [Fit] is its
+// loop: it reports progress, writes a checkpoint now and then, and resumes from it
+// to the bit.
+//
+//	trainer, err := device.Trainer(fused, gomlx.TrainConfig{Steps: 1000, LR: 3e-4, Warmup: 100, Clip: 1})
+//	if err != nil {
+//		return err
+//	}
+//	defer trainer.Close()
+//	err = gomlx.Fit(ctx, trainer, batches, gomlx.FitOptions{Checkpoint: "training.safetensors"})
+//
+// [Device.Distiller] returns a trainer that learns from teachers in place of
+// labels.
+//
+// # Shapes, errors, memory
+//
+// A graph is compiled once for every combination of a network and the shape of a
+// batch, which takes seconds on XLA and cannot be cancelled. Batches of equal size
+// are therefore best; [Calibration] and [Device.Evaluate] fill up the last one.
+//
+// No panic of GoMLX leaves this package. Its messages come back as errors of one
+// line that say which graph, and where they are about a node which node and
+// shapes. Use of a device or trainer after Close is [ErrNotOpen].
+//
+// What a device holds is not Go's memory and is freed by Close alone, not by the
+// garbage collector. A device may be used by several goroutines, a trainer by one
+// at a time.
+//
+// This package and package backend below it, which finds and opens plugins, are
+// the only ones of the module that import GoMLX.
+package gomlx
