@@ -146,7 +146,7 @@ func (i *Images) scorePortions(ctx context.Context, d *gomlx.Device, portion int
 		if err != nil {
 			return gomlx.Score{}, err
 		}
-		sum = sum.Plus(s)
+		sum = sum.Add(s)
 	}
 	return sum, nil
 }
