@@ -85,7 +85,7 @@ func slope(m *models.Model, batch models.Batch, smoothing float64) map[string][]
 				xb, yb := at(-h)
 				return (ya - yb) / (xa - xb)
 			}
-			out[name] = append(out[name], (4*difference(1./64)-difference(1./32))/3)
+			out[name] = append(out[name], (4*difference(1./256)-difference(1./128))/3)
 		}
 	}
 	return out
