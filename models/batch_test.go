@@ -131,11 +131,16 @@ func TestImages(t *testing.T) {
 		"integers": {func(b models.Batch) {
 			b["pixel_values"] = models.Array{Shape: []int{2, 3, 6, 6}, Ints: make([]int32, 216)}
 		}, "floats"},
-		"class":        {func(b models.Batch) { b[models.Labels].Ints[1] = 3 }, "label 1 is 3, want 0 to 2"},
-		"negative":     {func(b models.Batch) { b[models.Labels].Ints[0] = -1 }, "label 0 is -1"},
-		"float labels": {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{2}, Floats: make([]float32, 2)} }, "labels"},
-		"label shape":  {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{2, 1}, Ints: make([]int32, 2)} }, "labels"},
-		"label count":  {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{1}, Ints: make([]int32, 1)} }, "labels"},
+		"class":    {func(b models.Batch) { b[models.Labels].Ints[1] = 3 }, "label 1 is 3, want 0 to 2"},
+		"negative": {func(b models.Batch) { b[models.Labels].Ints[0] = -1 }, "label 0 is -1"},
+		"float labels": {func(b models.Batch) {
+			b[models.Labels] = models.Array{Shape: []int{2},
+				Floats: make([]float32, 2)}
+		}, "labels"},
+		"label shape": {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{2, 1}, Ints: make([]int32, 2)} },
+			"labels"},
+		"label count": {func(b models.Batch) { b[models.Labels] = models.Array{Shape: []int{1}, Ints: make([]int32, 1)} },
+			"labels"},
 	} {
 		b := net.Batch(2, 1)
 		c.change(b)

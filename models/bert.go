@@ -94,7 +94,8 @@ func (c BERTConfig) check() error {
 	if c.PosType != "" && c.PosType != "absolute" {
 		return fmt.Errorf("config.json: position_embedding_type is %q, want absolute", c.PosType)
 	}
-	return checkSizes(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers}, size{"num_attention_heads", c.Heads},
+	return checkSizes(size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
+		size{"num_attention_heads", c.Heads},
 		size{"intermediate_size", c.MLP}, size{"vocab_size", c.Vocab}, size{"max_position_embeddings", c.Positions},
 		size{"type_vocab_size", c.TypeVocab})
 }

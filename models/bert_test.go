@@ -38,7 +38,8 @@ func TestClassify(t *testing.T) {
 	again, err := models.Open(dir)
 	require.NoError(t, err)
 	assert.Equal(t, "BertForSequenceClassification", again.Arch.Class)
-	assert.Equal(t, map[string]string{"0": "bad", "1": "fair", "2": "good"}, again.Config.(models.BERTClassifierConfig).Labels)
+	assert.Equal(t, map[string]string{"0": "bad", "1": "fair", "2": "good"},
+		again.Config.(models.BERTClassifierConfig).Labels)
 	assert.Equal(t, m.Files, again.Files)
 
 	// A classifier made again keeps its pooler; the classifier is new.

@@ -17,11 +17,12 @@ func (m *Model) configText() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, changes := m.text, []member(nil)
-	if before == nil {
-		before, changes = []byte("{\n}\n"), m.newMembers(current)
-	} else if changes, err = m.changes(current); err != nil || len(changes) == 0 {
-		return before, err
+	before, changes := []byte("{\n}\n"), m.newMembers(current)
+	if m.text != nil {
+		before = m.text
+		if changes, err = m.changes(current); err != nil || len(changes) == 0 {
+			return before, err
+		}
 	}
 	text, err := patched(before, changes)
 	if err != nil {
@@ -124,7 +125,7 @@ func (m *Model) checkReadsBack(text []byte, current []member) error {
 	}
 	for _, x := range current {
 		if !slices.ContainsFunc(parsed, x.equal) {
-			return fmt.Errorf("%s: %q is written as %s and reads back as something else: the fields of %T need JSON tags that Parse understands",
+			return fmt.Errorf("%s: %q is written as %s and reads back as something else: see the JSON tags of %T",
 				configName, x.key, x.value, m.Config)
 		}
 	}

@@ -21,7 +21,8 @@ func TestConfigKept(t *testing.T) {
 	path := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	text = []byte(strings.Replace(string(text), "{", "{\n \"transformers_version\": \"4.27.4\", \"nested\": {\"of\": [1, 2.50]},", 1))
+	text = []byte(strings.Replace(string(text), "{",
+		"{\n \"transformers_version\": \"4.27.4\", \"nested\": {\"of\": [1, 2.50]},", 1))
 	require.NoError(t, os.WriteFile(path, text, 0o644))
 	m, err := models.Open(dir)
 	require.NoError(t, err)
@@ -43,7 +44,8 @@ func TestConfigDefaults(t *testing.T) {
 	require.Equal(t, 3, c.Channels)
 	require.Equal(t, 2, spec.Classes())
 	require.Nil(t, c.QKVBias)
-	for _, text := range []string{"", "{", `{"hidden_size": "large"}`, `{"hidden_size": 1.5}`, `[]`, `{"hidden_size": 1e99}`} {
+	for _, text := range []string{"", "{", `{"hidden_size": "large"}`, `{"hidden_size": 1.5}`, `[]`,
+		`{"hidden_size": 1e99}`} {
 		_, err := models.ViT().Parse([]byte(text))
 		require.ErrorContains(t, err, "config.json", text)
 	}
@@ -108,7 +110,8 @@ func TestConfigChanged(t *testing.T) {
 	"hidden_act": "relu",
 	"torch_dtype": "float16" }
 `, configOf(t, changed))
-	require.Equal(t, graph.ReLU, changed.Graph.Find("vit.encoder.layer.0.intermediate").Fn, "the network is that of the new configuration")
+	require.Equal(t, graph.ReLU, changed.Graph.Find("vit.encoder.layer.0.intermediate").Fn,
+		"the network is that of the new configuration")
 	require.Equal(t, vitText, configOf(t, m), "the model that it was made of stays as it is")
 	undone, err := changed.WithConfig(m.Config)
 	require.NoError(t, err)
@@ -197,5 +200,6 @@ func TestConfigThatDoesNotReadBack(t *testing.T) {
 	require.ErrorContains(t, m.Save(filepath.Join(t.TempDir(), "out")), `"patch" is written as 2`)
 	other, err := models.New(models.SimpleViT(), vit.Config, vit.Params)
 	require.NoError(t, err)
-	require.ErrorContains(t, other.Save(filepath.Join(t.TempDir(), "out")), "models.SimpleViTConfig, the model has models.ViTConfig")
+	require.ErrorContains(t, other.Save(filepath.Join(t.TempDir(), "out")),
+		"models.SimpleViTConfig, the model has models.ViTConfig")
 }

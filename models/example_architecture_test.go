@@ -2,7 +2,6 @@ package models_test
 
 import (
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -44,19 +43,23 @@ func ExampleArchitecture() {
 	arch := models.Architecture{Class: "Tagger", Parse: models.Parser(Tagger{Heads: 2})}
 	m, err := models.Fresh(arch, Tagger{Width: 8, Heads: 2, Words: 100, Longest: 16, Classes: 3}, 1, 0.02)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	parent, err := os.MkdirTemp("", "models")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer os.RemoveAll(parent)
 	dir := filepath.Join(parent, "tagger")
 	if err := m.Save(dir); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	if m, err = models.Open(dir, arch); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(m.Config.(Tagger).Words, "words,", m.Classes(), "classes,", m.Size(), "parameters")
 

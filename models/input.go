@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -63,9 +64,7 @@ func (m *Model) Complete(b Batch) (Batch, error) {
 // completed is Complete with errors that do not name the package yet.
 func (m *Model) completed(b Batch) (Batch, error) {
 	out := make(Batch, len(b)+len(m.Inputs))
-	for name, a := range b {
-		out[name] = a
-	}
+	maps.Copy(out, b)
 	for _, in := range m.Inputs {
 		a, ok := out[in.Name]
 		if !ok {

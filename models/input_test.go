@@ -95,10 +95,12 @@ func TestOwnTexts(t *testing.T) {
 		"T at most 7":         {"input_ids", ints(1, 8)},
 		"token_type_ids is 2": {"token_type_ids", ints(2, 5)},
 		"attention_mask has shape [3 4], want [N 5]": {"attention_mask", ints(1, 4)},
-		"label 0 is 11":                            {models.Labels, ints(11, 5)},
-		"labels has shape [3 4], want [N 5]":       {models.Labels, ints(1, 4)},
-		"labels has shape [3 5] of floats":         {models.Labels, models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}},
-		"token_type_ids has shape [3 5] of floats": {"token_type_ids", models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}},
+		"label 0 is 11":                      {models.Labels, ints(11, 5)},
+		"labels has shape [3 4], want [N 5]": {models.Labels, ints(1, 4)},
+		"labels has shape [3 5] of floats": {models.Labels,
+			models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}},
+		"token_type_ids has shape [3 5] of floats": {"token_type_ids",
+			models.Array{Shape: []int{3, 5}, Floats: make([]float32, 15)}},
 	} {
 		wrong := maps.Clone(batch)
 		wrong[c.key] = c.array
@@ -141,7 +143,8 @@ func TestInputsThatDoNotFit(t *testing.T) {
 	}
 	_, err := models.Fresh(models.Architecture{Class: "Own"}, nil, 1, 0.5)
 	require.ErrorContains(t, err, "no Config")
-	declared := own(t, models.Spec{Graph: g, Inputs: []models.Input{{Name: "image", Shape: []int{1, models.Any, 16}, Longest: 32}}})
+	declared := own(t, models.Spec{Graph: g, Inputs: []models.Input{{Name: "image", Shape: []int{1, models.Any, 16},
+		Longest: 32}}})
 	_, err = declared.Complete(models.Batch{"image": {Shape: []int{1, 1, 32, 16}, Floats: make([]float32, 512)}})
 	require.NoError(t, err, "what is declared holds, whatever the graph tells")
 }

@@ -12,7 +12,8 @@ import (
 // FuzzPatched: whatever object is changed, the result is an object with the
 // change and with all else as it was.
 func FuzzPatched(f *testing.F) {
-	for _, text := range []string{"{}", "{\n}\n", `{"a":1}`, `{"a" : 1 , "b":[{"a":","}]}`, ` { "b":"}",` + "\n" + `"a":null,"a":2 }`,
+	for _, text := range []string{"{}", "{\n}\n", `{"a":1}`, `{"a" : 1 , "b":[{"a":","}]}`,
+		` { "b":"}",` + "\n" + `"a":null,"a":2 }`,
 		`{"":0,"\u0061":1}`, `[]`, `{`, `{"a":1}}`, `{"a":1,}`} {
 		f.Add(text, "a", `{"x":[1,2]}`)
 		f.Add(text, "a", "")

@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,10 +20,7 @@ func TestNewChecks(t *testing.T) {
 		`"classifier.bias" is NaN at position 1`:             func(p *models.Tensor) { p.Data = []float32{0, nan(), 0} },
 		`"classifier.bias" of classifier has shape [4]`:      func(p *models.Tensor) { p.Shape = []int{4} },
 	} {
-		p := models.Params{}
-		for name, q := range m.Params {
-			p[name] = q
-		}
+		p := maps.Clone(m.Params)
 		bias := p["classifier.bias"]
 		change(&bias)
 		p["classifier.bias"] = bias

@@ -110,7 +110,8 @@ func TestSharded(t *testing.T) {
 	}
 	require.NoError(t, os.Remove(filepath.Join(dir, safetensors.SingleName)))
 	for i, ts := range shards {
-		require.NoError(t, safetensors.WriteFile(filepath.Join(dir, fmt.Sprintf("model-%05d-of-00002.safetensors", i+1)), ts, nil))
+		require.NoError(t, safetensors.WriteFile(filepath.Join(dir, fmt.Sprintf("model-%05d-of-00002.safetensors", i+1)), ts,
+			nil))
 	}
 	text, err := json.Marshal(map[string]any{"metadata": map[string]int{"total_size": 1}, "weight_map": index})
 	require.NoError(t, err)
@@ -232,7 +233,8 @@ func TestOpenNothing(t *testing.T) {
 	dir := t.TempDir()
 	_, err := models.Open(filepath.Join(dir, "gone"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"architectures": ["ViTForImageClassification"]}`), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"),
+		[]byte(`{"architectures": ["ViTForImageClassification"]}`), 0o644))
 	m, err := models.Open(dir)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, dir)

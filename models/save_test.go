@@ -91,8 +91,9 @@ func TestSaveChecks(t *testing.T) {
 		"no parameters in memory": nil,
 		"is missing":              {},
 		`"classifier.bias"`:       with(m.Params, "classifier.bias", models.Tensor{Shape: []int{3}, Data: []float32{1, 2}}),
-		"has shape [4], want [3]": with(m.Params, "classifier.bias", models.Tensor{Shape: []int{4}, Data: make([]float32, 4)}),
-		"belongs to no node":      with(m.Params, "other", models.Tensor{Shape: []int{1}, Data: []float32{1}}),
+		"has shape [4], want [3]": with(m.Params, "classifier.bias",
+			models.Tensor{Shape: []int{4}, Data: make([]float32, 4)}),
+		"belongs to no node": with(m.Params, "other", models.Tensor{Shape: []int{1}, Data: []float32{1}}),
 	} {
 		require.ErrorContains(t, m.With(p).Save(dir), says)
 		require.ErrorContains(t, m.With(p).Save(dir), dir)
@@ -118,9 +119,15 @@ func with(p models.Params, name string, t models.Tensor) models.Params {
 func TestSaveKeepsForeignFiles(t *testing.T) {
 	m := model(t, modeltest.ViT())
 	for name, change := range map[string]func(dir string) error{
-		".git":                func(dir string) error { return os.Mkdir(filepath.Join(dir, ".git"), 0o755) },
-		"vite.config.js":      func(dir string) error { return os.WriteFile(filepath.Join(dir, "vite.config.js"), nil, 0o644) },
-		"trainer.safetensors": func(dir string) error { return os.WriteFile(filepath.Join(dir, "trainer.safetensors"), nil, 0o644) },
+		".git": func(dir string) error { return os.Mkdir(filepath.Join(dir, ".git"), 0o755) },
+		"vite.config.js": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "vite.config.js"), nil,
+				0o644)
+		},
+		"trainer.safetensors": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "trainer.safetensors"), nil,
+				0o644)
+		},
 		"names no architecture": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"port": 80}`), 0o644)
 		},

@@ -46,7 +46,8 @@ func (c SimpleViTConfig) Spec() (Spec, error) {
 		return Spec{}, err
 	}
 	if c.Hidden%4 != 0 || c.Hidden < 8 {
-		return Spec{}, fmt.Errorf("config.json: hidden_size is %d, want a multiple of 4 from 8 on for sine-cosine positions", c.Hidden)
+		return Spec{}, fmt.Errorf("config.json: hidden_size is %d, want a multiple of 4 from 8 on for sine-cosine positions",
+			c.Hidden)
 	}
 	if c.HeadDim < 0 || c.HeadDim > maxSize {
 		return Spec{}, fmt.Errorf("config.json: head_dim is %d, want at least 1", c.HeadDim)
@@ -64,7 +65,8 @@ func (c SimpleViTConfig) graph() (*graph.Graph, error) {
 		inner = c.Hidden
 	}
 	var b graph.Builder
-	x := b.Norm("to_patch_embedding.1", b.Patches("to_patch_embedding.0", b.Input("pixel_values"), c.Channels, c.Patch), eps)
+	x := b.Norm("to_patch_embedding.1", b.Patches("to_patch_embedding.0", b.Input("pixel_values"), c.Channels, c.Patch),
+		eps)
 	x = b.Norm("to_patch_embedding.3", b.Linear("to_patch_embedding.2", x, c.Hidden), eps)
 	x = b.Add("embeddings", x, b.Const("pos_embedding", sineCosine(c.Image/c.Patch, c.Hidden)))
 	for i := range c.Layers {

@@ -56,7 +56,8 @@ func (c ViTConfig) graph() (*graph.Graph, error) {
 	}
 	tokens := (c.Image/c.Patch)*(c.Image/c.Patch) + 1
 	var b graph.Builder
-	x := b.Linear("vit.embeddings.patch_embeddings.projection", b.Input("pixel_values"), c.Hidden, graph.Conv(c.Channels, c.Patch))
+	x := b.Linear("vit.embeddings.patch_embeddings.projection", b.Input("pixel_values"), c.Hidden,
+		graph.Conv(c.Channels, c.Patch))
 	x = b.Prepend("vit.embeddings.tokens", x, b.Table("vit.embeddings.cls_token", c.Hidden, 1, 1))
 	x = b.Add("vit.embeddings", x, b.Table("vit.embeddings.position_embeddings", c.Hidden, 1, tokens))
 	for i := range c.Layers {
@@ -82,7 +83,8 @@ func pixels(channels, side int) Input {
 
 // imageSizes reports the first size that a network on images cannot have.
 func imageSizes(image, patch, channels int, others ...size) error {
-	err := checkSizes(append(others, size{"image_size", image}, size{"patch_size", patch}, size{"num_channels", channels})...)
+	others = append(others, size{"image_size", image}, size{"patch_size", patch}, size{"num_channels", channels})
+	err := checkSizes(others...)
 	if err == nil && image%patch != 0 {
 		err = fmt.Errorf("config.json: image_size %d is not a multiple of patch_size %d", image, patch)
 	}

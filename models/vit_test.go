@@ -16,20 +16,21 @@ func TestViTConfig(t *testing.T) {
 		change func(*modeltest.Config)
 		says   string
 	}{
-		"patch does not divide": {func(c *modeltest.Config) { c.Patch = 4 }, "image_size 6 is not a multiple of patch_size 4"},
-		"heads do not divide":   {func(c *modeltest.Config) { c.Heads = 3 }, "3 heads"},
-		"no hidden":             {func(c *modeltest.Config) { c.Hidden = 0 }, "hidden_size"},
-		"no layers":             {func(c *modeltest.Config) { c.Layers = 0 }, "num_hidden_layers"},
-		"no heads":              {func(c *modeltest.Config) { c.Heads = 0 }, "num_attention_heads"},
-		"no mlp":                {func(c *modeltest.Config) { c.MLP = 0 }, "intermediate_size"},
-		"no image":              {func(c *modeltest.Config) { c.Image = 0 }, "image_size"},
-		"no patch":              {func(c *modeltest.Config) { c.Patch = 0 }, "patch_size"},
-		"no channels":           {func(c *modeltest.Config) { c.Channels = 0 }, "num_channels"},
-		"negative":              {func(c *modeltest.Config) { c.Hidden = -8 }, "hidden_size"},
-		"absurd width":          {func(c *modeltest.Config) { c.Hidden = 1 << 40 }, "hidden_size"},
-		"absurd image":          {func(c *modeltest.Config) { c.Image, c.Patch = 1<<62, 1<<62 }, "image_size"},
-		"absurd depth":          {func(c *modeltest.Config) { c.Layers = 1 << 20 }, "num_hidden_layers"},
-		"activation":            {func(c *modeltest.Config) { c.Act = "swish" }, "swish"},
+		"patch does not divide": {func(c *modeltest.Config) { c.Patch = 4 },
+			"image_size 6 is not a multiple of patch_size 4"},
+		"heads do not divide": {func(c *modeltest.Config) { c.Heads = 3 }, "3 heads"},
+		"no hidden":           {func(c *modeltest.Config) { c.Hidden = 0 }, "hidden_size"},
+		"no layers":           {func(c *modeltest.Config) { c.Layers = 0 }, "num_hidden_layers"},
+		"no heads":            {func(c *modeltest.Config) { c.Heads = 0 }, "num_attention_heads"},
+		"no mlp":              {func(c *modeltest.Config) { c.MLP = 0 }, "intermediate_size"},
+		"no image":            {func(c *modeltest.Config) { c.Image = 0 }, "image_size"},
+		"no patch":            {func(c *modeltest.Config) { c.Patch = 0 }, "patch_size"},
+		"no channels":         {func(c *modeltest.Config) { c.Channels = 0 }, "num_channels"},
+		"negative":            {func(c *modeltest.Config) { c.Hidden = -8 }, "hidden_size"},
+		"absurd width":        {func(c *modeltest.Config) { c.Hidden = 1 << 40 }, "hidden_size"},
+		"absurd image":        {func(c *modeltest.Config) { c.Image, c.Patch = 1<<62, 1<<62 }, "image_size"},
+		"absurd depth":        {func(c *modeltest.Config) { c.Layers = 1 << 20 }, "num_hidden_layers"},
+		"activation":          {func(c *modeltest.Config) { c.Act = "swish" }, "swish"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			net := modeltest.ViT()

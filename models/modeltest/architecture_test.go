@@ -76,7 +76,8 @@ func (c planted) blocks(b *graph.Builder, image *graph.Node) *graph.Node {
 	x := b.Linear("patches", image, c.Units, graph.Conv(1, 2))
 	x = b.Add("positioned", b.Prepend("tokens", x, b.Table("token", c.Units, 1)), b.Table("positions", c.Units, 5))
 	h := b.Norm("norm1", x, 1e-6)
-	x = b.Add("sum1", b.Linear("out", b.Attend("attend", 2, c.part(b, "q", h, 0), c.part(b, "k", h, 1), c.part(b, "v", h, 2)), c.Units), x)
+	x = b.Add("sum1", b.Linear("out", b.Attend("attend", 2, c.part(b, "q", h, 0), c.part(b, "k", h, 1),
+		c.part(b, "v", h, 2)), c.Units), x)
 	h = b.Act("act", b.Linear("up", b.Norm("norm2", x, 1e-6), 12), graph.GELU)
 	return b.Add("sum2", b.Linear("down", h, c.Units), x)
 }
@@ -224,8 +225,10 @@ func TestLaxLibrary(t *testing.T) {
 	s.complete = func(_ *models.Model, b models.Batch) (models.Batch, error) { return b, nil }
 	s.bind = func(models.Architecture, models.Config, models.Params) (*models.Model, error) { return nil, nil }
 	err = errors.Join(inputsLaw(t.Context(), s, ""), parametersLaw(t.Context(), s, ""))
-	for _, says := range []string{"labels with a value too large is accepted", "labels with a negative value", "input_ids with a value too large",
-		"input_ids with shape [3 8]", "attention_mask with shape [3 6]", "token_type_ids with floats", `"cls.predictions.bias" with a value too few`,
+	for _, says := range []string{"labels with a value too large is accepted", "labels with a negative value",
+		"input_ids with a value too large",
+		"input_ids with shape [3 8]", "attention_mask with shape [3 6]", "token_type_ids with floats",
+		`"cls.predictions.bias" with a value too few`,
 		`"cls.predictions.bias" with NaN`} {
 		require.ErrorContains(t, err, says)
 	}

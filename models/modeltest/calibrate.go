@@ -21,7 +21,8 @@ type Calibration struct {
 }
 
 // Collect implements the Calibration of package fuse.
-func (c Calibration) Collect(_ context.Context, src, anchor *models.Model, want align.Request) (*align.Statistics, error) {
+func (c Calibration) Collect(_ context.Context, src, anchor *models.Model,
+	want align.Request) (*align.Statistics, error) {
 	src, err := src.Load()
 	if err != nil {
 		return nil, err
@@ -70,9 +71,9 @@ func (c Calibration) rows(m *models.Model, values [][]*mat.Dense, site []*graph.
 			if narrow || tokens == 1 {
 				groups = [][]int{{0}}
 			} else if mask := m.Graph.Mask(); mask != nil {
-				real := c.Data[mask.Name].Ints[k*tokens : (k+1)*tokens]
+				attended := c.Data[mask.Name].Ints[k*tokens : (k+1)*tokens]
 				for i, g := range groups {
-					groups[i] = slices.DeleteFunc(g, func(t int) bool { return real[t] == 0 })
+					groups[i] = slices.DeleteFunc(g, func(t int) bool { return attended[t] == 0 })
 				}
 				groups = slices.DeleteFunc(groups, func(g []int) bool { return len(g) == 0 })
 			}

@@ -67,7 +67,7 @@ func weight(m *models.Model, n *graph.Node, r graph.Role) *mat.Dense {
 	return mat.NewDense(q.Shape[0], len(data)/q.Shape[0], data)
 }
 
-// step computes one node for one sample.
+// step computes one node for one sample, given the values of the nodes before it.
 func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) *mat.Dense {
 	arg := func(k int) *mat.Dense { return values[n.Args[k].ID] }
 	own := map[graph.Role][]float64{}
@@ -78,11 +78,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 	case graph.Input:
 		return nil
 	case graph.Const:
-		out := mat.NewDense(len(n.Rows), n.Units, nil)
-		for i, r := range n.Rows {
-			out.SetRow(i, r)
-		}
-		return out
+		return stacked(n.Rows)
 	case graph.Patches:
 		c := n.Units / (n.Side * n.Side)
 		return pixels(patches(in[n.Args[0].Name], []int{0, c, n.Side}), c)
@@ -91,12 +87,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		if len(n.Args) == 0 {
 			return rows
 		}
-		ids := in[n.Args[0].Name].Ints
-		out := mat.NewDense(len(ids), n.Units, nil)
-		for i, id := range ids {
-			out.SetRow(i, rows.RawRowView(int(id)))
-		}
-		return out
+		return lookup(rows, in[n.Args[0].Name].Ints)
 	case graph.Linear:
 		x := values[n.Args[0].ID]
 		if n.Args[0].Op == graph.Input {
@@ -125,20 +116,44 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 	case graph.Select:
 		return mat.DenseCopyOf(arg(0).Slice(0, 1, 0, n.Units))
 	case graph.Mean:
-		out := mat.NewDense(1, n.Units, nil)
-		rows, _ := arg(0).Dims()
-		for i := range rows {
-			for j, v := range arg(0).RawRowView(i) {
-				out.Set(0, j, out.At(0, j)+v/float64(rows))
-			}
-		}
-		return out
+		return meanRow(arg(0))
 	case graph.Unembed:
 		return linear(arg(0), weight(m, n.Args[1], graph.RoleRows), own[graph.RoleBias])
 	case graph.Output:
 		return arg(0)
 	}
 	panic(fmt.Sprintf("modeltest: %s %s: the operation is not implemented", n.Op, n.Name))
+}
+
+// stacked returns a matrix of these rows.
+func stacked(rows [][]float64) *mat.Dense {
+	out := mat.NewDense(len(rows), len(rows[0]), nil)
+	for i, row := range rows {
+		out.SetRow(i, row)
+	}
+	return out
+}
+
+// lookup returns the row of a table for each id.
+func lookup(table *mat.Dense, ids []int32) *mat.Dense {
+	_, units := table.Dims()
+	out := mat.NewDense(len(ids), units, nil)
+	for i, id := range ids {
+		out.SetRow(i, table.RawRowView(int(id)))
+	}
+	return out
+}
+
+// meanRow returns the mean of the rows of x.
+func meanRow(x *mat.Dense) *mat.Dense {
+	rows, units := x.Dims()
+	out := mat.NewDense(1, units, nil)
+	for i := range rows {
+		for j, v := range x.RawRowView(i) {
+			out.Set(0, j, out.At(0, j)+v/float64(rows))
+		}
+	}
+	return out
 }
 
 // patches cuts one image [1, C, H, W] into rows of c·p·p pixels.

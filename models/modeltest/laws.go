@@ -40,7 +40,8 @@ func graphLaw(_ context.Context, s subject, _ string) error {
 	}
 	for name, of := range parts {
 		if len(claimed[name]) != of {
-			errs = append(errs, fmt.Errorf("tensor %q: %d of %d parts belong to a node: the others would stay where they are", name, len(claimed[name]), of))
+			errs = append(errs, fmt.Errorf("tensor %q: %d of %d parts belong to a node: the others would stay where they are",
+				name, len(claimed[name]), of))
 		}
 	}
 	return errors.Join(errs...)
@@ -99,7 +100,8 @@ func recoveryLaw(ctx context.Context, s subject, _ string) error {
 	if err != nil {
 		return err
 	}
-	exactly := align.Units{Features: align.Weights{}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}, Solver: ot.EMD{}}
+	exactly := align.Units{Features: align.Weights{}, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}},
+		Solver: ot.EMD{}}
 	for name, qk := range map[string]fuse.QK{"separate": fuse.Separate, "shared": fuse.Shared, "joint": fuse.Joint} {
 		aligned, _, err := fuse.Align(ctx, s.model, []*models.Model{moved}, fuse.Transport{Aligner: exactly, QK: qk}, nil)
 		if err != nil {
@@ -107,7 +109,8 @@ func recoveryLaw(ctx context.Context, s subject, _ string) error {
 		}
 		for tensor, want := range s.model.Params {
 			if d := apart(want.Data, aligned.Others[0][tensor].Data); !(d <= carried) {
-				return fmt.Errorf("transport with %s queries and keys carries tensor %q of a relabelled copy back %.2g off", name, tensor, d)
+				return fmt.Errorf("transport with %s queries and keys brings tensor %q of a relabelled copy back %.2g off",
+					name, tensor, d)
 			}
 		}
 	}
@@ -128,7 +131,8 @@ func matchingLaw(ctx context.Context, s subject, _ string) error {
 	if d := apart(s.logits, Logits(aligned.Anchor, s.batch)); !(d <= rounded*s.spread()) {
 		return fmt.Errorf("the canonical form moves the logits by %.2g", d)
 	}
-	if d := apart(Logits(other, s.batch), Logits(aligned.Anchor.With(aligned.Others[0]), s.batch)); !(d <= rounded*s.spread()) {
+	matched := aligned.Anchor.With(aligned.Others[0])
+	if d := apart(Logits(other, s.batch), Logits(matched, s.batch)); !(d <= rounded*s.spread()) {
 		return fmt.Errorf("matching moves the logits by %.2g: a group holds more than the network bears", d)
 	}
 	moved, err := Relabelled(ctx, s.model, 3)

@@ -43,7 +43,8 @@ func images() Config {
 }
 
 func texts() Config {
-	return Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6, Vocab: 11, Positions: 7, TypeVocab: 2}
+	return Config{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6, Vocab: 11, Positions: 7,
+		TypeVocab: 2}
 }
 
 // ViT is a small ViTForImageClassification.

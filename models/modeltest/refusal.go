@@ -32,7 +32,8 @@ func inputsLaw(_ context.Context, s subject, _ string) error {
 	var errs []error
 	for _, in := range s.model.Inputs {
 		if in.IsFloats() && slices.Contains(in.Shape, models.Any) && in.Longest == 0 && hasPositions(s.model.Graph) {
-			errs = append(errs, fmt.Errorf("images %s may have any size, the table of positions has not: give the Input a Shape or the Spec a Layout", in.Name))
+			errs = append(errs, fmt.Errorf(
+				"images %s may have any size and positions are for one: give the Input a Shape or the Spec a Layout", in.Name))
 		}
 	}
 	for _, in := range append(slices.Clone(s.model.Inputs), s.model.Labels()) {
