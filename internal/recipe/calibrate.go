@@ -12,7 +12,7 @@ import (
 // Samples of data, of these the ones with a loss below MaxLoss in every one of
 // the models.
 func (r Recipe) Calibration(ctx context.Context, device *gomlx.Device, data models.Batch, ms ...*models.Model) (*gomlx.Calibration, error) {
-	tokens, err := r.Keep()
+	tokens, err := r.TokenFilter()
 	if err != nil {
 		return nil, err
 	}
