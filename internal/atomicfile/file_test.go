@@ -126,7 +126,8 @@ func TestWriteFileConcurrently(t *testing.T) {
 	readers.Go(func() {
 		for {
 			b, err := os.ReadFile(path)
-			if !assert.NoError(t, err) || !assert.Equal(t, 100_000, len(b)) || !assert.Equal(t, whole(string(b[:1])), string(b)) {
+			if !assert.NoError(t, err) || !assert.Equal(t, 100_000, len(b)) ||
+				!assert.Equal(t, whole(string(b[:1])), string(b)) {
 				return
 			}
 			select {
@@ -174,7 +175,8 @@ func TestSweepSparesWhatIsNotOurs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	stale := filepath.Base(sibling(path, draft))
-	spared := []string{".file.draft-notes", ".file.draft-", ".file.draft-0123456789ABCDEF", ".file.draft-+123456789abcdef", stale + "0", ".other.draft-0123456789abcdef", "file.draft-0123456789abcdef"}
+	spared := []string{".file.draft-notes", ".file.draft-", ".file.draft-0123456789ABCDEF",
+		".file.draft-+123456789abcdef", stale + "0", ".other.draft-0123456789abcdef", "file.draft-0123456789abcdef"}
 	for _, name := range append(spared, stale) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}

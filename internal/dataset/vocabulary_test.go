@@ -18,7 +18,8 @@ func TestTrainVocabulary(t *testing.T) {
 	// are ab+##a 3 and ##a+##b 3: "##a" sorts first), then ab+##ab.
 	got, err := dataset.TrainVocabulary([]string{"abab ABAB [UNK] abab", "ab, áb b"}, 100)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##a", "##b", ",", "a", "b", "ab", "##ab", "abab"}, got)
+	assert.Equal(t, []string{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##a", "##b", ",", "a", "b", "ab", "##ab",
+		"abab"}, got)
 
 	short, err := dataset.TrainVocabulary([]string{"abab abab abab ab, ab b"}, 11)
 	require.NoError(t, err)

@@ -29,7 +29,8 @@ func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progr
 	order := strings.Fields(string(texts["order.txt"].data))
 	labels := texts["labels.u8"].data
 	if len(order) != len(labels) {
-		return nil, nil, a.fileError("", -1, fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
+		return nil, nil, a.fileError("", -1,
+			fmt.Errorf("order.txt has %d lines and labels.u8 %d bytes", len(order), len(labels)))
 	}
 	slots, train, test, err := a.recordSlots(order, labels, texts["order.txt"].dir)
 	if err != nil {

@@ -45,8 +45,10 @@ func syntaxAttacks() []attack {
 		{"zero bytes behind", "{}\x00\x00", 0, "", "not JSON"},
 		{"deep nesting", `{"a":` + strings.Repeat(`[`, 20000) + strings.Repeat(`]`, 20000) + `}`, 0, "", "not JSON"},
 		{"duplicate tensor", `{` + ok + `,` + ok + `}`, 1, "", `duplicate key "a"`},
-		{"duplicate tensor, escaped", `{` + ok + `,` + strings.Replace(ok, "a", `\u0061`, 1) + `}`, 1, "", `duplicate key "a"`},
-		{"duplicate dtype", `{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a", `duplicate key "dtype"`},
+		{"duplicate tensor, escaped", `{` + ok + `,` + strings.Replace(ok, "a", `\u0061`, 1) + `}`, 1, "",
+			`duplicate key "a"`},
+		{"duplicate dtype", `{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1, "a",
+			`duplicate key "dtype"`},
 		{"duplicate metadata", `{"__metadata__":{},"__metadata__":{}}`, 0, "", "duplicate key"},
 		{"duplicate metadata key", `{"__metadata__":{"k":"1","k":"2"}}`, 0, "", "duplicate key"},
 		{"metadata is no object", `{"__metadata__":["pt"]}`, 0, "", "__metadata__: want an object"},
@@ -89,7 +91,8 @@ func valueAttacks() []attack {
 		{"negative offset", one(`"U8"`, `[1]`, `[-1,0]`), 1, "a", `found "-1"`},
 		{"one offset", one(`"U8"`, `[1]`, `[1]`), 1, "a", "two data_offsets"},
 		{"three offsets", one(`"U8"`, `[1]`, `[0,1,1]`), 1, "a", "more than 2 numbers"},
-		{"offsets far outside", one(`"U8"`, `[1]`, `[9223372036854775806,9223372036854775807]`), 1, "a", "end after the data"},
+		{"offsets far outside", one(`"U8"`, `[1]`, `[9223372036854775806,9223372036854775807]`), 1, "a",
+			"end after the data"},
 		{"data missing", one(`"U8"`, `[2]`, `[0,2]`), 1, "a", "truncated"},
 		{"data left over", one(`"U8"`, `[1]`, `[0,1]`), 2, "", "1 bytes of data belong to no tensor"},
 		{"data of no tensor", `{}`, 1, "", "1 bytes of data belong to no tensor"},
@@ -99,7 +102,8 @@ func valueAttacks() []attack {
 
 func coverAttacks() []attack {
 	two := func(a, b string, n, m int) string {
-		return fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%d],"data_offsets":%s},"b":{"dtype":"U8","shape":[%d],"data_offsets":%s}}`, n, a, m, b)
+		return fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%d],"data_offsets":%s},`+
+			`"b":{"dtype":"U8","shape":[%d],"data_offsets":%s}}`, n, a, m, b)
 	}
 	return []attack{
 		{"same bytes twice", two(`[0,4]`, `[0,4]`, 4, 4), 4, "b", "overlap"},
@@ -134,16 +138,25 @@ func TestHostileHeaders(t *testing.T) {
 
 func TestUnusualButValidHeaders(t *testing.T) {
 	for name, c := range map[string]attack{
-		"no tensor":            {head: `{}`},
-		"spaces behind":        {head: "{}      "},
-		"spaces inside":        {head: "{ \"a\" :\n{\t\"shape\" : [ 1 , 1 ] ,\r\"data_offsets\":[ 0 , 1 ] , \"dtype\":\"U8\" } }", dataLen: 1},
-		"escapes":              {head: `{"\u0061\"\\\ud83d\ude00":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, dataLen: 1},
-		"any order":            {head: `{"a":{"dtype":"U8","shape":[3],"data_offsets":[1,4]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, dataLen: 4},
-		"misaligned":           {head: `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}}`, dataLen: 5},
-		"empty tensors":        {head: `{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[0,7],"data_offsets":[0,0]},"c":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"d":{"dtype":"I8","shape":[0],"data_offsets":[4,4]}}`, dataLen: 4},
-		"metadata at the end":  {head: `{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"__metadata__":{"format":"pt"}}`, dataLen: 1},
-		"axis of the largest":  {head: `{"a":{"dtype":"U8","shape":[0,4294967296],"data_offsets":[0,0]}}`},
-		"as many axes as ever": {head: `{"a":{"dtype":"U8","shape":[` + strings.Repeat("1,", 63) + `1],"data_offsets":[0,1]}}`, dataLen: 1},
+		"no tensor":     {head: `{}`},
+		"spaces behind": {head: "{}      "},
+		"spaces inside": {head: "{ \"a\" :\n{\t\"shape\" : [ 1 , 1 ] ,\r\"data_offsets\":[ 0 , 1 ] , " +
+			"\"dtype\":\"U8\" } }", dataLen: 1},
+		"escapes": {head: `{"\u0061\"\\\ud83d\ude00":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`,
+			dataLen: 1},
+		"any order": {head: `{"a":{"dtype":"U8","shape":[3],"data_offsets":[1,4]},` +
+			`"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, dataLen: 4},
+		"misaligned": {head: `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},` +
+			`"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}}`, dataLen: 5},
+		"empty tensors": {head: `{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},` +
+			`"b":{"dtype":"F32","shape":[0,7],"data_offsets":[0,0]},` +
+			`"c":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},` +
+			`"d":{"dtype":"I8","shape":[0],"data_offsets":[4,4]}}`, dataLen: 4},
+		"metadata at the end": {head: `{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},` +
+			`"__metadata__":{"format":"pt"}}`, dataLen: 1},
+		"axis of the largest": {head: `{"a":{"dtype":"U8","shape":[0,4294967296],"data_offsets":[0,0]}}`},
+		"as many axes as ever": {head: `{"a":{"dtype":"U8","shape":[` + strings.Repeat("1,", 63) +
+			`1],"data_offsets":[0,1]}}`, dataLen: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(c.head, "4294967296") && math.MaxInt == math.MaxInt32 {

@@ -24,7 +24,8 @@ func byteTensor(b ...byte) Tensor { return Tensor{DType: U8, Shape: []int{len(b)
 func shardedDir(t *testing.T, index string) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, WriteFile(filepath.Join(dir, shard1), map[string]Tensor{"b": byteTensor(2), "a": byteTensor(1, 1)}, nil))
+	require.NoError(t, WriteFile(filepath.Join(dir, shard1),
+		map[string]Tensor{"b": byteTensor(2), "a": byteTensor(1, 1)}, nil))
 	require.NoError(t, WriteFile(filepath.Join(dir, shard2), map[string]Tensor{"c": byteTensor(3)}, nil))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, IndexName), []byte(index), 0o600))
 	return dir
@@ -109,13 +110,19 @@ func indexAttacks() []indexAttack {
 		{"shard is a number", `{"weight_map":{"a":1}}`, "", `weight_map: key "a": want a string`},
 		{"duplicate weight_map", `{"weight_map":{"a":"x"},"weight_map":{"a":"y"}}`, "", `duplicate key "weight_map"`},
 		{"duplicate tensor", `{"weight_map":{"a":"` + shard1 + `","a":"` + shard2 + `"}}`, "", `duplicate key "a"`},
-		{"missing shard", weightMap("a", shard1, "b", shard1, "c", "absent", "d", "gone"), "", "missing shards: absent, gone"},
-		{"missing tensor", weightMap("a", shard1, "b", shard1, "c", shard2, "d", shard2, "e", shard1), "", `missing tensors: "d" in ` + shard2 + `, "e" in ` + shard1},
+		{"missing shard", weightMap("a", shard1, "b", shard1, "c", "absent", "d", "gone"), "",
+			"missing shards: absent, gone"},
+		{"missing tensor", weightMap("a", shard1, "b", shard1, "c", shard2, "d", shard2, "e", shard1), "",
+			`missing tensors: "d" in ` + shard2 + `, "e" in ` + shard1},
 		{"wrong shard", weightMap("a", shard2, "b", shard1, "c", shard2), "", `missing tensors: "a" in ` + shard2},
 		{"unlisted tensor", weightMap("b", shard1, "c", shard2), "", `does not list: "a" of ` + shard1},
 	}
-	for _, shard := range []string{"", ".", "..", "../model.safetensors", "/etc/passwd", "sub/model.safetensors", `..\model.safetensors`, `sub\x`, "C:x", "./x", "x/", "x\x00"} {
-		list = append(list, indexAttack{fmt.Sprintf("shard %q", shard), strings.ReplaceAll(weightMap("a", shard), `\x00`, `\u0000`), "a", notLocal})
+	for _, shard := range []string{
+		"", ".", "..", "../model.safetensors", "/etc/passwd", "sub/model.safetensors", `..\model.safetensors`,
+		`sub\x`, "C:x", "./x", "x/", "x\x00",
+	} {
+		list = append(list, indexAttack{fmt.Sprintf("shard %q", shard),
+			strings.ReplaceAll(weightMap("a", shard), `\x00`, `\u0000`), "a", notLocal})
 	}
 	return list
 }

@@ -80,7 +80,8 @@ func TestNarrowFloatsRoundToNearestEven(t *testing.T) {
 					t.Fatalf("the middle after %04x is no float32", low)
 				}
 				even := low + low&1
-				got := []uint16{n.round(math.Nextafter32(middle, 0)), n.round(middle), n.round(math.Nextafter32(middle, math.MaxFloat32)), n.round(-middle)}
+				got := []uint16{n.round(math.Nextafter32(middle, 0)), n.round(middle),
+					n.round(math.Nextafter32(middle, math.MaxFloat32)), n.round(-middle)}
 				if want := []uint16{low, even, high, even | 0x8000}; !slices.Equal(want, got) {
 					t.Fatalf("below, at, above and minus the middle after %04x: want %04x, got %04x", low, want, got)
 				}

@@ -75,7 +75,9 @@ func TestEveryDTypeRoundTripsBitForBit(t *testing.T) {
 
 func TestOddNamesRoundTrip(t *testing.T) {
 	want := map[string]Tensor{}
-	for i, name := range []string{"", " ", "a.b", "a/b", `"`, `\`, "\n\t\x00\x7f", "<&>", "日本", "\u2028", "__metadata", strings.Repeat("x", 4096)} {
+	for i, name := range []string{
+		"", " ", "a.b", "a/b", `"`, `\`, "\n\t\x00\x7f", "<&>", "日本", "\u2028", "__metadata", strings.Repeat("x", 4096),
+	} {
 		want[name] = Tensor{DType: U8, Shape: []int{1}, Data: []byte{byte(i)}}
 	}
 	assert.Equal(t, want, contents(t, decode(t, encode(t, want, nil))))
@@ -131,10 +133,13 @@ func TestWriteRefuses(t *testing.T) {
 	}{
 		{"reserved name", map[string]Tensor{"__metadata__": good}, nil, "__metadata__", "not a name"},
 		{"bytes as name", map[string]Tensor{"\xff": good}, nil, "\xff", "not a name"},
-		{"data too short", map[string]Tensor{"good": good, "x": {DType: F32, Shape: []int{1}, Data: []byte{1}}}, nil, "x", "needs 4 bytes"},
-		{"unknown type", map[string]Tensor{"x": {DType: "F4", Shape: []int{1}, Data: []byte{1}}}, nil, "x", `unknown dtype "F4"`},
+		{"data too short", map[string]Tensor{"good": good, "x": {DType: F32, Shape: []int{1}, Data: []byte{1}}}, nil, "x",
+			"needs 4 bytes"},
+		{"unknown type", map[string]Tensor{"x": {DType: "F4", Shape: []int{1}, Data: []byte{1}}}, nil, "x",
+			`unknown dtype "F4"`},
 		{"negative", map[string]Tensor{"x": {DType: U8, Shape: []int{-1}}}, nil, "x", "negative"},
-		{"overflow", map[string]Tensor{"x": {DType: U8, Shape: []int{math.MaxInt32, math.MaxInt32, math.MaxInt32, 0}}}, nil, "x", "overflows"},
+		{"overflow", map[string]Tensor{"x": {DType: U8, Shape: []int{math.MaxInt32, math.MaxInt32, math.MaxInt32, 0}}}, nil,
+			"x", "overflows"},
 		{"metadata", nil, map[string]string{"k": "\xff"}, "", "not UTF-8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -39,11 +40,16 @@ func sumOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// A handler answers the n-th request.
+type handler = func(n int32, w http.ResponseWriter, r *http.Request)
+
 // server answers with handle and counts the requests.
-func server(t *testing.T, handle func(n int32, w http.ResponseWriter, r *http.Request)) (url string, requests *atomic.Int32) {
+func server(t *testing.T, handle handler) (url string, requests *atomic.Int32) {
 	t.Helper()
 	requests = new(atomic.Int32)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(requests.Add(1), w, r) }))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle(requests.Add(1), w, r)
+	}))
 	t.Cleanup(s.Close)
 	return s.URL + "/archive.tar.gz", requests
 }
@@ -80,7 +86,8 @@ func TestFetch(t *testing.T) {
 	assert.EqualValues(t, 1, requests.Load())
 	size := len(body)
 	require.GreaterOrEqual(t, len(told), 3)
-	assert.Equal(t, models.Progress{Stage: "downloading", Item: "archive.tar.gz", Done: size, Total: size}, told[len(told)-1])
+	assert.Equal(t, models.Progress{Stage: "downloading", Item: "archive.tar.gz", Done: size, Total: size},
+		told[len(told)-1])
 	for i := 1; i < len(told); i++ {
 		assert.GreaterOrEqual(t, told[i].Done, told[i-1].Done)
 	}
@@ -95,7 +102,7 @@ func TestFetchContinues(t *testing.T) {
 		from := 0
 		if s, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok {
 			from, _ = strconv.Atoi(strings.TrimSuffix(s, "-"))
-			w.Header().Set("Content-Range", "bytes "+strconv.Itoa(from)+"-"+strconv.Itoa(len(body)-1)+"/"+strconv.Itoa(len(body)))
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(body)-1, len(body)))
 		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)-from))
 		if from > 0 {
@@ -265,10 +272,11 @@ func TestFetchStalled(t *testing.T) {
 func TestFetchWithoutNetwork(t *testing.T) {
 	tries := 0
 	f := impatient()
-	f.Client = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+	dial := func(context.Context, string, string) (net.Conn, error) {
 		tries++
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("network is unreachable")}
-	}}}
+	}
+	f.Client = &http.Client{Transport: &http.Transport{DialContext: dial}}
 	err := f.Fetch(t.Context(), File{URL: "http://unreachable.invalid/a"}, filepath.Join(t.TempDir(), "a"))
 	require.ErrorContains(t, err, "network is unreachable")
 	assert.Equal(t, 1, tries)
