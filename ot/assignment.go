@@ -35,6 +35,7 @@ type assigner[T number] struct {
 	list []int // columns that are done, those at the least distance, those still open
 }
 
+// newAssigner returns an assigner in which no row or column is matched.
 func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
 	s := &assigner[T]{
 		ctx: ctx, n: n, cost: cost, shortlist: newShortlist(n),
@@ -106,6 +107,7 @@ func (s *assigner[T]) reduceColumns() error {
 			return err
 		}
 	}
+	// From the last column down, as Jonker and Volgenant do.
 	for j := s.n - 1; j >= 0; j-- {
 		if i := arg[j]; s.colOf[i] == none {
 			s.colOf[i], s.rowOf[j] = j, i

@@ -55,6 +55,7 @@ func assignment[T number](ctx context.Context, in *instance, cost []T, start []f
 		x.cost += in.a[i] * c
 		top = max(top, c)
 	}
+	// Costs that are not used count for nothing here: no potential contains them.
 	x.rounding = 0x1p-49 * (top + floats.Norm(s.v, math.Inf(1)))
 	return x, nil
 }
@@ -77,7 +78,7 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 	}
 	in.widenCosts()
 	if in.gap(x) <= gapTol*x.cost {
-		return x, nil
+		return x, nil // optimal all the same
 	}
 	const margin = 1 << 12 // ratio of the limit to the mean cost of the plan
 	solves, raising := 1, false
@@ -92,6 +93,8 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 			continue
 		}
 		x = y
+		// A limit nearer to the cost of this plan, which may be much cheaper than the
+		// plan before, leaves less rounding.
 		next := margin * (x.cost / total)
 		if raising || x.trusted(total) || !(next < limit) {
 			break

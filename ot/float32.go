@@ -19,6 +19,7 @@ func (f DenseFloat32) At(i, j int) float64 { return float64(f.Data[i*f.M+j]) }
 // T implements [mat.Matrix].
 func (f DenseFloat32) T() mat.Matrix { return mat.Transpose{Matrix: f} }
 
+// check returns an error if the shape does not fit the data.
 func (f DenseFloat32) check() error {
 	if f.N < 0 || f.M < 0 || len(f.Data) != f.N*f.M {
 		return invalid("Cost", ErrShape, "%d numbers for %d × %d", len(f.Data), f.N, f.M)
@@ -26,6 +27,7 @@ func (f DenseFloat32) check() error {
 	return nil
 }
 
+// toFloat64 returns a float64 copy of x.
 func toFloat64(x []float32) []float64 {
 	out := make([]float64, len(x))
 	for k, v := range x {

@@ -51,6 +51,7 @@ func (s EntropicGromovWasserstein) SolveResult(ctx context.Context, q Quadratic)
 	return r, err
 }
 
+// solve returns the last state and the last plan with its kernel.
 func (s EntropicGromovWasserstein) solve(ctx context.Context, q Quadratic) (*gromovState, entropic, error) {
 	c, err := control{cmp.Or(s.Reg, DefaultReg), s.Tol, cmp.Or(s.MaxIter, 1000)}.withDefaults()
 	if err != nil {

@@ -237,6 +237,7 @@ func (w *gromovState) objective() float64 {
 	return w.constantTerm + (1-w.alpha)*floats.Dot(w.problem.cost, p) - w.alpha*floats.Dot(entriesOf(w.products), p)
 }
 
+// entriesOf returns the entries of d row by row, without a copy.
 func entriesOf(d *mat.Dense) []float64 { return d.RawMatrix().Data }
 
 // linearise returns the transport problem whose cost is the gradient of the objective at

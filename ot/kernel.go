@@ -82,9 +82,11 @@ func (k *kernel) tighten() (err error) {
 	return err
 }
 
+// costRow returns row i of the cost, entriesRow row i of K.
 func (k *kernel) costRow(i int) []float64    { return k.problem.cost[i*k.m : (i+1)*k.m] }
 func (k *kernel) entriesRow(i int) []float64 { return k.entries[i*k.m : (i+1)*k.m] }
 
+// setAll sets all entries of x to v.
 func setAll(x []float64, v float64) {
 	for i := range x {
 		x[i] = v

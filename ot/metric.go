@@ -48,6 +48,8 @@ func (Cosine) Cost(g Gram) (*mat.Dense, error) {
 	return costMatrix(g, func(i, j int, xy float64) float64 { return angularDistance(g.XX[i], g.YY[j], xy) })
 }
 
+// angularDistance returns 1 minus the cosine of the angle between two vectors, from their
+// squared norms and inner product.
 func angularDistance(xx, yy, xy float64) float64 {
 	if xx <= 0 || yy <= 0 {
 		return 1
@@ -89,6 +91,8 @@ func (g Gram) centredSquares(squares, sums []float64) []float64 {
 	return out
 }
 
+// squaredDistance returns the squared distance of two vectors, from their squared norms and
+// inner product.
 func squaredDistance(xx, yy, xy float64) float64 {
 	d := xx + yy - 2*xy
 	if d <= 0x1p-49*xx+0x1p-49*yy { // no more than the rounding of the sum

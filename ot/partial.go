@@ -131,6 +131,7 @@ func (s PartialSinkhorn) SolveResult(ctx context.Context, p Problem) (Result, er
 	return e.result(), err
 }
 
+// solve checks the problem, finds the potentials and makes the plan of them.
 func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {

@@ -275,6 +275,7 @@ func (p Plan) Diagonal() float64 {
 	return s / p.total()
 }
 
+// total returns Σᵢⱼ Pᵢⱼ, with rows added up first.
 func (p Plan) total() float64 {
 	var s float64
 	for i := range p.a {

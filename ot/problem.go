@@ -193,6 +193,7 @@ func (in *instance) matchTotals() {
 	in.b = b
 }
 
+// balanced returns an error if the totals of the two sides differ.
 func (in *instance) balanced() error {
 	if d := math.Abs(in.totalA - in.totalB); !(d <= balanceTol*max(in.totalA, in.totalB)) {
 		return invalid("B", ErrUnbalanced, "A sums to %g, B to %g", in.totalA, in.totalB)
@@ -223,6 +224,7 @@ func (in *instance) dropEmptyUnits() {
 	in.cost = c
 }
 
+// originalRow returns the index of kept row i in the problem.
 func (in *instance) originalRow(i int) int {
 	if in.keptRows == nil {
 		return i
@@ -230,6 +232,7 @@ func (in *instance) originalRow(i int) int {
 	return in.keptRows[i]
 }
 
+// originalColumn returns the index of kept column j in the problem.
 func (in *instance) originalColumn(j int) int {
 	if in.keptColumns == nil {
 		return j
@@ -296,6 +299,7 @@ func checkMasses(field string, w []float64, n int) ([]float64, float64, error) {
 	return append([]float64(nil), w...), sum, nil
 }
 
+// uniformMasses returns n equal masses with total 1.
 func uniformMasses(n int) []float64 {
 	w := make([]float64, n)
 	for i := range w {

@@ -89,6 +89,7 @@ func divideBy(c *mat.Dense, s float64) {
 	mapEntries(c, func(v float64) float64 { return min(v/s, math.MaxFloat64) })
 }
 
+// mapEntries replaces every entry v of c by f(v); an empty c has none.
 func mapEntries(c *mat.Dense, f func(float64) float64) {
 	if c == nil || c.IsEmpty() {
 		return
@@ -134,4 +135,5 @@ func nthSmallest(x []float64, k int) float64 {
 	return x[lo]
 }
 
+// median3 returns the median of three numbers.
 func median3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }

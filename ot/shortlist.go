@@ -18,6 +18,7 @@ type neighbour struct {
 	j int32
 }
 
+// newShortlist returns lists for n rows, all of which are empty.
 func newShortlist(n int) shortlist {
 	k := min(n, 8)
 	l := shortlist{size: k, columns: make([]int32, n*k), bound: make([]float64, n), nearest: make([]neighbour, 0, k)}
@@ -33,6 +34,7 @@ func (l *shortlist) columnsOf(i int) []int32 {
 	return l.columns[i*l.size : (i+1)*l.size]
 }
 
+// replace makes near, sorted by reduced cost, the list of row i.
 func (l *shortlist) replace(i int, near []neighbour) {
 	for k, e := range near {
 		l.columns[i*l.size+k] = e.j

@@ -50,7 +50,7 @@ func transport(ctx context.Context, in *instance, start []float64) (vertex, erro
 	x := vertex{mass: mass, u: s.tree.potentials[:in.n], v: s.tree.potentials[in.n:]}
 	for k, e := range s.tree.nodes {
 		if e.parent == none {
-			continue
+			continue // the root
 		}
 		i, j := s.treeArc(k, int(e.parent))
 		if unit > 0 {
@@ -58,6 +58,8 @@ func transport(ctx context.Context, in *instance, start []float64) (vertex, erro
 		}
 		x.cost += mass[i*in.m+j] * e.cost
 	}
+	// An arc may have stayed out of the tree although its reduced cost was below zero by
+	// this much.
 	x.rounding = s.tol * (s.maxCost + 2*floats.Norm(s.tree.potentials, math.Inf(1)))
 	return x, nil
 }
@@ -136,6 +138,7 @@ func roundMasses(out []int64, w []float64) {
 	out[top] += left
 }
 
+// greatestCommonDivisor returns the largest integer that divides a and b (Euclid).
 func greatestCommonDivisor(a, b int) int {
 	for b != 0 {
 		a, b = b, a%b

@@ -67,6 +67,7 @@ func (s Sinkhorn) SolveResult(ctx context.Context, p Problem) (Result, error) {
 	return e.result(), err
 }
 
+// solve checks the problem, finds the potentials and makes the plan of them.
 func (s Sinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
@@ -175,6 +176,7 @@ func (c control) anneal(k *kernel) error {
 	return r.run(k)
 }
 
+// annealStages returns the number of stages before the last.
 func (c control) annealStages(top float64) float64 {
 	if top <= annealFrom*c.reg {
 		return 0

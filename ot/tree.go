@@ -21,6 +21,7 @@ type node struct {
 	prev   int32
 }
 
+// newTree returns n + m nodes that are not connected.
 func newTree(n, m int) tree {
 	t := tree{n: n, nodes: make([]node, n+m), potentials: make([]float64, n+m)}
 	for x := range t.nodes {
@@ -29,7 +30,7 @@ func newTree(n, m int) tree {
 	return t
 }
 
-// attach makes x a child of p.
+// attach makes x the first child of p, with a flow and a cost of the arc between them.
 func (t *tree) attach(x, p int32, flow int64, cost float64) {
 	e, up := &t.nodes[x], &t.nodes[p]
 	e.parent, e.flow, e.cost = p, flow, cost

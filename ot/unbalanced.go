@@ -52,6 +52,7 @@ type Prior interface {
 // PriorProduct is the prior R = a bᵀ of independent sides.
 type PriorProduct struct{}
 
+// relax implements [Prior]: fᵢ/ε = log aᵢ − τ log Σⱼ exp((gⱼ − Cᵢⱼ)/ε).
 func (PriorProduct) relax(tau float64) updateRule {
 	return func(logMass, logSum float64) float64 { return logMass - tau*logSum }
 }
@@ -64,6 +65,7 @@ func (PriorProduct) total(a, b []float64) float64 { return floats.Sum(a) * float
 // ε Σ P (log P − 1), up to a constant.
 type PriorCounting struct{}
 
+// relax implements [Prior]: fᵢ/ε = τ (log aᵢ − log Σⱼ exp((gⱼ − Cᵢⱼ)/ε)).
 func (PriorCounting) relax(tau float64) updateRule {
 	return func(logMass, logSum float64) float64 { return tau * (logMass - logSum) }
 }
@@ -131,6 +133,7 @@ func (s Unbalanced) solve(ctx context.Context, p Problem) (entropic, Unbalanced,
 	return e, s, e.failure(c.tol)
 }
 
+// validate checks the penalties.
 func (s Unbalanced) validate() error {
 	if !(s.Penalty >= 0) || math.IsInf(s.Penalty, 0) {
 		return invalid("Penalty", ErrOption, "%g", s.Penalty)

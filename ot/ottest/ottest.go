@@ -80,9 +80,11 @@ func problems() []problem {
 	}
 	for _, d := range [][2]int{{6, 6}, {1, 5}, {7, 1}, {8, 5}, {5, 12}, {40, 30}, {200, 170}} {
 		n, m := d[0], d[1]
+		uniform := ot.Problem{Cost: randomCost(rng, n, m)}
+		masses := ot.Problem{Cost: randomCost(rng, n, m), A: randomMasses(rng, n), B: randomMasses(rng, m)}
 		all = append(all,
-			problem{fmt.Sprintf("%dx%d uniform", n, m), ot.Problem{Cost: randomCost(rng, n, m)}},
-			problem{fmt.Sprintf("%dx%d masses", n, m), ot.Problem{Cost: randomCost(rng, n, m), A: randomMasses(rng, n), B: randomMasses(rng, m)}},
+			problem{fmt.Sprintf("%dx%d uniform", n, m), uniform},
+			problem{fmt.Sprintf("%dx%d masses", n, m), masses},
 		)
 	}
 	return all
