@@ -49,9 +49,17 @@ func Fresh(arch Architecture, c Config, seed uint64, std float64) (*Model, error
 	if err != nil {
 		return nil, fmt.Errorf("models: %w", err)
 	}
+	for _, p := range m.Graph.Params() {
+		if size, ok := count(p.Full()); !ok || size > maxTensor {
+			return nil, fmt.Errorf("models: %s: tensor %q would have shape %v", arch.Class, p.Name, p.Full())
+		}
+	}
 	m.Params = Init(m.Graph, seed, std)
 	return m, nil
 }
+
+// maxTensor is the largest number of values of a tensor that is drawn: 64 GiB.
+const maxTensor = 1 << 34
 
 // bind returns a model that has no parameters yet.
 func (a Architecture) bind(c Config) (*Model, error) {

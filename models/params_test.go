@@ -11,6 +11,15 @@ import (
 	"github.com/otfuse/otfuse/models/modeltest"
 )
 
+// TestFreshTooLarge: sizes that are each allowed do not ask for more memory than
+// there is.
+func TestFreshTooLarge(t *testing.T) {
+	net := modeltest.ViT()
+	net.Config.Hidden, net.Config.MLP = 1<<24, 1<<24
+	_, err := models.Fresh(net.Arch, net.ModelConfig(), 1, 0.02)
+	require.ErrorContains(t, err, "would have shape [16777216 16777216]")
+}
+
 // TestInit: the same seed gives the same parameters, another seed others, of
 // the right spread; gains are 1 and biases 0.
 func TestInit(t *testing.T) {
