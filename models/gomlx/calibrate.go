@@ -50,7 +50,9 @@ func (d *Device) Calibration(data models.Batch, tokens align.Tokens) *Calibratio
 }
 
 // Collect runs both models over the data and returns what want asks for.
-func (c *Calibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (stats *align.Statistics, err error) {
+func (c *Calibration) Collect(
+	ctx context.Context, src, anchor *models.Model, want align.Request,
+) (stats *align.Statistics, err error) {
 	done, err := c.device.acquire()
 	if err != nil {
 		return nil, err
@@ -152,7 +154,8 @@ type calibrationSums struct {
 }
 
 func newCalibrationSums(want align.Request) *calibrationSums {
-	return &calibrationSums{want: want, sites: make([]align.Moments, len(want.Sites)), magnitudes: make([]magnitude, len(want.Magnitudes))}
+	return &calibrationSums{want: want,
+		sites: make([]align.Moments, len(want.Sites)), magnitudes: make([]magnitude, len(want.Magnitudes))}
 }
 
 // magnitude is Σ|y| of every unit of a node over so many samples.

@@ -100,7 +100,8 @@ func (t *Trainer) Load(path string) (err error) {
 		}
 		want := t.state[i].Shape()
 		if state[i] = tensors.FromFlatDataAndDimensions(data, raw.Shape...); !state[i].Shape().Equal(want) {
-			return fmt.Errorf("%w: %s: tensor %q has shape %v, want %s", ErrCheckpoint, path, t.stateName(i), raw.Shape, want)
+			return fmt.Errorf("%w: %s: tensor %q has shape %v, want %s",
+				ErrCheckpoint, path, t.stateName(i), raw.Shape, want)
 		}
 	}
 	old := t.state
@@ -121,7 +122,8 @@ func (t *Trainer) identify(f *safetensors.File, path string) (step int, err erro
 	}
 	step, err = strconv.Atoi(f.Metadata()["step"])
 	if err != nil || step < 0 || step > t.config.Steps {
-		return 0, fmt.Errorf("%w: %s: step is %q, want 0 to %d", ErrCheckpoint, path, f.Metadata()["step"], t.config.Steps)
+		return 0, fmt.Errorf("%w: %s: step is %q, want 0 to %d",
+			ErrCheckpoint, path, f.Metadata()["step"], t.config.Steps)
 	}
 	if n := len(f.Names()); n > len(t.state) {
 		return 0, fmt.Errorf("%w: %s holds %d tensors, want %d", ErrCheckpoint, path, n, len(t.state))

@@ -28,7 +28,8 @@ func (d *Device) Distiller(m *models.Model, teachers []*models.Model, c TrainCon
 		return nil, err
 	}
 	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
-	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c, loss: t.distillationGraph, decaying: decayingTensors(m.Graph)}
+	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c,
+		loss: t.distillationGraph, decaying: decayingTensors(m.Graph)}
 	for i, teacher := range teachers {
 		err := teaches(teacher, m)
 		if err == nil {
@@ -56,7 +57,8 @@ func teaches(teacher, m *models.Model) error {
 		return fmt.Errorf("%s reads %v, and %s reads %v", teacher.Arch.Class, theirs, m.Arch.Class, own)
 	}
 	if teacher.Classes() != m.Classes() {
-		return fmt.Errorf("%s has %d classes, and %s has %d", teacher.Arch.Class, teacher.Classes(), m.Arch.Class, m.Classes())
+		return fmt.Errorf("%s has %d classes, and %s has %d",
+			teacher.Arch.Class, teacher.Classes(), m.Arch.Class, m.Classes())
 	}
 	for _, in := range m.Inputs {
 		if other, ok := teacher.Input(in.Name); ok && !slices.Equal(in.Shape, other.Shape) {

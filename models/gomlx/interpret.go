@@ -76,7 +76,8 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 		case *graphError:
 			panic(r)
 		default:
-			panic(&graphError{fmt.Sprintf("node %s (%s) of shapes %s: %s", n.Name, n.Op, shapesOf(args), oneLine(fmt.Sprint(r)))})
+			text := oneLine(fmt.Sprint(r))
+			panic(&graphError{fmt.Sprintf("node %s (%s) of shapes %s: %s", n.Name, n.Op, shapesOf(args), text)})
 		}
 	}()
 	own := byRole(n, params)
@@ -106,8 +107,9 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 	case graph.Add:
 		return addBranches(args)
 	case graph.Prepend:
-		b := args[0].Shape().Dim(0)
-		return gx.Concatenate([]*gx.Node{gx.BroadcastToDims(gx.InsertAxes(args[1], 0), b, args[1].Shape().Dim(0), n.Units), args[0]}, 1)
+		samples, tokens := args[0].Shape().Dim(0), args[1].Shape().Dim(0)
+		first := gx.BroadcastToDims(gx.InsertAxes(args[1], 0), samples, tokens, n.Units)
+		return gx.Concatenate([]*gx.Node{first, args[0]}, 1)
 	case graph.Select:
 		return gx.Squeeze(gx.Slice(args[0], gx.AxisRange(), gx.AxisElem(0)), 1)
 	case graph.Mean:

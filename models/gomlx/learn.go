@@ -62,7 +62,9 @@ type learningRun struct {
 
 // Learn implements fuse.Learner: it returns for each model but the anchor, the
 // first, the map [n × n] of every space.
-func (l *Learner) Learn(ctx context.Context, aligned []*models.Model, spaces []graph.Space) (maps [][]*mat.Dense, err error) {
+func (l *Learner) Learn(
+	ctx context.Context, aligned []*models.Model, spaces []graph.Space,
+) (maps [][]*mat.Dense, err error) {
 	if err := l.device.check(); err != nil {
 		return nil, err
 	}

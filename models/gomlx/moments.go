@@ -45,8 +45,9 @@ func (p *calibrationPass) call(batch models.Batch, real int) ([]*tensors.Tensor,
 // compile compiles what want asks for.
 func (c *Calibration) compile(src, anchor *models.Model, want align.Request) (*calibrationPass, error) {
 	inputs, sites, mags := anchor.Graph.Inputs(), nodeIDs(want.Sites), nodeIDs(singletons(want.Magnitudes))
-	key := fmt.Sprintf("pass %#v %v %v %v %v %v %v", c.Tokens, c.Narrow, want.Self, sites, mags, src.Layout, anchor.Layout) +
-		signature(src.Graph) + signature(anchor.Graph)
+	key := fmt.Sprintf("calibration %#v %v %v %v %v %v %v",
+		c.Tokens, c.Narrow, want.Self, sites, mags, src.Layout, anchor.Layout)
+	key += signature(src.Graph) + signature(anchor.Graph)
 	run, err := c.device.cached(key, "calibration of "+anchor.Arch.Class, func(in []*gx.Node) (out []*gx.Node) {
 		k := len(inputs) + 1
 		given, params := byName(inputs, in[1:k]), in[k:]

@@ -62,7 +62,9 @@ func (d *Device) Evaluate(ctx context.Context, data models.Batch, size int, ms .
 
 // FilterByLoss returns the samples whose loss is strictly below a bound, in nats, in
 // every one of the models; the loss of a sample is the mean over its labels.
-func (d *Device) FilterByLoss(ctx context.Context, data models.Batch, bound float64, ms ...*models.Model) (models.Batch, error) {
+func (d *Device) FilterByLoss(
+	ctx context.Context, data models.Batch, bound float64, ms ...*models.Model,
+) (models.Batch, error) {
 	done, err := d.acquire()
 	if err != nil {
 		return nil, err
@@ -106,72 +108,95 @@ func (d *Device) FilterByLoss(ctx context.Context, data models.Batch, bound floa
 	return data.Pick(keep), nil
 }
 
+// A scoring is a run of models over labelled data.
+type scoring struct {
+	device      *Device
+	program     *program
+	models      []*models.Model
+	params      [][]*tensors.Tensor // of each model
+	right, loss []float32           // of every label so far: 1 where it is the most likely class, 0 else; nats
+}
+
 // scoreLabels scores every label: whether it is the most likely class (1 or 0) and
 // its loss in nats.
-func (d *Device) scoreLabels(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (right, loss []float32, err error) {
+func (d *Device) scoreLabels(
+	ctx context.Context, data models.Batch, size int, ms ...*models.Model,
+) (right, loss []float32, err error) {
 	if data.Len() == 0 || size <= 0 || len(ms) == 0 {
 		return nil, nil, fmt.Errorf("gomlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
 	}
-	scorer, err := d.cached("score", "scoring", scoreGraph)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := usable(ms...); err != nil {
-		return nil, nil, err
-	}
-	for i, m := range ms {
-		if m.Classes() != ms[0].Classes() {
-			return nil, nil, fmt.Errorf("gomlx: scoring: model 0 has %d classes, model %d has %d", ms[0].Classes(), i, m.Classes())
-		}
-	}
-	size = min(size, data.Len())
-	params := make([][]*tensors.Tensor, len(ms))
+	s := &scoring{device: d, models: ms}
 	defer func() {
-		for _, p := range params {
+		for _, p := range s.params {
 			err = errors.Join(err, free(p...))
 		}
 	}()
-	for i, m := range ms {
-		if data, err = completed(m, data); err != nil {
-			return nil, nil, err
-		}
-		if params[i], err = upload(m); err != nil {
-			return nil, nil, err
-		}
+	if data, err = s.start(data); err != nil {
+		return nil, nil, err
 	}
+	size = min(size, data.Len())
 	for from := 0; from < data.Len(); from += size {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, located("scoring", err)
 		}
 		to := min(from+size, data.Len())
-		batch := data.Slice(from, to).Pad(size)
-		in, err := uploadBatch(batch, []string{models.Labels})
-		if err != nil {
-			return nil, nil, err
-		}
-		for i, m := range ms {
-			y, err := d.forward(m, params[i], batch)
-			if err != nil {
-				return nil, nil, errors.Join(err, free(in...))
-			}
-			in = append(in, y)
-		}
-		out, err := scorer.call(arguments(in)...)
-		if err = errors.Join(err, free(in...)); err != nil {
-			return nil, nil, err
-		}
-		for i, all := range []*[]float32{&right, &loss} {
-			v, err := tensors.CopyFlatData[float32](out[i])
-			if err != nil {
-				return nil, nil, fmt.Errorf("gomlx: %w", err)
-			}
-			*all = append(*all, v[:len(v)/size*(to-from)]...)
-		}
-		if err := free(out...); err != nil {
+		if err := s.add(data.Slice(from, to).Pad(size), to-from); err != nil {
 			return nil, nil, err
 		}
 	}
-	return right, loss, nil
+	return s.right, s.loss, nil
+}
+
+// start checks and uploads the models and returns the data with all that they
+// read.
+func (s *scoring) start(data models.Batch) (models.Batch, error) {
+	if err := usable(s.models...); err != nil {
+		return nil, err
+	}
+	for i, m := range s.models {
+		if first := s.models[0]; m.Classes() != first.Classes() {
+			return nil, fmt.Errorf("gomlx: scoring: model 0 has %d classes, model %d has %d", first.Classes(), i, m.Classes())
+		}
+		var err error
+		if data, err = completed(m, data); err != nil {
+			return nil, err
+		}
+		params, err := upload(m)
+		if err != nil {
+			return nil, err
+		}
+		s.params = append(s.params, params)
+	}
+	var err error
+	s.program, err = s.device.cached("score", "scoring", scoreGraph)
+	return data, err
+}
+
+// add scores a batch, of which the first real samples count.
+func (s *scoring) add(batch models.Batch, real int) error {
+	in, err := uploadBatch(batch, []string{models.Labels})
+	if err != nil {
+		return err
+	}
+	for i, m := range s.models {
+		logits, err := s.device.forward(m, s.params[i], batch)
+		if err != nil {
+			return errors.Join(err, free(in...))
+		}
+		in = append(in, logits)
+	}
+	out, err := s.program.call(arguments(in)...)
+	if err = errors.Join(err, free(in...)); err != nil {
+		return err
+	}
+	for i, all := range []*[]float32{&s.right, &s.loss} {
+		v, err := tensors.CopyFlatData[float32](out[i])
+		if err != nil {
+			return located("scoring", errors.Join(err, free(out...)))
+		}
+		*all = append(*all, v[:len(v)/batch.Len()*real]...)
+	}
+	return free(out...)
 }
 
 // scoreGraph: labels, logits of every model.. → right, loss of every label.

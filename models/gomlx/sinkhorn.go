@@ -79,7 +79,8 @@ func (s sinkhorn) Solve(ctx context.Context, p ot.Problem) (plan ot.Plan, err er
 func (s sinkhorn) filled() (sinkhorn, error) {
 	s.Tol, s.MaxIter = cmp.Or(s.Tol, ot.DefaultTol), cmp.Or(s.MaxIter, ot.DefaultMaxIter)
 	if !(s.Reg >= 0 && s.Tol > 0 && s.MaxIter > 0) || math.IsInf(s.Reg+s.Tol, 0) {
-		return s, fmt.Errorf("gomlx: Sinkhorn with Reg %g, Tol %g, MaxIter %d: %w", s.Reg, s.Tol, s.MaxIter, ot.ErrOption)
+		return s, fmt.Errorf("gomlx: Sinkhorn with Reg %g, Tol %g, MaxIter %d: %w",
+			s.Reg, s.Tol, s.MaxIter, ot.ErrOption)
 	}
 	return s, nil
 }
@@ -96,7 +97,8 @@ func (s sinkhorn) start(p ot.Problem) (*sinkhornRun, error) {
 	v := make([]float64, m)
 	if s.Start != nil {
 		if len(s.Start.V) != m {
-			return nil, fmt.Errorf("gomlx: Sinkhorn: Start holds %d potentials for %d units: %w", len(s.Start.V), m, ot.ErrShape)
+			return nil, fmt.Errorf("gomlx: Sinkhorn: Start holds %d potentials for %d units: %w",
+				len(s.Start.V), m, ot.ErrShape)
 		}
 		for j, potential := range s.Start.V {
 			if b[j] > noMass { // the potential of a unit without mass is infinite
@@ -165,7 +167,8 @@ func (r *sinkhornRun) anneal(ctx context.Context) error {
 	}
 	for ; reg > r.Reg*1.001 && r.iterations+1 < r.MaxIter; reg /= annealingFactor {
 		limit := min(r.iterations+roundLength, r.MaxIter/2)
-		if err := r.stage(ctx, reg, annealingTolerance, limit); err != nil && !errors.As(err, new(*ot.NotConvergedError)) {
+		err := r.stage(ctx, reg, annealingTolerance, limit)
+		if err != nil && !errors.As(err, new(*ot.NotConvergedError)) {
 			return err
 		}
 	}
@@ -201,7 +204,8 @@ func (r *sinkhornRun) stage(ctx context.Context, reg, tol float64, limit int) er
 		}
 		r.iterations++
 		scalings := max(0, min(roundLength, limit-r.iterations-1)) // one is left for the next round to begin with
-		out, err := p.call(append(arguments([]*tensors.Tensor{r.cost}, r.masses, r.potentials), reg, tol, omega, float64(scalings))...)
+		problem := arguments([]*tensors.Tensor{r.cost}, r.masses, r.potentials)
+		out, err := p.call(append(problem, reg, tol, omega, float64(scalings))...)
 		if err != nil {
 			return err
 		}

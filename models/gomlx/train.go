@@ -32,7 +32,8 @@ func (d *Device) Trainer(m *models.Model, c TrainConfig) (*Trainer, error) {
 		return nil, err
 	}
 	t := &Trainer{model: m, inputs: append(m.Graph.Inputs(), models.Labels)}
-	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c, loss: t.lossGraph, decaying: decayingTensors(m.Graph)}
+	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c,
+		loss: t.lossGraph, decaying: decayingTensors(m.Graph)}
 	return t.ready(params)
 }
 

@@ -76,7 +76,8 @@ func (c TrainConfig) check() error {
 		{"Accumulate", float64(c.Accumulate), 0, largest},
 	} {
 		if !(field.value >= field.low && field.value <= field.high) { // NaN is neither
-			return fmt.Errorf("%w: %s is %g, want %s", ErrTrainConfig, field.name, field.value, interval(field.low, field.high))
+			return fmt.Errorf("%w: %s is %g, want %s",
+				ErrTrainConfig, field.name, field.value, interval(field.low, field.high))
 		}
 	}
 	return nil
