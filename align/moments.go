@@ -142,6 +142,8 @@ func addCross[T float32 | float64](sum []float64, more []T, w float64, dx, dy []
 }
 
 // moveMeans moves means by share d and adds more and w d² to the sums of squares.
+//
+//nolint:revive // two sums, each of its own vectors
 func moveMeans[T float32 | float64](mean, sum []float64, more []T, d []float64, share, w float64) {
 	for i, v := range d {
 		mean[i] += share * v

@@ -344,7 +344,7 @@ func (hidden byHand) Spec() (models.Spec, error) {
 // TestTransportByHand follows a network of one hidden layer through
 // W̃ = Sᵀ W, then W R for its reader, with S = P diag(1/b) and R = diag(1/a) P.
 func TestTransportByHand(t *testing.T) {
-	make := func(hidden int, w, bias, down []float32) *models.Model {
+	build := func(hidden int, w, bias, down []float32) *models.Model {
 		m, err := models.New(models.Architecture{Class: "Hand"}, byHand(hidden), models.Params{
 			"up.weight":   {Shape: []int{hidden, 1, 1, 1}, Data: w},
 			"up.bias":     {Shape: []int{hidden}, Data: bias},
@@ -353,8 +353,8 @@ func TestTransportByHand(t *testing.T) {
 		return m
 	}
 	// Of three units, the first two of which are alike, two take: P = [[1/3 0] [1/6 1/6] [0 1/3]].
-	src := make(3, []float32{1, 2, 3}, []float32{10, 20, 30}, []float32{1, 2, 4})
-	anchor := make(2, []float32{1, 3}, []float32{0, 0}, []float32{0, 0})
+	src := build(3, []float32{1, 2, 3}, []float32{10, 20, 30}, []float32{1, 2, 4})
+	anchor := build(2, []float32{1, 3}, []float32{0, 0}, []float32{0, 0})
 	got, _, err := transported(t, src, anchor, fuse.Transport{Aligner: exactly()}, nil)
 	require.NoError(t, err)
 	require.InDeltaSlice(t, []float32{(2*1 + 2) / 3., (2 + 2*3) / 3.}, got["up.weight"].Data, 1e-6)

@@ -195,6 +195,8 @@ func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
 
 // Attend declares multi-head attention of queries over keys and values. An
 // optional mask [batch, tokens] says with 1 which tokens may be attended to.
+//
+//nolint:revive // attention has that many arguments
 func (b *Builder) Attend(name string, heads int, q, k, v *Node, mask ...*Node) *Node {
 	args := b.checkedArguments(name, append([]*Node{q, k, v}, mask...)...)
 	q, k, v = args[0], args[1], args[2]
@@ -326,8 +328,7 @@ var errDuplicate = errors.New("another node has this name")
 // those between a Select and the keys and values of the attention before it.
 func (g *Graph) markNarrow() {
 	wide := make([]bool, len(g.Nodes)) // some reader needs every token
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		n := g.Nodes[i]
+	for i, n := range slices.Backward(g.Nodes) {
 		for k, a := range n.Args {
 			switch {
 			case n.Op == Select:

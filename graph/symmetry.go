@@ -138,6 +138,8 @@ func (g *Graph) FixedStreams() (spaces []Space) {
 
 // unitedNodes joins the nodes that share their units into spaces, those whose basis
 // is fixed or the others, and says where each node is, -1 for none of them.
+//
+//nolint:revive // two halves of one partition, found in one walk
 func (g *Graph) unitedNodes(fixed bool) (spaces []Space, of []int) {
 	u := newUnion(len(g.Nodes))
 	for _, n := range g.Nodes {

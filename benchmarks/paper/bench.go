@@ -50,7 +50,8 @@ func (b *bench) task(ctx context.Context, k kind) (lab.Task, error) {
 func (b *bench) tabulate(ctx context.Context, name string) (*result, error) {
 	started := time.Now()
 	s := &study{bench: b, table: tableOf(b.scale, name)}
-	s.result = &result{Name: name, Title: s.table.title, Command: b.command(name), Scale: b.scale, Backend: b.device.Name(),
+	s.result = &result{Name: name, Title: s.table.title, Command: b.command(name), Scale: b.scale,
+		Backend: b.device.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}
 	if s.table.make == nil {
 		s.table.make = (*study).rows
@@ -155,5 +156,6 @@ func (s *study) cached(k kind) string {
 	if k.Class != "" {
 		shape = strings.ToLower(k.Class) + "-" + shape
 	}
-	return filepath.Join(s.cache, fmt.Sprintf("%s-%dx%d-h%d-%s-e%g-s%d", slug, k.Width, k.Depth, k.Heads, shape, k.Train.Epochs, k.Seed))
+	return filepath.Join(s.cache, fmt.Sprintf("%s-%dx%d-h%d-%s-e%g-s%d", slug, k.Width, k.Depth, k.Heads, shape,
+		k.Train.Epochs, k.Seed))
 }

@@ -23,7 +23,8 @@ const growthUpdates = 15
 // theGrowth is a table of times and memory, which do not need trained parents.
 func theGrowth() table {
 	trials := join([]lab.Trial{vanilla(), weights(), activations()}, matching(), []lab.Trial{refitted(vanilla())})
-	return table{name: "growth", title: "How time and memory grow with width and depth, random weights", parents: sizes, trials: trials,
+	return table{name: "growth", title: "How time and memory grow with width and depth, random weights", parents: sizes,
+		trials:   trials,
 		profiled: true, make: (*study).growth}
 }
 
@@ -31,7 +32,8 @@ func theGrowth() table {
 // near those of the main ones, all with heads of the same width.
 func sizes(s scale) (out [][]kind) {
 	width, depth := s.Main.Width*3/2, 2*max(s.Main.Depth/2, 1)
-	for _, by := range [][2]int{{width / 2, depth}, {width, depth}, {2 * width, depth}, {width, depth / 2}, {width, 2 * depth}} {
+	for _, by := range [][2]int{{width / 2, depth}, {width, depth}, {2 * width, depth}, {width, depth / 2},
+		{width, 2 * depth}} {
 		k := kind{Net: s.Main.Net}
 		k.Width, k.Depth, k.Heads = by[0], by[1], by[0]*s.Main.Heads/s.Main.Width
 		out = append(out, []kind{k.seed(0), k.seed(1)})
@@ -87,7 +89,8 @@ func fitExponents(sizes []sizeUsage, get func(sizeUsage) *float64) *exponents {
 func (s *study) growth(ctx context.Context) error {
 	s.result.Samples = 0 // nothing is scored
 	learned := lab.Trial{Label: "an update of learned matching",
-		Recipe: recipe.Recipe{Method: recipe.Learned, Rounds: 1, Steps: 1 + growthUpdates, Batch: min(128, s.scale.Tune.Batch)}}
+		Recipe: recipe.Recipe{Method: recipe.Learned, Rounds: 1, Steps: 1 + growthUpdates,
+			Batch: min(128, s.scale.Tune.Batch)}}
 	for _, t := range s.table.trials {
 		if err := s.everySize(ctx, t, s.oneFusion); err != nil {
 			return err
@@ -104,7 +107,8 @@ func (s *study) growth(ctx context.Context) error {
 }
 
 // everySize adds a row of what a trial takes at every size.
-func (s *study) everySize(ctx context.Context, t lab.Trial, measure func(context.Context, lab.Attempt) (meter.Usage, error)) error {
+func (s *study) everySize(ctx context.Context, t lab.Trial, measure func(context.Context, lab.Attempt) (meter.Usage,
+	error)) error {
 	t, err := t.Resolved()
 	if err != nil {
 		return err
@@ -195,7 +199,8 @@ func (s *study) oneLearning(ctx context.Context, a lab.Attempt) (used meter.Usag
 }
 
 // oneFinetuning measures an update of finetuning.
-func (s *study) oneFinetuning(ctx context.Context, c gomlx.TrainConfig, size int, m *models.Model) (meter.Usage, error) {
+func (s *study) oneFinetuning(ctx context.Context, c gomlx.TrainConfig, size int,
+	m *models.Model) (meter.Usage, error) {
 	u := newUpdateMeter()
 	t, err := s.device.Trainer(m, c)
 	if err != nil {
@@ -231,7 +236,8 @@ func (r *result) sizeColumns() (out []report.Column[row]) {
 		return nil
 	}
 	for k, z := range r.Rows[0].Sizes {
-		out = append(out, column(fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth), func(x row) string { return x.Sizes[k].String() }))
+		out = append(out, column(fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth),
+			func(x row) string { return x.Sizes[k].String() }))
 	}
 	exponent := func(get func(row) *exponents, of func(exponents) float64) func(row) string {
 		return func(x row) string {

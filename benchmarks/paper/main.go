@@ -62,13 +62,17 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
 	f.StringVar(&o.text, "text", lab.Atlas, "`text` of the tables about BERT: "+strings.Join(lab.CorpusNames(), ", "))
 	f.StringVar(&o.dir, "dir", "", "`folder` that data sets are looked for in first")
-	f.StringVar(&o.out, "out", "paper-out", "`directory` for TABLE.json, plots and README.md, which shows all tables there; what is there already is kept")
-	f.StringVar(&o.cache, "cache", "", "`directory` for trained parents and for what is half finetuned (default otfuse/parents in the user's cache)")
-	parents := f.String("parents", "", "checkpoint `directories` to use instead of a table's own parents, comma-separated, the anchor first")
+	f.StringVar(&o.out, "out", "paper-out",
+		"`directory` for TABLE.json, plots and README.md, which shows all tables there; what is there already is kept")
+	f.StringVar(&o.cache, "cache", "", "`directory` for trained parents and for what is half finetuned (default "+
+		"otfuse/parents in the user's cache)")
+	parents := f.String("parents", "", "checkpoint `directories` to use instead of a table's own parents, "+
+		"comma-separated, the anchor first")
 	f.BoolVar(&o.dry, "dry", false, "print the preset and the tables with their recipes as JSON, and do nothing")
 	images := f.Int("images", -1, "test `images`, 0 for all (default that of the scale)")
 	f.Usage = func() {
-		fmt.Fprintf(f.Output(), "usage: paper [flags] TABLE...\n\nRuns experiments of the paper. TABLE is all or some of %s.\n", strings.Join(names(tiny()), ", "))
+		fmt.Fprintf(f.Output(), "usage: paper [flags] TABLE...\n\nRuns experiments of the paper. TABLE is all or some of "+
+			"%s.\n", strings.Join(names(tiny()), ", "))
 		f.PrintDefaults()
 	}
 	err := cli.Parse(f, args)
@@ -134,7 +138,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			if b.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
 				return err
 			}
-			defer b.device.Close()
+			defer b.device.Close() //nolint:gocritic // it is opened once
 		}
 		if r, err = b.tabulate(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

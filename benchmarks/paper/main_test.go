@@ -47,8 +47,9 @@ func newBench(t *testing.T, s scale) *bench {
 	images.Norm, err = images.Train.Norm()
 	require.NoError(t, err)
 	few := text.Corpus{Train: dataset.Encyclopedia(200, 1), Test: dataset.Encyclopedia(10, 2)}
-	return &bench{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, device: device, images: images,
-		prose: &lab.Text{Corpus: lab.Corpus{Name: "few", Label: "atlas, few", Corpus: few}, Most: s.Texts}}
+	return &bench{options: options{scale: s, images: "30", cache: t.TempDir(), out: t.TempDir()}, device: device,
+		images: images,
+		prose:  &lab.Text{Corpus: lab.Corpus{Name: "few", Label: "atlas, few", Corpus: few}, Most: s.Texts}}
 }
 
 // remade runs one table and reads back what was published.
@@ -107,8 +108,10 @@ func TestTables(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "OT-WTS", "OT-ACTS", "OT-ACTS widening",
-		"matching, activations, refit", "learned, labels", "parent 0, 8 wide, finetuned", "OT-WTS, finetuned", "OT-ACTS, finetuned",
-		"OT-ACTS widening, finetuned", "matching, activations, refit, finetuned", "learned, labels, finetuned"}, labels(made["compress"]))
+		"matching, activations, refit", "learned, labels", "parent 0, 8 wide, finetuned", "OT-WTS, finetuned",
+		"OT-ACTS, finetuned",
+		"OT-ACTS widening, finetuned", "matching, activations, refit, " +
+			"finetuned", "learned, labels, finetuned"}, labels(made["compress"]))
 	one := made["oneshot"]
 	require.Equal(t, []int{1, 1, 1, 1, 1, 2, 2, 1}, runs(one), "draws of images, where they count")
 	require.NotNil(t, one.Rows[5].AccuracyStd)
@@ -188,9 +191,13 @@ func TestGrowth(t *testing.T) {
 	for _, z := range r.Rows[0].Sizes {
 		heads = append(heads, fmt.Sprintf("%d wide, %d deep", z.Width, z.Depth))
 	}
-	require.Equal(t, []string{"12 wide, 2 deep", "24 wide, 2 deep", "48 wide, 2 deep", "24 wide, 1 deep", "24 wide, 4 deep"}, heads)
+	require.Equal(t, []string{"12 wide, 2 deep", "24 wide, 2 deep", "48 wide, 2 deep", "24 wide, 1 deep",
+		"24 wide, 4 deep"}, heads)
 	for i, line := range r.table() {
-		require.Equal(t, 5, len(slices.DeleteFunc(line, func(s string) bool { return !strings.Contains(s, " s") && !slices.Contains(heads, s) })), i)
+		require.Len(t, slices.DeleteFunc(line, func(s string) bool {
+			return !strings.Contains(s, " s") &&
+				!slices.Contains(heads, s)
+		}), 5, i)
 	}
 	for _, x := range r.Rows {
 		for _, z := range x.Sizes {
@@ -208,7 +215,8 @@ func TestFitExponents(t *testing.T) {
 	var zs []sizeUsage
 	for _, size := range sizes(tiny()) {
 		k := size[0]
-		zs = append(zs, sizeUsage{k.Width, k.Depth, meter.Usage{Seconds: 3 * math.Pow(float64(k.Width), 2.5) * math.Pow(float64(k.Depth), 0.5)}})
+		zs = append(zs, sizeUsage{k.Width, k.Depth, meter.Usage{Seconds: 3 * math.Pow(float64(k.Width),
+			2.5) * math.Pow(float64(k.Depth), 0.5)}})
 	}
 	get := func(z sizeUsage) *float64 { return &z.Seconds }
 	e := fitExponents(zs, get)
@@ -285,7 +293,8 @@ func TestDry(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{}, {"nonesuch"}, {"-scale", "huge", "oneshot"}, {"-parents", "a", "oneshot"}, {"-bogus"}, {"-images", "x", "all"}} {
+	for _, args := range [][]string{{}, {"nonesuch"}, {"-scale", "huge", "oneshot"}, {"-parents", "a", "oneshot"},
+		{"-bogus"}, {"-images", "x", "all"}} {
 		_, err := parse(args)
 		require.Error(t, err, args)
 	}

@@ -114,10 +114,17 @@ func (r *result) markdown(w io.Writer) error {
 }
 
 // pageHead begins the page of all results.
-const pageHead = `# Results
-
-Written by benchmarks/paper from the JSON files beside this page, which hold the recipe of every row too. VF is vanilla fusion; OT-ACTS and OT-WTS are the paper's transport on activations and on weights with Sinkhorn, -EMD with exact plans. "±" is the standard deviation over runs: draws of calibration samples, or pairs of parents. Seconds are those of one run, without compilation where a column tells that apart; a barrier is the most that the loss on the line between the aligned models rises above the straight way between the losses of the parents. Transport, other than matching, changes what a model computes, so that its line does not end at a parent. A refitted model lies on no line. Where there are sizes, a cell has the time of what is compiled already and the memory at the peak beside what was held before, and exponents are fitted to all sizes. CIFAR-10 is looked for in the folder that OTFUSE_DATA names, which here held the images as JPEG of quality 75; BERTs know the encyclopedia that the program writes.
-`
+const pageHead = "# Results\n\n" +
+	"Written by benchmarks/paper from the JSON files beside this page, which hold the recipe of every row too. VF " +
+	"is vanilla fusion; OT-ACTS and OT-WTS are the paper's transport on activations and on weights with Sinkhorn, " +
+	"-EMD with exact plans. \"±\" is the standard deviation over runs: draws of calibration samples, or pairs of " +
+	"parents. Seconds are those of one run, without compilation where a column tells that apart; a barrier is the " +
+	"most that the loss on the line between the aligned models rises above the straight way between the losses of " +
+	"the parents. Transport, other than matching, changes what a model computes, so that its line does not end at " +
+	"a parent. A refitted model lies on no line. Where there are sizes, a cell has the time of what is compiled " +
+	"already and the memory at the peak beside what was held before, and exponents are fitted to all sizes. " +
+	"CIFAR-10 is looked for in the folder that OTFUSE_DATA names, which here held the images as JPEG of quality " +
+	"75; BERTs know the encyclopedia that the program writes.\n"
 
 // publishAll writes the page of all results in a directory.
 func publishAll(dir string) error {

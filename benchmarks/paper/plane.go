@@ -24,7 +24,8 @@ import (
 const landscape = "landscape"
 
 func theLandscape() table {
-	return table{name: landscape, title: "Loss on the plane through the anchor, the other model and where transport carries it",
+	return table{name: landscape, title: "Loss on the plane through the anchor, the other model and where transport " +
+		"carries it",
 		parents: pair, trials: []lab.Trial{activations()}, make: (*study).landscape}
 }
 

@@ -121,15 +121,17 @@ func (r *result) path(dir string) string { return filepath.Join(dir, r.Name+".js
 func (b *bench) kept(ctx context.Context, name string) (*result, error) {
 	r := result{Name: name}
 	text, err := os.ReadFile(r.path(b.out))
-	if err != nil || json.Unmarshal(text, &r) != nil || r.Command != b.command(name) || !reflect.DeepEqual(r.Scale, b.scale) {
-		return nil, nil
+	if err != nil || json.Unmarshal(text, &r) != nil || r.Command != b.command(name) ||
+		!reflect.DeepEqual(r.Scale, b.scale) {
+		return nil, nil //nolint:nilerr // then there is nothing to keep
 	}
 	t, err := b.task(ctx, tableOf(b.scale, name).parents(b.scale)[0][0])
 	if err != nil {
 		return nil, err
 	}
 	if _, found := t.Names(); found != r.Data {
-		return nil, fmt.Errorf("%s is about %s, and the data found now are %s; name another -out", r.path(b.out), r.Data, found)
+		return nil, fmt.Errorf("%s is about %s, and the data found now are %s; name another -out", r.path(b.out), r.Data,
+			found)
 	}
 	return &r, nil
 }

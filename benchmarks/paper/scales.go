@@ -44,16 +44,19 @@ func (k kind) seed(s int) kind {
 // and the whole of a grid of 4 × 4.
 func tiny() scale {
 	train := lab.Schedule{Epochs: 24, Warmup: 1, Batch: 128, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.05, Clip: 1}
-	main := kind{Net: lab.Net{Width: 128, Depth: 4, Heads: 4, Patch: 8}, Train: train, Shipped: "examples/vit-cifar/parents"}
+	main := kind{Net: lab.Net{Width: 128, Depth: 4, Heads: 4, Patch: 8}, Train: train,
+		Shipped: "examples/vit-cifar/parents"}
 	narrow := kind{Net: lab.Net{Width: 64, Depth: 4, Heads: 4, Patch: 8}, Train: train}
 	narrow.Train.Epochs = 5
-	text := kind{Net: lab.Net{Width: 128, Depth: 2, Heads: 4, Words: 2000, Length: 64}, Shipped: "examples/bert-wiki/parents",
-		Train: lab.Schedule{Epochs: 6, Warmup: 0.3, Batch: 32, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.01, Clip: 1}}
+	text := kind{Net: lab.Net{Width: 128, Depth: 2, Heads: 4, Words: 2000, Length: 64},
+		Shipped: "examples/bert-wiki/parents",
+		Train:   lab.Schedule{Epochs: 6, Warmup: 0.3, Batch: 32, LR: 1e-3, MinLR: 1e-5, WeightDecay: 0.01, Clip: 1}}
 	tune, tuneText := train, text.Train
 	tune.Epochs, tune.Warmup = 2, 0.2
 	tuneText.Epochs, tuneText.Warmup, tuneText.LR = 0.5, 0.05, 3e-4
-	return scale{Name: "tiny", Main: main, Narrow: narrow, Crowd: narrow, Text: text, Models: 4, Tune: tune, TuneText: tuneText,
-		Learn: 100, Images: 2000, Texts: 512, Draws: 3, Windows: []int{2, 4}, Side: 11}
+	return scale{Name: "tiny", Main: main, Narrow: narrow, Crowd: narrow, Text: text, Models: 4, Tune: tune,
+		TuneText: tuneText,
+		Learn:    100, Images: 2000, Texts: 512, Draws: 3, Windows: []int{2, 4}, Side: 11}
 }
 
 // paper is Table 6 of Imfeld et al. (ICLR 2024) for CIFAR: AdamW at up to 1e-3,
@@ -70,8 +73,9 @@ func paper() scale {
 	tune, tuneText := table6, text.Train
 	tune.Epochs, tune.Warmup = 100, 0.00025*100
 	tuneText.Epochs, tuneText.Warmup = 2, 0.1
-	return scale{Name: "paper", Main: main, Narrow: narrow, Crowd: main, Text: text, Models: 5, Tune: tune, TuneText: tuneText,
-		Learn: 250, Texts: 4096, Draws: 5, Windows: []int{2, 4, 6, 8}, Side: 25}
+	return scale{Name: "paper", Main: main, Narrow: narrow, Crowd: main, Text: text, Models: 5, Tune: tune,
+		TuneText: tuneText,
+		Learn:    250, Texts: 4096, Draws: 5, Windows: []int{2, 4, 6, 8}, Side: 25}
 }
 
 func scaleOf(name string) (scale, error) {

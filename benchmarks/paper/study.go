@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/report"
@@ -38,7 +39,7 @@ func (s *study) experiment() lab.Experiment {
 	t := lab.Tuning{Of: e.Names.Parents[:min(s.table.tuned, len(e.Names.Parents))], Suffix: ", finetuned",
 		Config: schedule.Config(batches.PerEpoch), Batches: batches.At, Size: schedule.Batch, Cache: s.cache}
 	for _, trial := range e.Trials {
-		t.Of = append(t.Of[:len(t.Of):len(t.Of)], trial.Label)
+		t.Of = append(slices.Clip(t.Of), trial.Label)
 	}
 	e.Tune = []lab.Tuning{t}
 	return e

@@ -15,10 +15,12 @@ type table struct {
 	name, title string
 	parents     func(scale) [][]kind // groups of them, the anchor first; rows are means over groups
 	trials      []lab.Trial
-	tuned       int                                 // parents that are finetuned beside the fusions; 0 for no finetuning
-	line        int                                 // points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for none
-	profiled    bool                                // every fusion is made twice and its stages are timed
-	make        func(*study, context.Context) error // fills in the result; nil for parents, trials and finetuning as rows
+	tuned       int // parents that are finetuned beside the fusions; 0 for no finetuning
+	// points on the way from the anchor to what the other model became, for barriers, where nothing is refitted; 0 for
+	// none
+	line     int
+	profiled bool                                // every fusion is made twice and its stages are timed
+	make     func(*study, context.Context) error // fills in the result; nil for parents, trials and finetuning as rows
 }
 
 // The paper's names for its recipes.
@@ -104,31 +106,45 @@ func tables(s scale) []table {
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
 		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
-		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best(s, s.Tune)), tuned: 2},
+		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best(s, s.Tune)),
+			tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
-			trials: join([]lab.Trial{weights(), activations(), {Label: "OT-ACTS widening", Recipe: recipe.Recipe{Solver: "widening"}}}, best(s, s.Tune))},
-		{name: "widen", title: "A narrow model fused into a wide one", parents: widen, trials: []lab.Trial{weights(), activations()}},
+			trials: join([]lab.Trial{weights(), activations(), {Label: "OT-ACTS widening",
+				Recipe: recipe.Recipe{Solver: "widening"}}}, best(s, s.Tune))},
+		{name: "widen", title: "A narrow model fused into a wide one", parents: widen,
+			trials: []lab.Trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
-			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, func(r *recipe.Recipe, v string) { r.Residual = v })},
+			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
+				func(r *recipe.Recipe, v string) { r.Residual = v })},
 		{name: "qk", title: "Maps of queries and keys", parents: pair,
 			trials: over("qk", []string{"separate", "shared", "joint"}, func(r *recipe.Recipe, v string) { r.QK = v })},
 		{name: "heads", title: "Units aligned across heads, or heads first", parents: pair, trials: heads()},
 		{name: "tokens", title: "Which tokens units are aligned on", parents: pair, trials: tokens(s.Windows)},
-		{name: "reg", title: "Regularisation, from hard to soft", parents: pair, trials: join([]lab.Trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
-			over("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64}, func(r *recipe.Recipe, v float64) { r.Reg = v }))},
-		{name: "samples", title: "Calibration images", parents: pair, trials: over("samples", []int{12, 25, 50, 100, 200, 400, 800}, samples)},
+		{name: "reg", title: "Regularisation, from hard to soft", parents: pair,
+			trials: join([]lab.Trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
+				over("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64},
+					func(r *recipe.Recipe, v float64) { r.Reg = v }))},
+		{name: "samples", title: "Calibration images", parents: pair,
+			trials: over("samples", []int{12, 25, 50, 100, 200, 400, 800}, samples)},
 		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
-			trials: join([]lab.Trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples), matching())},
-		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()), line: 11},
-		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts, trials: join(usual, best(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
+			trials: join([]lab.Trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples),
+				matching())},
+		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()),
+			line: 11},
+		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts,
+			trials: join(usual, best(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
 			trials: join([]lab.Trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
 		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
-		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple, trials: join(symmetries(s, s.Tune), inexact(learning(s, s.Tune))), line: 11},
-		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts, trials: join(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
+		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple,
+			trials: join(symmetries(s, s.Tune), inexact(learning(s, s.Tune))), line: 11},
+		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts,
+			trials: join(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
 		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
-			over("matching, activations, reg", []float64{0.01, 0.04, 0.16}, func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = recipe.Match, "sinkhorn", v }))},
-		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd, trials: join(usual, best(s, s.Tune)), tuned: 1},
+			over("matching, activations, reg", []float64{0.01, 0.04, 0.16},
+				func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = recipe.Match, "sinkhorn", v }))},
+		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd,
+			trials: join(usual, best(s, s.Tune)), tuned: 1},
 	}
 }
 
@@ -144,7 +160,8 @@ func tableOf(s scale, name string) table {
 // heads compares both ways to align attention under both solvers.
 func heads() (out []lab.Trial) {
 	for _, solver := range []string{"sinkhorn", "emd"} {
-		out = append(out, over(solver+",", []string{"units", "heads"}, func(r *recipe.Recipe, v string) { r.Solver, r.Aligner = solver, v })...)
+		out = append(out, over(solver+",", []string{"units", "heads"},
+			func(r *recipe.Recipe, v string) { r.Solver, r.Aligner = solver, v })...)
 	}
 	return out
 }

@@ -45,12 +45,14 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.layers, "layers", 7, "`number` of layers")
 	f.IntVar(&o.heads, "heads", 12, "`number` of attention heads; divides the units")
 	f.IntVar(&o.mlp, "mlp", 1536, "`units` of the feed-forward layers")
-	f.IntVar(&o.images, "images", 200, "`number` of calibration images, 3×32×32 in patches of 4×4; memory is measured with 4 and 8 times as many too")
+	f.IntVar(&o.images, "images", 200, "`number` of calibration images, 3×32×32 in patches of 4×4; memory is measured "+
+		"with 4 and 8 times as many too")
 	f.IntVar(&o.batch, "batch", 0, "calibration images at a time; 0 means the library's own `number`")
 	f.StringVar(&o.json, "json", "", "JSON `file` to write the results to")
 	f.StringVar(&o.profile, "cpuprofile", "", "`file` to write a profile of all phases to, for go tool pprof")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: papersize [flags]\n\nMeasures the fusion of two random vision transformers of the paper's size.")
+		fmt.Fprintln(f.Output(), "usage: papersize [flags]\n\nMeasures the fusion of two random vision transformers of the "+
+			"paper's size.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {

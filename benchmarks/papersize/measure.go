@@ -46,7 +46,8 @@ func measure(ctx context.Context, o options) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.results = results{Backend: device.Name(), Processors: runtime.GOMAXPROCS(0), Parameters: b.anchor.Size(), Images: o.images}
+	b.results = results{Backend: device.Name(), Processors: runtime.GOMAXPROCS(0), Parameters: b.anchor.Size(),
+		Images: o.images}
 	if b.want, err = wanted(ctx, b.src, b.anchor); err != nil {
 		return nil, err
 	}

@@ -201,7 +201,8 @@ func (o options) parent(ctx context.Context) (*lab.Scratch, error) {
 	}
 	p, err := lab.NewScratch(&lab.Text{Corpus: corpus, Given: vocabulary, Most: o.texts},
 		lab.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Words: o.words, Length: o.length, Seed: o.seed, Std: o.std},
-		lab.Schedule{Epochs: o.epochs, Warmup: o.epochs / 20, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.01, Clip: 1})
+		lab.Schedule{Epochs: o.epochs, Warmup: o.epochs / 20, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100,
+			WeightDecay: 0.01, Clip: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -230,15 +231,22 @@ func halved(m *models.Model) *models.Model {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bert-wiki", flag.ContinueOnError)
-	f.StringVar(&o.data, "data", "auto", "`text`: auto (wikitext2 where it can be had, else atlas), wikitext2, wiki2016, atlas (an encyclopedia that the program writes) or folder")
-	f.StringVar(&o.dir, "dir", "", "`folder` that the text is looked for in first; for folder the one with train.txt and valid.txt, a paragraph a line")
-	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; default: the pair shipped for the text")
-	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces; default: that of -dir or of the parents; with -train one learned from the text")
-	f.StringVar(&o.out, "out", "bert-wiki-out", "`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
+	f.StringVar(&o.data, "data", "auto", "`text`: auto (wikitext2 where it can be had, else atlas), wikitext2, wiki2016, "+
+		"atlas (an encyclopedia that the program writes) or folder")
+	f.StringVar(&o.dir, "dir", "", "`folder` that the text is looked for in first; for folder the one with train.txt and "+
+		"valid.txt, a paragraph a line")
+	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; "+
+		"default: the pair shipped for the text")
+	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces; default: that of -dir or "+
+		"of the parents; with -train one learned from the text")
+	f.StringVar(&o.out, "out", "bert-wiki-out",
+		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
-	f.StringVar(&o.glue, "glue", "", "`folder` with train.tsv and dev.tsv, sentence<TAB>label under a header as in SST-2 of GLUE: finetune to classify")
+	f.StringVar(&o.glue, "glue", "", "`folder` with train.tsv and dev.tsv, sentence<TAB>label under a header as in SST-2 "+
+		"of GLUE: finetune to classify")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and masks")
-	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, with -glue 3), or of training with -train (default 6)")
+	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, with -glue 3), or of training with "+
+		"-train (default 6)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
 	o.choice = lab.Choice{Learn: 400, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
@@ -248,11 +256,13 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
 	f.IntVar(&o.depth, "depth", 2, "with -train: `layers`")
 	f.IntVar(&o.heads, "heads", 4, "with -train: attention `heads`")
-	f.Float64Var(&o.std, "std", 0.02, "with -train: standard `deviation` of the initial weights; narrow networks start faster from more")
+	f.Float64Var(&o.std, "std", 0.02, "with -train: standard `deviation` of the initial weights; narrow networks start "+
+		"faster from more")
 	f.IntVar(&o.words, "words", 2000, "with -train: most word `pieces` of a vocabulary that is learned")
 	f.IntVar(&o.length, "length", 64, "with -train: word `pieces` of a sequence")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: bert-wiki [flags]\n\nFuses BERTs trained from different seeds. Without flags: a whole run in minutes.")
+		fmt.Fprintln(f.Output(), "usage: bert-wiki [flags]\n\nFuses BERTs trained from different seeds. Without flags: a "+
+			"whole run in minutes.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {

@@ -32,7 +32,8 @@ func write(t *testing.T, dir string, files map[string]string) string {
 // texts is a folder with a small text.
 func smallText(t *testing.T) string {
 	return write(t, t.TempDir(), map[string]string{
-		"train.txt": strings.Join(dataset.Encyclopedia(150, 1), "\n"), "valid.txt": strings.Join(dataset.Encyclopedia(15, 2), "\n")})
+		"train.txt": strings.Join(dataset.Encyclopedia(150, 1), "\n"), "valid.txt": strings.Join(dataset.Encyclopedia(15, 2),
+			"\n")})
 }
 
 // parse1 parses flags that must be good.
@@ -44,7 +45,8 @@ func parse1(t *testing.T, args ...string) options {
 
 // small are the flags of a tiny parent.
 func small(dir string, more ...string) []string {
-	return append([]string{"-data", "folder", "-dir", dir, "-train", "-epochs", "1", "-width", "16", "-depth", "1", "-heads", "2",
+	return append([]string{"-data", "folder", "-dir", dir, "-train", "-epochs", "1", "-width", "16", "-depth", "1",
+		"-heads", "2",
 		"-words", "200", "-length", "16"}, more...)
 }
 
@@ -85,13 +87,15 @@ func TestCompare(t *testing.T) {
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	require.FileExists(t, filepath.Join(a, "vocab.txt"))
 	out := filepath.Join(t.TempDir(), "out")
-	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-epochs", "0.1", "-samples", "20", "-learn", "3", "-texts", "20")
+	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-epochs", "0.1", "-samples", "20",
+		"-learn", "3", "-texts", "20")
 	require.NoError(t, compare(context.Background(), o))
 
 	report, rows := readReport(t, filepath.Join(out, "report.json"))
 	steps := report.Rows[len(rows)-1].Finetuned
 	require.Positive(t, steps)
-	want := []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0",
+	want := []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0",
+		"flow 0", "flow 0",
 		"match 0", "match 0", "match 0", "learned 0", "learned 0"}
 	for _, method := range []string{"flow", "match", "learned", "vanilla", "parent", "parent"} {
 		want = append(want, fmt.Sprint(method, " ", steps))
@@ -141,7 +145,8 @@ func TestGLUE(t *testing.T) {
 		tables[name] = strings.Join(lines, "\n") + "\n"
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-glue", write(t, t.TempDir(), tables), "-method", "flow",
+	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-glue",
+		write(t, t.TempDir(), tables), "-method", "flow",
 		"-solver", "emd", "-samples", "20", "-epochs", "20", "-lr", "1e-2")
 	require.NoError(t, compare(context.Background(), o))
 	report, rows := readReport(t, filepath.Join(out, "report.json"))
@@ -159,8 +164,10 @@ func TestGLUE(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-solver", "magic"}, {"-residual", "none"}, {"-samples", "0"}, {"-reg", "-1"},
-		{"-epochs", "-1"}, {"-lr", "-1"}, {"-texts", "-3"}, {"-learn", "0"}, {"-words", "5"}, {"-length", "2"}, {"-out", ""}, {"-train", "-glue", "x"}, {"stray"},
+		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-solver", "magic"}, {"-residual", "none"}, {"-samples", "0"},
+		{"-reg", "-1"},
+		{"-epochs", "-1"}, {"-lr", "-1"}, {"-texts", "-3"}, {"-learn", "0"}, {"-words", "5"}, {"-length", "2"}, {"-out", ""},
+		{"-train", "-glue", "x"}, {"stray"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)
@@ -178,7 +185,8 @@ func TestBadInput(t *testing.T) {
 	strange := parent(1)
 	raw, err := os.ReadFile(filepath.Join(strange, "config.json"))
 	require.NoError(t, err)
-	write(t, strange, map[string]string{"config.json": strings.ReplaceAll(string(raw), "BertForMaskedLM", "GPT2LMHeadModel")})
+	write(t, strange, map[string]string{"config.json": strings.ReplaceAll(string(raw), "BertForMaskedLM",
+		"GPT2LMHeadModel")})
 	m, err := models.Open(b)
 	require.NoError(t, err)
 	m, err = models.Classify(m, []string{"0", "1"}, 0)
@@ -244,7 +252,8 @@ func TestShipped(t *testing.T) {
 			}
 			text, parents, err := parse1(t, "-data", name, "-texts", "32").open(ctx)
 			require.NoError(t, err)
-			again, err := text.Network(lab.Net{Width: 4, Depth: 1, Heads: 1, Words: parents[0].Config.(models.BERTConfig).Vocab, Length: 16})
+			again, err := text.Network(lab.Net{Width: 4, Depth: 1, Heads: 1, Words: parents[0].Config.(models.BERTConfig).Vocab,
+				Length: 16})
 			require.NoError(t, err)
 			for k, m := range parents {
 				require.Equal(t, again.Files, m.Files, "parent %d", k)

@@ -166,7 +166,8 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 // load makes the job that the flags of the case would make.
 func (c goldenCase) load(t *testing.T, dir string, device *gomlx.Device) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
-	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"), config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
+	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"),
+		config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
 		calib: filepath.Join(dir, "parents", calib)}
 	for i, p := range c.Parents {
 		if i != 1 {
@@ -203,7 +204,8 @@ func (c goldenCase) compareMaps(t *testing.T, dir string, maps map[string]safete
 		node, ok := strings.CutPrefix(name, "T/")
 		node = strings.TrimPrefix(node, "pair0/") // of the first of several others
 		ok = ok && !strings.HasPrefix(node, "pair")
-		skip := strings.HasSuffix(node, "query_key") || c.tied(node) || strings.HasPrefix(c.Name, "deep7") && strings.HasSuffix(node, "layer.6.attention.attention.query")
+		skip := strings.HasSuffix(node, "query_key") || c.tied(node) || strings.HasPrefix(c.Name, "deep7") &&
+			strings.HasSuffix(node, "layer.6.attention.attention.query")
 		if !ok || skip {
 			continue
 		}

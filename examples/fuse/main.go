@@ -45,15 +45,20 @@ func main() {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("fuse", flag.ContinueOnError)
-	f.StringVar(&o.out, "out", "", "`directory` to write the fused checkpoint to (required); may replace an older checkpoint")
+	f.StringVar(&o.out, "out", "", "`directory` to write the fused checkpoint to (required); may replace an older "+
+		"checkpoint")
 	f.StringVar(&o.config, "config", "", "JSON `file` that says how to fuse; default: the recipe of the paper")
-	f.StringVar(&o.calib, "calib", "", "safetensors `file` of calibration samples: pixel_values [N,C,H,W] or input_ids [N,T], labels where max_loss needs them; default: none, weights are aligned")
-	f.StringVar(&o.maps, "maps", "", "safetensors `file` to write the push matrix [n,m] of every solved or tied node of the first OTHER to")
-	f.StringVar(&o.eval, "eval", "", "safetensors `file` of labelled samples: accuracy (0 to 1) and loss (nats) of the parents, their ensemble and the fused model")
+	f.StringVar(&o.calib, "calib", "", "safetensors `file` of calibration samples: pixel_values [N,C,H,W] or input_ids "+
+		"[N,T], labels where max_loss needs them; default: none, weights are aligned")
+	f.StringVar(&o.maps, "maps", "", "safetensors `file` to write the push matrix [n,m] of every solved or tied node of "+
+		"the first OTHER to")
+	f.StringVar(&o.eval, "eval", "", "safetensors `file` of labelled samples: accuracy (0 to 1) and loss (nats) of the "+
+		"parents, their ensemble and the fused model")
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
 	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of the anchor's size.")
+		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of "+
+			"the anchor's size.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {
@@ -267,7 +272,8 @@ func warn(rep *fuse.Report) {
 		}
 	}
 	if count > 0 {
-		cli.Notice("warning: %d of %d plans did not converge (marginals off by up to %.1e); they were used as they are", count, len(rep.Nodes), worst)
+		cli.Notice("warning: %d of %d plans did not converge (marginals off by up to %.1e); they were used as they are",
+			count, len(rep.Nodes), worst)
 	}
 }
 

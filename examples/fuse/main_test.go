@@ -58,7 +58,7 @@ func config(t *testing.T, text string) string {
 	return path
 }
 
-func program(t *testing.T, args ...string) error {
+func program(_ *testing.T, args ...string) error {
 	o, err := parse(args)
 	if err != nil {
 		return err
@@ -82,7 +82,8 @@ func TestProgram(t *testing.T) {
 	tmp, data := t.TempDir(), samples(t, 7)
 	out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
 	page := filepath.Join(tmp, "new", "report.html")
-	require.NoError(t, program(t, "-out", out, "-calib", data, "-eval", data, "-maps", maps, "-report", rep, "-html", page, a, c, b))
+	require.NoError(t, program(t, "-out", out, "-calib", data, "-eval", data, "-maps", maps, "-report", rep, "-html", page,
+		a, c, b))
 
 	anchor, err := models.Open(a)
 	require.NoError(t, err)
@@ -138,7 +139,8 @@ func TestVanilla(t *testing.T) {
 	a, b := parent(t, 1, tiny()), parent(t, 2, tiny())
 	tmp := t.TempDir()
 	out, maps := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors")
-	require.NoError(t, program(t, "-out", out, "-config", config(t, `{"method":"vanilla","weights":[0.25,0.75]}`), "-calib", samples(t, 2), "-maps", maps, a, b))
+	require.NoError(t, program(t, "-out", out, "-config", config(t, `{"method":"vanilla","weights":[0.25,0.75]}`),
+		"-calib", samples(t, 2), "-maps", maps, a, b))
 	f, err := safetensors.Open(maps)
 	require.NoError(t, err)
 	defer f.Close()
@@ -161,7 +163,8 @@ func TestSeveral(t *testing.T) {
 	a, b, c, data := parent(t, 1, tiny()), parent(t, 2, tiny()), parent(t, 3, tiny()), samples(t, 7)
 	for _, text := range []string{`{"method":"match","restarts":1}`, `{"method":"learned","steps":3,"batch":4}`} {
 		out, rep := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "report.json")
-		require.NoError(t, program(t, "-out", out, "-config", config(t, text), "-calib", data, "-eval", data, "-report", rep, a, b, c))
+		require.NoError(t, program(t, "-out", out, "-config", config(t, text), "-calib", data, "-eval", data, "-report", rep,
+			a, b, c))
 		anchor, err := models.Open(a)
 		require.NoError(t, err)
 		fused, err := models.Open(out)
@@ -177,10 +180,12 @@ func TestSeveral(t *testing.T) {
 // isometries, those of learned queries and keys the inverses of each other.
 func TestSymmetries(t *testing.T) {
 	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
-	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`, `{"method":"learned","steps":3,"batch":4}`, `{"method":"match","refit":0.1}`, `{"method":"match","restarts":2}`} {
+	for _, c := range []string{`{"method":"match"}`, `{"method":"match","mix":0}`,
+		`{"method":"learned","steps":3,"batch":4}`, `{"method":"match","refit":0.1}`, `{"method":"match","restarts":2}`} {
 		tmp := t.TempDir()
 		out, maps, rep := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors"), filepath.Join(tmp, "report.json")
-		require.NoError(t, program(t, "-out", out, "-config", config(t, c), "-calib", data, "-eval", data, "-maps", maps, "-report", rep, a, b))
+		require.NoError(t, program(t, "-out", out, "-config", config(t, c), "-calib", data, "-eval", data, "-maps", maps,
+			"-report", rep, a, b))
 		anchor, err := models.Open(a)
 		require.NoError(t, err)
 		fused, err := models.Open(out)
@@ -229,7 +234,8 @@ func TestInexact(t *testing.T) {
 		require.NoError(t, m.Save(dirs[seed]))
 	}
 	data, made := samples(t, 7), map[string]models.Params{}
-	for _, c := range []string{`{"method":"match"}`, `{"method":"learned","steps":3,"batch":4}`, `{"method":"learned","steps":3,"batch":4,"inexact":true}`} {
+	for _, c := range []string{`{"method":"match"}`, `{"method":"learned","steps":3,"batch":4}`,
+		`{"method":"learned","steps":3,"batch":4,"inexact":true}`} {
 		out := filepath.Join(t.TempDir(), "out")
 		require.NoError(t, program(t, append([]string{"-out", out, "-config", config(t, c), "-calib", data}, dirs...)...))
 		fused, err := models.Open(out)
@@ -289,9 +295,10 @@ func TestBadInput(t *testing.T) {
 		"sum to 1":                                             with(`{"weights":[0.5,0.4]}`),
 		"calibration data is needed":                           with(`{"residual":"weighted-scalar"}`),
 		"-calib":                                               {"-out", out, "-calib", "nowhere", a, b},
-		"no label":                                             {"-out", out, "-calib", unlabelled(t), "-config", config(t, `{"max_loss":1}`), a, b},
-		"has no labels":                                        {"-out", out, "-eval", unlabelled(t), a, b},
-		"pixel_values has shape [2 3 4 4], want [N":            {"-out", out, "-calib", misshapen(t), a, b},
+		"no label": {"-out", out, "-calib", unlabelled(t), "-config",
+			config(t, `{"max_loss":1}`), a, b},
+		"has no labels": {"-out", out, "-eval", unlabelled(t), a, b},
+		"pixel_values has shape [2 3 4 4], want [N": {"-out", out, "-calib", misshapen(t), a, b},
 	} {
 		err := program(t, args...)
 		require.ErrorContains(t, err, want, "%v", args)

@@ -12,7 +12,8 @@ const pageMaps = 8
 // page is the report to look at.
 func (j *job) page() report.Page {
 	j.report.Maps = report.SampleMaps(j.fusion, pageMaps, "other model 1 onto the anchor")
-	p := report.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report, Graph: j.models[0].Graph}
+	p := report.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report,
+		Graph: j.models[0].Graph}
 	for i, dir := range append([]string{j.anchor}, j.others...) {
 		p.Facts = append(p.Facts, report.Describe(dir, j.models[i]))
 	}

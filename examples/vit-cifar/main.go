@@ -84,7 +84,8 @@ func compare(ctx context.Context, o options) error {
 	finetune := o.finetuning(images)
 	finetune.Of = c.Starts(experiment)
 	distil := finetune
-	distil.Suffix, distil.Teachers, distil.Of = ", distilled", parents, []string{experiment.Main(), experiment.Names.Parents[0]}
+	distil.Suffix, distil.Teachers, distil.Of = ", distilled", parents, []string{experiment.Main(),
+		experiment.Names.Parents[0]}
 	experiment.Tune = []lab.Tuning{finetune, distil}
 	save := c.Saver(map[string]string{experiment.Main(): "fused", experiment.Main() + finetune.Suffix: "finetuned"})
 	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters",
@@ -162,25 +163,31 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("vit-cifar", flag.ContinueOnError)
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
-	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first; for imagefolder the images train|test/<class>/*.jpg")
-	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; default: the pair shipped for the data set")
-	f.StringVar(&o.out, "out", "vit-cifar-out", "`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
+	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first; for imagefolder the images "+
+		"train|test/<class>/*.jpg")
+	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; "+
+		"default: the pair shipped for the data set")
+	f.StringVar(&o.out, "out", "vit-cifar-out",
+		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
 	o.choice = lab.Choice{Learn: 500, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
-	f.StringVar(&o.choice.Tokens, "tokens", "", "`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
+	f.StringVar(&o.choice.Tokens, "tokens", "",
+		"`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
 	f.IntVar(&o.depth, "depth", 4, "with -train: `layers`")
 	f.IntVar(&o.heads, "heads", 4, "with -train: attention `heads`")
 	f.IntVar(&o.patch, "patch", 8, "with -train: `pixels` along a patch")
-	f.IntVar(&o.side, "side", 0, "with -train: `pixels` along an image of tinyimagenet and imagefolder (default 64); otherwise the parents say")
+	f.IntVar(&o.side, "side", 0, "with -train: `pixels` along an image of tinyimagenet and imagefolder (default 64); "+
+		"otherwise the parents say")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: vit-cifar [flags]\n\nFuses vision transformers trained from different seeds. Without flags: a whole run in minutes.")
+		fmt.Fprintln(f.Output(), "usage: vit-cifar [flags]\n\nFuses vision transformers trained from different seeds. "+
+			"Without flags: a whole run in minutes.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {

@@ -71,7 +71,8 @@ func TestCompare(t *testing.T) {
 	a, b := trained(t, set, 0), trained(t, set, 1)
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	out := filepath.Join(t.TempDir(), "out")
-	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30", "-learn", "5")
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30",
+		"-learn", "5")
 	require.NoError(t, compare(context.Background(), o))
 
 	report := reported(t, out)
@@ -82,8 +83,9 @@ func TestCompare(t *testing.T) {
 		require.True(t, *r.Accuracy >= 0 && *r.Accuracy <= 1, r.Label)
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
-	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0",
-		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2"}, rows)
+	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0",
+		"flow 0", "flow 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2",
+		"vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
 	require.Equal(t, "30 images; 5 updates of 64 with labels", report.Rows[13].Seen)
 	require.Equal(t, "30 images; 5 updates of 30 of them", report.Rows[14].Seen)
@@ -107,9 +109,11 @@ func TestCompare(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(out, "report.html"))
 	require.NoError(t, err)
 	for _, r := range report.Rows {
-		require.Contains(t, string(page), fmt.Sprintf("<td>%d</td><td>%.2f %%</td><td>%.3f</td>", r.Finetuned, 100**r.Accuracy, *r.Loss), r.Label)
+		require.Contains(t, string(page), fmt.Sprintf("<td>%d</td><td>%.2f %%</td><td>%.3f</td>", r.Finetuned,
+			100**r.Accuracy, *r.Loss), r.Label)
 	}
-	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph", "Node by node", "vanilla fusion"} {
+	for _, part := range []string{"Along the line", "barrier", "Finetuning", "Maps between units", "The flow graph",
+		"Node by node", "vanilla fusion"} {
 		require.Contains(t, string(page), part)
 	}
 	for _, name := range []string{"line-accuracy.svg", "line-loss.svg", "finetuning-accuracy.svg", "finetuning-loss.svg"} {
@@ -129,7 +133,8 @@ func TestCompare(t *testing.T) {
 
 // untrained saves a tiny parent that has learned nothing.
 func untrained(t *testing.T, set string, more ...string) string {
-	o := parse1(t, append([]string{"-train", "-data", "imagefolder", "-dir", set, "-width", "16", "-depth", "1", "-heads", "2", "-side", "16"}, more...)...)
+	o := parse1(t, append([]string{"-train", "-data", "imagefolder", "-dir", set, "-width", "16", "-depth", "1", "-heads",
+		"2", "-side", "16"}, more...)...)
 	images, err := o.openImages(context.Background())
 	require.NoError(t, err)
 	p, err := o.parent(images)
@@ -147,14 +152,16 @@ func TestMany(t *testing.T) {
 	for seed := range 3 {
 		parents = append(parents, untrained(t, set, "-seed", fmt.Sprint(seed)))
 	}
-	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(parents, ","), "-out", out, "-method", "match", "-epochs", "1", "-samples", "8")
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(parents, ","), "-out", out, "-method",
+		"match", "-epochs", "1", "-samples", "8")
 	require.NoError(t, compare(context.Background(), o))
 	report := reported(t, out)
 	var rows []string
 	for _, r := range report.Rows {
 		rows = append(rows, r.Method)
 	}
-	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match",
+		"match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
 	require.Equal(t, 16, m.Config.(models.ViTConfig).Image)
@@ -162,8 +169,10 @@ func TestMany(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"}, {"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
-		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"-side", "-1"}, {"stray"}, {"-seed", "x"},
+		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"},
+		{"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
+		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"-side", "-1"}, {"stray"},
+		{"-seed", "x"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)
@@ -179,17 +188,19 @@ func TestBadInput(t *testing.T) {
 	require.NoError(t, os.Truncate(filepath.Join(torn, "train", "class1", "0004.png"), 60))
 	raw, err := os.ReadFile(filepath.Join(strange, "config.json"))
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(strange, "config.json"), []byte(strings.ReplaceAll(string(raw), "ViTForImageClassification", "ResNetForImageClassification")), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(strange, "config.json"),
+		[]byte(strings.ReplaceAll(string(raw), "ViTForImageClassification", "ResNetForImageClassification")), 0o600))
 	out := filepath.Join(t.TempDir(), "out")
 	base := []string{"-data", "imagefolder", "-dir", set, "-out", out}
 	for want, args := range map[string][]string{
-		"no parents are shipped":       base,
-		"want at least two":            append(base, "-parents", "a"),
-		"no such file":                 append(base, "-parents", "a,b"),
-		"unknown architecture":         append(base, "-parents", a+","+strange),
-		"depth differs":                append(base, "-parents", a+","+untrained(t, set, "-depth", "2")),
-		"parent 1 reads 24×24":         append(base, "-parents", a+","+untrained(t, set, "-side", "24")),
-		"which reads no images":        append(base, "-parents", "../bert-wiki/parents/atlas-seed0,../bert-wiki/parents/atlas-seed1"),
+		"no parents are shipped": base,
+		"want at least two":      append(base, "-parents", "a"),
+		"no such file":           append(base, "-parents", "a,b"),
+		"unknown architecture":   append(base, "-parents", a+","+strange),
+		"depth differs":          append(base, "-parents", a+","+untrained(t, set, "-depth", "2")),
+		"parent 1 reads 24×24":   append(base, "-parents", a+","+untrained(t, set, "-side", "24")),
+		"which reads no images": append(base, "-parents",
+			"../bert-wiki/parents/atlas-seed0,../bert-wiki/parents/atlas-seed1"),
 		"train/class1/0004.png: png: ": {"-data", "imagefolder", "-dir", torn, "-out", out, "-parents", a + "," + a},
 		"-out":                         {"-data", "imagefolder", "-dir", set, "-out", filepath.Join(blocked, "x")},
 		"there are cifar10":            {"-data", "mnist", "-out", out},

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 )
@@ -153,14 +154,10 @@ func newWorld() *world {
 // addRegion makes a region: entities of every kind that know of each other.
 func (w *world) addRegion(country map[string]string) {
 	r := map[string]string{}
-	for k, v := range country {
-		r[k] = v
-	}
+	maps.Copy(r, country)
 	given, family := w.newName(), w.newName()+w.pickOne("", "son", "er", "in", "el")
 	born := 1500 + w.rng.IntN(400)
-	for name, v := range map[string]string{"person": given + " " + family, "family": family, "born": fmt.Sprint(born)} {
-		r[name] = v
-	}
+	maps.Copy(r, map[string]string{"person": given + " " + family, "family": family, "born": fmt.Sprint(born)})
 	r["side"] = w.pickOne("north", "south", "east", "west", "north-east", "south-west")
 	r["town"] = w.newName() + w.pickOne("", "", "ham", "stad", "wick", "mouth", "bridge")
 	r["river"] = w.newName()

@@ -37,7 +37,7 @@ func TrainVocabulary(paragraphs []string, size int) ([]string, error) {
 			letters[piece] = true
 		}
 	}
-	vocabulary := append(special, slices.Sorted(maps.Keys(letters))...)
+	vocabulary := slices.Concat(special, slices.Sorted(maps.Keys(letters)))
 	if len(vocabulary) > size {
 		return nil, fmt.Errorf("%w: %d word pieces do not hold the %d letters of the text",
 			text.ErrVocabulary, size, len(letters))

@@ -31,11 +31,18 @@ const allMethods = "all"
 // is its default.
 func (c *Choice) Flags(f *flag.FlagSet) {
 	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
-	f.StringVar(&c.Method, "method", allMethods, "how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or all, side by side")
-	f.StringVar(&c.Aligner, "aligner", "units", "what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, sinkhorn or both")
-	f.StringVar(&c.Solver, "solver", "both", "transport `solver`: emd, sinkhorn, widening, sinkhorn-device or both (emd and sinkhorn)")
-	f.Float64Var(&c.Reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on activations, 0.06 on weights)")
-	f.StringVar(&c.Residual, "residual", "average", "residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
+	f.StringVar(&c.Method, "method", allMethods,
+		"how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or "+
+			"all, side by side")
+	f.StringVar(&c.Aligner, "aligner", "units",
+		"what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, "+
+			"sinkhorn or both")
+	f.StringVar(&c.Solver, "solver", "both",
+		"transport `solver`: emd, sinkhorn, widening, sinkhorn-device or both (emd and sinkhorn)")
+	f.Float64Var(&c.Reg, "reg", 0, "regularisation of Sinkhorn, in units of the largest cost (default 0.08 on "+
+		"activations, 0.06 on weights)")
+	f.StringVar(&c.Residual, "residual", "average",
+		"residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
 	f.IntVar(&c.Learn, "learn", c.Learn, "`updates` of learned matching")
 }
 
@@ -65,7 +72,8 @@ func (c Choice) Baselines() []Trial {
 	mean := recipe.Recipe{Method: recipe.Vanilla, Samples: c.Samples, Tokens: "all", Narrow: &every}
 	refitted := mean
 	refitted.Refit = Ridge
-	return []Trial{{Label: "vanilla fusion", Recipe: mean, Shown: true}, {Label: "vanilla fusion, refit", Recipe: refitted}}
+	return []Trial{{Label: "vanilla fusion", Recipe: mean, Shown: true},
+		{Label: "vanilla fusion, refit", Recipe: refitted}}
 }
 
 // Trials lists what is tried: every method, transport with every solver that was
@@ -100,7 +108,8 @@ func (c Choice) transport() []Trial {
 	if c.Solver == "both" {
 		solvers = []string{"sinkhorn", "emd"}
 	}
-	r := recipe.Recipe{Method: recipe.Flow, Aligner: c.Aligner, Reg: c.Reg, Residual: c.Residual, Solver: solvers[0], Refit: Ridge}
+	r := recipe.Recipe{Method: recipe.Flow, Aligner: c.Aligner, Reg: c.Reg, Residual: c.Residual, Solver: solvers[0],
+		Refit: Ridge}
 	out := []Trial{{Label: fmt.Sprintf("transport fusion, activations, %s, refit", solvers[0]), Recipe: r}}
 	r.Refit = 0
 	for _, r.Features = range []string{"activations", "weights"} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/report"
@@ -86,7 +87,7 @@ func (c Comparison) Starts(e Experiment) []string {
 			fused = append(fused, t.Label)
 		}
 	}
-	out := append(fused, plain...)
+	out := slices.Concat(fused, plain)
 	for k, m := range c.Parents {
 		if sameSize(m, c.Parents[0]) {
 			out = append(out, e.Names.Parents[k])
@@ -117,7 +118,8 @@ func (c Comparison) Publish(e Experiment, found *report.Report) error {
 		path = filepath.Join(c.Out, "report.json")
 	}
 	page := report.Page{Title: c.Title, Report: *found, Graph: c.Parents[0].Graph, Facts: c.facts(e, found)}
-	if err := errors.Join(found.Write(path), page.WritePlots(c.Out), page.WriteFile(filepath.Join(c.Out, "report.html"))); err != nil {
+	if err := errors.Join(found.Write(path), page.WritePlots(c.Out),
+		page.WriteFile(filepath.Join(c.Out, "report.html"))); err != nil {
 		return err
 	}
 	cli.Notice("wrote report.html, report.json, plots and checkpoints to %s", c.Out)
@@ -135,7 +137,8 @@ func (c Comparison) facts(e Experiment, found *report.Report) []report.Fact {
 	if samples, _, err := c.Task.Quick(c.Quick); err == nil {
 		quick = samples.Len()
 	}
-	out = append(out, report.Fact{Name: "calibrated on", Text: fmt.Sprintf("%d training %s, without their labels", calibrated, unit)},
+	out = append(out, report.Fact{Name: "calibrated on", Text: fmt.Sprintf("%d training %s, without their labels",
+		calibrated, unit)},
 		report.Fact{Name: "scored on", Text: fmt.Sprintf("%d test %s; curves on the first %d", c.Task.Tests(), unit, quick)})
 	if len(found.Nodes) > 0 {
 		out = append(out, report.Fact{Name: "flow graph and nodes", Text: e.Nodes})

@@ -52,7 +52,8 @@ func FirstCorpus(ctx context.Context, dir string, names ...string) (Corpus, erro
 		}
 		why = errors.Join(why, err)
 	}
-	cli.Notice("text of Wikipedia is neither on this machine nor to be had from the network (%s); going on with an encyclopedia written here", cli.OneLine(why))
+	cli.Notice("text of Wikipedia is neither on this machine nor to be had from the network (%s); going on with an "+
+		"encyclopedia written here", cli.OneLine(why))
 	return openCorpus(ctx, Atlas, dir)
 }
 
@@ -63,7 +64,8 @@ func openCorpus(ctx context.Context, name, dir string) (Corpus, error) {
 	switch name {
 	case Atlas:
 		c.Label = Atlas
-		c.Corpus = text.Corpus{Train: dataset.Encyclopedia(atlasTrain, atlasTrainSeed), Test: dataset.Encyclopedia(atlasTest, atlasTestSeed)}
+		c.Corpus = text.Corpus{Train: dataset.Encyclopedia(atlasTrain, atlasTrainSeed),
+			Test: dataset.Encyclopedia(atlasTest, atlasTestSeed)}
 		return c, ctx.Err()
 	case "folder":
 		if dir == "" {

@@ -132,7 +132,8 @@ func (r *run) trial(ctx context.Context, t Trial) error {
 	runs := len(r.Groups) * draws
 	o := Outcome{Row: report.Row{Method: t.Recipe.Method, Label: t.Label, Options: t.Recipe}, shown: t.Shown}
 	for k := range runs {
-		a := Attempt{Device: r.device, Task: r.Task, Parents: r.Groups[k/draws], Trial: t, KeepMaps: t.Shown && r.Maps > 0, Profile: r.Profile}
+		a := Attempt{Device: r.device, Task: r.Task, Parents: r.Groups[k/draws], Trial: t, KeepMaps: t.Shown && r.Maps > 0,
+			Profile: r.Profile}
 		a.Samples, a.Seed = r.samples(t.Recipe.Samples, k)
 		f, compile, err := a.measured(ctx)
 		if err != nil {
@@ -268,7 +269,8 @@ func (r *run) add(o Outcome) error {
 	cli.Notice("%-34s accuracy %6.2f %%  loss %.3f", o.Row.Label, 100**o.Row.Accuracy, *o.Row.Loss)
 	if len(o.Lines) > 0 {
 		b := o.Barriers[0]
-		r.report.Curves = append(r.report.Curves, report.Curve{Method: o.Row.Method, Label: o.Row.Label, Along: report.AlongLine,
+		r.report.Curves = append(r.report.Curves, report.Curve{Method: o.Row.Method, Label: o.Row.Label,
+			Along:  report.AlongLine,
 			Points: o.Lines[0], Barrier: &b})
 		cli.Notice("%-34s barrier of the loss %.3f nats, of the accuracy %.2f points", o.Row.Label, b.Loss, 100*b.Accuracy)
 	}

@@ -31,7 +31,8 @@ func pair(t *testing.T, task Task, net func(seed uint64) Net) []*models.Model {
 // comparison is that of a pair by few samples.
 func comparison(t *testing.T, task Task, net func(seed uint64) Net) Comparison {
 	c := Comparison{Task: task, Parents: pair(t, task, net), Quick: 10, Title: "a pair", Out: t.TempDir(),
-		Choice: Choice{Method: "all", Aligner: "units", Solver: "emd", Residual: "average", Samples: 12, Learn: 2, Batch: 6, Mixed: true}}
+		Choice: Choice{Method: "all", Aligner: "units", Solver: "emd", Residual: "average", Samples: 12, Learn: 2, Batch: 6,
+			Mixed: true}}
 	if _, ok := task.(*Text); ok {
 		c.Choice.Tokens, c.Choice.Mixed = "all", false
 	}
@@ -67,7 +68,7 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-func checkComparison(t *testing.T, c Comparison, e Experiment, found *report.Report) {
+func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Report) {
 	unit, n := c.Task.Unit(), len(c.Task.First(12))
 	var rows []string
 	seen := map[string]string{}
@@ -75,14 +76,17 @@ func checkComparison(t *testing.T, c Comparison, e Experiment, found *report.Rep
 		rows = append(rows, fmt.Sprint(r.Method, " ", r.Finetuned))
 		seen[r.Label] = r.Seen
 	}
-	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0",
-		"match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "flow 2"}, rows)
+	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0",
+		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2",
+		"parent 2", "parent 2", "flow 2"}, rows)
 	require.Empty(t, seen["vanilla fusion"])
 	require.Equal(t, fmt.Sprintf("%d %s", n, unit), seen["vanilla fusion, refit"])
 	require.Empty(t, seen["matching, weights"])
-	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 with labels; 2 updates of 8 with labels", n, unit), seen["learned matching, labels, finetuned"])
+	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 with labels; 2 updates of 8 with labels", n, unit),
+		seen["learned matching, labels, finetuned"])
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 of them", n, unit), seen["learned matching, no labels"])
-	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 8 without labels", n, unit), seen["transport fusion, activations, emd, refit, distilled"])
+	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 8 without labels", n, unit),
+		seen["transport fusion, activations, emd, refit, distilled"])
 
 	lines, tunings := 0, 0
 	for _, curve := range found.Curves {
@@ -99,7 +103,8 @@ func checkComparison(t *testing.T, c Comparison, e Experiment, found *report.Rep
 	require.Equal(t, []int{4, 7}, []int{lines, tunings})
 	require.Len(t, found.Nodes, len(c.Parents[0].Graph.Nodes), "of the main trial")
 	require.NotEmpty(t, found.Maps)
-	for _, name := range []string{"fused/config.json", "report.json", "report.html", "line-loss.svg", "finetuning-accuracy.svg"} {
+	for _, name := range []string{"fused/config.json", "report.json", "report.html", "line-loss.svg",
+		"finetuning-accuracy.svg"} {
 		require.FileExists(t, filepath.Join(c.Out, name))
 	}
 }
@@ -115,7 +120,8 @@ func TestUnequalWidths(t *testing.T) {
 	e, err := c.Experiment()
 	require.NoError(t, err)
 	require.Equal(t, recipe.Flow, e.Trials[0].Recipe.Method)
-	require.Equal(t, []string{"transport fusion, activations, emd, refit", "matching, activations, refit", "learned matching, labels", "parent 0 (anchor)"}, c.Starts(e))
+	require.Equal(t, []string{"transport fusion, activations, emd, refit", "matching, activations, refit",
+		"learned matching, labels", "parent 0 (anchor)"}, c.Starts(e))
 }
 
 // TestGroupsAndDraws: rows are means over groups of parents, or over draws of
@@ -124,9 +130,11 @@ func TestGroupsAndDraws(t *testing.T) {
 	d, images := openDevice(t), fewImages(t)
 	first := pair(t, images, tinyImageNet)
 	second := pair(t, images, func(seed uint64) Net { return tinyImageNet(seed + 2) })
-	e := Experiment{Task: images, Groups: [][]*models.Model{first, second}, Names: Names{Parents: []string{"a", "b"}, Ensemble: "both"},
-		Trials: []Trial{{Label: "mean", Recipe: recipe.Recipe{Method: recipe.Vanilla}, Shown: true}, {Label: "flow", Recipe: recipe.Recipe{Solver: "emd", Samples: 6}}},
-		Draws:  3, Line: 3}
+	e := Experiment{Task: images, Groups: [][]*models.Model{first, second},
+		Names: Names{Parents: []string{"a", "b"}, Ensemble: "both"},
+		Trials: []Trial{{Label: "mean", Recipe: recipe.Recipe{Method: recipe.Vanilla}, Shown: true},
+			{Label: "flow", Recipe: recipe.Recipe{Solver: "emd", Samples: 6}}},
+		Draws: 3, Line: 3}
 	run := func() map[string]Outcome {
 		out := map[string]Outcome{}
 		_, err := Run(t.Context(), d, e, func(o *Outcome) error { out[o.Row.Label] = *o; return nil })
@@ -157,7 +165,8 @@ func TestGroupsAndDraws(t *testing.T) {
 func TestRunStops(t *testing.T) {
 	d, images := openDevice(t), fewImages(t)
 	full := errors.New("disk full")
-	e := Experiment{Task: images, Groups: [][]*models.Model{pair(t, images, tinyImageNet)}, Names: Names{Parents: []string{"a", "b"}, Ensemble: "both"},
+	e := Experiment{Task: images, Groups: [][]*models.Model{pair(t, images, tinyImageNet)},
+		Names:  Names{Parents: []string{"a", "b"}, Ensemble: "both"},
 		Trials: []Trial{{Label: "mean", Recipe: recipe.Recipe{Method: recipe.Vanilla}}}}
 	found, err := Run(t.Context(), d, e, func(o *Outcome) error {
 		if o.Row.Label == "mean" {
@@ -199,9 +208,11 @@ func TestSentences(t *testing.T) {
 	}
 	s, err := OpenSentences(dir, words)
 	require.NoError(t, err)
-	tune := Tuning{Of: []string{"a"}, Suffix: " tuned", Batches: s.Batches(4, 0).At, Size: 4, Config: gomlx.TrainConfig{Steps: 2, LR: 1e-3},
+	tune := Tuning{Of: []string{"a"}, Suffix: " tuned", Batches: s.Batches(4, 0).At, Size: 4,
+		Config:  gomlx.TrainConfig{Steps: 2, LR: 1e-3},
 		Prepare: s.Classifier(0), Score: s.Score}
-	e := Experiment{Task: words, Groups: [][]*models.Model{parents}, Names: Names{Parents: []string{"a", "b"}, Ensemble: "both"}, Tune: []Tuning{tune}}
+	e := Experiment{Task: words, Groups: [][]*models.Model{parents},
+		Names: Names{Parents: []string{"a", "b"}, Ensemble: "both"}, Tune: []Tuning{tune}}
 	var last Outcome
 	found, err := Run(t.Context(), d, e, func(o *Outcome) error { last = *o; return nil })
 	require.NoError(t, err)

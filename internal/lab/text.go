@@ -81,7 +81,8 @@ func (t *Text) Network(n Net) (*models.Model, error) {
 	if err := t.cut(v.Tokenizer, n.Length); err != nil {
 		return nil, err
 	}
-	config := models.BERTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12,
+	config := models.BERTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu",
+		Eps:     1e-12,
 		InitStd: n.std(), Vocab: t.tok.Size(), Positions: n.Length, TypeVocab: 2, DType: "float32"}
 	m, err := models.Fresh(models.BERTForMaskedLM(), config, n.Seed, n.std())
 	if err != nil {

@@ -86,12 +86,13 @@ func TestResume(t *testing.T) {
 		config := gomlx.TrainConfig{Steps: 6, LR: 1e-3, Warmup: 2, WeightDecay: 0.05, Clip: 1}
 		trainer, err := d.Trainer(m, config)
 		require.NoError(t, err)
-		defer trainer.Close()
+		defer trainer.Close() //nolint:gocritic // there are two
 		checkpoint := filepath.Join(t.TempDir(), "training.safetensors")
 		run := func(ctx context.Context, path string, look func(int) error) (*models.Model, error) {
 			require.NoError(t, trainer.Reset(m))
-			return training{label: "training", trainer: trainer, config: config, batches: c.task.Batches(nil, 8, 5).At, checkpoint: path,
-				every: 1, look: func(step int, _ *models.Model) error { return look(step) }}.run(ctx)
+			return training{label: "training", trainer: trainer, config: config, batches: c.task.Batches(nil, 8, 5).At,
+				checkpoint: path,
+				every:      1, look: func(step int, _ *models.Model) error { return look(step) }}.run(ctx)
 		}
 		whole, err := run(t.Context(), "", func(int) error { return nil })
 		require.NoError(t, err)
@@ -119,12 +120,14 @@ func TestKept(t *testing.T) {
 	d, images := openDevice(t), fewImages(t)
 	m, err := images.Network(tinyImageNet(1))
 	require.NoError(t, err)
-	tuning := Tuning{Config: gomlx.TrainConfig{Steps: 2, LR: 1e-3}, Batches: TuneBatches(images, 16, 0).At, Cache: t.TempDir()}
+	tuning := Tuning{Config: gomlx.TrainConfig{Steps: 2, LR: 1e-3}, Batches: TuneBatches(images, 16, 0).At,
+		Cache: t.TempDir()}
 	start := Outcome{Models: []*models.Model{m}}
 	dir := tuning.kept(images, start)
 	trainer, err := tuning.trainer(d, m)
 	require.NoError(t, err)
-	once, err := training{label: "x", trainer: trainer, config: tuning.Config, batches: tuning.Batches}.resumed(t.Context(), m, dir)
+	once, err := training{label: "x", trainer: trainer, config: tuning.Config,
+		batches: tuning.Batches}.resumed(t.Context(), m, dir)
 	require.NoError(t, err)
 	require.NoError(t, trainer.Close()) // is not needed again
 	twice, err := training{}.resumed(t.Context(), m, dir)

@@ -17,9 +17,10 @@ import (
 type Trial struct {
 	Label  string        `json:"label"`
 	Recipe recipe.Recipe `json:"recipe"`
-	Labels bool          `json:"labels,omitempty"` // learned matching sees all training samples with labels, else the calibration samples without
-	Mixed  bool          `json:"mixed,omitempty"`  // it sees the calibration samples laid over each other
-	Shown  bool          `json:"-"`                // its line is drawn and its maps are shown
+	// learned matching sees all training samples with labels, else the calibration samples without
+	Labels bool `json:"labels,omitempty"`
+	Mixed  bool `json:"mixed,omitempty"` // it sees the calibration samples laid over each other
+	Shown  bool `json:"-"`               // its line is drawn and its maps are shown
 }
 
 // Resolved returns the trial with all that its recipe leaves out.
@@ -101,8 +102,9 @@ func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
 	}
 	out.Seconds = time.Since(started).Seconds()
 	u := used.Read()
-	out.Stages = Stages{Collect: spent.Collect.Seconds(), Costs: (spent.Align - spent.Solve).Seconds(), Plans: spent.Solve.Seconds(),
-		Rest: u.Seconds - (spent.Collect + spent.Align).Seconds(), Usage: u}
+	out.Stages = Stages{Collect: spent.Collect.Seconds(), Costs: (spent.Align - spent.Solve).Seconds(),
+		Plans: spent.Solve.Seconds(),
+		Rest:  u.Seconds - (spent.Collect + spent.Align).Seconds(), Usage: u}
 	return out, err
 }
 

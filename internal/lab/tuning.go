@@ -86,7 +86,8 @@ func (r *run) tuneOne(ctx context.Context, t Tuning, trainer *gomlx.Trainer, sta
 	if row.Seen != "" {
 		seen = row.Seen + "; " + seen
 	}
-	row = report.Row{Method: row.Method, Label: row.Label + t.Suffix, Options: row.Options, Finetuned: t.Config.Steps, Seen: seen}
+	row = report.Row{Method: row.Method, Label: row.Label + t.Suffix, Options: row.Options, Finetuned: t.Config.Steps,
+		Seen: seen}
 	run := training{label: row.Label, trainer: trainer, config: t.Config, batches: t.Batches}
 	if t.Points > 0 {
 		run.every = max(t.Config.Steps/t.Points, 1)

@@ -64,7 +64,8 @@ type timedCalibration struct {
 	spent *time.Duration
 }
 
-func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model, want align.Request) (*align.Statistics, error) {
+func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model,
+	want align.Request) (*align.Statistics, error) {
 	defer since(time.Now(), t.spent)
 	return t.Calibration.Collect(ctx, src, anchor, want)
 }

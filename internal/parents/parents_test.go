@@ -13,8 +13,9 @@ func TestPairs(t *testing.T) {
 	t.Chdir(t.TempDir())
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	for set, class := range map[string]string{"cifar10": "ViTForImageClassification", "shapes": "ViTForImageClassification",
-		"atlas": "BertForMaskedLM", "wikitext2": "BertForMaskedLM"} {
+	for set, class := range map[string]string{"cifar10": "ViTForImageClassification",
+		"shapes": "ViTForImageClassification",
+		"atlas":  "BertForMaskedLM", "wikitext2": "BertForMaskedLM"} {
 		pair, err := Pair(set)
 		require.NoError(t, err, set)
 		require.Len(t, pair, 2)

@@ -133,7 +133,8 @@ func extent(all []series) (left, right, low, high float64) {
 
 // ticks are those of an axis that lie on it.
 func ticks(low, high float64) []plot.Tick {
-	return slices.DeleteFunc(plot.DefaultTicks{}.Ticks(low, high), func(t plot.Tick) bool { return t.Value < low || t.Value > high })
+	return slices.DeleteFunc(plot.DefaultTicks{}.Ticks(low, high),
+		func(t plot.Tick) bool { return t.Value < low || t.Value > high })
 }
 
 // coordinate writes a length of a drawing.
@@ -141,7 +142,8 @@ func coordinate(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 // barrierChart draws how high the barrier of each line between models is.
 func barrierChart(curves []Curve, m Measure) barChart {
-	out := barChart{Title: "barrier, loss in nats", Note: "How far the line rises at most above straight interpolation between the losses of the parents."}
+	out := barChart{Title: "barrier, loss in nats",
+		Note: "How far the line rises at most above straight interpolation between the losses of the parents."}
 	format := "%.3f"
 	if m == Accuracy {
 		out.Title, format = "barrier, accuracy in points", "%.2f"

@@ -194,7 +194,8 @@ func connect(a, b position) edge {
 	}
 	if b.rank-a.rank <= 1 {
 		y0, y1 := a.bottom(), b.top()
-		return edge{fmt.Sprintf("M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", a.middle(), y0, a.middle(), y0+12, b.middle(), y1-12, b.middle(), y1), class}
+		return edge{fmt.Sprintf("M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", a.middle(), y0, a.middle(), y0+12, b.middle(),
+			y1-12, b.middle(), y1), class}
 	}
 	x, lane := a.x+a.w, float64(flowWidth-5)
 	y0, y1, end := a.top()+boxHeight/2, b.top()+boxHeight/2, b.x+b.w
@@ -204,7 +205,8 @@ func connect(a, b position) edge {
 
 func (s position) box(all []*position, m *nodeMeans) box {
 	n := s.node
-	b := box{X: coordinate(s.x), Y: coordinate(s.top()), W: coordinate(s.w), H: coordinate(boxHeight), MidX: coordinate(s.middle()), TextY: coordinate(s.top() + 15), SubY: coordinate(s.top() + 30),
+	b := box{X: coordinate(s.x), Y: coordinate(s.top()), W: coordinate(s.w), H: coordinate(boxHeight),
+		MidX: coordinate(s.middle()), TextY: coordinate(s.top() + 15), SubY: coordinate(s.top() + 30),
 		Op: n.Op.String(), Class: n.Flow().String()}
 	b.Name = shorten(s.label(all), int(s.w/6.9))
 	b.Title = fmt.Sprintf("%s %s: %s, %d units", n.Op, n.Name, n.Flow(), n.Units)
@@ -247,7 +249,10 @@ func (s position) label(all []*position) string {
 	parts := strings.Split(local(s), ".")
 	for i := len(parts) - 1; i > 0; i-- {
 		tail := strings.Join(parts[i:], ".")
-		alike := slices.ContainsFunc(all, func(o *position) bool { return o.node != s.node && strings.HasSuffix("."+local(*o), "."+tail) })
+		alike := slices.ContainsFunc(all, func(o *position) bool {
+			return o.node != s.node &&
+				strings.HasSuffix("."+local(*o), "."+tail)
+		})
 		if !alike && strings.Trim(parts[i], "0123456789") != "" {
 			return tail
 		}

@@ -114,7 +114,8 @@ func newNodeTable(nodes []Node) *nodeTable {
 	}
 	for _, n := range nodes {
 		r := nodeRow{Source: fmt.Sprint(n.Source + 1), Name: n.Name, Flow: n.Flow, Cost: fmt.Sprintf("%.4f", n.Cost),
-			Entropy: fmt.Sprintf("%.3f", n.Entropy), Diagonal: fmt.Sprintf("%.3f", n.Diagonal), Seconds: fmt.Sprintf("%.3f", n.Seconds),
+			Entropy: fmt.Sprintf("%.3f", n.Entropy), Diagonal: fmt.Sprintf("%.3f", n.Diagonal),
+			Seconds:   fmt.Sprintf("%.3f", n.Seconds),
 			CostShare: percent(n.Cost, cost), EntropyShare: percent(n.Entropy, entropy), DiagonalShare: percent(n.Diagonal, 1)}
 		if !n.Converged {
 			r.Warning = "not converged"

@@ -109,7 +109,8 @@ type view struct {
 }
 
 func (p Page) view() (view, error) {
-	v := view{Title: p.Title, Data: p.Report.Data, Backend: p.Report.Backend, Facts: p.Facts, Rows: tableRows(p.Report.Rows)}
+	v := view{Title: p.Title, Data: p.Report.Data, Backend: p.Report.Backend, Facts: p.Facts,
+		Rows: tableRows(p.Report.Rows)}
 	v.Lead, v.Tiles, v.Headline = summarise(p.Report.Rows)
 	for _, m := range []Measure{Accuracy, Loss} {
 		if c, ok := newChart(p.Report.Curves, AlongLine, m); ok {

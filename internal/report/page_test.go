@@ -25,8 +25,6 @@ import (
 	"github.com/otfuse/otfuse/models/modeltest"
 )
 
-func ptr(v float64) *float64 { return &v }
-
 // vit is a ViT of two layers drawn from a seed.
 func vit(t *testing.T, seed uint64) *models.Model {
 	c := models.ViTConfig{Hidden: 8, Layers: 2, Heads: 2, MLP: 12, Act: "gelu",
@@ -39,21 +37,25 @@ func vit(t *testing.T, seed uint64) *models.Model {
 // full is a page with every part.
 func full(t *testing.T) Page {
 	anchor, other := vit(t, 0), vit(t, 1)
-	_, rep, err := fuse.Align(context.Background(), anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{KeepMaps: true})
+	_, rep, err := fuse.Align(context.Background(), anchor, []*models.Model{other}, fuse.Transport{},
+		&fuse.Settings{KeepMaps: true})
 	require.NoError(t, err)
 	p := Page{Title: "Two <models> & \"more\"", Graph: anchor.Graph, Facts: []Fact{Describe("anchor", anchor)}}
 	p.Report = Report{Data: "a & b", Backend: "none", Rows: []Row{
-		{Method: "parent", Label: "parent 0", Accuracy: ptr(0.7123), Loss: ptr(0.811)},
-		{Method: "parent", Label: "parent 1", Accuracy: ptr(0.6912), Loss: ptr(0.842), Options: struct{}{}},
-		{Method: "ensemble", Accuracy: ptr(0.7345), Loss: ptr(0.799)},
-		{Method: "vanilla", Accuracy: ptr(0.1234), Loss: ptr(2.305)},
-		{Method: "flow", Label: "transport", Accuracy: ptr(0.6543), Loss: ptr(1.017), Seconds: 1.5, Options: map[string]any{"solver": "sinkhorn", "reg": 0.08}},
-		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: ptr(0.7001), Loss: ptr(0.9), Seconds: 20, Seen: "195 updates of 128 images with labels"},
+		{Method: "parent", Label: "parent 0", Accuracy: new(0.7123), Loss: new(0.811)},
+		{Method: "parent", Label: "parent 1", Accuracy: new(0.6912), Loss: new(0.842), Options: struct{}{}},
+		{Method: "ensemble", Accuracy: new(0.7345), Loss: new(0.799)},
+		{Method: "vanilla", Accuracy: new(0.1234), Loss: new(2.305)},
+		{Method: "flow", Label: "transport", Accuracy: new(0.6543), Loss: new(1.017), Seconds: 1.5,
+			Options: map[string]any{"solver": "sinkhorn", "reg": 0.08}},
+		{Method: "flow", Label: "transport, finetuned", Finetuned: 195, Accuracy: new(0.7001), Loss: new(0.9), Seconds: 20,
+			Seen: "195 updates of 128 images with labels"},
 	}}
 	p.Report.AddNodes(rep)
 	p.Report.Maps = SampleMaps(rep, 3, "weights")
 	p.Report.Curves = []Curve{
-		{Method: "flow", Label: "transport", Along: AlongLine, Points: []Point{{0, 0.7, 1}, {0.5, 0.35, 2.25}, {1, 0.6, 1.5}}, Barrier: &Barrier{0.3, 1}},
+		{Method: "flow", Label: "transport", Along: AlongLine, Points: []Point{{0, 0.7, 1}, {0.5, 0.35, 2.25}, {1, 0.6, 1.5}},
+			Barrier: &Barrier{0.3, 1}},
 		{Method: "flow", Label: "transport", Along: AlongUpdates, Points: []Point{{0, 0.65, 1.1}, {10, 0.7, 0.9}}},
 	}
 	return p
@@ -92,7 +94,7 @@ func TestPageIsWellFormedAndSelfContained(t *testing.T) {
 	page := render(t, full(t))
 	elements, text := wellFormed(t, page)
 	for _, foreign := range []string{"http:", "https:", "url(", "@import", "<script", "<link", "ZgotmplZ"} {
-		require.False(t, strings.Contains(page, foreign), foreign)
+		require.NotContains(t, page, foreign, foreign)
 	}
 	require.Equal(t, 2*3, elements["img"], "each map stored and sorted")
 	require.Contains(t, text, `Two <models> & "more"`)
@@ -109,7 +111,8 @@ func TestPageShowsTheNumbersOfTheReport(t *testing.T) {
 		require.Contains(t, text, n.Name)
 		require.Contains(t, text, fmt.Sprintf("%.4f", n.Cost))
 	}
-	for _, want := range []string{"12.34 %", "71.23 %", "65.43 %", "parents 69.12 % to 71.23 %", "ensemble 73.45 %", "sinkhorn", "195 updates of 128 images with labels", "0.08", "195",
+	for _, want := range []string{"12.34 %", "71.23 %", "65.43 %", "parents 69.12 % to 71.23 %", "ensemble 73.45 %",
+		"sinkhorn", "195 updates of 128 images with labels", "0.08", "195",
 		"reach an accuracy of 12.34 %", "reach an accuracy of 65.43 %"} {
 		require.Contains(t, text, want)
 	}
@@ -133,7 +136,8 @@ func TestBarsAndBarriers(t *testing.T) {
 
 // Without an accuracy the page goes by the loss, where less is better.
 func TestLossAlone(t *testing.T) {
-	p := Page{Title: "loss", Report: Report{Rows: []Row{{Method: "vanilla", Loss: ptr(7.5)}, {Method: "flow", Loss: ptr(2.25)}, {Method: "flow", Loss: ptr(4)}}}}
+	p := Page{Title: "loss", Report: Report{Rows: []Row{{Method: "vanilla", Loss: new(7.5)},
+		{Method: "flow", Loss: new(2.25)}, {Method: "flow", Loss: new(4.0)}}}}
 	_, text := wellFormed(t, render(t, p))
 	require.Contains(t, text, "reach a loss of 7.500. Aligned first, they reach a loss of 2.250")
 }
@@ -201,17 +205,21 @@ func TestOddPages(t *testing.T) {
 	require.ErrorIs(t, Page{}.Render(io.Discard), ErrEmpty)
 	one := Report{Rows: []Row{{Method: "flow"}}}
 	for _, m := range []mat.Matrix{nil, &mat.Dense{}, mat.NewDense(1, 1, []float64{math.NaN()})} {
-		require.ErrorIs(t, Page{Report: Report{Rows: one.Rows, Maps: []Map{{Title: "m", Values: m}}}}.Render(io.Discard), ErrMap)
+		require.ErrorIs(t, Page{Report: Report{Rows: one.Rows, Maps: []Map{{Title: "m", Values: m}}}}.Render(io.Discard),
+			ErrMap)
 	}
 	nan, inf := math.NaN(), math.Inf(1)
 	for _, p := range []Page{
 		{Report: one}, {Report: one, Graph: &graph.Graph{}},
 		{Report: Report{Rows: []Row{{Method: "x", Accuracy: &nan, Loss: &inf, Options: func() {}}}}},
-		{Report: Report{Rows: []Row{{Method: "flow", Accuracy: ptr(0), Loss: ptr(0)}}}},
+		{Report: Report{Rows: []Row{{Method: "flow", Accuracy: new(0.0), Loss: new(0.0)}}}},
 		{Report: Report{Rows: one.Rows, Nodes: []Node{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
-		{Report: Report{Rows: one.Rows, Curves: []Curve{{}, {Along: AlongLine}, {Along: AlongLine, Points: []Point{{nan, inf, inf}}},
-			{Along: AlongLine, Points: []Point{{1, 1, nan}}}, {Along: AlongUpdates, Points: []Point{{0, nan, 1}, {0, nan, 1}}}}}},
-		{Report: Report{Rows: one.Rows, Maps: []Map{{Values: mat.NewDense(1, 300, nil)}, {Values: mat.NewDense(300, 1, nil)}}}},
+		{Report: Report{Rows: one.Rows, Curves: []Curve{{}, {Along: AlongLine},
+			{Along: AlongLine, Points: []Point{{nan, inf, inf}}},
+			{Along: AlongLine, Points: []Point{{1, 1, nan}}}, {Along: AlongUpdates,
+				Points: []Point{{0, nan, 1}, {0, nan, 1}}}}}},
+		{Report: Report{Rows: one.Rows, Maps: []Map{{Values: mat.NewDense(1, 300, nil)},
+			{Values: mat.NewDense(300, 1, nil)}}}},
 	} {
 		page := render(t, p)
 		wellFormed(t, page)
@@ -247,7 +255,8 @@ func TestPlots(t *testing.T) {
 		require.NotContains(t, string(picture), "ZgotmplZ")
 		elements, text := wellFormed(t, string(picture))
 		require.Equal(t, 1, elements["svg"])
-		require.Equal(t, len(p.Report.Curves[0].Points), elements["circle"]+map[bool]int{true: 1}[strings.HasPrefix(name, "fine")])
+		require.Equal(t, len(p.Report.Curves[0].Points), elements["circle"]+map[bool]int{true: 1}[strings.HasPrefix(name,
+			"fine")])
 		require.Contains(t, text, "transport")
 	}
 }

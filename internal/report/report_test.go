@@ -50,10 +50,12 @@ func TestJSON(t *testing.T) {
 // TestPrint: a table shows the columns that the rows have.
 func TestPrint(t *testing.T) {
 	accuracy, loss, nan, pseudo := 0.5, 2., math.NaN(), 7.
-	r := Report{Rows: []Row{{Method: "flow", Accuracy: &accuracy, Loss: &loss}, {Method: "flow", Label: "other", Finetuned: 3, Loss: &nan, Seconds: 1.25}}}
+	r := Report{Rows: []Row{{Method: "flow", Accuracy: &accuracy, Loss: &loss},
+		{Method: "flow", Label: "other", Finetuned: 3, Loss: &nan, Seconds: 1.25}}}
 	var text bytes.Buffer
 	require.NoError(t, r.Print(&text))
-	require.Equal(t, "model  finetuned  accuracy  loss   seconds\nflow   0          50.00 %   2.000  0.0\nother  3          -         -      1.2\n", text.String())
+	require.Equal(t, "model  finetuned  accuracy  loss   seconds\nflow   0          50.00 %   2.000  0.0\nother  3       "+
+		"   -         -      1.2\n", text.String())
 	r.Rows[0].Pseudo, r.Rows[0].Seen = &pseudo, "20 images"
 	text.Reset()
 	require.NoError(t, r.Print(&text))

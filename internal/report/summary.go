@@ -40,8 +40,10 @@ func summarise(rows []Row) (lead string, tiles []tile, bars *barChart) {
 	add("best fusion, no training", fused)
 	add("best fusion, finetuned", best(rows, m, func(r Row) bool { return isFusion(r) && !untrained(r) }))
 	if mean != nil && fused != nil {
-		const text = "Averaged as they are, the parents reach %[1]s %[2]s. Aligned first, they reach %[1]s %[3]s, before any finetuning."
-		lead = fmt.Sprintf(text, [...]string{"an accuracy of", "a loss of"}[m], m.format(*m.ofRow(*mean)), m.format(*m.ofRow(*fused)))
+		const text = "Averaged as they are, the parents reach %[1]s %[2]s. Aligned first, they reach %[1]s %[3]s, before " +
+			"any finetuning."
+		lead = fmt.Sprintf(text, [...]string{"an accuracy of", "a loss of"}[m], m.format(*m.ofRow(*mean)),
+			m.format(*m.ofRow(*fused)))
 	}
 	return lead, tiles, compare(rows, m)
 }

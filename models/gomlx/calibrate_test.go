@@ -71,7 +71,8 @@ func sameStats(t *testing.T, want, got *align.Statistics, tol float64) {
 func TestCollect(t *testing.T) {
 	d := openDevice(t)
 	filters := []align.Tokens{align.All{}, align.Lead{}, align.Window{Size: 2}, align.Pool{}}
-	for k, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.SimpleViT()), shallow(modeltest.Words())} {
+	for k, net := range []modeltest.Net{shallow(modeltest.ViT()), shallow(modeltest.SimpleViT()),
+		shallow(modeltest.Words())} {
 		wide := net
 		wide.Config.Hidden, wide.Config.MLP = 12, 10
 		src, anchor := randomModel(t, wide, 1), randomModel(t, net, 2)
@@ -83,7 +84,8 @@ func TestCollect(t *testing.T) {
 			}
 			narrow, size := i%2 == 0, []int{0, 3, 1, 7}[i]
 			t.Run(fmt.Sprintf("%s/%T", net.Arch.Class, tokens), func(t *testing.T) {
-				exact, err := modeltest.Calibration{Data: data, Tokens: tokens, Narrow: narrow}.Collect(t.Context(), src, anchor, want)
+				exact, err := modeltest.Calibration{Data: data, Tokens: tokens, Narrow: narrow}.Collect(t.Context(), src, anchor,
+					want)
 				require.NoError(t, err)
 				c := &Calibration{device: d, Data: data, Tokens: tokens, Narrow: narrow, Batch: size}
 				got, err := c.Collect(t.Context(), src, anchor, want)
@@ -118,7 +120,8 @@ func TestCollectErrors(t *testing.T) {
 	m := randomModel(t, net, 1)
 	_, err := d.Calibration(nil, nil).Collect(t.Context(), m, m, align.Request{})
 	require.ErrorContains(t, err, "empty")
-	_, err = (&Calibration{device: d, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m, align.Request{})
+	_, err = (&Calibration{device: d, Data: models.Batch{"x": net.Batch(2, 1)["pixel_values"]}}).Collect(t.Context(), m, m,
+		align.Request{})
 	require.ErrorContains(t, err, "pixel_values")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

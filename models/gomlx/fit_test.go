@@ -93,5 +93,6 @@ func TestFitErrors(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, Fit(ctx, tr, noBatches(t), FitOptions{}), context.Canceled)
 	require.NoError(t, tr.Close())
-	require.ErrorIs(t, Fit(t.Context(), tr, func(int) (models.Batch, error) { return net.Batch(2, 1), nil }, FitOptions{}), ErrNotOpen)
+	require.ErrorIs(t, Fit(t.Context(), tr, func(int) (models.Batch, error) { return net.Batch(2, 1), nil }, FitOptions{}),
+		ErrNotOpen)
 }

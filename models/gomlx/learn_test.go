@@ -16,7 +16,8 @@ import (
 // model in the middle and leaves the other model as it was.
 func TestLearner(t *testing.T) {
 	d := openDevice(t)
-	for labelled, nets := range map[string][]modeltest.Net{"labels": {modeltest.ViT(), modeltest.SimpleViT()}, "no labels": {modeltest.ViT(), modeltest.MaskedLM()}} {
+	for labelled, nets := range map[string][]modeltest.Net{"labels": {modeltest.ViT(), modeltest.SimpleViT()},
+		"no labels": {modeltest.ViT(), modeltest.MaskedLM()}} {
 		for _, net := range nets {
 			t.Run(net.Arch.Class+" "+labelled, func(t *testing.T) {
 				anchor, err := net.Model(1)
@@ -66,8 +67,10 @@ func TestLearnerInexact(t *testing.T) {
 	d, batch := openDevice(t), net.Batch(16, 3)
 	delete(batch, models.Labels)
 	for _, inexact := range []bool{false, true} {
-		learner := &Learner{device: d, Config: TrainConfig{Steps: 40, LR: 2e-2}, Batches: func(int) (models.Batch, error) { return batch, nil }}
-		fused, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other}, fuse.Matching{Learner: learner, Inexact: inexact}, nil)
+		learner := &Learner{device: d, Config: TrainConfig{Steps: 40, LR: 2e-2},
+			Batches: func(int) (models.Batch, error) { return batch, nil }}
+		fused, _, err := fuse.Into(t.Context(), anchor, []*models.Model{other},
+			fuse.Matching{Learner: learner, Inexact: inexact}, nil)
 		require.NoError(t, err)
 		losses[inexact] = taught(fused, batch, anchor, other)
 	}
@@ -129,7 +132,8 @@ func TestNarrowIntoWide(t *testing.T) {
 			delete(batch, models.Labels)
 			want, err := d.Logits(t.Context(), narrow, batch)
 			require.NoError(t, err)
-			learner := &Learner{device: d, Config: TrainConfig{Steps: 10, LR: 2e-2}, Batches: func(int) (models.Batch, error) { return batch, nil }}
+			learner := &Learner{device: d, Config: TrainConfig{Steps: 10, LR: 2e-2},
+				Batches: func(int) (models.Batch, error) { return batch, nil }}
 			var moved []models.Params
 			for _, l := range []fuse.Learner{nil, learner} {
 				p, err := transported(t, narrow, anchor, fuse.Matching{Learner: l}, nil)

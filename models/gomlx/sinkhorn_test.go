@@ -74,7 +74,8 @@ func TestSinkhornStart(t *testing.T) {
 	require.NoError(t, err)
 	_, err = d.Sinkhorn(ot.Sinkhorn{Start: &ot.Duals{V: make([]float64, 44)}}).Solve(t.Context(), p)
 	require.ErrorIs(t, err, ot.ErrShape)
-	for _, bad := range []ot.Sinkhorn{{Reg: -1}, {Reg: math.NaN()}, {Reg: math.Inf(1)}, {Tol: -1}, {Tol: math.NaN()}, {MaxIter: -1}, {Reg: 1e-16}} {
+	for _, bad := range []ot.Sinkhorn{{Reg: -1}, {Reg: math.NaN()}, {Reg: math.Inf(1)}, {Tol: -1}, {Tol: math.NaN()},
+		{MaxIter: -1}, {Reg: 1e-16}} {
 		_, err = d.Sinkhorn(bad).Solve(t.Context(), p)
 		require.ErrorIs(t, err, ot.ErrOption, "%+v", bad)
 	}

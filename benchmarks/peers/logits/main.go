@@ -30,7 +30,8 @@ func main() {
 		f := flag.NewFlagSet("logits", flag.ContinueOnError)
 		out := f.String("out", "logits.safetensors", "safetensors `file` to write the logits to")
 		f.Usage = func() {
-			fmt.Fprintln(f.Output(), "usage: logits [-out FILE] DIR SAMPLES\n\nWrites the logits of a checkpoint on the inputs in a safetensors file.")
+			fmt.Fprintln(f.Output(), "usage: logits [-out FILE] DIR SAMPLES\n\nWrites the logits of a checkpoint on the inputs "+
+				"in a safetensors file.")
 			f.PrintDefaults()
 		}
 		err := f.Parse(os.Args[1:])

@@ -69,7 +69,7 @@ func (f Fetcher) receive(ctx context.Context, file File, out *os.File, had int64
 	watch := time.AfterFunc(f.Stall, func() { cancel(fmt.Errorf("no data for %v", f.Stall)) })
 	defer watch.Stop()
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, file.URL, http.NoBody)
 	if err != nil {
 		return permanentError{err}
 	}

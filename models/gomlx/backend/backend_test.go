@@ -86,7 +86,7 @@ func TestOpenUnknown(t *testing.T) {
 		b, err := Open(t.Context(), nil)
 		require.ErrorIs(t, err, ErrUnknown, config)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", config))
-		assert.True(t, b == nil, "a backend beside an error: %#v", b)
+		assert.Nil(t, b, "a backend beside an error: %#v", b)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestOpenUnusable(t *testing.T) {
 		t.Setenv(compute.ConfigEnvVar, config)
 		b, err := Open(t.Context(), nil)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", config))
-		assert.True(t, b == nil, "a backend beside an error: %#v", b)
+		assert.Nil(t, b, "a backend beside an error: %#v", b)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestOpenCancelled(t *testing.T) {
 	cancel()
 	b, err := Open(ctx, nil)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.True(t, b == nil)
+	assert.Nil(t, b)
 }
 
 func TestOpenTogether(t *testing.T) {
