@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -23,6 +24,31 @@ type Barycenter struct {
 	MaxIter int     // never exceeded; 0 means DefaultMaxIter
 }
 
+// BarycenterResult is the whole answer of a [Barycenter].
+type BarycenterResult struct {
+	Masses []float64 // the barycenter p [n], with total 1
+
+	// Duals are the potentials of the plans Pₖ from p to every one of the masses, as in
+	// [Result]. They are nil for masses of weight 0.
+	Duals []Duals
+
+	Reg         float64 // ε that was used, in units of the cost
+	Objective   float64 // Σₖ wₖ ⟨Pₖ, C⟩
+	Regularised float64 // Σₖ wₖ (⟨Pₖ, C⟩ + ε Σ Pₖ (log Pₖ − 1))
+	Iterations  int     // at most MaxIter
+	Residual    float64 // Σₖ wₖ ‖Pₖ 1 − p‖₁ before the last update of the rows
+}
+
+// barycenterState is the state of the iteration. Masses without weight are left out.
+type barycenterState struct {
+	kernels    []*kernel // one for each of the masses
+	weights    []float64 // relative, with sum 1
+	indices    []int     // of the masses among all
+	masses     []float64 // the barycenter, before its total is made 1
+	iterations int
+	residual   float64
+}
+
 // Solve returns the barycenter p [n], with total 1, of masses [m] each, for a cost
 // [n × m] from the support of p to that of the masses.
 //
@@ -32,6 +58,46 @@ type Barycenter struct {
 func (s Barycenter) Solve(
 	ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64,
 ) ([]float64, error) {
+	b, err := s.solve(ctx, cost, all, weights)
+	if b == nil {
+		return nil, err
+	}
+	return b.masses, err
+}
+
+// SolveResult returns what Solve does, and the potentials, objectives, iterations and
+// residual.
+func (s Barycenter) SolveResult(
+	ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64,
+) (BarycenterResult, error) {
+	b, err := s.solve(ctx, cost, all, weights)
+	if b == nil {
+		return BarycenterResult{}, err
+	}
+	r := BarycenterResult{
+		Masses: b.masses, Duals: make([]Duals, len(all)), Reg: b.kernels[0].reg,
+		Iterations: b.iterations, Residual: b.residual,
+	}
+	for l, k := range b.kernels {
+		if err := k.build(); err != nil {
+			return BarycenterResult{}, err
+		}
+		mass, _, err := k.coupling(1)
+		if err != nil {
+			return BarycenterResult{}, err
+		}
+		one := entropic{in: k.problem, kernel: k, plan: k.problem.planOf(mass), unit: 1}.result()
+		r.Duals[b.indices[l]] = one.Duals
+		r.Objective += b.weights[l] * one.Objective
+		r.Regularised += b.weights[l] * one.Regularised
+	}
+	return r, err
+}
+
+// solve returns the last state, with masses of total 1.
+func (s Barycenter) solve(
+	ctx context.Context, cost mat.Matrix, all [][]float64, weights []float64,
+) (*barycenterState, error) {
 	c, err := control{s.Reg, s.Tol, s.MaxIter}.withDefaults()
 	if err != nil {
 		return nil, err
@@ -45,17 +111,17 @@ func (s Barycenter) Solve(
 	}
 	var top float64
 	var problems []*instance
-	kept := w[:0] // weights above zero
-	for i, b := range all {
-		share := w[i] / total
-		if share == 0 {
+	b := &barycenterState{}
+	for i, masses := range all {
+		if w[i] == 0 {
 			continue
 		}
-		in, err := readProblem(Problem{Cost: cost, B: b})
+		in, err := readProblem(Problem{Cost: cost, B: masses})
 		if err != nil {
 			return nil, err
 		}
-		problems, kept, top = append(problems, in), append(kept, share), max(top, in.maxCost)
+		problems, top = append(problems, in), max(top, in.maxCost)
+		b.weights, b.indices = append(b.weights, w[i]/total), append(b.indices, i)
 	}
 	c = c.withDefaultReg(top)
 	if err := c.checkReg(top); err != nil {
@@ -64,68 +130,75 @@ func (s Barycenter) Solve(
 	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
-	kernels := make([]*kernel, len(problems))
-	for i, in := range problems {
-		kernels[i] = newKernel(ctx, in, 1, in.totalB)
-		kernels[i].reg = c.reg
+	for _, in := range problems {
+		k := newKernel(ctx, in, 1, in.totalB)
+		k.reg = c.reg
+		b.kernels = append(b.kernels, k)
 	}
-	return c.barycenter(kernels, kept)
+	if err := b.iterate(c); err != nil {
+		return nil, err
+	}
+	if err := b.normalise(); err != nil {
+		return nil, err
+	}
+	if !(b.residual <= c.tol) {
+		return b, &NotConvergedError{Iterations: b.iterations, Residual: b.residual}
+	}
+	return b, nil
 }
 
-// barycenter iterates on one kernel for each of the masses, with weights w that sum to 1.
-func (c control) barycenter(ks []*kernel, w []float64) ([]float64, error) {
-	n := ks[0].n
-	sums := make([][]float64, len(ks)) // log Σⱼ exp((gⱼ − Cᵢⱼ)/ε) of every kernel
-	for i := range sums {
-		sums[i] = make([]float64, n)
+// iterate projects the plans onto the masses and onto the mean of their other marginals
+// until both agree.
+func (b *barycenterState) iterate(c control) error {
+	n := b.kernels[0].n
+	sums := make([][]float64, len(b.kernels)) // log Σⱼ exp((gⱼ − Cᵢⱼ)/ε) of every kernel
+	for l := range sums {
+		sums[l] = make([]float64, n)
 	}
-	mean, p := make([]float64, n), make([]float64, n)
-	for count := 1; ; count++ {
+	mean := make([]float64, n) // of those logarithms: that of the barycenter
+	b.masses = make([]float64, n)
+	for b.iterations = 1; ; b.iterations++ {
 		setAll(mean, 0)
-		for l, k := range ks {
+		for l, k := range b.kernels {
 			if err := k.updateLogColumns(); err != nil {
-				return nil, err
+				return err
 			}
 			err := k.eachLogSum(func(i int, sum, top float64) { sums[l][i] = sum + top/k.reg })
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for i, s := range sums[l] {
-				mean[i] += w[l] * s
+				mean[i] += b.weights[l] * s
 			}
 		}
-		var residual float64
-		for i := range p {
-			p[i] = math.Exp(mean[i])
-			for l, k := range ks {
-				residual += w[l] * math.Abs(math.Exp(k.f[i]/k.reg+sums[l][i])-p[i])
+		b.residual = 0
+		for i := range b.masses {
+			b.masses[i] = math.Exp(mean[i])
+			for l, k := range b.kernels {
+				b.residual += b.weights[l] * math.Abs(math.Exp(k.f[i]/k.reg+sums[l][i])-b.masses[i])
 				k.f[i] = k.reg * (mean[i] - sums[l][i])
 			}
 		}
-		if residual <= c.tol {
-			return normaliseTotal(p)
-		}
-		if count == c.limit {
-			p, err := normaliseTotal(p)
-			if err == nil {
-				err = &NotConvergedError{Iterations: count, Residual: residual}
-			}
-			return p, err
+		if b.residual <= c.tol || b.iterations == c.limit {
+			return nil
 		}
 	}
 }
 
-// normaliseTotal divides p by its total, in place.
-func normaliseTotal(p []float64) ([]float64, error) {
+// normalise divides the barycenter by its total, and the plans with it.
+func (b *barycenterState) normalise() error {
 	var total float64
-	for _, v := range p {
+	for _, v := range b.masses {
 		total += v
 	}
 	if !(total > 0) || math.IsInf(total, 0) {
-		return nil, invalid("Reg", ErrEmpty, "the barycenter has mass %g", total)
+		return invalid("Reg", ErrEmpty, "the barycenter has mass %g", total)
 	}
-	for i := range p {
-		p[i] /= total
+	for i := range b.masses {
+		b.masses[i] /= total
 	}
-	return p, nil
+	for _, k := range b.kernels {
+		floats.AddConst(-k.reg*math.Log(total), k.f)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package ot_test
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -130,4 +131,51 @@ func TestBarycenterRejects(t *testing.T) {
 	cancel()
 	_, err := ot.Barycenter{}.Solve(ctx, c, ok, nil)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// The potentials of a result give plans between the barycenter and the masses.
+func TestBarycenterResult(t *testing.T) {
+	rng := rand.New(rand.NewPCG(67, 1))
+	const n, m = 6, 5
+	cost := randomCost(rng, n, m)
+	all := [][]float64{randomMass(rng, m), randomMass(rng, m), randomMass(rng, m)}
+	all[0][1] = 0
+	weights := []float64{1, 0, 3}
+	s := ot.Barycenter{Reg: 0.05, Tol: 1e-12}
+	r, err := s.SolveResult(t.Context(), cost, all, weights)
+	require.NoError(t, err)
+	p, err := s.Solve(t.Context(), cost, all, weights)
+	require.NoError(t, err)
+	require.Equal(t, p, r.Masses)
+	require.InDelta(t, 0.05, r.Reg, 0)
+	require.Nil(t, r.Duals[1].U)
+	var objective, regularised float64
+	for k, share := range []float64{0.25, 0, 0.75} {
+		if share == 0 {
+			continue
+		}
+		scaledTo(all[k], p)
+		plan, err := ot.Sinkhorn{Reg: 0.05, Tol: 1e-12}.SolveResult(t.Context(), ot.Problem{Cost: cost, A: p, B: all[k]})
+		require.NoError(t, err)
+		objective += share * plan.Objective
+		regularised += share * plan.Regularised
+		for i, u := range r.Duals[k].U {
+			for j, v := range r.Duals[k].V {
+				require.InDelta(t, plan.Plan.Mass().At(i, j), math.Exp((u+v-cost.At(i, j))/0.05), 1e-9)
+			}
+		}
+	}
+	require.InDelta(t, objective, r.Objective, 1e-9)
+	require.InDelta(t, regularised, r.Regularised, 1e-9)
+	require.LessOrEqual(t, r.Residual, 1e-12)
+
+	s.MaxIter = 3
+	r, err = s.SolveResult(t.Context(), cost, all, weights)
+	var late *ot.NotConvergedError
+	require.ErrorAs(t, err, &late)
+	require.Equal(t, 3, r.Iterations)
+	require.Equal(t, late.Residual, r.Residual)
+	r, err = s.SolveResult(t.Context(), cost, nil, nil)
+	require.ErrorIs(t, err, ot.ErrShape)
+	require.Nil(t, r.Masses)
 }
