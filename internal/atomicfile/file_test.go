@@ -21,7 +21,7 @@ func TestWriteFile(t *testing.T) {
 	require.NoError(t, WriteFile(path, text("two")))
 	assert.Equal(t, "two", read(t, path))
 	require.NoError(t, WriteFile(path, text("")))
-	assert.Equal(t, "", read(t, path))
+	assert.Empty(t, read(t, path))
 	assert.Equal(t, []string{"file"}, list(t, filepath.Dir(path)))
 }
 
@@ -126,7 +126,7 @@ func TestWriteFileConcurrently(t *testing.T) {
 	readers.Go(func() {
 		for {
 			b, err := os.ReadFile(path)
-			if !assert.NoError(t, err) || !assert.Equal(t, 100_000, len(b)) ||
+			if !assert.NoError(t, err) || !assert.Len(t, b, 100_000) ||
 				!assert.Equal(t, whole(string(b[:1])), string(b)) {
 				return
 			}

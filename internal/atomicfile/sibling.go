@@ -44,7 +44,7 @@ func claimDraft(path string, create func(name string) (*os.File, error)) (*os.Fi
 			return nil, err
 		}
 		// Between the creation and the lock removeStale may have taken it.
-		if tryLock(f) != errLocked && isStillNamed(f) {
+		if !errors.Is(tryLock(f), errLocked) && isStillNamed(f) {
 			return f, nil
 		}
 		f.Close()

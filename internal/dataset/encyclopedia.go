@@ -153,11 +153,10 @@ func newWorld() *world {
 
 // addRegion makes a region: entities of every kind that know of each other.
 func (w *world) addRegion(country map[string]string) {
-	r := map[string]string{}
-	maps.Copy(r, country)
+	r := maps.Clone(country)
 	given, family := w.newName(), w.newName()+w.pickOne("", "son", "er", "in", "el")
 	born := 1500 + w.rng.IntN(400)
-	maps.Copy(r, map[string]string{"person": given + " " + family, "family": family, "born": fmt.Sprint(born)})
+	r["person"], r["family"], r["born"] = given+" "+family, family, fmt.Sprint(born)
 	r["side"] = w.pickOne("north", "south", "east", "west", "north-east", "south-west")
 	r["town"] = w.newName() + w.pickOne("", "", "ham", "stad", "wick", "mouth", "bridge")
 	r["river"] = w.newName()

@@ -144,7 +144,7 @@ func (a archive) bytes(f file, limit int64) ([]byte, error) {
 // the archive.
 func cleanName(name string) (string, error) {
 	bad := strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00")
-	for _, part := range strings.Split(name, "/") {
+	for part := range strings.SplitSeq(name, "/") {
 		bad = bad || part == ".."
 	}
 	if bad {
@@ -200,7 +200,7 @@ func walkZip(ctx context.Context, path string, visit func(file) error) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // nothing was written that it could lose
 	for _, f := range z.File {
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -103,7 +103,7 @@ func (c cifar) open(ctx context.Context, where string) (train, test *Set, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	sets := []*Set{emptySet(0, cifarSide, cifarSide, c.classes), emptySet(0, cifarSide, cifarSide, c.classes)}
+	sets := []*Set{emptySet(cifarSide, cifarSide, c.classes), emptySet(cifarSide, cifarSide, c.classes)}
 	for i, p := range parts {
 		if offset, err := c.appendTo(sets[p.split], p.raw); err != nil {
 			return nil, nil, a.fileError(p.name, offset, err)

@@ -46,7 +46,7 @@ func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progr
 func (a archive) recordSlots(order []string, labels []byte, dir string) (
 	slots map[string]slot, train, test *Set, err error,
 ) {
-	train, test = emptySet(0, 32, 32, cifar10Classes()), emptySet(0, 32, 32, cifar10Classes())
+	train, test = emptySet(32, 32, cifar10Classes()), emptySet(32, 32, cifar10Classes())
 	slots = make(map[string]slot, len(order))
 	for i, name := range order {
 		split, rest, _ := strings.Cut(name, "/")
@@ -114,9 +114,9 @@ func (a archive) smallFiles(ctx context.Context, names ...string) (map[string]te
 	return found, nil
 }
 
-// emptySet returns a set of n images without content.
-func emptySet(n, h, w int, classes []string) *Set {
-	return &Set{Pixels: make([]byte, n*3*h*w), Labels: make([]int32, n), C: 3, H: h, W: w, Classes: classes}
+// emptySet returns a set without images.
+func emptySet(h, w int, classes []string) *Set {
+	return &Set{Pixels: []byte{}, Labels: []int32{}, C: 3, H: h, W: w, Classes: classes}
 }
 
 // allocate makes room for the pixels of all labels.

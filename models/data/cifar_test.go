@@ -172,7 +172,7 @@ func TestOpenCancelled(t *testing.T) {
 	cancel()
 	for form, p := range stored(t, cifar10Files()...) {
 		_, _, err := OpenCIFAR10(ctx, p)
-		require.True(t, errors.Is(err, context.Canceled), "%s: %v", form, err)
+		require.ErrorIs(t, err, context.Canceled, form)
 	}
 }
 
@@ -186,7 +186,7 @@ func fuzzCIFAR(f *testing.F, c cifar) {
 	f.Add([]byte{})
 	f.Add(make([]byte, 5))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s := emptySet(0, cifarSide, cifarSide, c.classes)
+		s := emptySet(cifarSide, cifarSide, c.classes)
 		offset, err := c.appendTo(s, raw)
 		if err != nil {
 			if offset < 0 || offset > int64(len(raw)) {

@@ -7,7 +7,6 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"log"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,14 +21,16 @@ func Example() {
 	train := black(1000) // or data.Open(ctx, "cifar10", data.Options{})
 	norm, err := train.Norm()
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	sampler := data.Sampler{N: train.Len(), Batch: 64, Seed: 7}
 	for step := range 2 * sampler.StepsPerEpoch() {
 		rng := rand.New(rand.NewPCG(7, uint64(step)))
 		batch, err := train.Batch(sampler.Indices(step), norm, data.Augment{Pad: 4, Flip: 0.5}, rng)
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		_ = batch // … one training step
 	}
@@ -42,17 +43,20 @@ func Example() {
 func ExampleOpenImageFolder() {
 	dir, err := os.MkdirTemp("", "images")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer os.RemoveAll(dir)
 	for _, name := range []string{"train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "test/dog/1.png"} {
 		if err := writeImage(filepath.Join(dir, name)); err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 	}
 	train, test, err := data.OpenImageFolder(context.Background(), dir, data.Options{Size: data.Size{H: 32, W: 32}})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(train.Len(), "to train,", test.Len(), "to test, classes", train.Classes)
 	fmt.Println("labels", train.Labels, test.Labels)
@@ -67,7 +71,8 @@ func ExampleSet_Batch() {
 	norm := data.Norm{Mean: [3]float32{0.5, 0.5, 0.5}, Std: [3]float32{0.5, 0.5, 0.5}}
 	batch, err := set.Batch([]int{0, 1, 2}, norm, data.Augment{}, nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(batch["pixel_values"].Shape, batch["pixel_values"].Floats[0])
 	fmt.Println(batch[models.Labels].Ints)
@@ -83,7 +88,8 @@ func ExampleImageProcessor() {
 
 	var p data.ImageProcessor
 	if err := json.Unmarshal(m.Files[data.ProcessorFile], &p); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(p.Size, p.Norm.Mean, p.Norm.Std)
 	// Output:
@@ -121,7 +127,8 @@ func ExamplePrefetch() {
 	for step := range sampler.StepsPerEpoch() {
 		b, err := batch(step)
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		_ = b // … one training step
 	}

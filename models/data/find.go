@@ -98,11 +98,10 @@ func (s source) locate(ctx context.Context, o Options) (string, edition, error) 
 // download in the cache must be the official archive to the last byte; elsewhere
 // the user may have put any part of the set under that name.
 func (s source) isUsable(where string) (bool, error) {
-	cache, err := cacheDir()
-	if err != nil || where != filepath.Join(cache, path.Base(s.remote.URL)) {
-		return true, nil
+	if cache, err := cacheDir(); err == nil && where == filepath.Join(cache, path.Base(s.remote.URL)) {
+		return s.remote.Matches(where)
 	}
-	return s.remote.Matches(where)
+	return true, nil
 }
 
 // cacheDir returns the folder of the user's cache that downloads go to.

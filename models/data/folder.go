@@ -147,9 +147,8 @@ func (a archive) listImages(ctx context.Context) (*listing, error) {
 // isSideFile reports whether a file in a folder of images describes them and is
 // not an image itself.
 func isSideFile(name string) bool {
-	_, ext, _ := cutLast(name, ".")
-	notes := []string{"txt", "csv", "tsv", "json", "xml", "md"}
-	return strings.HasPrefix(name, ".") || slices.Contains(notes, strings.ToLower(ext))
+	notes := []string{".txt", ".csv", ".tsv", ".json", ".xml", ".md"}
+	return strings.HasPrefix(name, ".") || slices.Contains(notes, strings.ToLower(path.Ext(name)))
 }
 
 // newPicture reads the split and the class of an image from its name.
@@ -205,7 +204,7 @@ func (l *listing) splitSets(size Size) (train, test *Set, err error) {
 		return nil, nil, l.archive.fileError("", -1,
 			errors.New("no images of the form train/<class>/<image>, or none of val or test"))
 	}
-	train, test = emptySet(0, size.H, size.W, l.classNames(wnids)), emptySet(0, size.H, size.W, l.classNames(wnids))
+	train, test = emptySet(size.H, size.W, l.classNames(wnids)), emptySet(size.H, size.W, l.classNames(wnids))
 	add := func(s *Set, p picture) error {
 		class, ok := slices.BinarySearch(wnids, p.class)
 		if !ok {
@@ -242,7 +241,7 @@ func (l *listing) heldOut() ([]picture, error) {
 		}
 		if l.annotated != nil {
 			base := path.Base(p.name)
-			stem, _, _ := cutLast(base, ".")
+			stem := strings.TrimSuffix(base, path.Ext(base))
 			if p.class = cmp.Or(l.annotated[base], l.annotated[stem]); p.class == "" {
 				return nil, l.archive.fileError(p.name, -1, errors.New("the annotations of val do not name the image"))
 			}

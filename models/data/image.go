@@ -9,6 +9,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"path"
 	"strings"
 )
 
@@ -105,18 +106,9 @@ func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
 
 // isImage reports by its extension whether a file is a JPEG or PNG image.
 func isImage(name string) bool {
-	_, ext, _ := cutLast(name, ".")
-	switch strings.ToLower(ext) {
-	case "jpg", "jpeg", "png":
+	switch strings.ToLower(path.Ext(name)) {
+	case ".jpg", ".jpeg", ".png":
 		return true
 	}
 	return false
-}
-
-// cutLast is [strings.Cut] around the last sep.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }

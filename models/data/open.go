@@ -26,15 +26,14 @@ type edition struct {
 	open func(ctx context.Context, path string, o Options) (train, test *Set, err error)
 }
 
+// imageSources lists the sets that [Open] opens.
 func imageSources() []source {
 	ten := func(ctx context.Context, path string, _ Options) (*Set, *Set, error) { return OpenCIFAR10(ctx, path) }
 	hundred := func(ctx context.Context, path string, _ Options) (*Set, *Set, error) { return OpenCIFAR100(ctx, path) }
 	jpeg := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
 		return OpenCIFAR10JPEG(ctx, path, o.Observe)
 	}
-	tiny := func(ctx context.Context, path string, o Options) (*Set, *Set, error) {
-		return OpenImageFolder(ctx, path, o)
-	}
+	tiny := OpenImageFolder
 	return []source{
 		{
 			name: "cifar10", title: "CIFAR-10", full: 60_000,

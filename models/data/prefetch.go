@@ -22,7 +22,8 @@ func Prefetch[T any](n int, produce func(step int) (T, error)) func(step int) (T
 			if made[s] == nil {
 				made[s] = sync.OnceValues(func() (T, error) { return produce(s) })
 				if s > step {
-					go made[s]()
+					ahead := made[s]
+					go func() { _, _ = ahead() }() // whoever asks for the step gets both
 				}
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -55,28 +54,33 @@ func Example() {
 func ExampleOpenDir() {
 	dir, err := os.MkdirTemp("", "checkpoint")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer os.RemoveAll(dir)
 	shards := map[string]string{"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
 	for tensor, shard := range shards {
 		t, err := safetensors.FromFloat32(safetensors.F32, []int{1}, []float32{7})
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		one := map[string]safetensors.Tensor{tensor: t}
 		if err := safetensors.WriteFile(filepath.Join(dir, shard), one, nil); err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 	}
 	index := fmt.Appendf(nil, `{"weight_map": {"a": %q, "b": %q}}`, shards["a"], shards["b"])
 	if err := os.WriteFile(filepath.Join(dir, safetensors.IndexName), index, 0o600); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 
 	c, err := safetensors.OpenDir(dir)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer c.Close()
 	dtype, shape, err := c.Info("b")

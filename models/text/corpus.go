@@ -153,7 +153,7 @@ func (c corpusReader) readFolder(ctx context.Context, files fs.FS) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // nothing was written that it could lose
 		return c.readFile(ctx, name, f)
 	})
 }

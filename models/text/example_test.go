@@ -3,7 +3,6 @@ package text_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -19,11 +18,13 @@ var vocabulary = append(text.SpecialPieces(), "the", "river", "flow", "##s", "no
 func Example() {
 	tok, err := text.NewTokenizer(vocabulary)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	seqs, err := text.Pack(tok, []string{"The river flows north.", "The river flows."}, 8)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println("sequence", seqs[0])
 
@@ -39,7 +40,8 @@ func Example() {
 func ExampleNewTokenizer() {
 	tok, err := text.NewTokenizer(vocabulary)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(tok.Encode("The rivers flow NORTH, slowly."))
 	fmt.Println("[UNK] is", tok.Special.UNK, "and there are", tok.Size(), "ids")
@@ -52,7 +54,8 @@ func ExampleNewTokenizer() {
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "corpus")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer os.RemoveAll(dir)
 	for name, lines := range map[string]string{
@@ -60,12 +63,14 @@ func ExampleOpen() {
 		"valid.txt": "The <unk> flows north .\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(lines), 0o600); err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 	}
 	corpus, err := text.Open(context.Background(), dir)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Printf("%q %q\n", corpus.Train, corpus.Test)
 	// Output:
@@ -78,23 +83,28 @@ func ExampleOpenTable() {
 	defer os.Remove(path)
 	rows := "sentence\tlabel\nthe river flows\tmoving\nthe north\tstill\n"
 	if err := os.WriteFile(path, []byte(rows), 0o600); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	table, err := text.OpenTable(path)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	labels, err := table.IDs(table.Classes())
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	tok, err := text.NewTokenizer(vocabulary)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	seqs, err := tok.EncodeBatch(table.Sentences, 6)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	batch := text.Labeled(tok, seqs, labels)
 	fmt.Println(table.Classes(), batch[models.Labels].Ints)
@@ -133,11 +143,13 @@ func ExampleLabeled() {
 func ExampleMaskEach() {
 	tok, err := text.NewTokenizer(vocabulary)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	seqs, err := tok.EncodeBatch([]string{"the river"}, 4)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	batch := text.MaskEach(tok, seqs...)
 	fmt.Println(batch["input_ids"].Shape, batch["input_ids"].Ints)

@@ -42,7 +42,7 @@ func (t *Tokenizer) Words(s string) []string {
 	unknown := strings.ToLower(unknownPiece)
 	for _, word := range t.splitWords(s) {
 		word = t.pieces.Normalize(word)
-		for _, field := range strings.Fields(strings.NewReplacer(unknownPiece, " ", unknown, " ").Replace(word)) {
+		for field := range strings.FieldsSeq(strings.NewReplacer(unknownPiece, " ", unknown, " ").Replace(word)) {
 			for field != "" {
 				n := strings.IndexFunc(field, endsWord)
 				if n == 0 {

@@ -240,7 +240,7 @@ func TestFetchCancelled(t *testing.T) {
 func TestFetchCancelledWhileItWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	url, requests := server(t, func(_ int32, w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 		cancel()
 	})
 	f := Fetcher{}
