@@ -161,7 +161,8 @@ func TestBarycenterResult(t *testing.T) {
 		regularised += share * plan.Regularised
 		for i, u := range r.Duals[k].U {
 			for j, v := range r.Duals[k].V {
-				require.InDelta(t, plan.Plan.Mass().At(i, j), math.Exp((u+v-cost.At(i, j))/0.05), 1e-9)
+				got := math.Exp((u + v - cost.At(i, j)) / 0.05)
+				require.InDelta(t, got, plan.Plan.Mass().At(i, j), 1e-9)
 			}
 		}
 	}

@@ -31,9 +31,9 @@
 // Solvers are small struct values whose zero value is ready to use. Their results are the
 // same, bit for bit, at any GOMAXPROCS. Invalid input gives an [*InvalidError] that names
 // the entry, and no panic leaves the package. An iteration that stops early returns its
-// plan together with a [*NotConvergedError]. Entropic solvers are [ResultSolver]s: they
-// also return dual potentials, objectives, iterations and residual, and start from the
-// potentials of a similar problem.
+// plan together with a [*NotConvergedError]. Entropic solvers implement [ResultSolver]:
+// they also return dual potentials, objectives, iterations and residual, and they start
+// from the potentials of a similar problem.
 //
 // # Words
 //
