@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -46,7 +48,7 @@ func openDevice(t *testing.T) *gomlx.Device {
 
 func readTensors(t *testing.T, path string) map[string]models.Array {
 	f, err := safetensors.Open(path)
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	require.NoError(t, err)
