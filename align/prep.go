@@ -164,7 +164,7 @@ func (p PCA) apply(f *features) error {
 	if p.K < 1 {
 		return fmt.Errorf("align: PCA to %d components", p.K)
 	}
-	yy, xy := f.reducedY, f.reducedX
+	var yy, xy *mat.Dense
 	if f.reducedX == nil {
 		if f.m.Self == nil {
 			return fmt.Errorf("align: PCA needs the moments of the anchor with itself")

@@ -147,6 +147,8 @@ func (o *optimizer) place() string { return fmt.Sprintf("update %d of %d", o.ste
 
 // pass takes in a batch, and makes the update where it is the last one. It
 // returns the loss of the batch.
+//
+//nolint:revive // the last batch of an update also makes it
 func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float64, error) {
 	in, err := uploadBatch(batch, inputs)
 	if err != nil {
@@ -177,6 +179,8 @@ func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float6
 }
 
 // call runs the program for a batch.
+//
+//nolint:revive // as for pass
 func (o *optimizer) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, error) {
 	if !last {
 		return o.accumulateProgram.call(arguments(in, o.fixed, o.params(), o.gradients)...)

@@ -168,7 +168,7 @@ type magnitude struct {
 // one goroutine, so how many there are does not show.
 func (s *calibrationSums) add(out []*tensors.Tensor) error {
 	var wg sync.WaitGroup
-	errs := make([]error, len(s.sites))
+	errs := make([]error, len(s.sites)+len(s.magnitudes))
 	per := 6 // of batchMoments
 	if s.want.Self {
 		per++
@@ -179,7 +179,7 @@ func (s *calibrationSums) add(out []*tensors.Tensor) error {
 	wg.Wait()
 	out = out[len(s.sites)*per:]
 	for k := range s.magnitudes {
-		errs = append(errs, s.magnitudes[k].add(out[2*k], out[2*k+1]))
+		errs[len(s.sites)+k] = s.magnitudes[k].add(out[2*k], out[2*k+1])
 	}
 	return errors.Join(errs...)
 }

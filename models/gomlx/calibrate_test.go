@@ -45,18 +45,18 @@ func sameStats(t *testing.T, want, got *align.Statistics, tol float64) {
 	for i, w := range want.Moments {
 		g := got.Moments[i]
 		require.Equal(t, w.N, g.N)
-		close := func(what string, a, b []float64, scale float64) {
+		same := func(what string, a, b []float64, scale float64) {
 			t.Helper()
 			require.LessOrEqual(t, modeltest.Apart(t, a, b), tol*scale, "%s of site %d", what, i)
 		}
-		close("MeanX", w.MeanX, g.MeanX, 1)
-		close("MeanY", w.MeanY, g.MeanY, 1)
-		close("ScatterX", w.ScatterX, g.ScatterX, w.N)
-		close("ScatterY", w.ScatterY, g.ScatterY, w.N)
-		close("Cross", w.Cross.RawMatrix().Data, g.Cross.RawMatrix().Data, w.N)
+		same("MeanX", w.MeanX, g.MeanX, 1)
+		same("MeanY", w.MeanY, g.MeanY, 1)
+		same("ScatterX", w.ScatterX, g.ScatterX, w.N)
+		same("ScatterY", w.ScatterY, g.ScatterY, w.N)
+		same("Cross", w.Cross.RawMatrix().Data, g.Cross.RawMatrix().Data, w.N)
 		require.Equal(t, w.Self == nil, g.Self == nil)
 		if w.Self != nil {
-			close("Self", w.Self.RawMatrix().Data, g.Self.RawMatrix().Data, w.N)
+			same("Self", w.Self.RawMatrix().Data, g.Self.RawMatrix().Data, w.N)
 		}
 	}
 	require.Len(t, got.Magnitudes, len(want.Magnitudes))

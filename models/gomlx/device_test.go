@@ -24,7 +24,8 @@ func refusing(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[
 	_, out["Trainer"] = d.Trainer(m, TrainConfig{Steps: 1, LR: 1})
 	_, out["Distiller"] = d.Distiller(m, []*models.Model{m}, TrainConfig{Steps: 1, LR: 1})
 	_, out["Calibration"] = d.Calibration(batch, nil).Collect(t.Context(), m, m, align.Request{})
-	_, out["Learner"] = d.Learner(func(int) (models.Batch, error) { return batch, nil }).Learn(t.Context(), []*models.Model{m, m}, nil)
+	_, out["Learner"] = d.Learner(func(int) (models.Batch, error) { return batch, nil }).Learn(t.Context(),
+		[]*models.Model{m, m}, nil)
 	_, out["Sinkhorn"] = d.Sinkhorn(ot.Sinkhorn{}).Solve(t.Context(), ot.Problem{Cost: distances(t, 2, 3)})
 	out["FreePrograms"] = d.FreePrograms()
 	return out

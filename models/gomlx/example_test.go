@@ -34,7 +34,8 @@ func ExampleDevice_Calibration() {
 	samples := modeltest.ViT().Batch(32, 3)
 	calibration := device.Calibration(samples, align.Window{Size: 2})
 	calibration.Observe = func(p models.Progress) { fmt.Printf("%s: %d of %d samples\n", p.Stage, p.Done, p.Total) }
-	fused, _, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Transport{}, &fuse.Settings{Calibration: calibration})
+	fused, _, err := fuse.Into(ctx, anchor, []*models.Model{other}, fuse.Transport{},
+		&fuse.Settings{Calibration: calibration})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -66,12 +67,13 @@ func (d *Device) forward(m *models.Model, params []*tensors.Tensor, batch models
 
 // signature tells apart graphs that compute differently.
 func signature(g *graph.Graph) string {
-	s := g.String()
+	var s strings.Builder
+	s.WriteString(g.String())
 	for _, n := range g.Nodes {
-		s += fmt.Sprint(n.Heads, n.Eps, n.Fn, n.Rows)
+		fmt.Fprint(&s, n.Heads, n.Eps, n.Fn, n.Rows)
 		for _, p := range n.Params {
-			s += fmt.Sprint(p)
+			fmt.Fprint(&s, p)
 		}
 	}
-	return s
+	return s.String()
 }

@@ -49,9 +49,9 @@ func narrowNodes(g *graph.Graph, all []int) []bool {
 	for i, n := range g.Nodes {
 		narrow[i] = n.Narrow() && !slices.Contains(all, i)
 	}
-	for i := len(narrow) - 1; i >= 0; i-- {
-		for _, a := range g.Nodes[i].Args {
-			if g.Nodes[i].Narrow() && !narrow[i] {
+	for i, n := range slices.Backward(g.Nodes) {
+		for _, a := range n.Args {
+			if n.Narrow() && !narrow[i] {
 				narrow[a.ID] = false
 			}
 		}

@@ -150,9 +150,11 @@ func TestLogitsErrors(t *testing.T) {
 	m, batch := randomModel(t, net, 1), net.Batch(2, 2)
 	_, err := d.Logits(t.Context(), m, models.Batch{"x": batch["pixel_values"]})
 	require.ErrorContains(t, err, "pixel_values")
-	_, err = d.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 4, 4}, Floats: make([]float32, 96)}})
+	_, err = d.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 4, 4},
+		Floats: make([]float32, 96)}})
 	require.Error(t, err)
-	_, err = d.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 6, 6}, Floats: make([]float32, 96)}})
+	_, err = d.Logits(t.Context(), m, models.Batch{"pixel_values": {Shape: []int{2, 3, 6, 6},
+		Floats: make([]float32, 96)}})
 	require.Error(t, err)
 	fewer := maps.Clone(m.Params)
 	delete(fewer, "classifier.bias")

@@ -27,14 +27,14 @@ type calibrationPass struct {
 
 func (p *calibrationPass) close() error { return free(p.params...) }
 
-// call runs a batch of which the first real samples count.
-func (p *calibrationPass) call(batch models.Batch, real int) ([]*tensors.Tensor, error) {
+// call runs a batch of which the first so many samples count.
+func (p *calibrationPass) call(batch models.Batch, count int) ([]*tensors.Tensor, error) {
 	in, err := uploadBatch(batch, p.inputs)
 	if err != nil {
 		return nil, err
 	}
 	weights := make([]float32, batch.Len())
-	for i := range real {
+	for i := range count {
 		weights[i] = 1
 	}
 	in = slices.Insert(in, 0, tensors.FromFlatDataAndDimensions(weights, len(weights)))
@@ -118,9 +118,9 @@ func (c *Calibration) keptTokens(m *models.Model, values []*gx.Node, site []int,
 				v = groupMeans(v, groups)
 				break
 			}
-			real := gx.InsertAxes(gx.ConvertDType(values[mask.ID], dtypes.Float32), -1)
-			shares = groupMeans(real, groups)
-			v = gx.Div(groupMeans(gx.Mul(v, real), groups), gx.MaxScalar(shares, 1e-9))
+			kept := gx.InsertAxes(gx.ConvertDType(values[mask.ID], dtypes.Float32), -1)
+			shares = groupMeans(kept, groups)
+			v = gx.Div(groupMeans(gx.Mul(v, kept), groups), gx.MaxScalar(shares, 1e-9))
 		}
 		parts = append(parts, v)
 	}

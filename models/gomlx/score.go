@@ -172,8 +172,8 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 	return data, err
 }
 
-// add scores a batch, of which the first real samples count.
-func (s *scoring) add(batch models.Batch, real int) error {
+// add scores a batch, of which the first so many samples count.
+func (s *scoring) add(batch models.Batch, count int) error {
 	in, err := uploadBatch(batch, []string{models.Labels})
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func (s *scoring) add(batch models.Batch, real int) error {
 		if err != nil {
 			return located("scoring", errors.Join(err, free(out...)))
 		}
-		*all = append(*all, v[:len(v)/batch.Len()*real]...)
+		*all = append(*all, v[:len(v)/batch.Len()*count]...)
 	}
 	return free(out...)
 }

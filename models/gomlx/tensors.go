@@ -106,7 +106,7 @@ func free(ts ...*tensors.Tensor) error {
 // withValues calls f with the values of tensors, which it must not keep.
 func withValues(ts []*tensors.Tensor, f func(values [][]float32)) error {
 	values := make([][]float32, len(ts))
-	view := func() error { f(values); return nil }
+	view := func() error { f(values); return nil } //nolint:unparam // of the type of those that follow
 	for i, t := range slices.Backward(ts) {
 		next := view
 		view = func() (err error) {

@@ -156,10 +156,12 @@ func (a *adam) model(m *models.Model) *models.Model {
 // that do not count.
 func TestAdamW(t *testing.T) {
 	d := openDevice(t)
-	r := TrainConfig{Steps: 5, LR: 0.02, MinLR: 0.002, Warmup: 2, WeightDecay: 0.3, Beta1: 0.8, Beta2: 0.95, Eps: 1e-3, Clip: 0.4, Smoothing: 0.1}
+	r := TrainConfig{Steps: 5, LR: 0.02, MinLR: 0.002, Warmup: 2, WeightDecay: 0.3, Beta1: 0.8, Beta2: 0.95, Eps: 1e-3,
+		Clip: 0.4, Smoothing: 0.1}
 	rates := []float64{0.01, 0.02, 0.02, 0.002 + 0.009*(1+0.5), 0.002 + 0.009*(1-0.5)} // cos π/3, cos 2π/3
 	matrices := func(name string) bool {
-		return strings.HasSuffix(name, ".weight") && !strings.Contains(name, "norm") && name != "words.weight" && name != "types.weight"
+		return strings.HasSuffix(name, ".weight") && !strings.Contains(name, "norm") && name != "words.weight" &&
+			name != "types.weight"
 	}
 	for _, net := range tiny() {
 		t.Run(net.Arch.Class, func(t *testing.T) {
@@ -178,7 +180,8 @@ func TestAdamW(t *testing.T) {
 			got := trained(t, tr)
 			for name, w := range want.w {
 				require.LessOrEqual(t, modeltest.Apart(t, w, got[name].Data), 5e-5, name)
-				require.Greater(t, modeltest.Apart(t, m.Params[name].Data, got[name].Data)+float64(strings.Count(name, "key.bias")), 1e-3, name)
+				require.Greater(t, modeltest.Apart(t, m.Params[name].Data, got[name].Data)+float64(strings.Count(name, "key.bias")),
+					1e-3, name)
 			}
 		})
 	}
@@ -186,7 +189,8 @@ func TestAdamW(t *testing.T) {
 
 func TestRate(t *testing.T) {
 	r := TrainConfig{Steps: 10, LR: 1, MinLR: 0.1, Warmup: 4}
-	for step, want := range map[int]float64{0: 0.25, 1: 0.5, 2: 0.75, 3: 1, 4: 1, 5: 0.1 + 0.45*(1+math.Sqrt(3)/2), 6: 0.1 + 0.45*1.5, 7: 0.55,
+	for step, want := range map[int]float64{0: 0.25, 1: 0.5, 2: 0.75, 3: 1, 4: 1, 5: 0.1 + 0.45*(1+math.Sqrt(3)/2),
+		6: 0.1 + 0.45*1.5, 7: 0.55,
 		8: 0.1 + 0.45*0.5, 10: 0.1, 11: 0.1, 1000: 0.1} {
 		require.InDelta(t, want, r.LearningRate(step), 1e-12, "update %d", step)
 	}
@@ -290,11 +294,16 @@ func TestUpdateErrors(t *testing.T) {
 	m := randomModel(t, net, 1)
 	nan, huge := math.NaN(), math.Inf(1)
 	for want, c := range map[string]TrainConfig{
-		"Steps is 0": {}, "LR is 0": {Steps: 1}, "Steps is -1": {Steps: -1, LR: 1}, "LR is NaN": {Steps: 1, LR: nan}, "LR is +Inf": {Steps: 1, LR: huge},
-		"Warmup is 4, want 0 to 2": {Steps: 2, LR: 1, Warmup: 4}, "Warmup is -1": {Steps: 2, LR: 1, Warmup: -1}, "MinLR is -1": {Steps: 1, LR: 1, MinLR: -1},
-		"WeightDecay is NaN": {Steps: 1, LR: 1, WeightDecay: nan}, "Beta1 is 1, want at least 0 and below 1": {Steps: 1, LR: 1, Beta1: 1},
-		"Beta2 is -1": {Steps: 1, LR: 1, Beta2: -1}, "Eps is -1": {Steps: 1, LR: 1, Eps: -1}, "Clip is NaN": {Steps: 1, LR: 1, Clip: nan},
-		"Smoothing is 2, want 0 to 1": {Steps: 1, LR: 1, Smoothing: 2}, "Accumulate is -1": {Steps: 1, LR: 1, Accumulate: -1}} {
+		"Steps is 0": {}, "LR is 0": {Steps: 1}, "Steps is -1": {Steps: -1, LR: 1}, "LR is NaN": {Steps: 1, LR: nan},
+		"LR is +Inf":               {Steps: 1, LR: huge},
+		"Warmup is 4, want 0 to 2": {Steps: 2, LR: 1, Warmup: 4}, "Warmup is -1": {Steps: 2, LR: 1, Warmup: -1},
+		"MinLR is -1":        {Steps: 1, LR: 1, MinLR: -1},
+		"WeightDecay is NaN": {Steps: 1, LR: 1, WeightDecay: nan},
+		"Beta1 is 1, want at least 0 and below 1": {Steps: 1, LR: 1, Beta1: 1},
+		"Beta2 is -1": {Steps: 1, LR: 1, Beta2: -1}, "Eps is -1": {Steps: 1, LR: 1, Eps: -1},
+		"Clip is NaN":                 {Steps: 1, LR: 1, Clip: nan},
+		"Smoothing is 2, want 0 to 1": {Steps: 1, LR: 1, Smoothing: 2},
+		"Accumulate is -1":            {Steps: 1, LR: 1, Accumulate: -1}} {
 		_, err := d.Trainer(m, c)
 		require.ErrorIs(t, err, ErrTrainConfig)
 		require.ErrorContains(t, err, want)

@@ -125,7 +125,7 @@ func TestWheelWithoutPython(t *testing.T) {
 
 func TestFetchTogether(t *testing.T) {
 	var written sync.Map
-	src := source{name: "slow", write: func(_ context.Context, w io.Writer, scratch string) error {
+	src := source{name: "slow", write: func(_ context.Context, w io.Writer, _ string) error {
 		if _, twice := written.LoadOrStore("it", true); twice {
 			return errors.New("written twice")
 		}
