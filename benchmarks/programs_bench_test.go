@@ -120,7 +120,9 @@ func BenchmarkUpdate(b *testing.B) {
 		open func() (*gomlx.Trainer, error)
 	}{
 		{"labels", func() (*gomlx.Trainer, error) { return d.Trainer(anchor, config) }},
-		{"distillation", func() (*gomlx.Trainer, error) { return d.Distiller(anchor, []*models.Model{anchor, other}, config) }},
+		{"distillation", func() (*gomlx.Trainer, error) {
+			return d.Distiller(anchor, []*models.Model{anchor, other}, config)
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			t, err := c.open()

@@ -39,7 +39,9 @@ func OpenImages(ctx context.Context, from ImageSource) (*Images, error) {
 	options := data.Options{Dir: from.Dir, Observe: cli.NoticeStages(name), Size: data.Size{H: from.Side, W: from.Side}}
 	train, test, label, err := dataset.Images(ctx, name, options)
 	if errors.Is(err, data.ErrUnavailable) && from.Set == "auto" && ctx.Err() == nil {
-		cli.Notice("CIFAR-10 is neither on this machine nor to be had from the network (%s); going on with shapes, a set drawn here", cli.OneLine(err))
+		cli.Notice(
+			"CIFAR-10 is neither on this machine nor to be had from the network (%s); going on with shapes, a set drawn here",
+			cli.OneLine(err))
 		name = "shapes"
 		train, test, label, err = dataset.Images(ctx, name, data.Options{})
 	}
@@ -47,7 +49,8 @@ func OpenImages(ctx context.Context, from ImageSource) (*Images, error) {
 		return nil, err
 	}
 	if train.Len() == 0 || test.Len() == 0 {
-		return nil, fmt.Errorf("%s has %d training and %d test images, want at least 1 of each", label, train.Len(), test.Len())
+		return nil, fmt.Errorf("%s has %d training and %d test images, want at least 1 of each", label, train.Len(),
+			test.Len())
 	}
 	i := &Images{Train: train, Test: test, Name: name, Label: label}
 	if i.Norm, err = train.Norm(); err != nil || from.Most == 0 {
@@ -127,7 +130,8 @@ func (i *Images) Score(ctx context.Context, d *gomlx.Device, ms ...*models.Model
 }
 
 // scorePortions is Score with so many images in a portion.
-func (i *Images) scorePortions(ctx context.Context, d *gomlx.Device, portion int, ms []*models.Model) (gomlx.Score, error) {
+func (i *Images) scorePortions(ctx context.Context, d *gomlx.Device, portion int,
+	ms []*models.Model) (gomlx.Score, error) {
 	n := i.Test.Len()
 	decode := data.Prefetch(1, func(step int) (models.Batch, error) {
 		var idx []int
@@ -180,8 +184,9 @@ func (i *Images) config(n Net) models.Config {
 		return models.SimpleViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, InitStd: n.std(),
 			Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
 	}
-	return models.ViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12, InitStd: n.std(),
-		Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
+	return models.ViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12,
+		InitStd: n.std(), Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids,
+		DType: "float32"}
 }
 
 // processor is the preprocessor_config.json of networks that are trained on the
@@ -212,8 +217,8 @@ func (i *Images) Accept(parents []*models.Model) error {
 			return fmt.Errorf("parent %d is a %s, which reads no images", k, m.Arch.Class)
 		}
 		if !slices.Equal(in.Shape, []int{i.Train.C, i.Train.H, i.Train.W}) || m.Classes() != len(i.Train.Classes) {
-			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, in.Shape[1], in.Shape[2], m.Classes(),
-				i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))
+			return fmt.Errorf("parent %d reads %d×%d images of %d classes, %s has %d×%d and %d", k, in.Shape[1], in.Shape[2],
+				m.Classes(), i.Label, i.Train.H, i.Train.W, len(i.Train.Classes))
 		}
 		text, ok := m.Files[data.ProcessorFile]
 		if !ok {

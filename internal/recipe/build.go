@@ -19,7 +19,8 @@ func (r Recipe) TokenFilter() (align.Tokens, error) {
 	if r.Tokens == "window" {
 		return nil, checkAllowed("tokens", r.Tokens, "all", "cls", "window:K", "mean")
 	}
-	t, err := choose[align.Tokens]("tokens", r.Tokens, []string{"all", "cls", "mean"}, align.All{}, align.Lead{}, align.Pool{})
+	t, err := choose[align.Tokens]("tokens", r.Tokens, []string{"all", "cls", "mean"}, align.All{}, align.Lead{},
+		align.Pool{})
 	if err != nil {
 		return nil, checkAllowed("tokens", r.Tokens, "all", "cls", "window:K", "mean")
 	}
@@ -82,26 +83,33 @@ func (r Recipe) transport(device *gomlx.Device) (o fuse.Transport, err error) {
 	units := align.Units{Features: features, Metric: metric, Solver: r.entropic(device)}
 	exact := units
 	exact.Solver = ot.EMD{}
-	if o.Aligner, err = choose[align.Aligner]("solver", r.Solver, []string{"emd", "sinkhorn", "widening", "sinkhorn-device"},
-		exact, units, align.Widening{Units: units, Exact: ot.EMD{}}, units); err != nil {
+	aligners := []align.Aligner{exact, units, align.Widening{Units: units, Exact: ot.EMD{}}, units}
+	solvers := []string{"emd", "sinkhorn", "widening", "sinkhorn-device"}
+	if o.Aligner, err = choose("solver", r.Solver, solvers, aligners...); err != nil {
 		return o, err
 	}
 	if err := checkAllowed("aligner", r.Aligner, "units", "heads"); err != nil {
 		return o, err
 	}
 	if r.Aligner == "heads" {
-		if o.Aligner, err = choose[align.Aligner]("solver of aligner heads", r.Solver, []string{"emd", "sinkhorn", "sinkhorn-device"},
-			align.Heads{Units: exact}, align.Heads{Units: units}, align.Heads{Units: units}); err != nil {
+		aligners := []align.Aligner{align.Heads{Units: exact}, align.Heads{Units: units}, align.Heads{Units: units}}
+		solvers := []string{"emd", "sinkhorn", "sinkhorn-device"}
+		if o.Aligner, err = choose("solver of aligner heads", r.Solver, solvers, aligners...); err != nil {
 			return o, err
 		}
 	}
-	if o.Residual, err = choose[graph.Policy]("residual", r.Residual,
-		[]string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
-		graph.Main{}, graph.Skip{}, graph.Identity{}, graph.Average{}, graph.WeightedScalar{}, graph.WeightedMatrix{}); err != nil {
+	if o.Residual, err = choose("residual", r.Residual,
+		[]string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"}, policies()...); err != nil {
 		return o, err
 	}
 	o.QK, err = choose("qk", r.QK, []string{"separate", "shared", "joint"}, fuse.Separate, fuse.Shared, fuse.Joint)
 	return o, err
+}
+
+// policies lists the residual policies.
+func policies() []graph.Policy {
+	return []graph.Policy{graph.Main{}, graph.Skip{}, graph.Identity{}, graph.Average{}, graph.WeightedScalar{},
+		graph.WeightedMatrix{}}
 }
 
 // features returns what units are compared by.

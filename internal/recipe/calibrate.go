@@ -11,7 +11,8 @@ import (
 // Calibration returns what a resolved recipe collects activations on: the first
 // Samples of data, of these the ones with a loss below MaxLoss in every one of
 // the models.
-func (r Recipe) Calibration(ctx context.Context, device *gomlx.Device, data models.Batch, ms ...*models.Model) (*gomlx.Calibration, error) {
+func (r Recipe) Calibration(ctx context.Context, device *gomlx.Device, data models.Batch,
+	ms ...*models.Model) (*gomlx.Calibration, error) {
 	tokens, err := r.TokenFilter()
 	if err != nil {
 		return nil, err

@@ -28,22 +28,27 @@ func built(t *testing.T, text string, calibrated Data) (Recipe, fuse.Method, *fu
 // TestDefaults: absent keys mean the recipe of the paper; those of weights and of
 // matching are others. What was resolved is written in full and resolves to itself.
 func TestDefaults(t *testing.T) {
-	flow := `{"method": "flow", "features": "activations", "prep": ["standardize"], "samples": 200, "tokens": "window:6", "narrow": true,
-		"metric": "euclidean", "scale": "max", "aligner": "units", "solver": "sinkhorn", "reg": 0.08, "residual": "average", "qk": "separate",
+	flow := `{"method": "flow", "features": "activations", "prep": ["standardize"], "samples": 200, "tokens": "window:6",
+		"narrow": true, "metric": "euclidean", "scale": "max", "aligner": "units", "solver": "sinkhorn",
+		"reg": 0.08, "residual": "average", "qk": "separate",
 		"mix": 0.3, "rounds": 20, "steps": 250, "batch": 256, "lr": 0.01}`
-	weights := `{"method": "flow", "features": "weights", "prep": ["unit-norm"], "samples": 200, "tokens": "window:6", "narrow": true,
-		"metric": "euclidean", "scale": "max", "aligner": "units", "solver": "sinkhorn", "reg": 0.06, "residual": "average", "qk": "separate",
+	weights := `{"method": "flow", "features": "weights", "prep": ["unit-norm"], "samples": 200, "tokens": "window:6",
+		"narrow": true, "metric": "euclidean", "scale": "max", "aligner": "units", "solver": "sinkhorn",
+		"reg": 0.06, "residual": "average", "qk": "separate",
 		"mix": 0, "rounds": 20, "steps": 250, "batch": 256, "lr": 0.01}`
-	match := `{"method": "match", "features": "activations", "prep": ["standardize"], "samples": 200, "tokens": "all", "narrow": true,
-		"metric": "euclidean", "scale": "max", "aligner": "units", "solver": "emd", "reg": 0.08, "residual": "average", "qk": "separate",
+	match := `{"method": "match", "features": "activations", "prep": ["standardize"], "samples": 200, "tokens": "all",
+		"narrow": true, "metric": "euclidean", "scale": "max", "aligner": "units", "solver": "emd",
+		"reg": 0.08, "residual": "average", "qk": "separate",
 		"mix": 0.3, "rounds": 20, "steps": 250, "batch": 256, "lr": 0.01}`
 	for _, c := range []struct {
 		text       string
 		calibrated Data
 		want       string
 	}{
-		{`{}`, Calibrated, flow}, {`{"features": "activations"}`, Uncalibrated, flow}, {`{"method": "flow", "prep": null}`, Calibrated, flow},
-		{`{}`, Uncalibrated, weights}, {`{"features": "weights"}`, Calibrated, weights}, {`{"method": "match"}`, Calibrated, match},
+		{`{}`, Calibrated, flow}, {`{"features": "activations"}`, Uncalibrated, flow},
+		{`{"method": "flow", "prep": null}`, Calibrated, flow},
+		{`{}`, Uncalibrated, weights}, {`{"features": "weights"}`, Calibrated, weights},
+		{`{"method": "match"}`, Calibrated, match},
 	} {
 		r, _, _ := built(t, c.text, c.calibrated)
 		text, err := json.Marshal(r)
@@ -107,7 +112,8 @@ func TestTransportKeys(t *testing.T) {
 		_, method, _ := built(t, text, Calibrated)
 		require.Equal(t, fuse.Transport{Aligner: want, Residual: graph.Average{}}, method, text)
 	}
-	for name, want := range map[string]graph.Policy{"main": graph.Main{}, "skip": graph.Skip{}, "identity": graph.Identity{}, "average": graph.Average{},
+	for name, want := range map[string]graph.Policy{"main": graph.Main{}, "skip": graph.Skip{},
+		"identity": graph.Identity{}, "average": graph.Average{},
 		"weighted-scalar": graph.WeightedScalar{}, "weighted-matrix": graph.WeightedMatrix{}} {
 		_, method, _ := built(t, `{"residual": "`+name+`"}`, Calibrated)
 		require.Equal(t, want, method.(fuse.Transport).Residual)
@@ -123,12 +129,12 @@ func TestMethods(t *testing.T) {
 	for text, want := range map[string]fuse.Method{
 		`{"method": "vanilla"}`: fuse.Vanilla{},
 		`{"method": "vanilla", "residual": "main", "solver": "emd"}`: fuse.Vanilla{},
-		`{"method": "match"}`:                                          fuse.Matching{Mix: 0.3, Rounds: 20},
-		`{"method": "match", "features": "weights"}`:                   fuse.Matching{Rounds: 20},
-		`{"method": "match", "mix": 0, "rounds": 5, "restarts": 2}`:    fuse.Matching{Rounds: 5, Restarts: 2},
-		`{"method": "match", "solver": "sinkhorn", "reg": 0.5}`:        fuse.Matching{Mix: 0.3, Rounds: 20, Solver: ot.Sinkhorn{Reg: 0.5}},
-		`{"method": "match", "inexact": true, "residual": "identity"}`: fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
-		`{"method": "learned", "steps": 3, "inexact": true}`:           fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
+		`{"method": "match"}`:                                             fuse.Matching{Mix: 0.3, Rounds: 20},
+		`{"method": "match", "features": "weights"}`:                      fuse.Matching{Rounds: 20},
+		`{"method": "match", "mix": 0, "rounds": 5, "restarts": 2}`:       fuse.Matching{Rounds: 5, Restarts: 2},
+		`{"method": "match", "mix": 0, "solver": "sinkhorn", "reg": 0.5}`: fuse.Matching{Rounds: 20, Solver: ot.Sinkhorn{Reg: 0.5}},
+		`{"method": "match", "inexact": true, "residual": "identity"}`:    fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
+		`{"method": "learned", "steps": 3, "inexact": true}`:              fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
 	} {
 		_, method, _ := built(t, text, Calibrated)
 		require.Equal(t, want, method, text)
@@ -139,8 +145,11 @@ func TestMethods(t *testing.T) {
 	method, _, err := r.Build(learner, nil)
 	require.NoError(t, err)
 	require.Same(t, learner, method.(fuse.Matching).Learner)
-	method, _, err = Recipe{Method: Match, Features: r.Features, Prep: r.Prep, Metric: r.Metric, Scale: r.Scale, Aligner: r.Aligner,
-		Solver: r.Solver, Residual: r.Residual, QK: r.QK, Mix: r.Mix}.Build(learner, nil)
+	method, _, err = Recipe{Method: Match, Features: r.Features, Prep: r.Prep, Metric: r.Metric, Scale: r.Scale,
+		Aligner: r.Aligner, Solver: r.Solver, Residual: r.Residual, QK: r.QK, Mix: r.Mix}.Build(
+		learner,
+		nil,
+	)
 	require.NoError(t, err)
 	require.Nil(t, method.(fuse.Matching).Learner, "a learner is for learned matching alone")
 }
@@ -151,7 +160,8 @@ func TestSettings(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	for name, want := range map[string]align.Tokens{"all": align.All{}, "cls": align.Lead{}, "mean": align.Pool{}, "window:3": align.Window{Size: 3}} {
+	for name, want := range map[string]align.Tokens{"all": align.All{}, "cls": align.Lead{}, "mean": align.Pool{},
+		"window:3": align.Window{Size: 3}} {
 		r, _, _ := built(t, `{"tokens": "`+name+`"}`, Calibrated)
 		got, err := r.TokenFilter()
 		require.NoError(t, err)
@@ -185,11 +195,11 @@ func TestUsesSamples(t *testing.T) {
 // what is allowed.
 func TestUnknown(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, tokens, narrow, metric, scale, aligner, ` +
-			`solver, reg, residual, qk, mix, rounds, restarts, steps, batch, lr, inexact, refit, weights`,
+		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, ` +
+			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, restarts, steps, batch, lr, inexact, refit, weights`,
 		`{"method": "magic"}`:                        `recipe: method is "magic", allowed are flow, vanilla, match, learned`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
-		`{"prep": ["x"]}`:                            `recipe: prep is "x", allowed are center, standardize, unit-norm, pca:K`,
+		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
 		`{"prep": ["pca:0"]}`:                        `recipe: prep is "pca:0", want pca:K with K at least 1`,
 		`{"prep": ["pca:x"]}`:                        `want pca:K`,
 		`{"samples": -1}`:                            `recipe: samples is -1, want at least 1`,
@@ -199,24 +209,25 @@ func TestUnknown(t *testing.T) {
 		`{"metric": "x"}`:                            `recipe: metric is "x", allowed are euclidean, sqeuclidean, cosine`,
 		`{"scale": "x"}`:                             `recipe: scale is "x", allowed are max, mean, median, log, none`,
 		`{"aligner": "x"}`:                           `recipe: aligner is "x", allowed are units, heads`,
-		`{"aligner": "heads", "solver": "widening"}`: `recipe: solver of aligner heads is "widening", allowed are emd, sinkhorn, sinkhorn-device`,
-		`{"solver": "x"}`:                            `recipe: solver is "x", allowed are emd, sinkhorn, widening, sinkhorn-device`,
+		`{"aligner": "heads", "solver": "widening"}`: `aligner heads is "widening", allowed are emd, sinkhorn, sinkhorn-device`,
+		`{"solver": "x"}`:                            `solver is "x", allowed are emd, sinkhorn, widening, sinkhorn-device`,
 		`{"reg": -1}`:                                `recipe: reg is -1, want more than 0`,
-		`{"residual": "x"}`:                          `recipe: residual is "x", allowed are main, skip, identity, average, weighted-scalar, weighted-matrix`,
-		`{"qk": "x"}`:                                `recipe: qk is "x", allowed are separate, shared, joint`,
-		`{"mix": 2}`:                                 `recipe: mix is 2, want 0 to 1`,
-		`{"mix": -0.1}`:                              `recipe: mix is -0.1, want 0 to 1`,
-		`{"rounds": -1}`:                             `recipe: rounds is -1, want at least 1`,
-		`{"restarts": -1}`:                           `recipe: restarts is -1, want at least 0`,
-		`{"steps": -1}`:                              `recipe: steps is -1, want at least 1`,
-		`{"batch": -1}`:                              `recipe: batch is -1, want at least 1`,
-		`{"lr": -1}`:                                 `recipe: lr is -1, want more than 0`,
-		`{"refit": -1}`:                              `recipe: refit is -1, want at least 0`,
-		`{"narrow": "yes"}`:                          `recipe: json: cannot unmarshal string`,
-		`{"samples": 1.5}`:                           `recipe: json: cannot unmarshal number 1.5`,
-		`{} {}`:                                      `recipe: more than one JSON value`,
-		`[]`:                                         `recipe: json: cannot unmarshal array`,
-		``:                                           `recipe: EOF`,
+		`{"residual": "x"}`: `residual is "x", allowed are main, skip, identity, average, ` +
+			`weighted-scalar, weighted-matrix`,
+		`{"qk": "x"}`:       `recipe: qk is "x", allowed are separate, shared, joint`,
+		`{"mix": 2}`:        `recipe: mix is 2, want 0 to 1`,
+		`{"mix": -0.1}`:     `recipe: mix is -0.1, want 0 to 1`,
+		`{"rounds": -1}`:    `recipe: rounds is -1, want at least 1`,
+		`{"restarts": -1}`:  `recipe: restarts is -1, want at least 0`,
+		`{"steps": -1}`:     `recipe: steps is -1, want at least 1`,
+		`{"batch": -1}`:     `recipe: batch is -1, want at least 1`,
+		`{"lr": -1}`:        `recipe: lr is -1, want more than 0`,
+		`{"refit": -1}`:     `recipe: refit is -1, want at least 0`,
+		`{"narrow": "yes"}`: `recipe: json: cannot unmarshal string`,
+		`{"samples": 1.5}`:  `recipe: json: cannot unmarshal number 1.5`,
+		`{} {}`:             `recipe: more than one JSON value`,
+		`[]`:                `recipe: json: cannot unmarshal array`,
+		``:                  `recipe: EOF`,
 	} {
 		r, err := Parse([]byte(text))
 		if err == nil {
@@ -234,10 +245,12 @@ func TestCalibration(t *testing.T) {
 	d, err := gomlx.Open(t.Context(), nil)
 	require.NoError(t, err)
 	defer d.Close()
-	c := models.ViTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 8, Act: "gelu", Eps: 1e-12, Image: 4, Patch: 2, Channels: 3, Labels: map[string]string{"0": "a", "1": "b"}}
+	c := models.ViTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 8, Act: "gelu", Eps: 1e-12, Image: 4, Patch: 2, Channels: 3,
+		Labels: map[string]string{"0": "a", "1": "b"}}
 	m, err := models.Fresh(models.ViT(), c, 1, 0.2)
 	require.NoError(t, err)
-	data := models.Batch{"pixel_values": {Shape: []int{6, 3, 4, 4}, Floats: make([]float32, 6*48)}, models.Labels: {Shape: []int{6}, Ints: []int32{0, 1, 0, 1, 0, 1}}}
+	data := models.Batch{"pixel_values": {Shape: []int{6, 3, 4, 4}, Floats: make([]float32, 6*48)},
+		models.Labels: {Shape: []int{6}, Ints: []int32{0, 1, 0, 1, 0, 1}}}
 	collect := func(text string) *gomlx.Calibration {
 		r, _, _ := built(t, text, Calibrated)
 		got, err := r.Calibration(t.Context(), d, data, m, m)

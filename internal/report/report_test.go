@@ -32,11 +32,14 @@ func TestJSON(t *testing.T) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"data": "shapes", "backend": "cpu", "rows": [
-		{"method": "parent", "label": "parent 0", "options": {}, "finetuned_steps": 0, "accuracy": 0.5, "loss": 2, "seconds": 0},
+		{"method": "parent", "label": "parent 0", "options": {}, "finetuned_steps": 0,
+			"accuracy": 0.5, "loss": 2, "seconds": 0},
 		{"method": "flow", "options": {"solver": "emd"}, "finetuned_steps": 3, "seconds": 1.5, "seen": "all"}
 	], "nodes": [
-		{"source": 0, "name": "a", "flow": "solve", "cost": 0.5, "entropy": 0.25, "diagonal": 0.75, "seconds": 2, "converged": true},
-		{"source": 1, "name": "b", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0, "seconds": 0, "converged": false, "residual": 0.125}
+		{"source": 0, "name": "a", "flow": "solve", "cost": 0.5, "entropy": 0.25, "diagonal": 0.75,
+			"seconds": 2, "converged": true},
+		{"source": 1, "name": "b", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0,
+			"seconds": 0, "converged": false, "residual": 0.125}
 	]}`, string(text))
 
 	require.NoError(t, (&Report{}).Write(path))
