@@ -225,7 +225,8 @@ func (b *Builder) Add(name string, branches ...*Node) *Node {
 	return n
 }
 
-// Prepend declares a token put before a sequence.
+// Prepend declares a token put before a sequence. What a Select or Mean leaves is a
+// sequence of one token.
 func (b *Builder) Prepend(name string, x, token *Node) *Node {
 	args := b.checkedArguments(name, x, token)
 	if x, token = args[0], args[1]; x.Units != token.Units {
@@ -235,9 +236,15 @@ func (b *Builder) Prepend(name string, x, token *Node) *Node {
 }
 
 // Select declares the first token of a sequence.
-func (b *Builder) Select(name string, x *Node) *Node {
+func (b *Builder) Select(name string, x *Node) *Node { return b.SelectToken(name, x, 0) }
+
+// SelectToken declares one token of a sequence, counted from 0.
+func (b *Builder) SelectToken(name string, x *Node, token int) *Node {
+	if token < 0 {
+		b.fail("select %s: token %d", name, token)
+	}
 	args := b.checkedArguments(name, x)
-	return b.add(Node{Op: Select, Name: name, Units: args[0].Units, Args: args})
+	return b.add(Node{Op: Select, Name: name, Units: args[0].Units, Token: token, Args: args})
 }
 
 // Mean declares the mean over the tokens of a sequence.
@@ -323,33 +330,3 @@ func (g *Graph) wellFormed() error {
 var errUnread = errors.New("nothing reads it, and it is not an output: pass further heads to Output")
 
 var errDuplicate = errors.New("another node has this name")
-
-// markNarrow marks the nodes of which only the selected token is ever read:
-// those between a Select and the keys and values of the attention before it.
-func (g *Graph) markNarrow() {
-	wide := make([]bool, len(g.Nodes)) // some reader needs every token
-	for i, n := range slices.Backward(g.Nodes) {
-		for k, a := range n.Args {
-			switch {
-			case n.Op == Select:
-			case n.Op == Output && a.Op == Linear && isSelected(a):
-			case n.Op == Attend && k > 0, n.Op == Mean, n.Op == Output:
-				wide[a.ID] = true
-			default:
-				wide[a.ID] = wide[a.ID] || wide[i]
-			}
-		}
-		n.narrow = !wide[i] && n.Op != Output && !isSelected(n)
-	}
-}
-
-// isSelected reports whether n comes after a Select or Mean: it has one token.
-func isSelected(n *Node) bool {
-	for n != nil && n.Op != Select && n.Op != Mean {
-		if n.Op != Linear && n.Op != Act && n.Op != Norm {
-			return false
-		}
-		n = n.Source()
-	}
-	return n != nil
-}

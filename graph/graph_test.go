@@ -106,8 +106,9 @@ func TestCheck(t *testing.T) {
 func TestBuilderMistakes(t *testing.T) {
 	rows := [][]float64{{1, 2, 3, 4}}
 	for name, build := range map[string]func(*graph.Builder) *graph.Node{
-		"heads":    func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 3, x, x, x) },
-		"no heads": func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 0, x, x, x) },
+		"heads":                  func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 3, x, x, x) },
+		"token before the first": func(b *graph.Builder) *graph.Node { return b.SelectToken("bad", b.Const("x", rows), -1) },
+		"no heads":               func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 0, x, x, x) },
 		"queries": func(b *graph.Builder) *graph.Node {
 			x := b.Const("x", rows)
 			return b.Attend("bad", 1, b.Linear("q", x, 2), x, x)
@@ -311,6 +312,20 @@ func TestNarrow(t *testing.T) {
 		for _, x := range net(t, n).Nodes {
 			require.False(t, x.Narrow(), "%s of %s: every token is read", x.Name, n.Arch.Class)
 		}
+	}
+}
+
+// TestSelectToken: of a node that is read at a token other than the first, every
+// token is computed.
+func TestSelectToken(t *testing.T) {
+	for token, narrow := range []bool{true, false} {
+		var b graph.Builder
+		x := b.Norm("norm", b.Linear("patches", b.Input("image"), 4, graph.Conv(1, 1)), 1e-6)
+		g, err := b.Output(b.Linear("head", b.SelectToken("token", x, token), 2))
+		require.NoError(t, err)
+		require.Equal(t, narrow, g.Find("norm").Narrow())
+		require.Equal(t, token, g.Find("token").Token)
+		require.Equal(t, graph.Fix, g.Find("head").Flow())
 	}
 }
 

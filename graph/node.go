@@ -117,13 +117,14 @@ type Node struct {
 	Params []Param
 
 	Heads int         // of an Attend
+	Token int         // of a Select: which one, from 0
 	Eps   float64     // of a Norm
 	Fn    Activation  // of an Act
 	Rows  [][]float64 // of a Const: [tokens × units]
 	Tie   *Node       // if not nil, the node whose map this one shares
 
 	output bool // feeds an Output through carries only
-	narrow bool // only the selected token of it is ever read
+	narrow bool // only the first token of it is ever read, by a Select
 }
 
 // Flow returns how maps pass n.
@@ -180,7 +181,8 @@ func (n *Node) Source() *Node {
 	return n.Args[0]
 }
 
-// Narrow reports whether the network reads only the selected token of n.
+// Narrow reports whether the network reads only the first token of n, which a Select
+// takes.
 func (n *Node) Narrow() bool { return n.narrow }
 
 // A Graph is a forward pass, its nodes in topological order, the last one its

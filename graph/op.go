@@ -20,7 +20,7 @@ const (
 	Attend            // softmax(q kᵀ/√d) v, head by head
 	Add               // the sum of branches
 	Prepend           // a token put before the sequence
-	Select            // the first token
+	Select            // one token, mostly the first
 	Mean              // the mean over the tokens
 	Unembed           // x Eᵀ + b with the table E of an Embed
 	Output            // what the network returns

@@ -55,7 +55,12 @@ func Parser[C Config](defaults C) func(config []byte) (Config, error) {
 
 // Known returns the architectures of this package.
 func Known() []Architecture {
-	return []Architecture{ViT(), SimpleViT(), BERTForMaskedLM(), BERTForClassification()}
+	return []Architecture{
+		ViT(), DeiT(), DeiTWithTeacher(), SimpleViT(),
+		BERTForMaskedLM(), BERTForClassification(), BERTForPreTraining(),
+		RoBERTaForMaskedLM(), RoBERTaForClassification(),
+		DistilBERTForMaskedLM(), DistilBERTForClassification(),
+	}
 }
 
 // ErrArchitecture reports a checkpoint whose class no architecture has.
@@ -152,7 +157,7 @@ const (
 func checkSizes(sizes ...size) error {
 	for _, s := range sizes {
 		limit := maxSize
-		if s.key == "num_hidden_layers" {
+		if s.key == "num_hidden_layers" || s.key == "n_layers" {
 			limit = maxLayers
 		}
 		switch {

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -63,17 +64,12 @@ type BERTClassifierConfig struct {
 
 // Spec implements [Config].
 func (c BERTConfig) Spec() (Spec, error) {
-	if err := c.check(); err != nil {
+	if err := errors.Join(c.check(), checkTied(c.TieWords)); err != nil {
 		return Spec{}, err
 	}
-	if c.TieWords != nil && !*c.TieWords {
-		return Spec{}, fmt.Errorf("config.json: tie_word_embeddings is false, want a decoder tied to the word embeddings")
-	}
 	var b graph.Builder
-	x, words := c.encoder(&b)
-	x = b.Act("cls.predictions.transform", b.Linear("cls.predictions.transform.dense", x, c.Hidden), c.Act)
-	x = b.Norm("cls.predictions.transform.LayerNorm", x, c.Eps)
-	g, err := b.Output(b.Unembed(x, words, "cls.predictions.bias"))
+	x, words := c.bert(&b)
+	g, err := b.Output(c.predictions(&b, x, words))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
@@ -83,9 +79,8 @@ func (c BERTClassifierConfig) Spec() (Spec, error) {
 		return Spec{}, err
 	}
 	var b graph.Builder
-	x, _ := c.encoder(&b)
-	x = b.Act("bert.pooler", b.Linear("bert.pooler.dense", b.Select("cls", x), c.Hidden), graph.Tanh)
-	g, err := b.Output(b.Linear("classifier", x, classes(c.Labels)))
+	x, _ := c.bert(&b)
+	g, err := b.Output(b.Linear("classifier", c.pooled(&b, x), classes(c.Labels)))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
@@ -110,17 +105,43 @@ func (c BERTConfig) inputs() []Input {
 	}
 }
 
-// encoder declares the layers that all BERTs share. It returns their output and the
-// word embeddings.
-func (c BERTConfig) encoder(b *graph.Builder) (x, words *graph.Node) {
-	words = b.Embed("bert.embeddings.word_embeddings", c.Hidden, c.Vocab, b.Input("input_ids"))
-	x = b.Add("bert.embeddings", words,
-		b.Positions("bert.embeddings.position_embeddings", c.Hidden, c.Positions),
-		b.Lookup("bert.embeddings.token_type_embeddings", c.Hidden, c.TypeVocab, b.Input("token_type_ids")))
-	x = b.Norm("bert.embeddings.LayerNorm", x, c.Eps)
+// checkTied reports a decoder that is not tied to the word embeddings.
+func checkTied(tied *bool) error {
+	if tied != nil && !*tied {
+		return errors.New("config.json: tie_word_embeddings is false, want a decoder tied to the word embeddings")
+	}
+	return nil
+}
+
+// bert declares the encoder of all BERTs, in which the positions of tokens are those
+// in the text. It returns its output and the word embeddings.
+func (c BERTConfig) bert(b *graph.Builder) (x, words *graph.Node) {
+	return c.encoder(b, "bert.", func(name string) *graph.Node { return b.Positions(name, c.Hidden, c.Positions) })
+}
+
+// predictions declares the logits of words.
+func (c BERTConfig) predictions(b *graph.Builder, x, words *graph.Node) *graph.Node {
+	x = b.Act("cls.predictions.transform", b.Linear("cls.predictions.transform.dense", x, c.Hidden), c.Act)
+	return b.Unembed(b.Norm("cls.predictions.transform.LayerNorm", x, c.Eps), words, "cls.predictions.bias")
+}
+
+// pooled declares what the heads of whole texts read.
+func (c BERTConfig) pooled(b *graph.Builder, x *graph.Node) *graph.Node {
+	return b.Act("bert.pooler", b.Linear("bert.pooler.dense", b.Select("cls", x), c.Hidden), graph.Tanh)
+}
+
+// encoder declares the layers that BERT and RoBERTa share, whose names begin with
+// prefix. It returns their output and the word embeddings.
+func (c BERTConfig) encoder(b *graph.Builder, prefix string,
+	positions func(name string) *graph.Node) (x, words *graph.Node) {
+	e := prefix + "embeddings"
+	words = b.Embed(e+".word_embeddings", c.Hidden, c.Vocab, b.Input("input_ids"))
+	x = b.Add(e, words, positions(e+".position_embeddings"),
+		b.Lookup(e+".token_type_embeddings", c.Hidden, c.TypeVocab, b.Input("token_type_ids")))
+	x = b.Norm(e+".LayerNorm", x, c.Eps)
 	mask := b.Input("attention_mask")
 	for i := range c.Layers {
-		l := fmt.Sprintf("bert.encoder.layer.%d.", i)
+		l := fmt.Sprintf("%sencoder.layer.%d.", prefix, i)
 		h := b.Attend(l+"attention.self", c.Heads,
 			b.Linear(l+"attention.self.query", x, c.Hidden),
 			b.Linear(l+"attention.self.key", x, c.Hidden),
@@ -143,6 +164,8 @@ func Classify(m *Model, classes []string, seed uint64) (*Model, error) {
 	case BERTConfig:
 		c.BERTConfig = own
 	case BERTClassifierConfig:
+		c.BERTConfig = own.BERTConfig
+	case BERTPreTrainingConfig:
 		c.BERTConfig = own.BERTConfig
 	default:
 		return nil, fmt.Errorf("models: %q is configured by %T, want a BERT to classify with", m.Arch.Class, m.Config)

@@ -29,10 +29,12 @@
 //     batches against them.
 //   - Layout, how its tokens lie on a grid, for filters that choose among them.
 //
-// [ViT], [SimpleViT], [BERTForMaskedLM] and [BERTForClassification] come with the
-// package. Others need not live here: [Open] takes them as arguments, and
-// TestArchitecture of package modeltest runs the laws of the library on them. The
-// example of [Architecture] is a whole one.
+// With the package come [ViT], [DeiT], [DeiTWithTeacher] and [SimpleViT] on images,
+// and on texts [BERTForMaskedLM], [BERTForClassification], [BERTForPreTraining],
+// [RoBERTaForMaskedLM], [RoBERTaForClassification], [DistilBERTForMaskedLM] and
+// [DistilBERTForClassification]; [Known] lists them. Others need not live here: [Open]
+// takes them as arguments, and TestArchitecture of package modeltest runs the laws of
+// the library on them. The example of [Architecture] is a whole one.
 //
 // # Samples
 //

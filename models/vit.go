@@ -14,9 +14,11 @@ func ViT() Architecture {
 	return Architecture{
 		Class: "ViTForImageClassification",
 		Type:  "vit",
-		Parse: Parser(ViTConfig{Act: graph.GELU, Eps: 1e-12, Channels: 3}),
+		Parse: Parser(vitDefaults()),
 	}
 }
+
+func vitDefaults() ViTConfig { return ViTConfig{Act: graph.GELU, Eps: 1e-12, Channels: 3} }
 
 // A ViTConfig configures a [ViT]. Its network reads pixel_values [batch,
 // channels, image, image].
@@ -39,29 +41,44 @@ type ViTConfig struct {
 
 // Spec implements [Config].
 func (c ViTConfig) Spec() (Spec, error) {
-	if err := imageSizes(c.Image, c.Patch, c.Channels, size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
-		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP}); err != nil {
+	if err := c.check(); err != nil {
 		return Spec{}, err
 	}
-	g, err := c.graph()
-	side := c.Image / c.Patch
-	return Spec{g, []Input{pixels(c.Channels, c.Image)}, align.Layout{Lead: 1, Rows: side, Cols: side}}, err
+	var b graph.Builder
+	x := c.encoder(&b, "vit.")
+	g, err := b.Output(b.Linear("classifier", b.Select("cls", x), classes(c.Labels)))
+	return Spec{g, []Input{pixels(c.Channels, c.Image)}, c.layout(1)}, err
 }
 
-// graph is the forward pass.
-func (c ViTConfig) graph() (*graph.Graph, error) {
+// check reports the first size that a ViT cannot have.
+func (c ViTConfig) check() error {
+	return imageSizes(c.Image, c.Patch, c.Channels, size{"hidden_size", c.Hidden}, size{"num_hidden_layers", c.Layers},
+		size{"num_attention_heads", c.Heads}, size{"intermediate_size", c.MLP})
+}
+
+// layout returns how the tokens lie: some that were put before the image, then the
+// grid of its patches.
+func (c ViTConfig) layout(lead int) align.Layout {
+	side := c.Image / c.Patch
+	return align.Layout{Lead: lead, Rows: side, Cols: side}
+}
+
+// encoder declares the layers that ViT and DeiT share, whose names begin with
+// prefix. Further tokens stand between the class token and the patches.
+func (c ViTConfig) encoder(b *graph.Builder, prefix string, further ...string) *graph.Node {
 	var qkv []graph.LinearOption
 	if c.QKVBias != nil && !*c.QKVBias {
 		qkv = append(qkv, graph.NoBias)
 	}
-	tokens := (c.Image/c.Patch)*(c.Image/c.Patch) + 1
-	var b graph.Builder
-	x := b.Linear("vit.embeddings.patch_embeddings.projection", b.Input("pixel_values"), c.Hidden,
-		graph.Conv(c.Channels, c.Patch))
-	x = b.Prepend("vit.embeddings.tokens", x, b.Table("vit.embeddings.cls_token", c.Hidden, 1, 1))
-	x = b.Add("vit.embeddings", x, b.Table("vit.embeddings.position_embeddings", c.Hidden, 1, tokens))
+	e, positions := prefix+"embeddings", (c.Image/c.Patch)*(c.Image/c.Patch)+1+len(further)
+	x := b.Linear(e+".patch_embeddings.projection", b.Input("pixel_values"), c.Hidden, graph.Conv(c.Channels, c.Patch))
+	for _, token := range further {
+		x = b.Prepend(e+".tokens."+token, x, b.Table(e+"."+token, c.Hidden, 1, 1))
+	}
+	x = b.Prepend(e+".tokens", x, b.Table(e+".cls_token", c.Hidden, 1, 1))
+	x = b.Add(e, x, b.Table(e+".position_embeddings", c.Hidden, 1, positions))
 	for i := range c.Layers {
-		l := fmt.Sprintf("vit.encoder.layer.%d.", i)
+		l := fmt.Sprintf("%sencoder.layer.%d.", prefix, i)
 		h := b.Norm(l+"layernorm_before", x, c.Eps)
 		h = b.Attend(l+"attention.attention", c.Heads,
 			b.Linear(l+"attention.attention.query", h, c.Hidden, qkv...),
@@ -72,8 +89,7 @@ func (c ViTConfig) graph() (*graph.Graph, error) {
 		h = b.Act(l+"intermediate", b.Linear(l+"intermediate.dense", h, c.MLP), c.Act)
 		x = b.Add(l+"output", b.Linear(l+"output.dense", h, c.Hidden), x)
 	}
-	x = b.Select("cls", b.Norm("vit.layernorm", x, c.Eps))
-	return b.Output(b.Linear("classifier", x, classes(c.Labels)))
+	return b.Norm(prefix+"layernorm", x, c.Eps)
 }
 
 // pixels is the input of networks on square images.

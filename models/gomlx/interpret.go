@@ -107,11 +107,9 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 	case graph.Add:
 		return addBranches(args)
 	case graph.Prepend:
-		samples, tokens := args[0].Shape().Dim(0), args[1].Shape().Dim(0)
-		first := gx.BroadcastToDims(gx.InsertAxes(args[1], 0), samples, tokens, n.Units)
-		return gx.Concatenate([]*gx.Node{first, args[0]}, 1)
+		return prepend(n, args)
 	case graph.Select:
-		return gx.Squeeze(gx.Slice(args[0], gx.AxisRange(), gx.AxisElem(0)), 1)
+		return gx.Squeeze(gx.Slice(args[0], gx.AxisRange(), gx.AxisElem(n.Token)), 1)
 	case graph.Mean:
 		return gx.ReduceMean(args[0], 1)
 	case graph.Unembed:
@@ -230,6 +228,21 @@ func attention(heads int, args []*gx.Node) *gx.Node {
 	y := gx.TransposeAllAxes(gx.Einsum("bhqk,bhkd->bhqd", gx.Softmax(scores, -1), v), 0, 2, 1, 3)
 	d := args[2].Shape().Dimensions
 	return gx.Reshape(y, args[0].Shape().Dim(0), args[0].Shape().Dim(1), d[2])
+}
+
+// prepend puts a token before a sequence, [B, tokens, units]. The rows of a table are
+// put before every sample; what a Select or Mean left is one token [B, units].
+func prepend(n *graph.Node, args []*gx.Node) *gx.Node {
+	sequence, first := args[0], args[1]
+	if sequence.Rank() == 2 {
+		sequence = gx.InsertAxes(sequence, 1)
+	}
+	if n.Args[1].Op == graph.Table {
+		first = gx.BroadcastToDims(gx.InsertAxes(first, 0), sequence.Shape().Dim(0), first.Shape().Dim(0), n.Units)
+	} else if first.Rank() == 2 {
+		first = gx.InsertAxes(first, 1)
+	}
+	return gx.Concatenate([]*gx.Node{first, sequence}, 1)
 }
 
 // addBranches adds values. A table [rows, units] among them gives its first rows,

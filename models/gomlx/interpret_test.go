@@ -112,6 +112,33 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// TestFamilies compares what the networks of [modeltest.Nets] lack: positions that are
+// looked up, and two heads on tokens of their own with their mean.
+func TestFamilies(t *testing.T) {
+	d := openDevice(t)
+	vit := modeltest.ViT().ModelConfig().(models.ViTConfig)
+	bert := modeltest.MaskedLM().ModelConfig().(models.BERTConfig)
+	for _, c := range []struct {
+		arch   models.Architecture
+		config models.Config
+	}{
+		{models.DeiTWithTeacher(), models.DeiTTeacherConfig{ViTConfig: vit}},
+		{models.RoBERTaForMaskedLM(), models.RoBERTaConfig{BERTConfig: bert, Pad: 1}},
+		{models.BERTForPreTraining(), models.BERTPreTrainingConfig{BERTConfig: bert}},
+	} {
+		m, err := modeltest.Random(c.arch, c.config, 1)
+		require.NoError(t, err)
+		batch, err := modeltest.Batch(m, 3, 2)
+		require.NoError(t, err)
+		delete(batch, "position_ids")
+		complete, err := m.Complete(batch)
+		require.NoError(t, err)
+		logits, err := d.Logits(t.Context(), m, batch)
+		require.NoError(t, err)
+		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, complete), logits.Floats), parity, c.arch.Class)
+	}
+}
+
 // TestActivations compares those that the other networks lack.
 func TestActivations(t *testing.T) {
 	d := openDevice(t)
@@ -164,13 +191,13 @@ func TestLogitsErrors(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// goldens returns the folder of reference outputs, or skips.
-func goldens(t *testing.T) string {
+// goldens returns a folder of reference outputs, or skips.
+func goldens(t *testing.T, folder string) string {
 	dir := os.Getenv("OTFUSE_GOLDEN")
 	if dir == "" {
 		t.Skip("OTFUSE_GOLDEN is not set: no reference outputs to compare with")
 	}
-	dir = filepath.Join(dir, "parents")
+	dir = filepath.Join(dir, folder)
 	require.DirExists(t, dir)
 	return dir
 }
@@ -196,7 +223,7 @@ func arrays(t *testing.T, path string) map[string]models.Array {
 
 // TestReferenceLogits compares with transformers on its own checkpoints.
 func TestReferenceLogits(t *testing.T) {
-	dir := goldens(t)
+	dir := goldens(t, "parents")
 	d := openDevice(t)
 	images := models.Batch{"pixel_values": arrays(t, filepath.Join(dir, "images.safetensors"))["pixel_values"]}
 	texts := models.Batch(arrays(t, filepath.Join(dir, "tokens.safetensors")))
@@ -217,9 +244,28 @@ func TestReferenceLogits(t *testing.T) {
 	require.GreaterOrEqual(t, compared, 14)
 }
 
+// TestReferenceFamily compares with transformers where positions are looked up.
+func TestReferenceFamily(t *testing.T) {
+	dir := filepath.Join(goldens(t, "families"), "roberta")
+	d := openDevice(t)
+	m, err := models.Open(dir)
+	require.NoError(t, err)
+	batch, err := m.ReadSamples(filepath.Join(dir, "inputs.safetensors"))
+	require.NoError(t, err)
+	got, err := d.Logits(t.Context(), m, batch)
+	require.NoError(t, err)
+	want := arrays(t, filepath.Join(dir, "outputs.safetensors"))["logits"]
+	require.Equal(t, want.Shape, got.Shape)
+	for i, v := range batch["attention_mask"].Ints {
+		if from, to := i*m.Classes(), (i+1)*m.Classes(); v == 1 {
+			require.LessOrEqual(t, modeltest.Apart(t, want.Floats[from:to], got.Floats[from:to]), 1e-4)
+		}
+	}
+}
+
 // TestReferenceActivations compares module by module.
 func TestReferenceActivations(t *testing.T) {
-	dir := filepath.Join(goldens(t), "vit_a", "model_0")
+	dir := filepath.Join(goldens(t, "parents"), "vit_a", "model_0")
 	d := openDevice(t)
 	m, err := models.Open(dir, models.ViT())
 	require.NoError(t, err)

@@ -71,11 +71,11 @@ func laws() []law {
 
 // A subject is the model that laws are tested on.
 type subject struct {
-	arch   models.Architecture
-	config models.Config
-	model  *models.Model
-	batch  models.Batch
-	logits []float64 // of the model on the batch
+	arch    models.Architecture
+	config  models.Config
+	model   *models.Model
+	batch   models.Batch
+	outputs []float64 // of the model on the batch, those of further heads too
 	library
 }
 
@@ -101,8 +101,8 @@ func newSubject(arch models.Architecture, c models.Config) (subject, error) {
 	if err != nil {
 		return subject{}, err
 	}
-	s := subject{arch, c, m, b, Logits(m, b), library{models.New, (*models.Model).Complete}}
-	if spread := slices.Max(s.logits) - slices.Min(s.logits); !(spread > minSpread) {
+	s := subject{arch, c, m, b, Outputs(m, b), library{models.New, (*models.Model).Complete}}
+	if spread := slices.Max(s.outputs) - slices.Min(s.outputs); !(spread > minSpread) {
 		return s, fmt.Errorf("modeltest: logits lie within %.2g of each other: every law about them would hold", spread)
 	}
 	return s, nil
@@ -110,5 +110,5 @@ func newSubject(arch models.Architecture, c models.Config) (subject, error) {
 
 // spread returns the range of the logits, at least 1. Tolerances are relative to it.
 func (s subject) spread() float64 {
-	return max(1, slices.Max(s.logits)-slices.Min(s.logits))
+	return max(1, slices.Max(s.outputs)-slices.Min(s.outputs))
 }

@@ -19,7 +19,7 @@ func TestSuiteHasMuchToSay(t *testing.T) {
 		net.Config.Layers = 1
 		s, err := newSubject(net.Arch, net.ModelConfig())
 		require.NoError(t, err)
-		require.Greater(t, slices.Max(s.logits)-slices.Min(s.logits), 0.1, net.Arch.Class)
+		require.Greater(t, slices.Max(s.outputs)-slices.Min(s.outputs), 0.1, net.Arch.Class)
 		r, err := Relabel(s.model.Graph, 5)
 		require.NoError(t, err)
 		all := mutations(s.model.Graph, r)
@@ -176,6 +176,33 @@ func TestSecondHead(t *testing.T) {
 		return x
 	}
 	require.ErrorContains(t, against(t, class(c), c), "nothing reads it")
+}
+
+// twoHeads is a network with a second head, which reads the second token through a
+// layer of its own.
+type twoHeads struct{ planted }
+
+// Spec implements [models.Config].
+func (c twoHeads) Spec() (models.Spec, error) {
+	var b graph.Builder
+	x := b.Norm("last", c.blocks(&b, b.Input("image")), 1e-6)
+	hidden := b.Act("hidden.act", b.Linear("hidden", b.SelectToken("second", x, 1), 6), graph.Tanh)
+	g, err := b.Output(b.Linear("head", b.Select("first", x), 3), b.Linear("second.head", hidden, 2))
+	if err == nil && c.mistake != nil {
+		c.mistake(g)
+	}
+	return models.Spec{Graph: g}, err
+}
+
+// TestFurtherHeads: the laws hold for further heads, and a wrong axis that only
+// they show is caught.
+func TestFurtherHeads(t *testing.T) {
+	c := twoHeads{small()}
+	arch := models.Architecture{Class: "TwoHeads", Parse: models.Parser(c)}
+	TestArchitecture(t, arch, c)
+	c.mistake = fixed("hidden", 0, 0)
+	arch.Parse = models.Parser(c)
+	require.ErrorContains(t, against(t, arch, c), "units in another order move the logits")
 }
 
 // TestMissingPart: a packed tensor of which a part belongs to nothing is caught.

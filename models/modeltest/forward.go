@@ -26,13 +26,28 @@ func Forward(m *models.Model, batch models.Batch) [][]*mat.Dense {
 	return out
 }
 
-// Logits returns the outputs of m for every sample of a batch, flattened.
+// Logits returns the logits of m, which are its first output, for every sample of a
+// batch, flattened.
 func Logits(m *models.Model, batch models.Batch) []float64 {
 	var out []float64
 	for _, values := range Forward(m, batch) {
 		last := values[len(values)-1]
 		for r := range last.RawMatrix().Rows {
 			out = append(out, last.RawRowView(r)...)
+		}
+	}
+	return out
+}
+
+// Outputs returns all that m puts out for every sample of a batch, flattened: the
+// logits, then those of its further heads.
+func Outputs(m *models.Model, batch models.Batch) []float64 {
+	var out []float64
+	for _, values := range Forward(m, batch) {
+		for _, head := range m.Graph.Nodes[len(values)-1].Args {
+			for r := range values[head.ID].RawMatrix().Rows {
+				out = append(out, values[head.ID].RawRowView(r)...)
+			}
 		}
 	}
 	return out
@@ -114,7 +129,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		out.Stack(arg(1), arg(0))
 		return &out
 	case graph.Select:
-		return mat.DenseCopyOf(arg(0).Slice(0, 1, 0, n.Units))
+		return mat.DenseCopyOf(arg(0).Slice(n.Token, n.Token+1, 0, n.Units))
 	case graph.Mean:
 		return meanRow(arg(0))
 	case graph.Unembed:

@@ -58,7 +58,7 @@ func relabellingLaw(ctx context.Context, s subject, _ string) error {
 		if err != nil {
 			return err
 		}
-		if d := apart(s.logits, Logits(moved, s.batch)); !(d <= exact*s.spread()) {
+		if d := apart(s.outputs, Outputs(moved, s.batch)); !(d <= exact*s.spread()) {
 			return fmt.Errorf("units in another order move the logits by %.2g: an axis of a parameter or a group is wrong", d)
 		}
 		for n, p := range s.model.Graph.Params() {
@@ -128,11 +128,11 @@ func matchingLaw(ctx context.Context, s subject, _ string) error {
 	if err != nil {
 		return err
 	}
-	if d := apart(s.logits, Logits(aligned.Anchor, s.batch)); !(d <= rounded*s.spread()) {
+	if d := apart(s.outputs, Outputs(aligned.Anchor, s.batch)); !(d <= rounded*s.spread()) {
 		return fmt.Errorf("the canonical form moves the logits by %.2g", d)
 	}
 	matched := aligned.Anchor.With(aligned.Others[0])
-	if d := apart(Logits(other, s.batch), Logits(matched, s.batch)); !(d <= rounded*s.spread()) {
+	if d := apart(Outputs(other, s.batch), Outputs(matched, s.batch)); !(d <= rounded*s.spread()) {
 		return fmt.Errorf("matching moves the logits by %.2g: a group holds more than the network bears", d)
 	}
 	moved, err := Relabelled(ctx, s.model, 3)
@@ -143,7 +143,7 @@ func matchingLaw(ctx context.Context, s subject, _ string) error {
 	if err != nil {
 		return err
 	}
-	if d := apart(s.logits, Logits(fused, s.batch)); !(d <= rounded*s.spread()) {
+	if d := apart(s.outputs, Outputs(fused, s.batch)); !(d <= rounded*s.spread()) {
 		return fmt.Errorf("a model matched with a relabelled copy of itself has logits %.2g off", d)
 	}
 	return nil

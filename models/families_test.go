@@ -1,0 +1,206 @@
+package models_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/align"
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// A family is an architecture that is close to one of [modeltest.Nets], at a small size.
+type family struct {
+	arch   models.Architecture
+	config models.Config
+}
+
+func families() []family {
+	vit := models.ViTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-6, Image: 4, Patch: 2,
+		Channels: 1, Labels: map[string]string{"0": "a", "1": "b", "2": "c"}}
+	bert := models.BERTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 12, Act: graph.GELUTanh, Eps: 1e-6, Vocab: 11,
+		Positions: 9, TypeVocab: 2}
+	roberta := models.RoBERTaConfig{BERTConfig: bert, Pad: 1}
+	distil := models.DistilBERTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 12, Act: graph.GELU, Vocab: 11, Positions: 7}
+	return []family{
+		{models.DeiT(), models.DeiTConfig{ViTConfig: vit}},
+		{models.DeiTWithTeacher(), models.DeiTTeacherConfig{ViTConfig: vit}},
+		{models.BERTForPreTraining(), models.BERTPreTrainingConfig{BERTConfig: bert}},
+		{models.RoBERTaForMaskedLM(), roberta},
+		{models.RoBERTaForClassification(), models.RoBERTaClassifierConfig{RoBERTaConfig: roberta, Labels: vit.Labels}},
+		{models.DistilBERTForMaskedLM(), distil},
+		{models.DistilBERTForClassification(),
+			models.DistilBERTClassifierConfig{DistilBERTConfig: distil, Labels: vit.Labels}},
+	}
+}
+
+func TestFamilyLaws(t *testing.T) {
+	for _, f := range families() {
+		t.Run(f.arch.Class, func(t *testing.T) { modeltest.TestArchitecture(t, f.arch, f.config) })
+	}
+}
+
+// TestFamiliesAreKnown: a class is opened without naming its architecture.
+func TestFamiliesAreKnown(t *testing.T) {
+	for _, f := range families() {
+		m, err := modeltest.Random(f.arch, f.config, 1)
+		require.NoError(t, err)
+		again, err := models.Open(saved(t, m))
+		require.NoError(t, err)
+		require.Equal(t, f.arch.Class, again.Arch.Class)
+		require.Equal(t, m.Params.Shapes(), again.Params.Shapes())
+	}
+}
+
+// golden opens the checkpoint of a family that transformers wrote, with samples and
+// what it put out for them.
+func golden(t *testing.T, name string) (m *models.Model, samples models.Batch, want []float32) {
+	dir := os.Getenv("OTFUSE_GOLDEN")
+	if dir == "" {
+		t.Skip("OTFUSE_GOLDEN is not set: no reference outputs to compare with")
+	}
+	dir = filepath.Join(dir, "families", name)
+	require.DirExists(t, dir)
+	m, err := models.Open(dir)
+	require.NoError(t, err)
+	samples, err = m.ReadSamples(filepath.Join(dir, "inputs.safetensors"))
+	require.NoError(t, err)
+	f, err := safetensors.Open(filepath.Join(dir, "outputs.safetensors"))
+	require.NoError(t, err)
+	defer f.Close()
+	logits, err := f.Tensor("logits")
+	require.NoError(t, err)
+	want, err = logits.Float32s()
+	require.NoError(t, err)
+	return m, samples, want
+}
+
+// attended returns the logits of tokens that are not padding.
+func attended[F float32 | float64](m *models.Model, samples models.Batch, logits []F) []F {
+	mask, ok := samples["attention_mask"]
+	if !ok {
+		return logits
+	}
+	var out []F
+	for i, v := range mask.Ints {
+		if v == 1 {
+			out = append(out, logits[i*m.Classes():(i+1)*m.Classes()]...)
+		}
+	}
+	return out
+}
+
+// TestFamilyGoldens: logits are those of transformers; a saved copy holds the same
+// bits; another model that is matched with the checkpoint keeps its outputs.
+func TestFamilyGoldens(t *testing.T) {
+	for name, class := range map[string]string{"deit": "DeiTForImageClassification", "bertmlm": "BertForMaskedLM",
+		"bertpre": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM"} {
+		t.Run(name, func(t *testing.T) {
+			m, samples, want := golden(t, name)
+			require.Equal(t, class, m.Arch.Class)
+			got := attended(m, samples, modeltest.Logits(m, samples))
+			require.LessOrEqual(t, modeltest.Apart(t, attended(m, samples, want), got), 1e-4)
+
+			again, err := models.Open(saved(t, m))
+			require.NoError(t, err)
+			require.Equal(t, m.Params, again.Params)
+			require.Equal(t, m.Config, again.Config)
+
+			other, err := modeltest.Random(m.Arch, m.Config, 3)
+			require.NoError(t, err)
+			aligned, _, err := fuse.Align(t.Context(), m, []*models.Model{other}, fuse.Matching{}, nil)
+			require.NoError(t, err)
+			matched := aligned.Anchor.With(aligned.Others[0])
+			require.NotEqual(t, other.Params, matched.Params)
+			before, after := modeltest.Outputs(other, samples), modeltest.Outputs(matched, samples)
+			require.LessOrEqual(t, modeltest.Apart(t, before, after), 1e-4)
+		})
+	}
+}
+
+// TestDeiTWithTeacher: the head of the class token is that of a DeiT with the same
+// parameters, and the logits are the mean of both heads.
+func TestDeiTWithTeacher(t *testing.T) {
+	plain, samples, want := golden(t, "deit")
+	c := models.DeiTTeacherConfig(plain.Config.(models.DeiTConfig))
+	p := maps.Clone(plain.Params)
+	p["cls_classifier.weight"], p["cls_classifier.bias"] = p["classifier.weight"], p["classifier.bias"]
+	p["distillation_classifier.weight"], p["distillation_classifier.bias"] = p["classifier.weight"], p["classifier.bias"]
+	delete(p, "classifier.weight")
+	delete(p, "classifier.bias")
+	m, err := models.New(models.DeiTWithTeacher(), c, p)
+	require.NoError(t, err)
+	heads := modeltest.Outputs(m, samples)
+	require.Len(t, heads, 3*len(want))
+	k := m.Classes()
+	for i := range samples.Len() {
+		logits, class, distilled := heads[3*k*i:][:k], heads[3*k*i+k:][:k], heads[3*k*i+2*k:][:k]
+		require.LessOrEqual(t, modeltest.Apart(t, want[k*i:][:k], class), 1e-4)
+		require.Greater(t, modeltest.Apart(t, class, distilled), 1e-2, "another token is read")
+		for j, v := range logits {
+			require.InDelta(t, (class[j]+distilled[j])/2, v, 1e-12)
+		}
+	}
+	require.Equal(t, align.Layout{Lead: 2, Rows: 2, Cols: 2}, m.Layout)
+	require.Equal(t, models.Input{Name: models.Labels, Below: 5}, m.Labels())
+}
+
+// TestRoBERTaPositions: positions skip padding wherever it stands, and a text may be
+// as long as there are positions after the id of padding.
+func TestRoBERTaPositions(t *testing.T) {
+	f := families()[3]
+	m, err := modeltest.Random(f.arch, f.config, 1)
+	require.NoError(t, err)
+	ids := models.Array{Shape: []int{2, 5}, Ints: []int32{3, 4, 5, 1, 1, 1, 0, 1, 7, 7}}
+	b, err := m.Complete(models.Batch{"input_ids": ids})
+	require.NoError(t, err)
+	require.Equal(t, models.Array{Shape: []int{2, 5}, Ints: []int32{2, 3, 4, 1, 1, 1, 2, 1, 3, 4}}, b["position_ids"])
+	_, err = m.Complete(models.Batch{"input_ids": {Shape: []int{1, 7}, Ints: make([]int32, 7)}})
+	require.NoError(t, err)
+	_, err = m.Complete(models.Batch{"input_ids": {Shape: []int{1, 8}, Ints: make([]int32, 8)}})
+	require.ErrorContains(t, err, "T at most 7")
+}
+
+// TestFamilyConfigs: what cannot be a network of the class is an error that names
+// the key.
+func TestFamilyConfigs(t *testing.T) {
+	sizes := `"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+		"vocab_size": 9, "type_vocab_size": 1, "image_size": 4, "patch_size": 2`
+	distil := `"dim": 8, "n_heads": 2, "hidden_dim": 8, "vocab_size": 9, "max_position_embeddings": 5`
+	for says, c := range map[string]struct {
+		arch models.Architecture
+		text string
+	}{
+		"pad_token_id is 4, want 0 to 3": {models.RoBERTaForMaskedLM(),
+			`{` + sizes + `, "max_position_embeddings": 5, "pad_token_id": 4}`},
+		"pad_token_id is -1": {models.RoBERTaForClassification(),
+			`{` + sizes + `, "max_position_embeddings": 5, "pad_token_id": -1}`},
+		"max_position_embeddings is 0": {models.RoBERTaForMaskedLM(), `{` + sizes + `}`},
+		"tie_word_embeddings": {models.RoBERTaForMaskedLM(),
+			`{` + sizes + `, "max_position_embeddings": 5, "tie_word_embeddings": false}`},
+		"tie_word_embeddings is false": {models.BERTForPreTraining(),
+			`{` + sizes + `, "max_position_embeddings": 5, "tie_word_embeddings": false}`},
+		"n_layers is 0": {models.DistilBERTForMaskedLM(), `{` + distil + `}`},
+		"n_layers is 1048576, want at most 4096": {models.DistilBERTForClassification(),
+			`{` + distil + `, "n_layers": 1048576}`},
+		"want a decoder tied": {models.DistilBERTForMaskedLM(),
+			`{` + distil + `, "n_layers": 1, "tie_word_embeddings": false}`},
+		"image_size 4 is not a multiple of patch_size 3": {models.DeiT(), `{` + sizes + `, "patch_size": 3}`},
+		"hidden_size is 0": {models.DeiTWithTeacher(), `{` + sizes + `, "hidden_size": 0}`},
+	} {
+		config, err := c.arch.Parse([]byte(c.text))
+		require.NoError(t, err)
+		_, err = config.Spec()
+		require.ErrorContains(t, err, says)
+	}
+	config, err := models.RoBERTaForMaskedLM().Parse([]byte(`{"pad_token_id": null}`))
+	require.NoError(t, err)
+	require.Equal(t, 1, config.(models.RoBERTaConfig).Pad)
+}
