@@ -102,7 +102,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	program := filepath.Join(tmp, "fuse")
-	if _, err := command(ctx, "go", "build", "-o", program, "./examples/fuse"); err != nil {
+	if _, err := runCommand(ctx, "go", "build", "-o", program, "github.com/otfuse/otfuse/examples/fuse"); err != nil {
 		return err
 	}
 	var rows []row
@@ -131,7 +131,7 @@ func measure(ctx context.Context, name, tmp, program string) (r row, err error) 
 	for seed := range 2 {
 		cli.Notice("%s: drawing checkpoint %d", name, seed)
 		dir := filepath.Join(tmp, fmt.Sprint(name, seed))
-		if r.Parameters, err = draw(networks()[name], uint64(seed), dir); err != nil {
+		if r.Parameters, err = saveRandom(networks()[name], uint64(seed), dir); err != nil {
 			return r, err
 		}
 		dirs = append(dirs, dir)
@@ -140,13 +140,13 @@ func measure(ctx context.Context, name, tmp, program string) (r row, err error) 
 	out := filepath.Join(tmp, name)
 	cli.Notice("%s: fusing", name)
 	started := time.Now()
-	r.PeakMiB, err = command(ctx, program, append([]string{"-out", out}, dirs...)...)
+	r.PeakMiB, err = runCommand(ctx, program, append([]string{"-out", out}, dirs...)...)
 	r.Seconds = time.Since(started).Seconds()
 	return r, errors.Join(err, os.RemoveAll(out), os.RemoveAll(dirs[0]), os.RemoveAll(dirs[1]))
 }
 
-// draw saves a network with random weights and returns how many.
-func draw(n network, seed uint64, dir string) (int, error) {
+// saveRandom saves a network with random weights and returns how many.
+func saveRandom(n network, seed uint64, dir string) (int, error) {
 	m, err := models.Fresh(n.arch, n.config, seed, 0.02)
 	if err != nil {
 		return 0, err
@@ -154,8 +154,8 @@ func draw(n network, seed uint64, dir string) (int, error) {
 	return m.Size(), m.Save(dir)
 }
 
-// command runs a program and returns the most memory that it held.
-func command(ctx context.Context, name string, args ...string) (*float64, error) {
+// runCommand runs a program and returns the most memory that it held.
+func runCommand(ctx context.Context, name string, args ...string) (*float64, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	var text bytes.Buffer
 	c.Stdout, c.Stderr = &text, &text
@@ -172,7 +172,7 @@ func command(ctx context.Context, name string, args ...string) (*float64, error)
 				err = fmt.Errorf("%s: %w: %s", filepath.Base(name), err, text.String())
 			}
 			return peak, err
-		case <-time.After(glance): // what the system keeps of an ended process counts its parent in
+		case <-time.After(pollInterval): // what the system keeps of an ended process counts its parent in
 			if p := meter.Peak(strconv.Itoa(c.Process.Pid)); p != nil {
 				peak = p
 			}
@@ -180,5 +180,5 @@ func command(ctx context.Context, name string, args ...string) (*float64, error)
 	}
 }
 
-// glance is the time between two looks at a process.
-const glance = 10 * time.Millisecond
+// pollInterval is the time between two looks at a process.
+const pollInterval = 10 * time.Millisecond

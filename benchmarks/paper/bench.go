@@ -49,7 +49,7 @@ func (b *bench) task(ctx context.Context, k kind) (lab.Task, error) {
 // tabulate makes a table or figure.
 func (b *bench) tabulate(ctx context.Context, name string) (*result, error) {
 	started := time.Now()
-	s := &study{bench: b, table: tableOf(b.scale, name)}
+	s := &study{bench: b, table: tableNamed(b.scale, name)}
 	s.result = &result{Name: name, Title: s.table.title, Command: b.command(name), Scale: b.scale,
 		Backend: b.device.Name(),
 		Machine: thisMachine(), Commit: commit(ctx)}

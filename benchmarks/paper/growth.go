@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -20,17 +21,16 @@ import (
 // compiles.
 const growthUpdates = 15
 
-// theGrowth is a table of times and memory, which do not need trained parents.
-func theGrowth() table {
-	trials := join([]lab.Trial{vanilla(), weights(), activations()}, matching(), []lab.Trial{refitted(vanilla())})
-	return table{name: "growth", title: "How time and memory grow with width and depth, random weights", parents: sizes,
-		trials:   trials,
-		profiled: true, make: (*study).growth}
+// growthTable is a table of times and memory, which do not need trained parents.
+func growthTable() table {
+	trials := slices.Concat([]lab.Trial{vanilla(), weights(), activations()}, matching(), []lab.Trial{refitted(vanilla())})
+	return table{name: "growth", title: "How time and memory grow with width and depth, random weights",
+		parents: sizedPairs, trials: trials, profiled: true, make: (*study).growth}
 }
 
-// sizes are pairs of random networks of half, once and twice a width and a depth
+// sizedPairs are pairs of random networks of half, once and twice a width and a depth
 // near those of the main ones, all with heads of the same width.
-func sizes(s scale) (out [][]kind) {
+func sizedPairs(s scale) (out [][]kind) {
 	width, depth := s.Main.Width*3/2, 2*max(s.Main.Depth/2, 1)
 	for _, by := range [][2]int{{width / 2, depth}, {width, depth}, {2 * width, depth}, {width, depth / 2},
 		{width, 2 * depth}} {
@@ -48,9 +48,9 @@ type sizeUsage struct {
 	meter.Usage
 }
 
-// over is the memory that was taken beside what was held before, in MiB; nil
+// beyondHeld is the memory that was taken beside what was held before, in MiB; nil
 // where the system does not tell.
-func (z sizeUsage) over() *float64 {
+func (z sizeUsage) beyondHeld() *float64 {
 	if z.PeakMiB == nil || z.HeldMiB == nil {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (s *study) addSizes(r report.Row, measure func(parents []*models.Model) (me
 		cli.Notice("%-28s %4d wide, %2d deep: %s", r.Label, z.Width, z.Depth, z)
 	}
 	x.Time = fitExponents(x.Sizes, func(z sizeUsage) *float64 { return &z.Seconds })
-	x.Memory = fitExponents(x.Sizes, sizeUsage.over)
+	x.Memory = fitExponents(x.Sizes, sizeUsage.beyondHeld)
 	s.result.Rows = append(s.result.Rows, x)
 	return nil
 }
@@ -224,7 +224,7 @@ func (s *study) oneFinetuning(ctx context.Context, c gomlx.TrainConfig, size int
 // String is a cell of a table.
 func (z sizeUsage) String() string {
 	text := fmt.Sprintf("%.3f s", z.Seconds)
-	if mib := z.over(); mib != nil {
+	if mib := z.beyondHeld(); mib != nil {
 		text += fmt.Sprintf(", %.0f MiB", *mib)
 	}
 	return text

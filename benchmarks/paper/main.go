@@ -49,7 +49,7 @@ func main() {
 // names lists what can be run at a scale.
 func names(s scale) []string {
 	var out []string
-	for _, t := range everything(s) {
+	for _, t := range allTables(s) {
 		out = append(out, t.name)
 	}
 	return out
@@ -79,7 +79,7 @@ func parse(args []string) (options, error) {
 	if err != nil {
 		return o, err
 	}
-	if o.scale, err = scaleOf(*size); err != nil {
+	if o.scale, err = scaleNamed(*size); err != nil {
 		return o, err
 	}
 	if *images >= 0 {
@@ -108,7 +108,7 @@ func parse(args []string) (options, error) {
 
 func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if o.dry {
-		return plan(o, w)
+		return printPlan(o, w)
 	}
 	if o.cache == "" {
 		if o.cache, err = os.UserCacheDir(); err != nil {
@@ -166,8 +166,8 @@ func (o options) command(name string) string {
 	return strings.Join(append(words, name), " ")
 }
 
-// plan prints what a run would do.
-func plan(o options, w io.Writer) error {
+// printPlan prints what a run would do.
+func printPlan(o options, w io.Writer) error {
 	type planned struct {
 		Table   string      `json:"table"`
 		Title   string      `json:"title"`
@@ -179,7 +179,7 @@ func plan(o options, w io.Writer) error {
 		Scale  scale     `json:"scale"`
 		Tables []planned `json:"tables"`
 	}{Scale: o.scale}
-	for _, t := range everything(o.scale) {
+	for _, t := range allTables(o.scale) {
 		if !slices.Contains(o.names, t.name) {
 			continue
 		}

@@ -167,7 +167,7 @@ func TestLandscape(t *testing.T) {
 	require.NotEqual(t, *flat.Rows[3].Loss, *flat.Rows[4].Loss)
 	p := flat.Plane
 	require.Len(t, p.Loss, b.scale.Side)
-	st := &study{bench: b, table: theLandscape(), result: &result{}}
+	st := &study{bench: b, table: landscapeTable(), result: &result{}}
 	require.NoError(t, st.open(t.Context()))
 	parents := st.groups[0]
 	var square float64
@@ -213,7 +213,7 @@ func TestGrowth(t *testing.T) {
 
 func TestFitExponents(t *testing.T) {
 	var zs []sizeUsage
-	for _, size := range sizes(tiny()) {
+	for _, size := range sizedPairs(tiny()) {
 		k := size[0]
 		zs = append(zs, sizeUsage{k.Width, k.Depth, meter.Usage{Seconds: 3 * math.Pow(float64(k.Width),
 			2.5) * math.Pow(float64(k.Depth), 0.5)}})

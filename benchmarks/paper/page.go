@@ -26,9 +26,9 @@ func columns() []report.Column[row] {
 	return []report.Column[row]{
 		column("model", func(x row) string { return x.Label }),
 		column("updates", func(x row) string { return count(x.Finetuned) }),
-		column("accuracy, %", func(x row) string { return spread(x.Accuracy, x.AccuracyStd, 2, 100) }),
-		column("loss, nats", func(x row) string { return spread(x.Loss, x.LossStd, 3, 1) }),
-		column("barrier, nats", func(x row) string { return spread(x.Barrier, x.BarrierStd, 3, 1) }),
+		column("accuracy, %", func(x row) string { return formatSpread(x.Accuracy, x.AccuracyStd, 2, 100) }),
+		column("loss, nats", func(x row) string { return formatSpread(x.Loss, x.LossStd, 3, 1) }),
+		column("barrier, nats", func(x row) string { return formatSpread(x.Barrier, x.BarrierStd, 3, 1) }),
 		column("runs", func(x row) string { return count(x.Runs) }),
 		column("seconds", func(x row) string {
 			if x.Seconds == 0 {
@@ -63,8 +63,8 @@ func count(n int) string {
 	return fmt.Sprint(n)
 }
 
-// spread formats a mean and, where there is one, its standard deviation.
-func spread(mean, std *float64, digits int, scale float64) string {
+// formatSpread formats a mean and, where there is one, its standard deviation.
+func formatSpread(mean, std *float64, digits int, scale float64) string {
 	if mean == nil {
 		return ""
 	}

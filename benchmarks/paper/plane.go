@@ -23,7 +23,7 @@ import (
 // landscape is the name of the figure that is no table of rows.
 const landscape = "landscape"
 
-func theLandscape() table {
+func landscapeTable() table {
 	return table{name: landscape, title: "Loss on the plane through the anchor, the other model and where transport " +
 		"carries it",
 		parents: pair, trials: []lab.Trial{activations()}, make: (*study).landscape}
@@ -47,14 +47,14 @@ type place struct {
 	Y     float64 `json:"y"`
 }
 
-// corners are the three models that span a plane and its frame.
-type corners struct {
+// planeFrame are the three models that span a plane and its frame.
+type planeFrame struct {
 	anchor               *models.Model
 	carried, other       models.Params
 	length, foot, height float64 // |carried|, and where other lies: along, above
 }
 
-func span(anchor *models.Model, carried, other models.Params) (corners, error) {
+func newPlaneFrame(anchor *models.Model, carried, other models.Params) (planeFrame, error) {
 	var tt, to, oo float64
 	for name, a := range anchor.Params {
 		for i, v := range a.Data {
@@ -62,7 +62,7 @@ func span(anchor *models.Model, carried, other models.Params) (corners, error) {
 			tt, to, oo = tt+t*t, to+t*o, oo+o*o
 		}
 	}
-	c := corners{anchor, carried, other, math.Sqrt(tt), 0, 0}
+	c := planeFrame{anchor, carried, other, math.Sqrt(tt), 0, 0}
 	c.foot = to / c.length
 	c.height = math.Sqrt(oo - c.foot*c.foot)
 	if !(c.length > 0 && c.height > 0) {
@@ -72,11 +72,11 @@ func span(anchor *models.Model, carried, other models.Params) (corners, error) {
 }
 
 // at returns the model at a point of the plane.
-func (c corners) at(x, y float64) (*models.Model, error) {
+func (c planeFrame) at(x, y float64) (*models.Model, error) {
 	o := y / c.height
 	t := (x - o*c.foot) / c.length
-	corners := fuse.Aligned{Anchor: c.anchor, Others: []models.Params{c.carried, c.other}}
-	return corners.Mean([]float64{1 - t - o, t, o})
+	planeFrame := fuse.Aligned{Anchor: c.anchor, Others: []models.Params{c.carried, c.other}}
+	return planeFrame.Mean([]float64{1 - t - o, t, o})
 }
 
 // landscape scores models on a grid over the plane and at its marked places.
@@ -90,7 +90,7 @@ func (s *study) landscape(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := span(parents[0], f.Aligned.Others[0], parents[1].Params)
+	c, err := newPlaneFrame(parents[0], f.Aligned.Others[0], parents[1].Params)
 	if err != nil {
 		return err
 	}
@@ -106,13 +106,13 @@ func (s *study) landscape(ctx context.Context) error {
 		}
 	}
 	s.result.Plane = p
-	return s.survey(ctx, p, c)
+	return s.scoreGrid(ctx, p, c)
 }
 
-// survey fills in the grid, which reaches past the models by a fifth.
-func (s *study) survey(ctx context.Context, p *plane, c corners) error {
+// scoreGrid fills in the grid, which reaches past the models by a fifth.
+func (s *study) scoreGrid(ctx context.Context, p *plane, c planeFrame) error {
 	low, high := min(0, c.foot), max(c.length, c.foot)
-	p.X, p.Y = ticks(low, high, s.scale.Side), ticks(0, c.height, s.scale.Side)
+	p.X, p.Y = spacedPoints(low, high, s.scale.Side), spacedPoints(0, c.height, s.scale.Side)
 	bar := cli.NewProgress(landscape, len(p.X)*len(p.Y), 0)
 	for _, y := range p.Y {
 		var loss, right []float64
@@ -134,8 +134,8 @@ func (s *study) survey(ctx context.Context, p *plane, c corners) error {
 	return nil
 }
 
-// ticks are n points from low to high and a fifth past both.
-func ticks(low, high float64, n int) []float64 {
+// spacedPoints are n points from low to high and a fifth past both.
+func spacedPoints(low, high float64, n int) []float64 {
 	past := (high - low) / 5
 	out := make([]float64, n)
 	for i := range out {

@@ -125,7 +125,7 @@ func (b *bench) kept(ctx context.Context, name string) (*result, error) {
 		!reflect.DeepEqual(r.Scale, b.scale) {
 		return nil, nil //nolint:nilerr // then there is nothing to keep
 	}
-	t, err := b.task(ctx, tableOf(b.scale, name).parents(b.scale)[0][0])
+	t, err := b.task(ctx, tableNamed(b.scale, name).parents(b.scale)[0][0])
 	if err != nil {
 		return nil, err
 	}

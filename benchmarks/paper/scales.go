@@ -78,7 +78,7 @@ func paper() scale {
 		Learn:    250, Texts: 4096, Draws: 5, Windows: []int{2, 4, 6, 8}, Side: 25}
 }
 
-func scaleOf(name string) (scale, error) {
+func scaleNamed(name string) (scale, error) {
 	var names []string
 	for _, s := range []scale{tiny(), paper()} {
 		if s.Name == name {

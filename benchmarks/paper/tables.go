@@ -32,8 +32,8 @@ func weights() lab.Trial {
 }
 func activations() lab.Trial { return lab.Trial{Label: "OT-ACTS"} }
 
-// hard are its recipes with exact plans.
-func hard() []lab.Trial {
+// exactPlans are its recipes with exact plans.
+func exactPlans() []lab.Trial {
 	return []lab.Trial{{Label: "OT-ACTS-EMD", Recipe: recipe.Recipe{Solver: "emd"}},
 		{Label: "OT-WTS-EMD", Recipe: recipe.Recipe{Features: "weights", Solver: "emd"}}}
 }
@@ -51,8 +51,8 @@ func refitted(t lab.Trial) lab.Trial {
 	return t
 }
 
-// best are the ways by exact symmetries that are worth finetuning.
-func best(s scale, tune lab.Schedule) []lab.Trial {
+// bestMatching are the ways by exact symmetries that are worth finetuning.
+func bestMatching(s scale, tune lab.Schedule) []lab.Trial {
 	return []lab.Trial{refitted(matching()[1]), learning(s, tune)[1]}
 }
 
@@ -76,26 +76,18 @@ func inexact(trials []lab.Trial) (out []lab.Trial) {
 // symmetries are all these beside vanilla fusion and the paper's, each also
 // refitted.
 func symmetries(s scale, tune lab.Schedule) (out []lab.Trial) {
-	for _, t := range join([]lab.Trial{vanilla(), activations()}, matching(), learning(s, tune)) {
+	for _, t := range slices.Concat([]lab.Trial{vanilla(), activations()}, matching(), learning(s, tune)) {
 		out = append(out, t, refitted(t))
 	}
 	return out
 }
 
-// over makes a trial of each value of what an ablation varies.
-func over[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []lab.Trial) {
+// sweep makes a trial of each value of what an ablation varies.
+func sweep[T any](name string, values []T, set func(*recipe.Recipe, T)) (out []lab.Trial) {
 	for _, v := range values {
 		t := lab.Trial{Label: fmt.Sprintf("%s %v", name, v)}
 		set(&t.Recipe, v)
 		out = append(out, t)
-	}
-	return out
-}
-
-// join strings lists of trials together.
-func join(lists ...[]lab.Trial) (out []lab.Trial) {
-	for _, l := range lists {
-		out = append(out, l...)
 	}
 	return out
 }
@@ -105,62 +97,67 @@ func tables(s scale) []table {
 	usual := []lab.Trial{vanilla(), weights(), activations()}
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
-		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: join(usual, hard())},
-		{name: "finetuned", title: "Two models fused and finetuned", parents: pair, trials: join(usual, best(s, s.Tune)),
-			tuned: 2},
+		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: slices.Concat(usual, exactPlans())},
+		{name: "finetuned", title: "Two models fused and finetuned", parents: pair,
+			trials: slices.Concat(usual, bestMatching(s, s.Tune)), tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
-			trials: join([]lab.Trial{weights(), activations(), {Label: "OT-ACTS widening",
-				Recipe: recipe.Recipe{Solver: "widening"}}}, best(s, s.Tune))},
+			trials: slices.Concat([]lab.Trial{weights(), activations(), {Label: "OT-ACTS widening",
+				Recipe: recipe.Recipe{Solver: "widening"}}}, bestMatching(s, s.Tune))},
 		{name: "widen", title: "A narrow model fused into a wide one", parents: widen,
 			trials: []lab.Trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
-			trials: over("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
+			trials: sweep("residual", []string{"main", "skip", "identity", "average", "weighted-scalar", "weighted-matrix"},
 				func(r *recipe.Recipe, v string) { r.Residual = v })},
 		{name: "qk", title: "Maps of queries and keys", parents: pair,
-			trials: over("qk", []string{"separate", "shared", "joint"}, func(r *recipe.Recipe, v string) { r.QK = v })},
+			trials: sweep("qk", []string{"separate", "shared", "joint"}, func(r *recipe.Recipe, v string) { r.QK = v })},
 		{name: "heads", title: "Units aligned across heads, or heads first", parents: pair, trials: heads()},
 		{name: "tokens", title: "Which tokens units are aligned on", parents: pair, trials: tokens(s.Windows)},
 		{name: "reg", title: "Regularisation, from hard to soft", parents: pair,
-			trials: join([]lab.Trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
-				over("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64},
+			trials: slices.Concat([]lab.Trial{{Label: "emd", Recipe: recipe.Recipe{Solver: "emd"}}},
+				sweep("reg", []float64{0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64},
 					func(r *recipe.Recipe, v float64) { r.Reg = v }))},
 		{name: "samples", title: "Calibration images", parents: pair,
-			trials: over("samples", []int{12, 25, 50, 100, 200, 400, 800}, samples)},
+			trials: sweep("samples", []int{12, 25, 50, 100, 200, 400, 800}, samples)},
 		{name: "profile", title: "Time and memory of every stage", parents: pair, profiled: true,
-			trials: join([]lab.Trial{weights(), activations()}, hard(), over("OT-ACTS, samples", []int{50, 800}, samples),
-				matching())},
-		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts, trials: join(usual, hard(), matching()),
-			line: 11},
+			trials: slices.Concat([]lab.Trial{weights(), activations()}, exactPlans(),
+				sweep("OT-ACTS, samples", []int{50, 800}, samples), matching())},
+		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts,
+			trials: slices.Concat(usual, exactPlans(), matching()), line: 11},
 		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts,
-			trials: join(usual, best(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
+			trials: slices.Concat(usual, bestMatching(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
-			trials: join([]lab.Trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
+			trials: slices.Concat([]lab.Trial{vanilla(), activations()}, matching(), learning(s, s.Tune)), line: 21},
 		{name: "symmetries-vit", title: "Exact symmetries of a ViT", parents: pair, trials: symmetries(s, s.Tune), line: 11},
 		{name: "symmetries-simplevit", title: "Exact symmetries of a SimpleViT, whose stream is pinned", parents: simple,
-			trials: join(symmetries(s, s.Tune), inexact(learning(s, s.Tune))), line: 11},
+			trials: slices.Concat(symmetries(s, s.Tune), inexact(learning(s, s.Tune))), line: 11},
 		{name: "symmetries-bert", title: "Exact symmetries of a BERT, with norms behind the sums", parents: texts,
-			trials: join(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
-		{name: "groups", title: "Hard and soft plans inside the exact groups", parents: pair, trials: join(matching(),
-			over("matching, activations, reg", []float64{0.01, 0.04, 0.16},
-				func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = recipe.Match, "sinkhorn", v }))},
+			trials: slices.Concat(symmetries(s, s.TuneText), inexact(learning(s, s.TuneText))), line: 11},
+		{
+			name:    "groups",
+			title:   "Hard and soft plans inside the exact groups",
+			parents: pair,
+			trials: slices.Concat(matching(),
+				sweep("matching, activations, reg", []float64{0.01, 0.04, 0.16},
+					func(r *recipe.Recipe, v float64) { r.Method, r.Solver, r.Reg = recipe.Match, "sinkhorn", v })),
+		},
 		{name: "many", title: fmt.Sprintf("%d models fused and finetuned", s.Models), parents: crowd,
-			trials: join(usual, best(s, s.Tune)), tuned: 1},
+			trials: slices.Concat(usual, bestMatching(s, s.Tune)), tuned: 1},
 	}
 }
 
-// everything is the tables and what is laid out otherwise.
-func everything(s scale) []table { return append(tables(s), theGrowth(), theLandscape()) }
+// allTables are the tables and what is laid out otherwise.
+func allTables(s scale) []table { return append(tables(s), growthTable(), landscapeTable()) }
 
-// tableOf returns one of everything by its name.
-func tableOf(s scale, name string) table {
-	all := everything(s)
+// tableNamed returns a table by its name.
+func tableNamed(s scale, name string) table {
+	all := allTables(s)
 	return all[slices.IndexFunc(all, func(t table) bool { return t.name == name })]
 }
 
 // heads compares both ways to align attention under both solvers.
 func heads() (out []lab.Trial) {
 	for _, solver := range []string{"sinkhorn", "emd"} {
-		out = append(out, over(solver+",", []string{"units", "heads"},
+		out = append(out, sweep(solver+",", []string{"units", "heads"},
 			func(r *recipe.Recipe, v string) { r.Solver, r.Aligner = solver, v })...)
 	}
 	return out
@@ -174,6 +171,6 @@ func tokens(windows []int) []lab.Trial {
 	for _, w := range windows {
 		filters = append(filters, fmt.Sprint("window:", w))
 	}
-	return join([]lab.Trial{{Label: "no filter", Recipe: recipe.Recipe{Tokens: "all", Narrow: &no}}},
-		over("tokens", filters, func(r *recipe.Recipe, v string) { r.Tokens = v }))
+	return slices.Concat([]lab.Trial{{Label: "no filter", Recipe: recipe.Recipe{Tokens: "all", Narrow: &no}}},
+		sweep("tokens", filters, func(r *recipe.Recipe, v string) { r.Tokens = v }))
 }

@@ -48,7 +48,7 @@ func measure(ctx context.Context, o options) (*results, error) {
 	}
 	b.results = results{Backend: device.Name(), Processors: runtime.GOMAXPROCS(0), Parameters: b.anchor.Size(),
 		Images: o.images}
-	if b.want, err = wanted(ctx, b.src, b.anchor); err != nil {
+	if b.want, err = requestOf(ctx, b.src, b.anchor); err != nil {
 		return nil, err
 	}
 	b.add(row{"at rest: both models and all images in memory", meter.Usage{PeakMiB: meter.Start().Read().PeakMiB}})
@@ -95,21 +95,23 @@ func images(n int, seed uint64) models.Batch {
 	return models.Batch{"pixel_values": x}
 }
 
-// errAsked stops a fusion once it has said what it wants.
-var errAsked = errors.New("asked")
+// errRecorded stops a fusion once it has said what it wants.
+var errRecorded = errors.New("recorded")
 
-// asked is a calibration that only notes what is wanted of it.
-type asked struct{ want *align.Request }
+// recordingCalibration is a calibration that only notes what is wanted of it.
+type recordingCalibration struct{ want *align.Request }
 
-func (a asked) Collect(_ context.Context, _, _ *models.Model, want align.Request) (*align.Statistics, error) {
-	*a.want = want
-	return nil, errAsked
+func (r recordingCalibration) Collect(_ context.Context, _, _ *models.Model,
+	want align.Request) (*align.Statistics, error) {
+	*r.want = want
+	return nil, errRecorded
 }
 
-// wanted returns what the paper's recipe asks a calibration for.
-func wanted(ctx context.Context, src, anchor *models.Model) (w align.Request, err error) {
-	_, _, err = fuse.Align(ctx, anchor, []*models.Model{src}, fuse.Transport{}, &fuse.Settings{Calibration: asked{&w}})
-	if !errors.Is(err, errAsked) {
+// requestOf returns what the paper's recipe asks a calibration for.
+func requestOf(ctx context.Context, src, anchor *models.Model) (w align.Request, err error) {
+	_, _, err = fuse.Align(ctx, anchor, []*models.Model{src}, fuse.Transport{},
+		&fuse.Settings{Calibration: recordingCalibration{&w}})
+	if !errors.Is(err, errRecorded) {
 		return w, fmt.Errorf("papersize: the fusion asked for no calibration: %w", err)
 	}
 	return w, nil

@@ -12,15 +12,15 @@ import (
 	"syscall"
 )
 
-// garbage is the percentage of the memory in use that may wait to be collected.
+// collectPercent is the percentage of the memory in use that may wait to be collected.
 // What these programs hold is a few large arrays: collecting costs little.
-const garbage = 50
+const collectPercent = 50
 
 // Main runs a program until it is done or interrupted and exits: with 0 when
 // all went well or only help was asked for ([flag.ErrHelp]), with 2 and one line on stderr otherwise.
 func Main(program func(context.Context) error) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(collectPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := program(ctx)

@@ -33,7 +33,7 @@ type Progress struct {
 	bar        *progressbar.ProgressBar
 	started    time.Time
 	from       int
-	told       time.Time
+	noticed    time.Time
 }
 
 // plainEvery is the time between two lines where there is no terminal.
@@ -41,7 +41,7 @@ const plainEvery = 20 * time.Second
 
 // NewProgress starts showing work of total steps of which from are done.
 func NewProgress(label string, total, from int) *Progress {
-	p := &Progress{label: label, total: total, now: from, from: from, started: time.Now(), told: time.Now()}
+	p := &Progress{label: label, total: total, now: from, from: from, started: time.Now(), noticed: time.Now()}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(label),
 			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
@@ -58,10 +58,10 @@ func (p *Progress) Step(note string) {
 		_ = p.bar.Set(p.now) // a bar that cannot be drawn is no reason to stop
 		return
 	}
-	if time.Since(p.told) < plainEvery {
+	if time.Since(p.noticed) < plainEvery {
 		return
 	}
-	p.told = time.Now()
+	p.noticed = time.Now()
 	left := time.Since(p.started) / time.Duration(p.now-p.from) * time.Duration(p.total-p.now)
 	Notice("%s: %d of %d, %s, %s left", p.label, p.now, p.total, note, left.Round(time.Second))
 }

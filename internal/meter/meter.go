@@ -53,8 +53,8 @@ func (m Meter) Read() Usage {
 	return u
 }
 
-// ticks is the number of clock ticks a second in /proc/self/stat.
-const ticks = 100
+// clockTicks is the number of clock clockTicks a second in /proc/self/stat.
+const clockTicks = 100
 
 // processorTime returns the seconds of user and system time so far.
 func processorTime() *float64 {
@@ -75,7 +75,7 @@ func processorTime() *float64 {
 	if err != nil {
 		return nil
 	}
-	seconds := (user + system) / ticks
+	seconds := (user + system) / clockTicks
 	return &seconds
 }
 

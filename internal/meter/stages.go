@@ -36,8 +36,8 @@ func (s *Stages) Watch(m fuse.Method, set fuse.Settings) (fuse.Method, *fuse.Set
 	return t, &set
 }
 
-// since adds the time from started to spent.
-func since(started time.Time, spent *time.Duration) { *spent += time.Since(started) }
+// addSince adds the time from started to spent.
+func addSince(started time.Time, spent *time.Duration) { *spent += time.Since(started) }
 
 type timedAligner struct {
 	align.Aligner
@@ -45,7 +45,7 @@ type timedAligner struct {
 }
 
 func (t timedAligner) Align(ctx context.Context, sites ...align.Site) (align.Result, error) {
-	defer since(time.Now(), t.spent)
+	defer addSince(time.Now(), t.spent)
 	return t.Aligner.Align(ctx, sites...)
 }
 
@@ -55,7 +55,7 @@ type timedSolver struct {
 }
 
 func (t timedSolver) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
-	defer since(time.Now(), t.spent)
+	defer addSince(time.Now(), t.spent)
 	return t.Solver.Solve(ctx, p)
 }
 
@@ -66,6 +66,6 @@ type timedCalibration struct {
 
 func (t timedCalibration) Collect(ctx context.Context, src, anchor *models.Model,
 	want align.Request) (*align.Statistics, error) {
-	defer since(time.Now(), t.spent)
+	defer addSince(time.Now(), t.spent)
 	return t.Calibration.Collect(ctx, src, anchor, want)
 }
