@@ -67,7 +67,7 @@ func sameShapes(want map[string][]int, p models.Params) error {
 		return &MismatchError{"number of tensors", fmt.Sprint(len(p)), fmt.Sprint(len(want))}
 	}
 	for name, shape := range want {
-		if t := p[name]; !slices.Equal(t.Shape, shape) || len(t.Data) != size(shape) {
+		if t := p[name]; !slices.Equal(t.Shape, shape) || len(t.Data) != valueCount(shape) {
 			return &MismatchError{fmt.Sprintf("tensor %q", name), fmt.Sprintf("%v of %d values", t.Shape, len(t.Data)),
 				fmt.Sprint(shape)}
 		}
@@ -77,7 +77,7 @@ func sameShapes(want map[string][]int, p models.Params) error {
 
 // average returns the weighted mean of parameters of the same names and shapes.
 func average(params []models.Params, w []float64) (models.Params, error) {
-	w, err := shares(w, len(params))
+	w, err := modelWeights(w, len(params))
 	if err != nil {
 		return nil, err
 	}
@@ -86,14 +86,14 @@ func average(params []models.Params, w []float64) (models.Params, error) {
 			return nil, fmt.Errorf("model %d: %w", i+1, err)
 		}
 	}
-	sum := scaled(params[0], w[0])
+	sum := scaledParams(params[0], w[0])
 	for i, p := range params[1:] {
 		accumulate(sum, p, w[i+1])
 	}
 	return sum, nil
 }
 
-func scaled(p models.Params, w float64) models.Params {
+func scaledParams(p models.Params, w float64) models.Params {
 	out := make(models.Params, len(p))
 	for name, t := range p {
 		out[name] = models.Tensor{DType: t.DType, Shape: t.Shape, Data: multiplied(t.Data, w)}

@@ -22,11 +22,11 @@ type Network struct {
 // weightsAgree is what Matching maximises, up to the terms of the moments, from
 // the transported weights themselves.
 func (m *matcher) weightsAgree() float64 {
-	moved := m.moved()
+	moved := m.movedParams()
 	var sum float64
 	for i, n := range m.anchor.Graph.Nodes {
 		for _, p := range n.Params {
-			x, y := fetch(moved, p).data, fetch(m.target, p).data
+			x, y := fetchPart(moved, p).data, fetchPart(m.target, p).data
 			for k := range x {
 				sum += m.scale[i] * float64(x[k]) * float64(y[k])
 			}
@@ -49,7 +49,7 @@ func TestingClimb(t *testing.T, nets []Network) {
 				m.anchorMoments, err = m.collect(t.Context(), net.Calibration, m.anchor)
 				require.NoError(t, err)
 				m.target, m.moments = unitNorm(m.anchor), m.anchorMoments
-				m.reset(0)
+				m.resetMaps(0)
 				updates := m.updates()
 				for _, u := range updates {
 					require.NoError(t, parallelUpdates{u}.ascend(t.Context()))
@@ -93,7 +93,7 @@ func TestingWaves(t *testing.T, nets []Network) {
 		ascend := func(ways func(*matcher) []parallelUpdates) *matcher {
 			m := newMatcher(Matching{}, canonical(b), canonical(a))
 			m.target, m.moments = unitNorm(m.anchor), make([]*mat.Dense, len(m.spaces))
-			m.reset(1)
+			m.resetMaps(1)
 			for range 3 {
 				for _, w := range ways(m) {
 					require.NoError(t, w.ascend(t.Context()))
@@ -155,7 +155,7 @@ func TestingSettle(t *testing.T, nets []Network) {
 func (u *multiMatcher) agreement() float64 {
 	all := []models.Params{unitNorm(u.anchor)}
 	for _, m := range u.sources {
-		all = append(all, unitNorm(u.anchor.With(m.moved())))
+		all = append(all, unitNorm(u.anchor.With(m.movedParams())))
 	}
 	var sum float64
 	for i, p := range all {

@@ -28,12 +28,12 @@ func canonical(m *models.Model) *models.Model {
 	spaces, _ := m.Graph.Spaces()
 	for _, s := range spaces {
 		if s.Group == graph.Orthogonal {
-			c.space(s)
+			c.normaliseSpace(s)
 		}
 	}
 	for _, n := range m.Graph.Nodes {
 		if n.Op == graph.Attend {
-			c.attend(n)
+			c.foldAttention(n)
 		}
 	}
 	out := make(models.Params, len(m.Params))
@@ -63,7 +63,7 @@ func (c *canonicalForm) read(n *graph.Node, r graph.Role) tensor {
 	if _, changed := from[p.Name]; !changed {
 		from = c.m.Params
 	}
-	w := fetch(from, p)
+	w := fetchPart(from, p)
 	w.data = slices.Clone(w.data)
 	return w
 }
@@ -79,21 +79,21 @@ func (c *canonicalForm) write(n *graph.Node, r graph.Role, w tensor) {
 		t.Data = slices.Clone(t.Data)
 		c.params[p.Name] = t
 	}
-	store(c.params, p, w, "")
+	storePart(c.params, p, w, "")
 }
 
-// space folds the norms of a space and centres what writes to it.
-func (c *canonicalForm) space(s graph.Space) {
+// normaliseSpace folds the norms of a space and centres what writes to it.
+func (c *canonicalForm) normaliseSpace(s graph.Space) {
 	for _, n := range s.Nodes {
 		if n.Op == graph.Norm {
-			c.fold(n)
+			c.foldNorm(n)
 			continue
 		}
 		for _, p := range n.Params {
 			w := c.read(n, p.Role)
 			for k, axis := range p.Axes {
 				if axis == graph.Out {
-					w.centre(k)
+					w.centreAxis(k)
 				}
 			}
 			c.write(n, p.Role, w)
@@ -101,16 +101,16 @@ func (c *canonicalForm) space(s graph.Space) {
 	}
 }
 
-// fold moves gain and bias of a norm into its readers.
-func (c *canonicalForm) fold(n *graph.Node) {
+// foldNorm moves gain and bias of a norm into its readers.
+func (c *canonicalForm) foldNorm(n *graph.Node) {
 	gain, bias := c.read(n, graph.RoleGain), c.read(n, graph.RoleBias)
 	readers, _ := c.m.Graph.Readers(n)
-	c.absorb(readers, bias.data)
+	c.absorbConstant(readers, bias.data)
 	for _, r := range readers {
 		p, _ := r.Param(graph.RoleWeight)
 		w, in := c.read(r, graph.RoleWeight), slices.Index(p.Axes, graph.In)
 		w.scale(in, gain.data)
-		w.centre(in)
+		w.centreAxis(in)
 		c.write(r, graph.RoleWeight, w)
 	}
 	for k := range gain.data {
@@ -121,25 +121,25 @@ func (c *canonicalForm) fold(n *graph.Node) {
 	c.write(n, graph.RoleBias, bias)
 }
 
-// attend takes the biases of keys and values out of an attention.
-func (c *canonicalForm) attend(n *graph.Node) {
-	if k := n.Args[1]; c.biased(k) {
+// foldAttention takes the biases of keys and values out of an attention.
+func (c *canonicalForm) foldAttention(n *graph.Node) {
+	if k := n.Args[1]; c.hasOwnBias(k) {
 		bias := c.read(k, graph.RoleBias)
 		clear(bias.data)
 		c.write(k, graph.RoleBias, bias)
 	}
 	readers, foldable := c.m.Graph.Readers(n)
-	if v := n.Args[2]; foldable && c.biased(v) {
+	if v := n.Args[2]; foldable && c.hasOwnBias(v) {
 		bias := c.read(v, graph.RoleBias)
-		c.absorb(readers, bias.data)
+		c.absorbConstant(readers, bias.data)
 		clear(bias.data)
 		c.write(v, graph.RoleBias, bias)
 	}
 }
 
-// biased reports whether n is a linear layer with a bias that one node reads,
+// hasOwnBias reports whether n is a linear layer with a bias that one node reads,
 // once.
-func (c *canonicalForm) biased(n *graph.Node) bool {
+func (c *canonicalForm) hasOwnBias(n *graph.Node) bool {
 	reads := 0
 	for _, u := range c.m.Graph.Nodes {
 		for _, a := range u.Args {
@@ -152,8 +152,8 @@ func (c *canonicalForm) biased(n *graph.Node) bool {
 	return ok && reads == 1 && n.Op == graph.Linear
 }
 
-// absorb adds what readers make of a constant input to their biases.
-func (c *canonicalForm) absorb(readers []*graph.Node, input []float32) {
+// absorbConstant adds what readers make of a constant input to their biases.
+func (c *canonicalForm) absorbConstant(readers []*graph.Node, input []float32) {
 	for _, r := range readers {
 		p, _ := r.Param(graph.RoleWeight)
 		w, bias := c.read(r, graph.RoleWeight).matrix(p.Axes), c.read(r, graph.RoleBias)
@@ -170,15 +170,15 @@ func (c *canonicalForm) absorb(readers []*graph.Node, input []float32) {
 
 // scale multiplies t along axis k by factors, in place.
 func (t tensor) scale(k int, factors []float32) {
-	post := size(t.shape[k+1:])
+	post := valueCount(t.shape[k+1:])
 	for i := range t.data {
 		t.data[i] *= factors[i/post%len(factors)]
 	}
 }
 
-// centre subtracts the mean along axis k, in place.
-func (t tensor) centre(k int) {
-	n, post := t.shape[k], size(t.shape[k+1:])
+// centreAxis subtracts the mean along axis k, in place.
+func (t tensor) centreAxis(k int) {
+	n, post := t.shape[k], valueCount(t.shape[k+1:])
 	for from := 0; from < len(t.data); from += n * post {
 		for x := range post {
 			var mean float64

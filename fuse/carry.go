@@ -40,15 +40,15 @@ type mover struct {
 	perm []int     // instead of rows: the old entry that each new one is
 }
 
-// pusher moves Out axes along a plan, puller In axes.
-func pusher(p ot.Plan) mover {
+// pushMover moves Out axes along a plan, pullMover In axes.
+func pushMover(p ot.Plan) mover {
 	if perm, ok := p.Permutation(); ok {
 		return mover{n: len(perm), c: len(perm), perm: perm}
 	}
 	return byColumns(p.Push())
 }
 
-func puller(p ot.Plan) mover {
+func pullMover(p ot.Plan) mover {
 	if perm, ok := p.Permutation(); ok {
 		return mover{n: len(perm), c: len(perm), perm: perm}
 	}

@@ -28,7 +28,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 		return nil, nil, err
 	}
 	if by, ok := m.(single); ok && set.Refit == nil {
-		fused, nodes, err := stream(ctx, by, anchor, others, set)
+		fused, nodes, err := streamMean(ctx, by, anchor, others, set)
 		if err != nil {
 			return nil, nil, fmt.Errorf("fuse: %w", err)
 		}

@@ -21,7 +21,7 @@ func (u update) best(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, err
 	case graph.Headwise:
 		return u.heads(ctx, gains)
 	}
-	s, err := u.m.assign(ctx, gains[0])
+	s, err := u.m.assignPairs(ctx, gains[0])
 	return []*mat.Dense{s}, err
 }
 
@@ -36,7 +36,7 @@ func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, er
 	for x, g := range gains {
 		for i := range b.source {
 			for j := range b.anchor {
-				p, nuclear, err := polar(b.block(g, i, j))
+				p, nuclear, err := polarFactor(b.headBlock(g, i, j))
 				if err != nil {
 					return nil, err
 				}
@@ -45,7 +45,7 @@ func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, er
 			}
 		}
 	}
-	pairs, err := u.m.assign(ctx, score)
+	pairs, err := u.m.assignPairs(ctx, score)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, er
 		for i := range b.source {
 			for j := range b.anchor {
 				if share := pairs.At(i, j); share > 0 {
-					b.block(out[x], i, j).Scale(scale*share, factors[x][i*b.anchor+j])
+					b.headBlock(out[x], i, j).Scale(scale*share, factors[x][i*b.anchor+j])
 				}
 			}
 		}
@@ -71,9 +71,9 @@ func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, er
 // headBlocks divides a matrix of units into blocks of one head each.
 type headBlocks struct{ source, anchor int } // heads
 
-// block returns the block of head i of the source and head j of the anchor; it
+// headBlock returns the block of head i of the source and head j of the anchor; it
 // shares the values of g.
-func (b headBlocks) block(g *mat.Dense, i, j int) *mat.Dense {
+func (b headBlocks) headBlock(g *mat.Dense, i, j int) *mat.Dense {
 	n, m := g.Dims()
 	n, m = n/b.source, m/b.anchor
 	return g.Slice(i*n, (i+1)*n, j*m, (j+1)*m).(*mat.Dense)
@@ -82,9 +82,9 @@ func (b headBlocks) block(g *mat.Dense, i, j int) *mat.Dense {
 // errFactor reports a matrix without a singular value decomposition.
 var errFactor = errors.New("a singular value decomposition failed")
 
-// polar returns the partial isometry that maximises ⟨g, P⟩ [n × m], and the
+// polarFactor returns the partial isometry that maximises ⟨g, P⟩ [n × m], and the
 // maximum, the nuclear norm of g (Schönemann, 1966).
-func polar(g mat.Matrix) (p *mat.Dense, nuclear float64, err error) {
+func polarFactor(g mat.Matrix) (p *mat.Dense, nuclear float64, err error) {
 	var svd mat.SVD
 	if !svd.Factorize(g, mat.SVDThin) {
 		return nil, 0, errFactor
@@ -119,14 +119,14 @@ func rotationKeepingOnes(g *mat.Dense) (*mat.Dense, error) {
 	}
 	ones /= math.Sqrt(float64(n * m))
 	centred.Apply(func(i, j int, v float64) float64 { return v - rows[i] - cols[j] + all + ones }, centred)
-	p, _, err := polar(centred)
+	p, _, err := polarFactor(centred)
 	return p, err
 }
 
-// refine carries the map of space k further by a matrix t [m × m]: by the
+// refineMap carries the map of space k further by a matrix t [m × m]: by the
 // orthogonal map nearest to it or, for heads, by what it holds within each head;
 // dual axes take the inverse transpose.
-func (m *matcher) refine(k int, t *mat.Dense) error {
+func (m *matcher) refineMap(k int, t *mat.Dense) error {
 	s := m.anchorSpaces[k]
 	if t == nil {
 		return fmt.Errorf("the map of %s is nil", s.Nodes[0].Name)
@@ -173,11 +173,11 @@ func multiply(a, b *mat.Dense) *mat.Dense {
 	return &out
 }
 
-// assign returns the matrix S [n × m] that pairs rows with columns and maximises
+// assignPairs returns the matrix S [n × m] that pairs rows with columns and maximises
 // ⟨g, S⟩. Its entries are 0 and 1 under an exact solver, shares that sum to 1
 // under an entropic one. What is left over on the longer side is paired with
 // nothing.
-func (m *matcher) assign(ctx context.Context, g *mat.Dense) (*mat.Dense, error) {
+func (m *matcher) assignPairs(ctx context.Context, g *mat.Dense) (*mat.Dense, error) {
 	n, c := g.Dims()
 	size := max(n, c)
 	cost := mat.NewDense(size, size, nil)

@@ -41,7 +41,7 @@ func (m *matcher) matchAnchor(ctx context.Context, c Calibration) (err error) {
 	m.target, m.moments = unitNorm(m.anchor), m.anchorMoments
 	best, found := math.Inf(-1), []*mat.Dense(nil)
 	for try := range m.how.Restarts + 1 {
-		m.reset(try)
+		m.resetMaps(try)
 		if err := m.ascend(ctx); err != nil {
 			return err
 		}
@@ -106,12 +106,12 @@ func unitNorm(m *models.Model) models.Params {
 	for _, n := range m.Graph.Nodes {
 		c := float32(inverseNorm(n, m.Params))
 		for _, p := range n.Params {
-			w := fetch(m.Params, p)
+			w := fetchPart(m.Params, p)
 			unit := tensor{w.shape, make([]float32, len(w.data))}
 			for i, v := range w.data {
 				unit.data[i] = c * v
 			}
-			store(out, p, unit, "")
+			storePart(out, p, unit, "")
 		}
 	}
 	return out
@@ -125,15 +125,15 @@ func sumOfSquares(v []float32) float64 {
 	return s
 }
 
-// reset forgets the maps or, for a further try, draws random ones.
-func (m *matcher) reset(try int) {
+// resetMaps forgets the maps or, for a further try, draws random ones.
+func (m *matcher) resetMaps(try int) {
 	m.maps, m.duals, m.objective = make([]*mat.Dense, len(m.spaces)), make([]*mat.Dense, len(m.spaces)), 0
 	if try == 0 {
 		return
 	}
 	rng := rand.New(rand.NewPCG(m.how.Seed, uint64(try)))
 	for _, u := range m.updates()[1:] {
-		u.random(rng)
+		u.randomise(rng)
 	}
 }
 
@@ -180,11 +180,11 @@ func (m *matcher) derivative(k int) *mat.Dense {
 				continue
 			}
 			touching++
-			if m.how.Mix >= 1 || !m.known(n, p, axis) {
+			if m.how.Mix >= 1 || !m.mapsKnown(n, p, axis) {
 				continue
 			}
-			w := carry(m, n, p, fetch(m.src.Params, p), axis)
-			a := fetch(m.target, m.anchor.Graph.Nodes[i].Params[x])
+			w := carry(m, n, p, fetchPart(m.src.Params, p), axis)
+			a := fetchPart(m.target, m.anchor.Graph.Nodes[i].Params[x])
 			addProduct(out, w.withAxisFirst(axis), a.withAxisFirst(axis), (1-m.how.Mix)*m.scale[i])
 		}
 	}
@@ -247,8 +247,8 @@ func (m *matcher) along(n *graph.Node, axis graph.Axis) *mover {
 	return &out
 }
 
-// known reports whether the maps of all axes of p but one are known.
-func (m *matcher) known(n *graph.Node, p graph.Param, except int) bool {
+// mapsKnown reports whether the maps of all axes of p but one are known.
+func (m *matcher) mapsKnown(n *graph.Node, p graph.Param, except int) bool {
 	for a, axis := range p.Axes {
 		if k := m.spaceOf(n, axis); a != except && k >= 0 && m.maps[k] == nil {
 			return false
@@ -257,19 +257,19 @@ func (m *matcher) known(n *graph.Node, p graph.Param, except int) bool {
 	return true
 }
 
-// move returns the source in the basis of the anchor.
-func (m *matcher) move() *models.Model {
-	return canonical(m.anchor.With(m.moved())) // unequal widths put a factor into the norms
+// movedModel returns the source in the basis of the anchor.
+func (m *matcher) movedModel() *models.Model {
+	return canonical(m.anchor.With(m.movedParams())) // unequal widths put a factor into the norms
 }
 
-// moved returns the parameters of the source carried by all maps.
-func (m *matcher) moved() models.Params {
+// movedParams returns the parameters of the source carried by all maps.
+func (m *matcher) movedParams() models.Params {
 	out := models.Params{}
 	for i, n := range m.src.Graph.Nodes {
 		for x, p := range n.Params {
-			w := carry(m, n, p, fetch(m.src.Params, p), -1)
+			w := carry(m, n, p, fetchPart(m.src.Params, p), -1)
 			to := m.anchor.Graph.Nodes[i].Params[x]
-			store(out, to, w, m.anchor.Params[to.Name].DType)
+			storePart(out, to, w, m.anchor.Params[to.Name].DType)
 		}
 	}
 	return out

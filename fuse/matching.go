@@ -83,7 +83,7 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	if err := how.check(); err != nil {
 		return nil, err
 	}
-	all, err := loaded(append([]*models.Model{anchor}, others...))
+	all, err := loadAll(append([]*models.Model{anchor}, others...))
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +100,13 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	if err := u.matchAll(ctx, s.Calibration); err != nil {
 		return nil, err
 	}
-	if err := u.learn(ctx); err != nil {
+	if err := u.refineByLearner(ctx); err != nil {
 		return nil, err
 	}
 	out := &Aligned{Anchor: anchor}
 	took := time.Since(started).Seconds() / float64(len(others)*len(anchor.Graph.Nodes))
 	for i, m := range u.sources {
-		moved := m.move()
+		moved := m.movedModel()
 		out.Others = append(out.Others, moved.Params)
 		for _, n := range m.report(moved) {
 			n.Source, n.Seconds = i, took
@@ -129,8 +129,8 @@ func (how Matching) check() error {
 	return nil
 }
 
-// loaded returns models with all their parameters in memory.
-func loaded(ms []*models.Model) (_ []*models.Model, err error) {
+// loadAll returns models with all their parameters in memory.
+func loadAll(ms []*models.Model) (_ []*models.Model, err error) {
 	out := make([]*models.Model, len(ms))
 	for i, m := range ms {
 		if out[i], err = m.Load(); err != nil {
@@ -197,7 +197,7 @@ func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) {
 		if j == i {
 			continue
 		}
-		accumulate(m.target, unitNorm(u.anchor.With(o.moved())), 1)
+		accumulate(m.target, unitNorm(u.anchor.With(o.movedParams())), 1)
 		for k, s := range m.moments {
 			if s == nil {
 				continue
@@ -213,9 +213,9 @@ func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) {
 	}
 }
 
-// learn refines the maps of the spaces for which there is more than a
+// refineByLearner refines the maps of the spaces for which there is more than a
 // permutation.
-func (u *multiMatcher) learn(ctx context.Context) error {
+func (u *multiMatcher) refineByLearner(ctx context.Context) error {
 	if u.how.Learner == nil {
 		return nil
 	}
@@ -233,7 +233,7 @@ func (u *multiMatcher) learn(ctx context.Context) error {
 	}
 	aligned := []*models.Model{u.anchor}
 	for _, m := range u.sources {
-		aligned = append(aligned, m.move())
+		aligned = append(aligned, m.movedModel())
 	}
 	refinements, err := u.how.Learner.Learn(ctx, aligned, spaces)
 	if err != nil {
@@ -247,7 +247,7 @@ func (u *multiMatcher) learn(ctx context.Context) error {
 			return fmt.Errorf("Learner %T returned %d maps for %d spaces", u.how.Learner, len(refinements[i]), len(which))
 		}
 		for x, k := range which {
-			if err := m.refine(k, refinements[i][x]); err != nil {
+			if err := m.refineMap(k, refinements[i][x]); err != nil {
 				return err
 			}
 		}

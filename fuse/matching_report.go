@@ -29,7 +29,7 @@ func (m *matcher) report(moved *models.Model) []NodeReport {
 // nodeSquares is ‖W‖² of all parameters of n.
 func nodeSquares(n *graph.Node, params models.Params) (sum float64) {
 	for _, p := range n.Params {
-		sum += sumOfSquares(fetch(params, p).data)
+		sum += sumOfSquares(fetchPart(params, p).data)
 	}
 	return sum
 }
@@ -39,7 +39,7 @@ func nodeSquares(n *graph.Node, params models.Params) (sum float64) {
 func mismatch(m, anchor *models.Model, id int) float64 {
 	var apart, sum float64
 	for _, p := range anchor.Graph.Nodes[id].Params {
-		x, y := fetch(m.Params, p).data, fetch(anchor.Params, p).data
+		x, y := fetchPart(m.Params, p).data, fetchPart(anchor.Params, p).data
 		sum += sumOfSquares(x) + sumOfSquares(y)
 		for i := range x {
 			d := float64(x[i]) - float64(y[i])

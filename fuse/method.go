@@ -53,7 +53,7 @@ func (Vanilla) carryEach(ctx context.Context, c carriage, s Settings) ([]NodeRep
 				return nil, &MismatchError{fmt.Sprintf("tensor %q, which is not transported,", p.Name),
 					fmt.Sprint(p.Full()), fmt.Sprint(to.Full())}
 			}
-			w, err := read(c.source, p)
+			w, err := readPart(c.source, p)
 			if err != nil {
 				return nil, err
 			}
@@ -77,7 +77,7 @@ func alignEach(ctx context.Context, by single, anchor *models.Model, others []*m
 	for i, m := range others {
 		carried := models.Params{}
 		put := func(p graph.Param, t tensor) error {
-			store(carried, p, t, anchor.Params[p.Name].DType)
+			storePart(carried, p, t, anchor.Params[p.Name].DType)
 			return nil
 		}
 		nodes, err := by.carryEach(ctx, carriage{i, m, anchor, put}, s)
@@ -89,13 +89,13 @@ func alignEach(ctx context.Context, by single, anchor *models.Model, others []*m
 	return out, nil
 }
 
-// stream carries every source by itself, each tensor straight into the mean.
-func stream(ctx context.Context, by single, anchor *models.Model, others []*models.Model,
+// streamMean carries every source by itself, each tensor straight into the mean.
+func streamMean(ctx context.Context, by single, anchor *models.Model, others []*models.Model,
 	s Settings) (*models.Model, []NodeReport, error) {
 	var nodes []NodeReport
 	mean := mean{anchor, s.Weights[0], models.Params{}}
 	for i, m := range others {
-		more, err := by.carryEach(ctx, carriage{i, m, anchor, mean.adder(s.Weights[i+1])}, s)
+		more, err := by.carryEach(ctx, carriage{i, m, anchor, mean.adderOf(s.Weights[i+1])}, s)
 		if err != nil {
 			return nil, nil, fmt.Errorf("model %d: %w", i+1, err)
 		}
@@ -111,8 +111,8 @@ type mean struct {
 	sum    models.Params
 }
 
-// adder returns a function that adds tensors with weight w.
-func (m mean) adder(w float64) func(graph.Param, tensor) error {
+// adderOf returns a function that adds tensors with weight w.
+func (m mean) adderOf(w float64) func(graph.Param, tensor) error {
 	return func(p graph.Param, t tensor) error {
 		to, ok := m.sum[p.Name]
 		if !ok {

@@ -21,19 +21,19 @@ func product(out, x, y []float32, n int) {
 	r := len(x) / n
 	workers := min(runtime.GOMAXPROCS(0), r, 1+len(out)*n/grain)
 	if workers < 2 {
-		inner(out, x, y, n)
+		innerProducts(out, x, y, n)
 		return
 	}
 	c := len(y) / n
 	var wg sync.WaitGroup
 	for w := range workers {
 		from, to := r*w/workers, r*(w+1)/workers
-		wg.Go(func() { inner(out[from*c:to*c], x[from*n:to*n], y, n) })
+		wg.Go(func() { innerProducts(out[from*c:to*c], x[from*n:to*n], y, n) })
 	}
 	wg.Wait()
 }
 
-func inner(out, x, y []float32, n int) {
+func innerProducts(out, x, y []float32, n int) {
 	r, c := len(x)/n, len(y)/n
 	row := func(v []float32, i int) blas32.Vector {
 		return blas32.Vector{N: n, Inc: 1, Data: v[i*n : (i+1)*n]}

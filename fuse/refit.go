@@ -40,8 +40,8 @@ func (r Refit) Fit(ctx context.Context, fused *models.Model, a *Aligned, s *Sett
 	if fused, err = fused.Load(); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
-	f := refitter{Refit: r, settings: set, fused: fused.With(scaled(fused.Params, 1)), aligned: a.Params()}
-	if err := f.run(ctx); err != nil {
+	f := refitter{Refit: r, settings: set, fused: fused.With(scaledParams(fused.Params, 1)), aligned: a.Params()}
+	if err := f.fitAll(ctx); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
 	return f.fused, nil
@@ -66,8 +66,8 @@ type refitter struct {
 	aligned  []models.Params // anchor first
 }
 
-// run fits all layers, those that read the same at once.
-func (r *refitter) run(ctx context.Context) error {
+// fitAll fits all layers, those that read the same at once.
+func (r *refitter) fitAll(ctx context.Context) error {
 	var group []*graph.Node
 	for i, n := range r.fused.Graph.Nodes {
 		r.settings.observe("refitting", n.Name, i, len(r.fused.Graph.Nodes))
@@ -75,7 +75,7 @@ func (r *refitter) run(ctx context.Context) error {
 			continue // what reads the input reads the same in all models
 		}
 		if len(group) > 0 && n.Source() != group[0].Source() {
-			if err := r.fit(ctx, group); err != nil {
+			if err := r.fitLayers(ctx, group); err != nil {
 				return err
 			}
 			group = nil
@@ -85,11 +85,11 @@ func (r *refitter) run(ctx context.Context) error {
 	if len(group) == 0 {
 		return nil
 	}
-	return r.fit(ctx, group)
+	return r.fitLayers(ctx, group)
 }
 
-// fit fits layers that read the same.
-func (r *refitter) fit(ctx context.Context, group []*graph.Node) error {
+// fitLayers fits layers that read the same.
+func (r *refitter) fitLayers(ctx context.Context, group []*graph.Node) error {
 	site := append([]*graph.Node{group[0].Source()}, group...)
 	in, all := site[0].Units, 0
 	for _, n := range site {
@@ -136,7 +136,7 @@ type least struct {
 func (r *refitter) solve(n *graph.Node, c least) error {
 	weight, _ := n.Param(graph.RoleWeight)
 	bias, biased := n.Param(graph.RoleBias)
-	weights := fetch(r.fused.Params, weight).matrix(weight.Axes)
+	weights := fetchPart(r.fused.Params, weight).matrix(weight.Axes)
 	gram, cross := mat.DenseCopyOf(c.gram), mat.DenseCopyOf(c.cross)
 	if !biased { // without a bias, about zero
 		gram.RankOne(gram, c.count, mat.NewVecDense(len(c.read), c.read), mat.NewVecDense(len(c.read), c.read))
@@ -164,14 +164,14 @@ func (r *refitter) solve(n *graph.Node, c least) error {
 		return err
 	}
 	weights.Add(weights, change.T())
-	store(r.fused.Params, weight, fromMatrix(weights, weight.Axes), "")
+	storePart(r.fused.Params, weight, fromMatrix(weights, weight.Axes), "")
 	if !biased {
 		return nil
 	}
-	b := fetch(r.fused.Params, bias)
+	b := fetchPart(r.fused.Params, bias)
 	for i := range b.data {
 		b.data[i] = float32(c.written[i] - mat.Dot(weights.RowView(i), mat.NewVecDense(len(c.read), c.read)))
 	}
-	store(r.fused.Params, bias, b, "")
+	storePart(r.fused.Params, bias, b, "")
 	return nil
 }

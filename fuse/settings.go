@@ -36,7 +36,7 @@ func (s *Settings) withDefaults(n int) (Settings, error) {
 		c = *s
 	}
 	var err error
-	if c.Weights, err = shares(c.Weights, n); err == nil && c.Refit != nil {
+	if c.Weights, err = modelWeights(c.Weights, n); err == nil && c.Refit != nil {
 		err = c.Refit.check(c.Calibration)
 	}
 	if err != nil {
@@ -64,8 +64,8 @@ func (s Settings) kept(r NodeReport) NodeReport {
 // not sum to 1.
 var ErrWeights = errors.New("weights must be finite, one for each model, and sum to 1")
 
-// shares returns the weights of n models.
-func shares(w []float64, n int) ([]float64, error) {
+// modelWeights returns the weights of n models.
+func modelWeights(w []float64, n int) ([]float64, error) {
 	if w == nil {
 		w = make([]float64, n)
 		for i := range w {

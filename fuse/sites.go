@@ -72,13 +72,13 @@ func (t *transportRun) describe(nodes []*graph.Node) align.Site {
 		Heads: len(nodes) * heads(t.source.Graph, n.ID), AnchorHeads: len(nodes) * heads(t.anchor.Graph, n.ID)}
 	if n.Op == graph.Linear {
 		w, _ := n.Param(graph.RoleWeight)
-		s.In = size(w.Shape) / n.Units
+		s.In = valueCount(w.Shape) / n.Units
 	}
 	s.Weights = func() (*mat.Dense, *mat.Dense, error) {
 		var x, y mat.Dense
 		for _, n := range nodes {
 			a := t.anchorNode(n)
-			pulled, err := t.pull(n)
+			pulled, err := t.pulledParams(n)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -86,11 +86,11 @@ func (t *transportRun) describe(nodes []*graph.Node) align.Site {
 				return p.Role == graph.RoleWeight ||
 					p.Role == graph.RoleRows
 			})
-			own, err := read(t.anchor, a.Params[at])
+			own, err := readPart(t.anchor, a.Params[at])
 			if err != nil {
 				return nil, nil, err
 			}
-			rx, ry := pulled[at].rows(n.Params[at].Axes), own.rows(a.Params[at].Axes)
+			rx, ry := pulled[at].unitRows(n.Params[at].Axes), own.unitRows(a.Params[at].Axes)
 			if x.IsEmpty() {
 				x, y = *rx, *ry
 				continue
@@ -190,7 +190,7 @@ func (t *transportRun) branches() ([]*graph.Node, error) {
 			switch a.Op {
 			case graph.Table:
 				p, _ := a.Param(graph.RoleRows)
-				rows, err := read(t.anchor, p)
+				rows, err := readPart(t.anchor, p)
 				if err != nil {
 					return nil, err
 				}

@@ -17,7 +17,7 @@ type tensor struct {
 	data  []float32
 }
 
-func size(shape []int) int {
+func valueCount(shape []int) int {
 	n := 1
 	for _, d := range shape {
 		n *= d
@@ -25,20 +25,20 @@ func size(shape []int) int {
 	return n
 }
 
-// fetch returns the part of a checkpoint's tensor that p names.
-func fetch(params models.Params, p graph.Param) tensor { return part(params[p.Name], p) }
+// fetchPart returns the part of a checkpoint's tensor that p names.
+func fetchPart(params models.Params, p graph.Param) tensor { return cutPart(params[p.Name], p) }
 
-// read is fetch for a model whose tensors may be on disk.
-func read(m *models.Model, p graph.Param) (tensor, error) {
+// readPart is fetchPart for a model whose tensors may be on disk.
+func readPart(m *models.Model, p graph.Param) (tensor, error) {
 	t, err := m.Tensor(p.Name)
 	if err != nil {
 		return tensor{}, err
 	}
-	return part(t, p), nil
+	return cutPart(t, p), nil
 }
 
-// part cuts p out of its tensor. Values that lie side by side are shared.
-func part(t models.Tensor, p graph.Param) tensor {
+// cutPart cuts p out of its tensor. Values that lie side by side are shared.
+func cutPart(t models.Tensor, p graph.Param) tensor {
 	run := p.Runs()
 	if run.Count == 1 {
 		return tensor{p.Shape, t.Data[run.Offset : run.Offset+run.Length]}
@@ -51,11 +51,11 @@ func part(t models.Tensor, p graph.Param) tensor {
 	return tensor{p.Shape, data}
 }
 
-// store writes t as the part of a tensor that p names.
-func store(params models.Params, p graph.Param, t tensor, dtype safetensors.DType) {
+// storePart writes t as the part of a tensor that p names.
+func storePart(params models.Params, p graph.Param, t tensor, dtype safetensors.DType) {
 	whole, ok := params[p.Name]
 	if !ok {
-		whole = models.Tensor{DType: dtype, Shape: p.Full(), Data: make([]float32, size(p.Full()))}
+		whole = models.Tensor{DType: dtype, Shape: p.Full(), Data: make([]float32, valueCount(p.Full()))}
 		params[p.Name] = whole
 	}
 	run := p.Runs()
@@ -75,7 +75,7 @@ func add(whole models.Tensor, p graph.Param, t tensor, w float64) {
 
 // along carries axis k of t.
 func (t tensor) along(k int, m mover) tensor {
-	post := size(t.shape[k+1:])
+	post := valueCount(t.shape[k+1:])
 	pre := len(t.data) / (m.n * post)
 	out := tensor{slices.Clone(t.shape), make([]float32, pre*m.c*post)}
 	out.shape[k] = m.c
@@ -111,7 +111,7 @@ func transposed(x []float32, c int) []float32 {
 // withAxisFirst returns the values of t with axis k first, the others flattened
 // behind it [n × rest].
 func (t tensor) withAxisFirst(k int) []float32 {
-	n, post := t.shape[k], size(t.shape[k+1:])
+	n, post := t.shape[k], valueCount(t.shape[k+1:])
 	if n*post == len(t.data) {
 		return t.data
 	}
@@ -125,9 +125,9 @@ func (t tensor) withAxisFirst(k int) []float32 {
 	return out
 }
 
-// rows returns t as one row for each unit: its Out axis first, the others
+// unitRows returns t as one row for each unit: its Out axis first, the others
 // flattened.
-func (t tensor) rows(axes []graph.Axis) *mat.Dense {
+func (t tensor) unitRows(axes []graph.Axis) *mat.Dense {
 	k := slices.Index(axes, graph.Out)
 	values := t.withAxisFirst(k)
 	out := make([]float64, len(values))
@@ -138,7 +138,7 @@ func (t tensor) rows(axes []graph.Axis) *mat.Dense {
 }
 
 // matrix returns a weight of two axes as [units × inputs].
-func (t tensor) matrix(axes []graph.Axis) *mat.Dense { return t.rows(axes) }
+func (t tensor) matrix(axes []graph.Axis) *mat.Dense { return t.unitRows(axes) }
 
 // fromMatrix is the inverse of matrix.
 func fromMatrix(m *mat.Dense, axes []graph.Axis) tensor {

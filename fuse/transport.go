@@ -112,12 +112,12 @@ func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]Nod
 	run := &transportRun{method: t, settings: s, carriage: c, ctx: ctx, plans: make([]ot.Plan, n),
 		summaries: make([]planSummary, n), pulled: make([][]tensor, n), weights: make([]squares, n),
 		sites: pairedSites(c.source.Graph, t.QK)}
-	err = run.walk()
+	err = run.visitAll()
 	return run.nodes, err
 }
 
-// walk visits the nodes from input to output.
-func (t *transportRun) walk() error {
+// visitAll visits the nodes from input to output.
+func (t *transportRun) visitAll() error {
 	t.lastUse = t.lastUses()
 	if err := t.collect(); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (t *transportRun) walk() error {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
-		if err := t.visit(n); err != nil {
+		if err := t.visitNode(n); err != nil {
 			return fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
 		}
 		for id, last := range t.lastUse[:n.ID+1] {
@@ -138,9 +138,9 @@ func (t *transportRun) walk() error {
 	return nil
 }
 
-// visit finds the map that leaves n and moves its parameters. There is one case
+// visitNode finds the map that leaves n and moves its parameters. There is one case
 // for each flow.
-func (t *transportRun) visit(n *graph.Node) error {
+func (t *transportRun) visitNode(n *graph.Node) error {
 	started := time.Now()
 	r := NodeReport{Source: t.index, Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil}
 	site := []*graph.Node{n}
@@ -151,7 +151,7 @@ func (t *transportRun) visit(n *graph.Node) error {
 	case n.Flow() == graph.Carry:
 		t.plans[n.ID] = t.plans[n.Carrier().ID]
 	case n.Flow() == graph.Join:
-		t.plans[n.ID], err = t.join(n)
+		t.plans[n.ID], err = t.joinPlans(n)
 	case n.Flow() == graph.Solve:
 		site = t.siteOf(n)
 		if site[len(site)-1] != n {
@@ -218,8 +218,8 @@ func (t *transportRun) columns(n *graph.Node, i, k int) func() *mat.Dense {
 	}
 }
 
-// join merges the maps that meet at a residual sum.
-func (t *transportRun) join(n *graph.Node) (ot.Plan, error) {
+// joinPlans merges the maps that meet at a residual sum.
+func (t *transportRun) joinPlans(n *graph.Node) (ot.Plan, error) {
 	branches := make([]graph.Branch, len(n.Args))
 	for k, a := range n.Args {
 		branches[k] = graph.Branch{Plan: t.plans[a.ID], Magnitudes: t.magnitudes[magnitudeNode(a).ID]}
@@ -231,7 +231,7 @@ func (t *transportRun) join(n *graph.Node) (ot.Plan, error) {
 	if p.IsIdentity() && n.Units != t.anchorNode(n).Units {
 		return graph.Identity{}.Merge(branches) // the skip is a Const, which has no plan of its own
 	}
-	return p, t.fits(p, fmt.Sprintf("Residual %T", t.method.Residual), []*graph.Node{n})
+	return p, t.checkPlanSize(p, fmt.Sprintf("Residual %T", t.method.Residual), []*graph.Node{n})
 }
 
 // solve finds the plan of a site and gives it to all its nodes.
@@ -255,7 +255,7 @@ func (t *transportRun) solve(site []*graph.Node) (cost float64, warning *ot.NotC
 	if err != nil && (!errors.As(err, &warning) || result.Plan.IsIdentity()) {
 		return 0, nil, err
 	}
-	if err := t.fits(result.Plan, fmt.Sprintf("Aligner %T", t.method.Aligner), stacked[0]); err != nil {
+	if err := t.checkPlanSize(result.Plan, fmt.Sprintf("Aligner %T", t.method.Aligner), stacked[0]); err != nil {
 		return 0, nil, err
 	}
 	for _, n := range site {
@@ -264,9 +264,9 @@ func (t *transportRun) solve(site []*graph.Node) (cost float64, warning *ot.NotC
 	return result.Cost, warning, nil
 }
 
-// fits reports a plan that a strategy returned for the stacked units of nodes
+// checkPlanSize reports a plan that a strategy returned for the stacked units of nodes
 // and that is of another size.
-func (t *transportRun) fits(p ot.Plan, strategy string, nodes []*graph.Node) error {
+func (t *transportRun) checkPlanSize(p ot.Plan, strategy string, nodes []*graph.Node) error {
 	if p.IsIdentity() {
 		return nil
 	}
@@ -280,20 +280,20 @@ func (t *transportRun) fits(p ot.Plan, strategy string, nodes []*graph.Node) err
 	return nil
 }
 
-// pull returns the parameters of n in the source with their In axes carried:
+// pulledParams returns the parameters of n in the source with their In axes carried:
 // what the layer of the source is once it reads the units of the anchor.
-func (t *transportRun) pull(n *graph.Node) ([]tensor, error) {
+func (t *transportRun) pulledParams(n *graph.Node) ([]tensor, error) {
 	if t.pulled[n.ID] != nil {
 		return t.pulled[n.ID], nil
 	}
 	by := inputs{}
 	if from := n.Source(); from != nil && !t.plans[from.ID].IsIdentity() {
-		m := puller(t.plans[from.ID])
+		m := pullMover(t.plans[from.ID])
 		by.by = &m
 	}
 	out := make([]tensor, 0, len(n.Params))
 	for _, p := range n.Params {
-		w, err := read(t.source, p)
+		w, err := readPart(t.source, p)
 		if err != nil {
 			return nil, err
 		}

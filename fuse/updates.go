@@ -56,7 +56,7 @@ func (m *matcher) schedule() (out []parallelUpdates) {
 	var last parallelUpdates
 	taken := map[int]bool{}
 	for _, u := range m.updates() {
-		layers := u.layers()
+		layers := u.touchedNodes()
 		if slices.ContainsFunc(layers, func(i int) bool { return taken[i] }) {
 			out, last = append(out, last), nil
 			clear(taken)
@@ -69,8 +69,8 @@ func (m *matcher) schedule() (out []parallelUpdates) {
 	return append(out, last)
 }
 
-// layers lists the nodes whose parameters lie in spaces of the update.
-func (u update) layers() (out []int) {
+// touchedNodes lists the nodes whose parameters lie in spaces of the update.
+func (u update) touchedNodes() (out []int) {
 	for i, n := range u.m.src.Graph.Nodes {
 		if slices.ContainsFunc(n.Params, func(p graph.Param) bool {
 			return slices.ContainsFunc(p.Axes, func(a graph.Axis) bool { return slices.Contains(u.which, u.m.spaceOf(n, a)) })
@@ -115,8 +115,8 @@ func (w parallelUpdates) ascend(ctx context.Context) error {
 	return nil
 }
 
-// random replaces the maps by random ones of the group.
-func (u update) random(rng *rand.Rand) {
+// randomise replaces the maps by random ones of the group.
+func (u update) randomise(rng *rand.Rand) {
 	gains := make([]*mat.Dense, len(u.which))
 	for i, k := range u.which {
 		gains[i] = mat.NewDense(u.m.spaces[k].Units, u.m.anchorSpaces[k].Units, nil)

@@ -33,7 +33,7 @@ func (b outputs) along(_ *graph.Node, axis graph.Axis) *mover {
 
 // write puts the parameters of n in the basis of the anchor.
 func (t *transportRun) write(n *graph.Node, site []*graph.Node) error {
-	parts := t.parts(n, site)
+	parts := t.unitParts(n, site)
 	for i, p := range t.anchorNode(n).Params {
 		w, err := t.carried(parts, i)
 		if err != nil {
@@ -53,15 +53,15 @@ type unitPart struct {
 	by   outputs
 }
 
-// parts returns what carries units to those of n: its own, or those of every
+// unitParts returns what carries units to those of n: its own, or those of every
 // node of a site whose units are stacked.
-func (t *transportRun) parts(n *graph.Node, site []*graph.Node) []unitPart {
+func (t *transportRun) unitParts(n *graph.Node, site []*graph.Node) []unitPart {
 	plan, units := t.plans[n.ID], t.anchorNode(n).Units
 	switch {
 	case plan.IsIdentity():
 		return []unitPart{{n, outputs{}}}
 	case t.method.QK != Joint || len(site) == 1:
-		m := pusher(plan)
+		m := pushMover(plan)
 		return []unitPart{{n, outputs{&m}}}
 	}
 	s, at, col := plan.Push(), 0, slices.Index(site, n)*units
@@ -79,7 +79,7 @@ func (t *transportRun) parts(n *graph.Node, site []*graph.Node) []unitPart {
 func (t *transportRun) carried(parts []unitPart, i int) (tensor, error) {
 	var sum tensor
 	for _, part := range parts {
-		pulled, err := t.pull(part.from)
+		pulled, err := t.pulledParams(part.from)
 		if err != nil {
 			return tensor{}, err
 		}
