@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -105,41 +104,15 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if o.maps != "" {
-		if err := safetensors.WriteFile(o.maps, maps, nil); err != nil {
-			return fmt.Errorf("-maps: %w", err)
-		}
-	}
-	if err := fused.Save(o.out); err != nil {
-		return err
-	}
-	if o.report != "" {
-		if err := j.report.Write(o.report); err != nil {
-			return fmt.Errorf("-report: %w", err)
-		}
-	}
-	if o.html != "" {
-		if err := j.page().WriteFile(o.html); err != nil {
-			return fmt.Errorf("-html: %w", err)
-		}
-	}
-	return j.report.Print(os.Stdout)
+	return j.write(fused, maps)
 }
 
 // load reads everything before anything is computed, so that a mistake is
 // found at once.
 func load(o options) (*job, error) {
 	j := &job{options: o}
-	if err := cli.Replaceable(o.out); err != nil {
-		return nil, fmt.Errorf("-out: %w", err)
-	}
-	for flag, path := range map[string]string{"-maps": o.maps, "-report": o.report, "-html": o.html} {
-		if path == "" {
-			continue
-		}
-		if err := cli.Writable(filepath.Dir(path)); err != nil {
-			return nil, fmt.Errorf("%s: %w", flag, err)
-		}
+	if err := o.checkOutputs(); err != nil {
+		return nil, err
 	}
 	if err := j.link(); err != nil {
 		return nil, err

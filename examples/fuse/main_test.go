@@ -306,6 +306,30 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// TestInputs: what is read is never replaced, by whatever path it is named.
+func TestInputs(t *testing.T) {
+	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 2)
+	out, recipe := filepath.Join(t.TempDir(), "out"), config(t, `{"features": "weights"}`)
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(b, link))
+	before, err := os.ReadFile(filepath.Join(b, safetensors.SingleName))
+	require.NoError(t, err)
+	for want, args := range map[string][]string{
+		"-out: ":    {"-out", link, a, b},
+		"-maps: ":   {"-out", out, "-calib", data, "-maps", data, a, b},
+		"-report: ": {"-out", out, "-config", recipe, "-report", recipe, a, b},
+		"-html: ":   {"-out", out, "-eval", data, "-html", data, a, b},
+	} {
+		err := program(t, args...)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "is an input")
+		require.NoDirExists(t, out)
+	}
+	after, err := os.ReadFile(filepath.Join(b, safetensors.SingleName))
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
 func unlabelled(t *testing.T) string { return pixels(t, 2, 3, 8, 8) }
 func misshapen(t *testing.T) string  { return pixels(t, 2, 3, 4, 4) }
 
