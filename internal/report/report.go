@@ -64,6 +64,7 @@ type Node struct {
 	Cost      float64  `json:"cost"`
 	Entropy   float64  `json:"entropy"`  // nats
 	Diagonal  float64  `json:"diagonal"` // 0 to 1
+	Kept      float64  `json:"kept"`     // share of the other model's squares that is left; 1 for all
 	Seconds   float64  `json:"seconds"`
 	Converged bool     `json:"converged"`
 	Residual  *float64 `json:"residual,omitempty"` // marginal error of a plan that did not converge
@@ -73,7 +74,7 @@ type Node struct {
 func (r *Report) AddNodes(f *fuse.Report) {
 	for _, n := range f.Nodes {
 		node := Node{Source: n.Source, Name: n.Name, Flow: n.Flow.String(), Cost: n.Cost, Entropy: n.Entropy,
-			Diagonal: n.Diagonal, Seconds: n.Seconds, Converged: n.Warning == nil}
+			Diagonal: n.Diagonal, Kept: n.Kept(), Seconds: n.Seconds, Converged: n.Warning == nil}
 		if n.Warning != nil {
 			node.Residual = &n.Warning.Residual
 		}

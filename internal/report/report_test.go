@@ -36,9 +36,9 @@ func TestJSON(t *testing.T) {
 			"accuracy": 0.5, "loss": 2, "seconds": 0},
 		{"method": "flow", "options": {"solver": "emd"}, "finetuned_steps": 3, "seconds": 1.5, "seen": "all"}
 	], "nodes": [
-		{"source": 0, "name": "a", "flow": "solve", "cost": 0.5, "entropy": 0.25, "diagonal": 0.75,
+		{"source": 0, "name": "a", "flow": "solve", "cost": 0.5, "entropy": 0.25, "diagonal": 0.75, "kept": 1,
 			"seconds": 2, "converged": true},
-		{"source": 1, "name": "b", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0,
+		{"source": 1, "name": "b", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0, "kept": 1,
 			"seconds": 0, "converged": false, "residual": 0.125}
 	]}`, string(text))
 
