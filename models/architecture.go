@@ -19,8 +19,10 @@ type Architecture struct {
 	Class   string                              // as in "architectures" of config.json
 	Type    string                              // as in "model_type"; written where there was no config.json before
 	Parse   func(config []byte) (Config, error) // reads the text of a config.json: see [Parser]
-	Aliases map[string]string                   // from tensor names of older checkpoints to those of the graph
-	Ignored []string                            // tensors that are not parameters: full names, or their ends after a dot
+	Prefix  string                              // of the encoder's tensors, such as "bert."; absent in encoders alone
+	Renamed []string                            // parts of tensor names, old and new by turns, as ".q_proj.", ".query."
+	Aliases map[string]string                   // from other names of whole tensors to those of the graph
+	Ignored []string                            // buffers and tied tensors: full names, or their ends after a dot
 }
 
 // A Config holds the hyperparameters of one checkpoint and describes the network

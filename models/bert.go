@@ -14,10 +14,15 @@ import (
 // Its configuration is a [BERTConfig].
 func BERTForMaskedLM() Architecture {
 	return Architecture{
-		Class:   "BertForMaskedLM",
-		Type:    "bert",
-		Parse:   Parser(bertDefaults()),
-		Ignored: []string{"position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"},
+		Class:  "BertForMaskedLM",
+		Type:   "bert",
+		Parse:  Parser(bertDefaults()),
+		Prefix: "bert.",
+		Aliases: map[string]string{
+			"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+			"cls.predictions.decoder.bias":   "cls.predictions.bias",
+		},
+		Ignored: []string{"position_ids", "token_type_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"},
 	}
 }
 
@@ -29,7 +34,8 @@ func BERTForClassification() Architecture {
 		Class:   "BertForSequenceClassification",
 		Type:    "bert",
 		Parse:   Parser(BERTClassifierConfig{BERTConfig: bertDefaults()}),
-		Ignored: []string{"position_ids"},
+		Prefix:  "bert.",
+		Ignored: []string{"position_ids", "token_type_ids"},
 	}
 }
 

@@ -87,18 +87,41 @@ func (m *Model) changes(current []member) ([]member, error) {
 	if err == nil && !slices.Contains(named, m.Arch.Class) {
 		out = append(out, m.classMember())
 	}
+	if kind, _ := typeIn(m.text); kind == "" && len(named) == 0 && m.Arch.Type != "" {
+		out = append(out, member{key: "model_type", value: quoted(m.Arch.Type)})
+	}
 	return out, err
 }
 
-// classesIn returns the classes that the text of a config.json names.
+// classesIn returns the classes that the text of a config.json names: a list, or one
+// by itself.
 func classesIn(text []byte) ([]string, error) {
 	var c struct {
-		Classes []string `json:"architectures"`
+		Classes json.RawMessage `json:"architectures"`
 	}
 	if err := json.Unmarshal(text, &c); err != nil {
 		return nil, fmt.Errorf("%s: %w", configName, err)
 	}
-	return c.Classes, nil
+	var one string
+	if json.Unmarshal(c.Classes, &one) == nil && one != "" {
+		return []string{one}, nil
+	}
+	var all []string
+	if err := json.Unmarshal(c.Classes, &all); err != nil && c.Classes != nil {
+		return nil, fmt.Errorf("%s: architectures: %w", configName, err)
+	}
+	return all, nil
+}
+
+// typeIn returns the model_type of the text of a config.json, if it has one.
+func typeIn(text []byte) (string, error) {
+	var c struct {
+		Type string `json:"model_type"`
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return "", fmt.Errorf("%s: %w", configName, err)
+	}
+	return c.Type, nil
 }
 
 // parsedMembers returns what the configuration in a text writes.

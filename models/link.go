@@ -1,25 +1,18 @@
 package models
 
 import (
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// A stored tensor is one on disk.
-type stored struct {
-	name  string // in the files
-	shape []int
-}
-
 // A link reads tensors when they are asked for. Its files are closed when the
 // garbage collector finds it unreachable.
 type link struct {
-	dir     string
-	files   *safetensors.Checkpoint
-	tensors map[string]stored // by the names of the graph
+	dir   string
+	files *safetensors.Checkpoint
+	names naming
 }
 
 // Link is [Open] without reading the tensors, so that a model takes next to no
@@ -29,87 +22,92 @@ type link struct {
 // The files stay open as long as the model is reachable, and must not be changed
 // meanwhile.
 func Link(dir string, archs ...Architecture) (*Model, error) {
-	text, arch, err := identify(dir, archs)
+	text, err := readConfig(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("models: %w", err)
 	}
-	l, err := newLink(dir, arch)
+	files, err := safetensors.OpenDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("models: %w", err)
 	}
-	m, err := arch.parse(text)
+	m, err := identify(text, files, archs)
+	if err == nil {
+		m.link.dir = dir
+		err = m.readExtra()
+	}
+	if err == nil {
+		m.Files, err = readFiles(dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("models: %s: %w", dir, err)
-	}
-	m.link = l
-	if err := m.check(); err != nil {
-		return nil, fmt.Errorf("models: %s: %s: %w", dir, arch.Class, err)
-	}
-	if m.Files, err = readFiles(dir); err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("models: %s: %w", dir, err), files.Close())
 	}
 	return m, nil
 }
 
-// newLink opens the tensors of a directory under the names that the graph has for
-// them.
-func newLink(dir string, arch Architecture) (*link, error) {
-	f, err := safetensors.OpenDir(dir)
+// linked returns the model of the text of a config.json and of tensors on disk.
+func (a Architecture) linked(text []byte, files *safetensors.Checkpoint) (*Model, error) {
+	m, err := a.parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
+		return nil, err
 	}
-	l := &link{dir: dir, files: f, tensors: map[string]stored{}}
-	for _, own := range f.Names() {
-		if arch.ignores(own) {
-			continue
+	names, err := a.named(m.Graph, files)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.Class, err)
+	}
+	m.link = &link{files: files, names: names}
+	if err := m.check(); err != nil {
+		for _, own := range names.extra { // one of them may be what is missing, under another name
+			m.link.names.left = append(m.link.names.left, own)
 		}
-		name := own
-		if alias, ok := arch.Aliases[name]; ok {
-			name = alias
-		}
-		if other, ok := l.tensors[name]; ok {
-			return nil, fmt.Errorf("models: %s: tensors %q and %q are the same parameter", dir, other.name, own)
-		}
-		_, shape, err := f.Info(own)
+		return nil, fmt.Errorf("%s: %w", a.Class, short(m.Graph.Check(m.Shapes())))
+	}
+	return m, nil
+}
+
+// readExtra reads the tensors that the network does not read.
+func (m *Model) readExtra() error {
+	for name, own := range m.link.names.extra {
+		t, err := m.link.files.Tensor(own)
 		if err != nil {
-			return nil, fmt.Errorf("models: %w", err)
+			return err
 		}
-		l.tensors[name] = stored{own, shape}
+		if m.Extra == nil {
+			m.Extra = map[string]safetensors.Tensor{}
+		}
+		m.Extra[name] = t
 	}
-	return l, nil
+	return nil
 }
 
-// ignores reports whether a tensor is a buffer and not a parameter.
-func (a Architecture) ignores(tensor string) bool {
-	return slices.ContainsFunc(a.Ignored, func(s string) bool {
-		return tensor == s || strings.HasSuffix(tensor, "."+strings.TrimPrefix(s, "."))
-	})
-}
-
+// shapes returns the shapes of all tensors but the extra ones. Those that contradict
+// the graph are among them, so that checking the shapes names them.
 func (l *link) shapes() map[string][]int {
-	out := make(map[string][]int, len(l.tensors))
-	for name, t := range l.tensors {
-		out[name] = t.shape
+	out := make(map[string][]int, len(l.names.params))
+	for name, own := range l.names.params {
+		_, out[name], _ = l.files.Info(own) // the name is one of the files'
+	}
+	for _, own := range l.names.left {
+		_, out[own], _ = l.files.Info(own)
 	}
 	return out
 }
 
 // read returns the tensor of that name in the graph.
 func (l *link) read(name string) (Tensor, error) {
-	t, ok := l.tensors[name]
+	own, ok := l.names.params[name]
 	if !ok {
 		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, name, safetensors.ErrNoTensor)
 	}
-	raw, err := l.files.Tensor(t.name)
+	raw, err := l.files.Tensor(own)
 	if err != nil {
 		return Tensor{}, fmt.Errorf("models: %w", err)
 	}
 	read, err := FromSafetensors(raw)
 	if err != nil {
-		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, t.name, err)
+		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, own, err)
 	}
 	if i := notFinite(read.Data); i >= 0 {
-		return Tensor{}, fmt.Errorf("models: %s: tensor %q is %v at position %d", l.dir, t.name, read.Data[i], i)
+		return Tensor{}, fmt.Errorf("models: %s: tensor %q is %v at position %d", l.dir, own, read.Data[i], i)
 	}
 	return read, nil
 }
@@ -142,8 +140,8 @@ func (m *Model) Load() (*Model, error) {
 	if m.Params != nil || m.link == nil {
 		return m, nil
 	}
-	p := make(Params, len(m.link.tensors))
-	for name := range m.link.tensors {
+	p := make(Params, len(m.link.names.params))
+	for name := range m.link.names.params {
 		var err error
 		if p[name], err = m.link.read(name); err != nil {
 			return nil, err

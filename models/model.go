@@ -3,6 +3,8 @@ package models
 import (
 	"errors"
 	"fmt"
+
+	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // A Model is a checkpoint bound to its network. It is not changed once it is made,
@@ -13,8 +15,13 @@ type Model struct {
 	Spec                     // of Config, with the inputs that were derived
 	Params Params            // nil where they stayed on disk: see [Link]
 	Files  map[string][]byte // other files of the directory, such as preprocessor_config.json
-	text   []byte            // config.json as it was read; nil for a model made in Go
-	link   *link             // the tensors on disk; nil for a model in memory
+
+	// Extra holds tensors that the network does not read, such as heads of other
+	// classes and buffers. They are saved with the model as they are.
+	Extra map[string]safetensors.Tensor
+
+	text []byte // config.json as it was read; nil for a model made in Go
+	link *link  // the tensors on disk; nil for a model in memory
 }
 
 // ErrNoParams reports a model whose parameters are needed and not in memory. Those
@@ -128,7 +135,7 @@ func (m *Model) WithConfig(c Config) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("models: %w", err)
 	}
-	made.Params, made.Files, made.text, made.link = m.Params, m.Files, m.text, m.link
+	made.Params, made.Files, made.Extra, made.text, made.link = m.Params, m.Files, m.Extra, m.text, m.link
 	if err := made.Check(); err != nil {
 		return nil, err
 	}
@@ -144,3 +151,27 @@ func (m *Model) Size() int {
 	}
 	return n
 }
+
+// short returns joined errors of which the text names the first few and counts the
+// rest. All are in its chain.
+func short(err error) error {
+	many, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(many.Unwrap()) <= mostNamed {
+		return err
+	}
+	return manyErrors{many.Unwrap()}
+}
+
+// mostNamed is the number of tensors that an error names: enough to see what they
+// have in common.
+const mostNamed = 6
+
+type manyErrors struct{ all []error }
+
+// Error implements error.
+func (e manyErrors) Error() string {
+	return fmt.Sprintf("%v\nand %d more", errors.Join(e.all[:mostNamed]...), len(e.all)-mostNamed)
+}
+
+// Unwrap returns all errors.
+func (e manyErrors) Unwrap() []error { return e.all }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // configName is the file that makes a directory a checkpoint.
@@ -17,7 +19,11 @@ const maxText = 64 << 20
 // Open reads a checkpoint directory as Hugging Face writes it: config.json, and
 // model.safetensors in one file or in shards. Floats of any width are held as
 // float32. The architecture is found by its class among those given, or among
-// [Known] where none are.
+// [Known] where none are; by its tensors where config.json names no class.
+//
+// Names of tensors are understood as transformers understands them: with and without
+// the prefix of the encoder or that of a wrapper such as "module.", as older and newer
+// versions have them. Heads and buffers of other classes are kept in Extra.
 //
 // The error names every tensor that is missing, left over or misshapen, each as a
 // [*github.com/otfuse/otfuse/graph.TensorError], and the first weight that is NaN or
@@ -31,20 +37,55 @@ func Open(dir string, archs ...Architecture) (*Model, error) {
 	return m.Load()
 }
 
-// identify reads the config.json of a directory and finds the architecture that it
-// names.
-func identify(dir string, archs []Architecture) (text []byte, arch Architecture, err error) {
-	if text, err = os.ReadFile(filepath.Join(dir, configName)); err != nil {
-		return nil, arch, fmt.Errorf("models: %w", err)
-	}
-	named, err := classesIn(text)
-	if err == nil {
-		arch, err = find(named, archs)
-	}
+// readConfig reads the config.json of a directory.
+func readConfig(dir string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(dir, configName))
 	if err != nil {
-		return nil, arch, fmt.Errorf("models: %s: %w", dir, err)
+		return nil, err
 	}
-	return text, arch, nil
+	if kind := safetensors.Describe(text); kind != "" {
+		return nil, fmt.Errorf("%s: it is %s", filepath.Join(dir, configName), kind)
+	}
+	return text, nil
+}
+
+// identify returns the model of the architecture that the text of a config.json
+// names. Where it names none, the tensors tell: of the architectures of its
+// model_type, which may be missing too, it is the one that reads most of them and
+// lacks none.
+func identify(text []byte, files *safetensors.Checkpoint, archs []Architecture) (*Model, error) {
+	named, err := classesIn(text)
+	if err != nil {
+		return nil, err
+	}
+	arch, unknown := find(named, archs)
+	if unknown == nil {
+		return arch.linked(text, files)
+	}
+	if len(named) > 0 {
+		return nil, unknown
+	}
+	kind, err := typeIn(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(archs) == 0 {
+		archs = Known()
+	}
+	var best *Model
+	for _, a := range archs {
+		if kind != "" && kind != a.Type {
+			continue
+		}
+		m, err := a.linked(text, files)
+		if err == nil && (best == nil || len(m.link.names.params) > len(best.link.names.params)) {
+			best = m
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("%w, and the tensors are of none of them (model_type %q)", unknown, kind)
+	}
+	return best, nil
 }
 
 // readFiles reads the small files beside the weights, such as those of a tokenizer.
@@ -52,14 +93,22 @@ func readFiles(dir string) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
+		return nil, err
 	}
 	for _, e := range entries {
-		if e.Name() == configName || isWeights(e.Name()) || !isKept(e) {
+		if e.Name() == configName || isWeights(e.Name()) || !isText(e.Name()) {
 			continue
 		}
-		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			return nil, fmt.Errorf("models: %w", err)
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path) // follows links: Hugging Face's cache consists of them
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() || info.Size() > maxText {
+			continue
+		}
+		if out[e.Name()], err = os.ReadFile(path); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -69,6 +118,10 @@ func readFiles(dir string) (map[string][]byte, error) {
 // text, such as the vocabulary of a tokenizer.
 func isKept(e fs.DirEntry) bool {
 	info, err := e.Info()
-	return err == nil && info.Mode().IsRegular() && info.Size() <= maxText &&
-		slices.Contains([]string{".json", ".txt", ".md"}, filepath.Ext(e.Name()))
+	return err == nil && info.Mode().IsRegular() && info.Size() <= maxText && isText(e.Name())
+}
+
+// isText reports whether a file is a text by its name.
+func isText(name string) bool {
+	return slices.Contains([]string{".json", ".txt", ".md"}, filepath.Ext(name))
 }

@@ -260,7 +260,8 @@ func TestIgnoredNames(t *testing.T) {
 	net.Arch.Ignored = []string{"position_ids"}
 	dir := saved(t, model(t, net))
 	ts := read(t, dir)
-	for name, ignored := range map[string]bool{"vit.position_ids": true, "position_ids": true, "my_position_ids": false} {
+	for name, ignored := range map[string]bool{"vit.embeddings.position_ids": true, "position_ids": true,
+		"vit.embeddings.my_position_ids": false} {
 		ts[name] = ts["vit.layernorm.bias"]
 		write(t, dir, ts)
 		_, err := models.Open(dir, net.Arch)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ func (m *Model) Save(dir string) error {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
 	}
 	ts := map[string]safetensors.Tensor{}
+	maps.Copy(ts, m.Extra)
 	for name, t := range m.Params {
 		if ts[name], err = t.ToSafetensors(); err != nil {
 			return fmt.Errorf("models: tensor %q: %w", name, err)

@@ -12,9 +12,26 @@ import (
 // [ViTConfig].
 func ViT() Architecture {
 	return Architecture{
-		Class: "ViTForImageClassification",
-		Type:  "vit",
-		Parse: Parser(vitDefaults()),
+		Class:   "ViTForImageClassification",
+		Type:    "vit",
+		Parse:   Parser(vitDefaults()),
+		Prefix:  "vit.",
+		Renamed: vitModules(),
+		Ignored: []string{"mask_token"},
+	}
+}
+
+// vitModules leads from the names of modules in transformers 5 to those in files,
+// which are of version 4.
+func vitModules() []string {
+	return []string{
+		".layers.", ".encoder.layer.",
+		".attention.q_proj.", ".attention.attention.query.",
+		".attention.k_proj.", ".attention.attention.key.",
+		".attention.v_proj.", ".attention.attention.value.",
+		".attention.o_proj.", ".attention.output.dense.",
+		".mlp.fc1.", ".intermediate.dense.",
+		".mlp.fc2.", ".output.dense.",
 	}
 }
 

@@ -27,9 +27,9 @@ type Checkpoint struct {
 }
 
 // OpenDir opens a checkpoint directory: [SingleName] if it is there, else the
-// shards that [IndexName] lists. Every header is read and checked, and index
-// and shards must agree on which tensors there are. The caller closes the
-// checkpoint.
+// shards that [IndexName] lists. Every header is read and checked. Of the shards the
+// tensors are taken that the index lists; a tensor that it lists and its shard lacks is
+// looked for in the others, and may be absent. The caller closes the checkpoint.
 func OpenDir(dir string) (*Checkpoint, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
@@ -49,7 +49,8 @@ func OpenDir(dir string) (*Checkpoint, error) {
 	index := filepath.Join(dir, IndexName)
 	weights, err := readIndex(index)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, SingleName, IndexName, fs.ErrNotExist)
+		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s%s: %w", dir, SingleName, IndexName, otherWeights(dir),
+			fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, inFile(index, err)
@@ -58,6 +59,16 @@ func OpenDir(dir string) (*Checkpoint, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// otherWeights says which weights of another format a directory holds, if any.
+func otherWeights(dir string) string {
+	for _, pattern := range []string{"pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "*.msgpack", "*.gguf"} {
+		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
+			return fmt.Sprintf(", but %s, which safetensors.torch.save_file converts", filepath.Base(found[0]))
+		}
+	}
+	return ""
 }
 
 // Names returns the names of the tensors, sorted.
@@ -99,8 +110,8 @@ func (c *Checkpoint) lookup(name string) (*File, error) {
 	return f, nil
 }
 
-// openShards opens the shards that weights (tensor to shard) names and checks
-// them against it.
+// openShards opens the shards that weights (tensor to shard) names and takes from
+// each the tensors that it lists.
 func (c *Checkpoint) openShards(index string, weights map[string]string) error {
 	shards := slices.Compact(slices.Sorted(maps.Values(weights)))
 	var missing []string
@@ -118,25 +129,16 @@ func (c *Checkpoint) openShards(index string, weights map[string]string) error {
 	if len(missing) > 0 {
 		return &FormatError{Path: index, Msg: "missing shards: " + summarise(missing)}
 	}
-	for _, name := range slices.Sorted(maps.Keys(weights)) {
-		f := c.shards[weights[name]]
-		if _, ok := f.entries[name]; !ok {
-			missing = append(missing, fmt.Sprintf("%.200q in %s", name, weights[name]))
+	for name, shard := range weights {
+		if f := c.shards[shard]; f.holds(name) {
+			c.where[name] = f
+			continue
 		}
-		c.where[name] = f
-	}
-	if len(missing) > 0 {
-		return &FormatError{Path: index, Msg: "missing tensors: " + summarise(missing)}
-	}
-	for _, shard := range shards {
-		for _, name := range c.shards[shard].Names() {
-			if weights[name] != shard {
-				missing = append(missing, fmt.Sprintf("%.200q of %s", name, shard))
+		for _, other := range shards { // the index may be of an earlier sharding
+			if f := c.shards[other]; f.holds(name) {
+				c.where[name] = f
 			}
 		}
-	}
-	if len(missing) > 0 {
-		return &FormatError{Path: index, Msg: "tensors that the index does not list: " + summarise(missing)}
 	}
 	return nil
 }
@@ -164,6 +166,9 @@ func readIndex(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if kind := Describe(text); kind != "" {
+		return nil, malformed("", "it is %s", kind)
 	}
 	return parseIndex(text)
 }

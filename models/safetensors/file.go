@@ -55,6 +55,12 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 
 // parseFile is [Parse] with errors that do not name the package yet.
 func parseFile(r io.ReaderAt, size int64) (*File, error) {
+	start := make([]byte, min(max(size, 0), describable))
+	if err := readFull(r, start, 0); err == nil {
+		if kind := Describe(start); kind != "" {
+			return nil, malformed("", "it is %s", kind)
+		}
+	}
 	if size < 8 {
 		return nil, malformed("", "%d bytes, too short for a header", max(size, 0))
 	}
@@ -73,14 +79,14 @@ func parseFile(r io.ReaderAt, size int64) (*File, error) {
 	if err := readFull(r, text, 8); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	start := 8 + int64(n)
-	h, err := parseHeader(text, size-start)
+	begin := 8 + int64(n)
+	h, err := parseHeader(text, size-begin)
 	if err != nil {
 		return nil, err
 	}
 	return &File{
 		header: h,
-		data:   io.NewSectionReader(r, start, size-start),
+		data:   io.NewSectionReader(r, begin, size-begin),
 		close:  func() error { return nil },
 	}, nil
 }
@@ -115,6 +121,12 @@ func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 
 // Close releases the file.
 func (f *File) Close() error { return f.close() }
+
+// holds reports whether the file has a tensor.
+func (f *File) holds(name string) bool {
+	_, ok := f.entries[name]
+	return ok
+}
 
 // lookup returns what the header says of a tensor.
 func (f *File) lookup(name string) (entry, error) {
