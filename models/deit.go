@@ -7,9 +7,12 @@ import "github.com/otfuse/otfuse/graph"
 // ICML 2021). Its configuration is a [DeiTConfig].
 func DeiT() Architecture {
 	return Architecture{
-		Class: "DeiTForImageClassification",
-		Type:  "deit",
-		Parse: Parser(DeiTConfig{vitDefaults()}),
+		Class:   "DeiTForImageClassification",
+		Type:    "deit",
+		Parse:   Parser(DeiTConfig{vitDefaults()}),
+		Prefix:  "deit.",
+		Renamed: vitModules(),
+		Ignored: []string{"mask_token"},
 	}
 }
 
@@ -19,9 +22,12 @@ func DeiT() Architecture {
 // [DeiTTeacherConfig].
 func DeiTWithTeacher() Architecture {
 	return Architecture{
-		Class: "DeiTForImageClassificationWithTeacher",
-		Type:  "deit",
-		Parse: Parser(DeiTTeacherConfig{vitDefaults()}),
+		Class:   "DeiTForImageClassificationWithTeacher",
+		Type:    "deit",
+		Parse:   Parser(DeiTTeacherConfig{vitDefaults()}),
+		Prefix:  "deit.",
+		Renamed: vitModules(),
+		Ignored: []string{"mask_token"},
 	}
 }
 

@@ -15,6 +15,8 @@ func DistilBERTForMaskedLM() Architecture {
 		Class:   "DistilBertForMaskedLM",
 		Type:    "distilbert",
 		Parse:   Parser(distilbertDefaults()),
+		Prefix:  "distilbert.",
+		Aliases: map[string]string{"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
 		Ignored: []string{"position_ids", "vocab_projector.weight"},
 	}
 }
@@ -27,6 +29,7 @@ func DistilBERTForClassification() Architecture {
 		Class:   "DistilBertForSequenceClassification",
 		Type:    "distilbert",
 		Parse:   Parser(DistilBERTClassifierConfig{DistilBERTConfig: distilbertDefaults()}),
+		Prefix:  "distilbert.",
 		Ignored: []string{"position_ids"},
 	}
 }

@@ -82,6 +82,22 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestNamesOfFamilies: so it is for all architectures.
+func TestNamesOfFamilies(t *testing.T) {
+	for _, f := range families() {
+		m, err := modeltest.Random(f.arch, f.config, 1)
+		require.NoError(t, err)
+		m = typed(m, safetensors.F32)
+		for what, name := range map[string]func(string) string{"module": behind("module."),
+			"bare": replaced(f.arch.Prefix, ""), "gamma": replaced("orm.weight", "orm.gamma", "orm.bias", "orm.beta")} {
+			got, err := models.Open(rename(t, m, name, map[string]safetensors.Tensor{"other.head": tensor(t, 1)}))
+			require.NoError(t, err, f.arch.Class+" "+what)
+			require.Equal(t, m.Params, got.Params)
+			require.Len(t, got.Extra, 1)
+		}
+	}
+}
+
 // TestExtraTensors: heads and buffers of other classes are passed over and saved
 // again; a tensor that is tied is not, since it would contradict the fused one.
 func TestExtraTensors(t *testing.T) {

@@ -12,10 +12,15 @@ import (
 // arXiv:1907.11692). Its configuration is a [RoBERTaConfig].
 func RoBERTaForMaskedLM() Architecture {
 	return Architecture{
-		Class:   "RobertaForMaskedLM",
-		Type:    "roberta",
-		Parse:   Parser(robertaDefaults()),
-		Ignored: append(robertaBuffers(), "lm_head.decoder.weight", "lm_head.decoder.bias"),
+		Class:  "RobertaForMaskedLM",
+		Type:   "roberta",
+		Parse:  Parser(robertaDefaults()),
+		Prefix: "roberta.",
+		Aliases: map[string]string{
+			"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+			"lm_head.decoder.bias":   "lm_head.bias",
+		},
+		Ignored: []string{"position_ids", "token_type_ids", "lm_head.decoder.weight", "lm_head.decoder.bias"},
 	}
 }
 
@@ -27,16 +32,12 @@ func RoBERTaForClassification() Architecture {
 		Class:   "RobertaForSequenceClassification",
 		Type:    "roberta",
 		Parse:   Parser(RoBERTaClassifierConfig{RoBERTaConfig: robertaDefaults()}),
-		Ignored: robertaBuffers(),
+		Prefix:  "roberta.",
+		Ignored: []string{"position_ids", "token_type_ids"},
 	}
 }
 
 func robertaDefaults() RoBERTaConfig { return RoBERTaConfig{BERTConfig: bertDefaults(), Pad: 1} }
-
-// robertaBuffers are tensors that older checkpoints store and that are not parameters.
-func robertaBuffers() []string {
-	return []string{"roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"}
-}
 
 // A RoBERTaConfig configures a [RoBERTaForMaskedLM]. Its network reads what that of
 // [BERTConfig] reads, and position_ids [batch, tokens]. Where these are left out, the
