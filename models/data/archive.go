@@ -257,34 +257,3 @@ func dirByName(root string) (func(name string) (file, error), error) {
 		return file{name, info.Size(), func() (io.ReadCloser, error) { return os.Open(p) }}, nil
 	}, nil
 }
-
-// walkDir visits the files of a folder down to depth levels.
-func walkDir(ctx context.Context, root string, depth int, visit func(file) error) error {
-	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, p)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		if d.IsDir() {
-			if rel != "." && strings.Count(rel, "/")+1 >= depth {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		info, err := os.Stat(p) // follows links, which the user has put there
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // dangling symbolic links are skipped
-		}
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
-		return visit(file{rel, info.Size(), func() (io.ReadCloser, error) { return os.Open(p) }})
-	})
-}

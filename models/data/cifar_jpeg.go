@@ -36,7 +36,7 @@ func OpenCIFAR10JPEG(ctx context.Context, path string, observe func(models.Progr
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.decodeAll(ctx, slots, observe); err != nil {
+	if _, err := a.decodeAll(ctx, slots, 0, observe); err != nil {
 		return nil, nil, err
 	}
 	return train, test, nil

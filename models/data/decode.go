@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -25,12 +26,21 @@ type job struct {
 	slot slot
 }
 
-// decodeAll decodes the named images of an archive into their slots. One goroutine
-// reads and one on each core decodes. Every image has its own place, and of
-// several errors the first in the order of storage is returned, so the result
-// does not depend on the number of cores.
-func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe func(models.Progress)) error {
-	d := decoder{archive: a, first: -1}
+// brokenImage is an image that cannot be decoded.
+type brokenImage struct {
+	seq  int
+	slot slot
+	err  error // a [FileError]
+}
+
+// decodeAll decodes the named images of an archive into their slots, and returns
+// those that cannot be decoded in the order of storage. More than limit of them are
+// an error. One goroutine reads and one on each core decodes. Every image has its
+// own place, and of several errors the first in the order of storage is returned,
+// so the result does not depend on the number of cores.
+func (a archive) decodeAll(ctx context.Context, slots map[string]slot, limit int,
+	observe func(models.Progress)) ([]brokenImage, error) {
+	d := decoder{archive: a, limit: limit}
 	jobs := make(chan job, 64)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -48,7 +58,7 @@ func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe f
 			return nil
 		}
 		delete(slots, f.name)
-		if err := d.firstError(); err != nil {
+		if err := d.tooMany(); err != nil {
 			return err
 		}
 		raw, err := a.bytes(f, maxImage)
@@ -64,26 +74,25 @@ func (a archive) decodeAll(ctx context.Context, slots map[string]slot, observe f
 	})
 	close(jobs)
 	workers.Wait()
-	if failed := d.firstError(); failed != nil {
-		return failed
+	if failed := d.tooMany(); failed != nil {
+		return nil, failed
 	}
 	if err == nil && len(slots) > 0 {
 		missing := slices.Min(slices.Collect(maps.Keys(slots)))
-		return a.fileError(missing, -1, fmt.Errorf("the image is missing, as are %d others of %d", len(slots)-1, total))
+		err = a.fileError(missing, -1, fmt.Errorf("the image is missing, as are %d others of %d", len(slots)-1, total))
 	}
-	return err
+	return d.broken, err
 }
 
 // decoder collects the errors of the workers.
 type decoder struct {
 	archive archive
+	limit   int // broken images that are tolerated
 	mu      sync.Mutex
-	first   int // sequence number of err
-	err     error
+	broken  []brokenImage // in the order of storage
 }
 
-// decodeJob decodes one image into its slot. It keeps the error of the first image
-// that cannot be decoded.
+// decodeJob decodes one image into its slot.
 func (d *decoder) decodeJob(j job) {
 	img, err := decodeImage(j.raw)
 	if err == nil {
@@ -92,16 +101,27 @@ func (d *decoder) decodeJob(j job) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.err == nil || j.seq < d.first {
-		d.first, d.err = j.seq, d.archive.fileError(j.name, -1, err)
-	}
+	d.broken = append(d.broken, brokenImage{j.seq, j.slot, d.archive.fileError(j.name, -1, err)})
+	slices.SortFunc(d.broken, func(a, b brokenImage) int { return cmp.Compare(a.seq, b.seq) })
 }
 
-// firstError returns the error of the first broken image so far.
-func (d *decoder) firstError() error {
+// tooMany returns the error of the first broken image so far, where there are more
+// than are tolerated.
+func (d *decoder) tooMany() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.err
+	if len(d.broken) <= d.limit {
+		return nil
+	}
+	return beyond(d.limit, d.broken[0].err)
+}
+
+// beyond is the error about more broken images than are tolerated.
+func beyond(limit int, first error) error {
+	if limit == 0 {
+		return first
+	}
+	return fmt.Errorf("%w; more than %d images cannot be decoded", first, limit)
 }
 
 // storeIn writes the image into its slot, scaled to the size of the set.

@@ -12,8 +12,8 @@
 // downloads the official archive where none of them has it, and says under which
 // label results must be reported. The readers that it uses take a path:
 // [OpenCIFAR10], [OpenCIFAR100] and [OpenCIFAR10JPEG] for the official records
-// and a lossy copy of them, [OpenImageFolder] for any JPEG and PNG images in one
-// folder a class.
+// and a lossy copy of them, [OpenImageFolder] for any images in one folder a class,
+// with or without splits.
 //
 // A [Set] holds images as bytes, or, where it is larger than memory, the places
 // of their files: then images are decoded when they are asked for, on all cores.

@@ -25,11 +25,19 @@ type Options struct {
 	// Memory is the most bytes of decoded images that [OpenImageFolder] holds;
 	// zero means 4 GiB. Those of a larger folder or .zip are decoded on demand.
 	Memory int64
+	// Broken is the most images of a folder that are left out because they cannot
+	// be decoded; nil means one in a hundred, or ten where that is more, and
+	// new(0) that the first one is an error.
+	Broken *int
+	// HeldOut is the share of the images of each class that become the test set
+	// of a folder that brings none; zero means 0.2.
+	HeldOut float64
 	// Client makes the requests of a download; nil means one that gives up
 	// connecting after ten seconds.
 	Client *http.Client
 	// Observe is told how far downloads (in bytes) and decoding (in images) are,
-	// never by two goroutines at a time. It may be nil.
+	// and what is left out, never by two goroutines at a time. Of a set that is
+	// decoded on demand it is told so when that turns out. It may be nil.
 	Observe func(models.Progress)
 }
 

@@ -94,7 +94,8 @@ func TestBrokenImages(t *testing.T) {
 		"cut off":     {good[:len(good)/2], "truncated"},
 		"empty":       {nil, "truncated"},
 		"PNG cut off": {pngOf(t, flat(30, 30, red()))[:60], "png"},
-		"text":        {[]byte("this is not an image"), "neither a JPEG nor a PNG image: it begins with \"this is \""},
+		"text": {[]byte("this is not an image"),
+			"neither a JPEG nor a PNG image, nor WebP, BMP, GIF or TIFF: it begins with \"this is \""},
 		"broken PNG":  {bytes.Replace(pngOf(t, flat(30, 30, red())), []byte("IHDR"), []byte("IHDX"), 1), "png: "},
 		"broken JPEG": {[]byte("\xff\xd8\xff\xc0\x00\x02"), "JPEG"},
 		"narrow":      {pngOf(t, image.NewGray(image.Rect(0, 0, 1, maxSide+1))), "unsafe"},
@@ -109,7 +110,7 @@ func TestBrokenImages(t *testing.T) {
 			}
 			for _, procs := range []int{1, 4} {
 				previous := runtime.GOMAXPROCS(procs)
-				_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}})
+				_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Broken: new(0)})
 				runtime.GOMAXPROCS(previous)
 				var fe *FileError
 				require.ErrorAs(t, err, &fe, "%s, %s", name, form)
@@ -134,7 +135,7 @@ func enormous(t *testing.T) []byte {
 
 // TestSkippedFiles: what is not read as an image is counted and named.
 func TestSkippedFiles(t *testing.T) {
-	files := append(folderFiles(t), content{"set/train/ape/3.webp", nil}, content{"set/val/ape/4.gif", nil},
+	files := append(folderFiles(t), content{"set/train/ape/3.heic", nil}, content{"set/val/ape/4.svg", nil},
 		content{"set/train/ape/boxes.csv", nil}, content{"set/README", nil})
 	for form, p := range stored(t, files...) {
 		var first models.Progress
@@ -145,8 +146,8 @@ func TestSkippedFiles(t *testing.T) {
 		}
 		_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Observe: observe})
 		require.NoError(t, err, form)
-		assert.Equal(t, models.Progress{Stage: "skipping", Done: 2,
-			Item: "2 files that are neither .jpg nor .png, such as set/train/ape/3.webp"}, first, form)
+		assert.Equal(t, models.Progress{Stage: "skipping", Done: 3,
+			Item: "3 files that are no images of a class, such as set/train/ape/3.heic"}, first, form)
 	}
 }
 
@@ -156,7 +157,7 @@ func TestFolderIsStrict(t *testing.T) {
 		files []content
 		want  string
 	}{
-		"no val":          {[]content{{"train/a/1.png", img}}, "no images"},
+		"none to test on": {[]content{{"train/a/1.png", img}}, "no images"},
 		"no train":        {[]content{{"val/a/1.png", img}}, "no images"},
 		"a class too few": {[]content{{"train/a/1.png", img}, {"val/b/1.png", img}}, `val/b/1.png: train has no class "b"`},
 		"not annotated": {[]content{{"train/a/1.png", img}, {"val/images/1.png", img}, {"val/val_annotations.txt", nil}},

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/jpeg"
-	"image/png"
 	"io"
-	"path"
 	"strings"
 )
 
@@ -23,56 +22,58 @@ type rgb struct {
 	h, w int
 }
 
-// decodeImage reads a JPEG or PNG image, whatever the extension of its file. Grey
-// is expanded to three channels, transparency is dropped.
+// decodeImage reads a JPEG, PNG, WebP, BMP, GIF or TIFF image, whatever the
+// extension of its file; of several frames it reads the first. Grey is expanded to
+// three channels, transparency is dropped.
 func decodeImage(raw []byte) (rgb, error) {
-	var config func(io.Reader) (image.Config, error)
-	var read func(io.Reader) (image.Image, error)
-	switch {
-	case isPrefix(raw, "\x89PNG\r\n\x1a\n"):
-		config, read = png.DecodeConfig, png.Decode
-	case isPrefix(raw, "\xff\xd8"):
-		config, read = jpeg.DecodeConfig, jpeg.Decode
-	default:
-		return rgb{}, fmt.Errorf("neither a JPEG nor a PNG image: it begins with %.8q", raw)
+	f, ok := formatOf(raw)
+	if !ok {
+		return rgb{}, fmt.Errorf("neither a JPEG nor a PNG image, nor WebP, BMP, GIF or TIFF: it begins with %.8q", raw)
 	}
-	c, err := config(bytes.NewReader(raw))
+	c, err := f.config(bytes.NewReader(raw))
 	if err != nil {
 		return rgb{}, imageError(err)
 	}
 	if c.Width < 1 || c.Height < 1 || c.Width > maxSide || c.Height > maxSide || c.Width > maxArea/c.Height {
 		return rgb{}, fmt.Errorf("%w: an image of %d×%d pixels", ErrUnsafe, c.Width, c.Height)
 	}
-	img, err := read(bytes.NewReader(raw))
+	img, err := f.read(bytes.NewReader(raw))
+	if errors.Is(err, io.ErrUnexpectedEOF) && f.end != "" {
+		// A file that lacks nothing but its end marker is whole.
+		img, err = f.read(strings.NewReader(string(raw) + f.end))
+	}
 	if err != nil {
 		return rgb{}, imageError(err)
 	}
-	return planesOf(img), nil
+	if size := img.Bounds().Size(); size != (image.Point{X: c.Width, Y: c.Height}) { // a frame of a larger GIF
+		whole := image.NewNRGBA(image.Rect(0, 0, c.Width, c.Height))
+		draw.Draw(whole, img.Bounds(), img, img.Bounds().Min, draw.Src)
+		img = whole
+	}
+	return planesOf(img, f.pixel), nil
 }
 
-// isPrefix reports whether the file begins with the signature, or is a truncated
-// file that ends within it.
-func isPrefix(raw []byte, signature string) bool {
-	n := min(len(raw), len(signature))
-	return string(raw[:n]) == signature[:n]
-}
-
-// imageError explains an unexpected end of the image.
+// imageError explains an unexpected end of the image, and says what to do about a
+// form that Go's decoders do not know.
 func imageError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the image is truncated: %w", io.ErrUnexpectedEOF)
+	}
+	if errors.As(err, new(jpeg.UnsupportedError)) {
+		return fmt.Errorf("%w; the image may be whole, but in a form of JPEG that is not read here: "+
+			"store it as PNG or as baseline JPEG (magick mogrify -format png FILE)", err)
 	}
 	return err
 }
 
 // planesOf copies an image out of the layouts that the decoders of the standard
 // library return.
-func planesOf(img image.Image) rgb {
+func planesOf(img image.Image, pixelOf func(image.Image) pixelFunc) rgb {
 	b := img.Bounds()
 	out := rgb{make([]byte, 3*b.Dx()*b.Dy()), b.Dy(), b.Dx()}
 	area := out.h * out.w
 	red, green, blue := out.pix[:area], out.pix[area:2*area], out.pix[2*area:]
-	at := pixelAt(img)
+	at := pixelOf(img)
 	k := 0
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
@@ -83,9 +84,12 @@ func planesOf(img image.Image) rgb {
 	return out
 }
 
+// A pixelFunc returns the pixel of an image at (x, y).
+type pixelFunc func(x, y int) (r, g, b byte)
+
 // pixelAt returns a function that reads a pixel of an image. For the common
 // layouts it avoids the slow interface color.Color.
-func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
+func pixelAt(img image.Image) pixelFunc {
 	switch m := img.(type) {
 	case *image.YCbCr:
 		return func(x, y int) (byte, byte, byte) {
@@ -102,13 +106,4 @@ func pixelAt(img image.Image) func(x, y int) (r, g, b byte) {
 		c, _ := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
 		return c.R, c.G, c.B
 	}
-}
-
-// isImage reports by its extension whether a file is a JPEG or PNG image.
-func isImage(name string) bool {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".jpg", ".jpeg", ".png":
-		return true
-	}
-	return false
 }

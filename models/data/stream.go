@@ -17,6 +17,30 @@ type stream struct {
 	archive archive
 	file    func(name string) (file, error)
 	norm    Norm // of images spread over the training set
+	broken  *brokenNames
+}
+
+// brokenNames counts the images that turned out to be broken.
+type brokenNames struct {
+	limit   int // how many are tolerated
+	observe func(models.Progress)
+	mu      sync.Mutex
+	names   map[string]bool
+}
+
+// add counts a broken image. One too many is an error.
+func (b *brokenNames) add(name string, err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.names[name] {
+		return nil
+	}
+	if len(b.names) == b.limit {
+		return beyond(b.limit, err)
+	}
+	b.names[name] = true
+	b.observe(leftOut(len(b.names), err))
+	return nil
 }
 
 // errNotByName says why a .tar.gz cannot be decoded on demand.
@@ -24,7 +48,7 @@ var errNotByName = errors.New(
 	"a .tar.gz can be read from its beginning only: unpack it, then images are decoded on demand")
 
 // streamSets makes sets that have file names decode on demand.
-func (a archive) streamSets(ctx context.Context, train, test *Set, observe func(models.Progress)) error {
+func (a archive) streamSets(ctx context.Context, train, test *Set, o Options) error {
 	if a.byName == nil {
 		return a.fileError("", -1, fmt.Errorf("%d images of %d×%d pixels take %.1f GiB, more than may be held; %w",
 			train.Len()+test.Len(), train.W, train.H, float64(train.bytes()+test.bytes())/(1<<30), errNotByName))
@@ -33,10 +57,12 @@ func (a archive) streamSets(ctx context.Context, train, test *Set, observe func(
 	if err != nil {
 		return a.fileError("", -1, err)
 	}
-	from := &stream{archive: a, file: open}
+	from := &stream{archive: a, file: open, broken: &brokenNames{
+		limit: o.brokenLimit(train.Len() + test.Len()), observe: o.observe, names: map[string]bool{},
+	}}
 	train.Pixels, train.stream = nil, from
 	test.Pixels, test.stream = nil, from
-	from.norm, err = train.sampledNorm(ctx, observe)
+	from.norm, err = train.sampledNorm(ctx, o.Observe)
 	return err
 }
 
@@ -96,13 +122,45 @@ func (s *Set) pixelsOf(idx []int) ([][]byte, error) {
 		})
 	}
 	workers.Wait()
-	for _, err := range errs {
+	for k, err := range errs {
 		if err != nil {
-			return nil, err
+			if out[k], err = s.substitute(idx[k], err); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
 }
+
+// substitute returns the pixels of the image that takes the place of image i, which
+// cannot be decoded: the next one of its class that can. An image that cannot be
+// read at all has no substitute.
+func (s *Set) substitute(i int, err error) ([]byte, error) {
+	for j := i; ; {
+		if !errors.As(err, new(*decodeError)) {
+			return nil, err
+		}
+		if err := s.stream.broken.add(s.names[j], err); err != nil {
+			return nil, err
+		}
+		for j = (j + 1) % s.Len(); s.Labels[j] != s.Labels[i]; {
+			j = (j + 1) % s.Len()
+		}
+		if j == i {
+			return nil, fmt.Errorf("data: no image of class %q can be decoded, such as %w", s.Classes[s.Labels[i]], err)
+		}
+		var pixels []byte
+		if pixels, err = s.stream.decodeFile(s.names[j], Size{s.H, s.W}); err == nil {
+			return pixels, nil
+		}
+	}
+}
+
+// decodeError says that an image could be read and is broken.
+type decodeError struct{ error }
+
+// Unwrap returns the cause.
+func (e *decodeError) Unwrap() error { return e.error }
 
 // decodeFile reads, decodes and scales one image.
 func (s *stream) decodeFile(name string, size Size) ([]byte, error) {
@@ -116,7 +174,7 @@ func (s *stream) decodeFile(name string, size Size) ([]byte, error) {
 	}
 	img, err := decodeImage(raw)
 	if err != nil {
-		return nil, s.archive.fileError(name, -1, err)
+		return nil, s.archive.fileError(name, -1, &decodeError{err})
 	}
 	return img.scaledTo(size).pix, nil
 }

@@ -90,13 +90,13 @@ func TestStreamedBrokenImages(t *testing.T) {
 		files[i].data = files[i].data[:40]
 	}
 	p := write(t, t.TempDir(), files...)
-	_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Memory: 1})
+	_, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Memory: 1, Broken: new(0)})
 	var fe *FileError
 	require.ErrorAs(t, err, &fe)
 	require.Equal(t, "train/class0/0003.png", fe.Entry)
 
 	p = write(t, t.TempDir(), manyFiles(t, 2)...)
-	s, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Memory: 1})
+	s, _, err := OpenImageFolder(t.Context(), p, Options{Size: Size{8, 8}, Memory: 1, Broken: new(0)})
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(filepath.Join(p, "train/class1/0004.png")))
 	require.NoError(t, os.WriteFile(filepath.Join(p, "train/class2/0002.png"), nil, 0o644))
