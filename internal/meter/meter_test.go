@@ -44,7 +44,8 @@ type countingCalibration struct{ calls *int }
 
 var errCollected = errors.New("collected")
 
-func (c countingCalibration) Collect(context.Context, *models.Model, *models.Model, align.Request) (*align.Statistics, error) {
+func (c countingCalibration) Collect(context.Context, *models.Model, *models.Model,
+	align.Request) (*align.Statistics, error) {
 	*c.calls++
 	return nil, errCollected
 }
