@@ -44,10 +44,15 @@ type Spec struct {
 
 // Parser returns a function that reads the text of a config.json into a
 // configuration of the type of defaults. Keys that the text lacks keep the values
-// of defaults.
+// of defaults. Other ways to say the same that transformers takes are understood: see
+// id2label, num_labels, sizes as lists and the names of activations.
 func Parser[C Config](defaults C) func(config []byte) (Config, error) {
 	return func(config []byte) (Config, error) {
 		c := defaults
+		config, err := standard(config)
+		if err != nil {
+			return nil, err
+		}
 		if err := json.Unmarshal(config, &c); err != nil {
 			return nil, fmt.Errorf("%s: %w", configName, err)
 		}

@@ -52,7 +52,7 @@ func TestNames(t *testing.T) {
 		"no prefix":      replaced("bert.", ""),
 		"bert twice":     behind("bert."),
 		"all": func(s string) string {
-			return "module." + replaced("LayerNorm.weight", "LayerNorm.gamma", "LayerNorm.bias", "LayerNorm.beta", "bert.", "")(s)
+			return "module." + replaced("Norm.weight", "Norm.gamma", "Norm.bias", "Norm.beta", "bert.", "")(s)
 		},
 	}
 	vits := renaming{
@@ -64,7 +64,9 @@ func TestNames(t *testing.T) {
 	for _, c := range []struct {
 		net   modeltest.Net
 		names renaming
-	}{{modeltest.MaskedLM(), berts}, {modeltest.Classifier(), berts}, {modeltest.ViT(), vits}, {modeltest.SimpleViT(), nil}} {
+	}{
+		{modeltest.MaskedLM(), berts}, {modeltest.Classifier(), berts}, {modeltest.ViT(), vits}, {modeltest.SimpleViT(), nil},
+	} {
 		for _, names := range []renaming{everywhere, c.names} {
 			for what, name := range names {
 				t.Run(c.net.Arch.Class+"/"+what, func(t *testing.T) {
@@ -111,7 +113,8 @@ func TestExtraTensors(t *testing.T) {
 		kept        []string
 	}{
 		{modeltest.MaskedLM(), behind(""),
-			[]string{"bert.pooler.dense.weight", "cls.seq_relationship.bias", "qa_outputs.weight", "bert.embeddings.position_ids"},
+			[]string{"bert.pooler.dense.weight", "cls.seq_relationship.bias", "qa_outputs.weight",
+				"bert.embeddings.position_ids"},
 			[]string{"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}, nil},
 		{modeltest.MaskedLM(), replaced("bert.", ""), []string{"pooler.dense.weight", "cls.seq_relationship.bias"}, nil,
 			[]string{"bert.pooler.dense.weight", "cls.seq_relationship.bias"}},
@@ -160,12 +163,14 @@ func TestTiedAlone(t *testing.T) {
 // account for would change what it computes.
 func TestContradictions(t *testing.T) {
 	for net, names := range map[*modeltest.Net][]string{
-		ptr(modeltest.ViT()):       {"vit.encoder.layer.7.output.dense.bias", "vit.embeddings.register_tokens", "classifier.scale"},
+		ptr(modeltest.ViT()): {"vit.encoder.layer.7.output.dense.bias", "vit.embeddings.register_tokens",
+			"classifier.scale"},
 		ptr(modeltest.SimpleViT()): {"register_tokens", "transformer.layers.7.0.norm.bias"},
 		ptr(modeltest.MaskedLM()):  {"bert.encoder.layer.0.attention.self.distance_embedding.weight"},
 	} {
 		for _, name := range names {
-			_, err := models.Open(rename(t, model(t, *net), behind(""), map[string]safetensors.Tensor{name: tensor(t, 1)}))
+			more := map[string]safetensors.Tensor{name: tensor(t, 1)}
+			_, err := models.Open(rename(t, model(t, *net), behind(""), more))
 			require.ErrorContains(t, err, name)
 		}
 	}
@@ -192,7 +197,8 @@ func TestManyThatDoNotFit(t *testing.T) {
 // TestClassByTensors: where config.json names no class the tensors do, and what is
 // saved names it.
 func TestClassByTensors(t *testing.T) {
-	for _, net := range []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier(), modeltest.ViT(), modeltest.SimpleViT()} {
+	nets := []modeltest.Net{modeltest.MaskedLM(), modeltest.Classifier(), modeltest.ViT(), modeltest.SimpleViT()}
+	for _, net := range nets {
 		for i, change := range []func(c map[string]any){
 			func(c map[string]any) { delete(c, "architectures") },
 			func(c map[string]any) { c["architectures"] = nil },
@@ -246,6 +252,24 @@ func TestLinkedFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, m.Files, got.Files)
 	require.Equal(t, m.Params, got.Params)
+
+	// The same cache, copied by a program that writes links as texts.
+	cache := t.TempDir()
+	flat := filepath.Join(cache, "snapshots", "0123")
+	require.NoError(t, os.MkdirAll(flat, 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(cache, "blobs"), 0o755))
+	for i, e := range entries {
+		blob := fmt.Sprintf("../../blobs/%064x", i)
+		require.NoError(t, os.WriteFile(filepath.Join(flat, e.Name()), []byte(blob), 0o644))
+		require.NoError(t, os.Rename(filepath.Join(blobs, e.Name()), filepath.Join(flat, blob)))
+	}
+	got, err = models.Open(flat)
+	require.NoError(t, err)
+	require.Equal(t, m.Files, got.Files)
+	require.Equal(t, m.Params, got.Params)
+	require.NoError(t, os.RemoveAll(filepath.Join(cache, "blobs")))
+	_, err = models.Open(flat)
+	require.ErrorContains(t, err, "a link of Hugging Face's cache")
 	require.NoError(t, os.Symlink(filepath.Join(blobs, "gone"), filepath.Join(snapshot, "tokenizer.json")))
 	_, err = models.Open(snapshot)
 	require.ErrorContains(t, err, "tokenizer.json")

@@ -39,7 +39,7 @@ func Open(dir string, archs ...Architecture) (*Model, error) {
 
 // readConfig reads the config.json of a directory.
 func readConfig(dir string) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(dir, configName))
+	text, err := os.ReadFile(safetensors.Follow(filepath.Join(dir, configName)))
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func readFiles(dir string) (map[string][]byte, error) {
 		if e.Name() == configName || isWeights(e.Name()) || !isText(e.Name()) {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
+		path := safetensors.Follow(filepath.Join(dir, e.Name()))
 		info, err := os.Stat(path) // follows links: Hugging Face's cache consists of them
 		if err != nil {
 			return nil, err

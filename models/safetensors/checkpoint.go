@@ -63,9 +63,10 @@ func OpenDir(dir string) (*Checkpoint, error) {
 
 // otherWeights says which weights of another format a directory holds, if any.
 func otherWeights(dir string) string {
-	for _, pattern := range []string{"pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "*.msgpack", "*.gguf"} {
+	patterns := []string{"pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "*.msgpack", "*.gguf"}
+	for _, pattern := range patterns {
 		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
-			return fmt.Sprintf(", but %s, which safetensors.torch.save_file converts", filepath.Base(found[0]))
+			return fmt.Sprintf(", but %s is there, which is of another format", filepath.Base(found[0]))
 		}
 	}
 	return ""
@@ -154,6 +155,7 @@ func summarise(names []string) string {
 
 // readIndex returns the shard of every tensor.
 func readIndex(path string) (map[string]string, error) {
+	path = Follow(path)
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

@@ -3,6 +3,9 @@ package safetensors
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 )
 
 // describable is the number of bytes from which [Describe] knows a file.
@@ -16,6 +19,8 @@ func Describe(start []byte) string {
 	lower := bytes.ToLower(text[:min(len(text), 16)])
 	has := func(of []byte, prefix string) bool { return bytes.HasPrefix(of, []byte(prefix)) }
 	switch {
+	case has(text, "../") && bytes.Contains(text, []byte("/blobs/")):
+		return fmt.Sprintf("a link of Hugging Face's cache copied as text, to %.100q, which is not there", text)
 	case has(text, "version https://git-lfs."), has(text, "version https://hawser."):
 		return "a Git LFS pointer, not the file that it stands for (git lfs pull fetches it)"
 	case has(lower, "<!doctype"), has(lower, "<html"), has(lower, "<head"), has(lower, "<!--"):
@@ -32,8 +37,29 @@ func Describe(start []byte) string {
 		return "an HDF5 file, as Keras writes it"
 	case has(start, "\x1f\x8b"):
 		return "a gzip archive"
-	case has(text, "{\"error\""), has(lower, "entry not found"), has(lower, "invalid usernam"), has(lower, "access to model"):
+	case has(text, "{\"error\""), has(lower, "entry not found"), has(lower, "invalid usernam"),
+		has(lower, "access to model"):
 		return fmt.Sprintf("an error message of a server: %.100q", text)
 	}
 	return ""
+}
+
+// Follow returns the path of the file that a link stands for. Links themselves are
+// followed by the system. Where they were copied without links, as by an archive or
+// by git on Windows, a snapshot of Hugging Face's cache consists of texts that name
+// the blobs: of such a text the blob is returned. Any other path is returned as it is.
+func Follow(path string) string {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > describable {
+		return path
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || !regexp.MustCompile(`^(\.\./){1,8}blobs/[0-9a-f]{40,64}\s*$`).Match(text) {
+		return path
+	}
+	blob := filepath.Join(filepath.Dir(path), filepath.FromSlash(string(bytes.TrimSpace(text))))
+	if info, err = os.Stat(blob); err != nil || !info.Mode().IsRegular() {
+		return path
+	}
+	return blob
 }

@@ -22,6 +22,7 @@ type File struct {
 // Open reads and checks the header of a file; tensors are read when asked for.
 // The caller closes the file.
 func Open(path string) (*File, error) {
+	path = Follow(path)
 	// Opening a named pipe would block until somebody writes to it.
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
