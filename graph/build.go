@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -281,16 +280,11 @@ func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
 // returns the graph, or the first mistake that was made in building it. Every
 // node must lead to an output: what nothing reads would be fused unseen.
 func (b *Builder) Output(x *Node, heads ...*Node) (*Graph, error) {
-	args := b.checkedArguments("output", append([]*Node{x}, heads...)...)
-	b.add(Node{Op: Output, Name: "output", Units: args[0].Units, Args: args})
-	if b.err != nil {
-		return nil, b.err
-	}
-	g := &Graph{b.nodes}
-	if err := g.wellFormed(); err != nil {
+	g, err := b.end(x, heads)
+	if err != nil {
 		return nil, err
 	}
-	for _, head := range args {
+	for _, head := range g.output().Args {
 		for n := head; ; n = n.Carrier() {
 			if n.Flow() == Join {
 				return nil, fmt.Errorf("graph: %s %s: the logits must come from a layer, not from a sum", n.Op, n.Name)
@@ -305,28 +299,27 @@ func (b *Builder) Output(x *Node, heads ...*Node) (*Graph, error) {
 	return g, nil
 }
 
-// wellFormed reports the first node that has the name of another one or that
-// nothing reads.
-func (g *Graph) wellFormed() error {
-	names, read := map[string]bool{}, map[*Node]bool{}
-	for _, n := range g.Nodes {
-		if names[n.Name] {
-			return fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errDuplicate)
-		}
-		names[n.Name] = true
-		for _, a := range n.Args {
-			read[a] = true
-		}
+// Features ends the pass of a network without a head, as [Builder.Output] does for
+// one with logits. What a network puts out as features has no fixed basis: their
+// units are moved with all others, so that the features of a fused model come in the
+// basis of the anchor.
+func (b *Builder) Features(x *Node, further ...*Node) (*Graph, error) {
+	g, err := b.end(x, further)
+	if err != nil {
+		return nil, err
 	}
-	for _, n := range g.Nodes {
-		if !read[n] && n.Op != Output {
-			return fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errUnread)
-		}
-	}
-	return nil
+	g.output().features = true
+	g.markNarrow()
+	return g, nil
 }
 
-// errUnread reports a node that leads to no output.
-var errUnread = errors.New("nothing reads it, and it is not an output: pass further heads to Output")
-
-var errDuplicate = errors.New("another node has this name")
+// end declares the output and returns the graph, or the first mistake.
+func (b *Builder) end(x *Node, further []*Node) (*Graph, error) {
+	args := b.checkedArguments("output", append([]*Node{x}, further...)...)
+	b.add(Node{Op: Output, Name: "output", Units: args[0].Units, Args: args})
+	if b.err != nil {
+		return nil, b.err
+	}
+	g := &Graph{b.nodes}
+	return g, g.wellFormed()
+}

@@ -54,3 +54,29 @@ func (g *Graph) Check(shapes map[string][]int) error {
 	}
 	return errors.Join(errs...)
 }
+
+// wellFormed reports the first node that has the name of another one or that
+// nothing reads.
+func (g *Graph) wellFormed() error {
+	names, read := map[string]bool{}, map[*Node]bool{}
+	for _, n := range g.Nodes {
+		if names[n.Name] {
+			return fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errDuplicate)
+		}
+		names[n.Name] = true
+		for _, a := range n.Args {
+			read[a] = true
+		}
+	}
+	for _, n := range g.Nodes {
+		if !read[n] && n.Op != Output {
+			return fmt.Errorf("graph: %s %s: %w", n.Op, n.Name, errUnread)
+		}
+	}
+	return nil
+}
+
+// errUnread reports a node that leads to no output.
+var errUnread = errors.New("nothing reads it, and it is not an output: pass further heads to Output")
+
+var errDuplicate = errors.New("another node has this name")

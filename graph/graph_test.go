@@ -106,9 +106,9 @@ func TestCheck(t *testing.T) {
 func TestBuilderMistakes(t *testing.T) {
 	rows := [][]float64{{1, 2, 3, 4}}
 	for name, build := range map[string]func(*graph.Builder) *graph.Node{
-		"heads":                  func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 3, x, x, x) },
-		"token before the first": func(b *graph.Builder) *graph.Node { return b.SelectToken("bad", b.Const("x", rows), -1) },
-		"no heads":               func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 0, x, x, x) },
+		"heads":    func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 3, x, x, x) },
+		"no token": func(b *graph.Builder) *graph.Node { return b.SelectToken("bad", b.Const("x", rows), -1) },
+		"no heads": func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 0, x, x, x) },
 		"queries": func(b *graph.Builder) *graph.Node {
 			x := b.Const("x", rows)
 			return b.Attend("bad", 1, b.Linear("q", x, 2), x, x)

@@ -123,8 +123,9 @@ type Node struct {
 	Rows  [][]float64 // of a Const: [tokens × units]
 	Tie   *Node       // if not nil, the node whose map this one shares
 
-	output bool // feeds an Output through carries only
-	narrow bool // only the first token of it is ever read, by a Select
+	output   bool // feeds an Output of logits through carries only
+	features bool // of an Output: it puts out features and no logits
+	narrow   bool // only the first token of it is ever read, by a Select
 }
 
 // Flow returns how maps pass n.
@@ -222,6 +223,13 @@ func (g *Graph) Inputs() []string {
 	}
 	return names
 }
+
+// HasLogits reports whether the network puts out logits, and not features in the
+// basis of its units.
+func (g *Graph) HasLogits() bool { return !g.output().features }
+
+// output returns the node that ends the pass.
+func (g *Graph) output() *Node { return g.Nodes[len(g.Nodes)-1] }
 
 // Mask returns the input [batch, tokens] that says with 1 which tokens may be
 // attended to, the others being padding, or nil where there is none.

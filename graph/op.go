@@ -56,7 +56,7 @@ func operations() [Output + 1]operation {
 		Select:  {"select", Carry, anything},
 		Mean:    {"mean", Carry, anything},
 		Unembed: {"unembed", Fix, permutations},
-		Output:  {"output", Fix, nil},
+		Output:  {"output", Fix, permutations},
 	}
 }
 

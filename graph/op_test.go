@@ -25,8 +25,8 @@ func TestEveryOp(t *testing.T) {
 		names[op.String()] = true
 		require.True(t, used[op], "no network of modeltest has the operation %s", op)
 		flow := (&graph.Node{Op: op}).Flow()
-		require.Equal(t, flow != graph.Fix || op == graph.Unembed, graph.Grants(op),
-			"%s: what carries maps says what it grants", op)
+		require.Equal(t, flow != graph.Fix || op == graph.Unembed || op == graph.Output, graph.Grants(op),
+			"%s: what carries maps or reads units says what it grants", op)
 	}
 	require.Equal(t, "Op(200)", graph.Op(200).String())
 	require.Equal(t, "Flow(9)", graph.Flow(9).String())
@@ -45,6 +45,28 @@ func TestFurtherHeads(t *testing.T) {
 	_, of := g.Spaces()
 	require.Equal(t, -1, of[g.Find("second").ID])
 	require.Equal(t, 3, g.Find("output").Units, "the first head holds the logits")
+}
+
+// TestFeatures: what is put out as features keeps no basis. Its units permute, also
+// those of a sum, and so do those of further outputs.
+func TestFeatures(t *testing.T) {
+	var b graph.Builder
+	x := b.Linear("patches", b.Input("x"), 4, graph.Conv(1, 1))
+	sum := b.Add("sum", b.Linear("linear", b.Norm("norm", x, 1e-6), 4), x)
+	g, err := b.Features(sum, b.Act("pooled", b.Linear("pooler", b.Select("first", sum), 3), graph.Tanh))
+	require.NoError(t, err)
+	require.False(t, g.HasLogits())
+	spaces, of := g.Spaces()
+	require.Equal(t, []string{"patches 4/0", "pooler 3/0"}, spaceNames(spaces))
+	for _, s := range spaces {
+		require.Equal(t, graph.Permutation, s.Group)
+	}
+	require.Equal(t, of[g.Find("patches").ID], of[g.Find("sum").ID])
+	require.Equal(t, graph.Solve, g.Find("pooler").Flow())
+
+	var wrong graph.Builder
+	_, err = wrong.Features(nil)
+	require.Error(t, err)
 }
 
 // TestHeadsUnderNorms: an operation between a layer and its attention that no

@@ -213,8 +213,15 @@ func (g *Graph) readThroughNorms(s Space) bool {
 		raw[n] = n.Op != Norm && !((n.Op == Select || n.Op == Mean) && !raw[n.Args[0]])
 	}
 	for _, n := range g.Nodes {
-		if n.Op == Unembed && raw[n.Args[0]] || n.Op == Linear && raw[n.Args[0]] || n.Op == Output && raw[n.Args[0]] {
-			return false
+		switch n.Op {
+		case Unembed, Linear:
+			if raw[n.Args[0]] {
+				return false
+			}
+		case Output:
+			if slices.ContainsFunc(n.Args, func(a *Node) bool { return raw[a] }) {
+				return false
+			}
 		}
 	}
 	return true

@@ -63,8 +63,8 @@ func Parser[C Config](defaults C) func(config []byte) (Config, error) {
 // Known returns the architectures of this package.
 func Known() []Architecture {
 	return []Architecture{
-		ViT(), DeiT(), DeiTWithTeacher(), SimpleViT(),
-		BERTForMaskedLM(), BERTForClassification(), BERTForPreTraining(),
+		ViT(), ViTEncoder(), DeiT(), DeiTWithTeacher(), SimpleViT(),
+		BERTForMaskedLM(), BERTForClassification(), BERTForPreTraining(), BERTEncoder(),
 		RoBERTaForMaskedLM(), RoBERTaForClassification(),
 		DistilBERTForMaskedLM(), DistilBERTForClassification(),
 	}
@@ -132,7 +132,8 @@ func (s Spec) Dims() Dims {
 }
 
 // Classes returns the number of logits: of each sample, or of each token where the
-// output is one for every token.
+// output is one for every token. Of a network that puts out features it is their
+// number.
 func (s Spec) Classes() int { return s.output().Units }
 
 // output returns the node that ends the forward pass.

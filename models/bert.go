@@ -74,7 +74,7 @@ func (c BERTConfig) Spec() (Spec, error) {
 		return Spec{}, err
 	}
 	var b graph.Builder
-	x, words := c.bert(&b)
+	x, words := c.bert(&b, "bert.")
 	g, err := b.Output(c.predictions(&b, x, words))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
@@ -85,8 +85,8 @@ func (c BERTClassifierConfig) Spec() (Spec, error) {
 		return Spec{}, err
 	}
 	var b graph.Builder
-	x, _ := c.bert(&b)
-	g, err := b.Output(b.Linear("classifier", c.pooled(&b, x), classes(c.Labels)))
+	x, _ := c.bert(&b, "bert.")
+	g, err := b.Output(b.Linear("classifier", c.pooled(&b, "bert.", x), classes(c.Labels)))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
@@ -121,8 +121,8 @@ func checkTied(tied *bool) error {
 
 // bert declares the encoder of all BERTs, in which the positions of tokens are those
 // in the text. It returns its output and the word embeddings.
-func (c BERTConfig) bert(b *graph.Builder) (x, words *graph.Node) {
-	return c.encoder(b, "bert.", func(name string) *graph.Node { return b.Positions(name, c.Hidden, c.Positions) })
+func (c BERTConfig) bert(b *graph.Builder, prefix string) (x, words *graph.Node) {
+	return c.encoder(b, prefix, func(name string) *graph.Node { return b.Positions(name, c.Hidden, c.Positions) })
 }
 
 // predictions declares the logits of words.
@@ -132,8 +132,8 @@ func (c BERTConfig) predictions(b *graph.Builder, x, words *graph.Node) *graph.N
 }
 
 // pooled declares what the heads of whole texts read.
-func (c BERTConfig) pooled(b *graph.Builder, x *graph.Node) *graph.Node {
-	return b.Act("bert.pooler", b.Linear("bert.pooler.dense", b.Select("cls", x), c.Hidden), graph.Tanh)
+func (c BERTConfig) pooled(b *graph.Builder, prefix string, x *graph.Node) *graph.Node {
+	return b.Act(prefix+"pooler", b.Linear(prefix+"pooler.dense", b.Select("cls", x), c.Hidden), graph.Tanh)
 }
 
 // encoder declares the layers that BERT and RoBERTa share, whose names begin with

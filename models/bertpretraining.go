@@ -27,8 +27,8 @@ func (c BERTPreTrainingConfig) Spec() (Spec, error) {
 		return Spec{}, err
 	}
 	var b graph.Builder
-	x, words := c.bert(&b)
+	x, words := c.bert(&b, "bert.")
 	logits := c.predictions(&b, x, words)
-	g, err := b.Output(logits, b.Linear("cls.seq_relationship", c.pooled(&b, x), 2))
+	g, err := b.Output(logits, b.Linear("cls.seq_relationship", c.pooled(&b, "bert.", x), 2))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }

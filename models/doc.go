@@ -32,7 +32,8 @@
 // With the package come [ViT], [DeiT], [DeiTWithTeacher] and [SimpleViT] on images,
 // and on texts [BERTForMaskedLM], [BERTForClassification], [BERTForPreTraining],
 // [RoBERTaForMaskedLM], [RoBERTaForClassification], [DistilBERTForMaskedLM] and
-// [DistilBERTForClassification]; [Known] lists them. Others need not live here: [Open]
+// [DistilBERTForClassification]; [ViTEncoder] and [BERTEncoder] put out features in
+// place of logits. [Known] lists them. Others need not live here: [Open]
 // takes them as arguments, and TestArchitecture of package modeltest runs the laws of
 // the library on them. The example of [Architecture] is a whole one.
 //

@@ -33,6 +33,8 @@ func families() []family {
 		{models.DeiT(), models.DeiTConfig{ViTConfig: vit}},
 		{models.DeiTWithTeacher(), models.DeiTTeacherConfig{ViTConfig: vit}},
 		{models.BERTForPreTraining(), models.BERTPreTrainingConfig{BERTConfig: bert}},
+		{models.ViTEncoder(), models.ViTEncoderConfig{ViTConfig: vit}},
+		{models.BERTEncoder(), models.BERTEncoderConfig{BERTConfig: bert}},
 		{models.RoBERTaForMaskedLM(), roberta},
 		{models.RoBERTaForClassification(), models.RoBERTaClassifierConfig{RoBERTaConfig: roberta, Labels: vit.Labels}},
 		{models.DistilBERTForMaskedLM(), distil},
@@ -97,11 +99,13 @@ func attended[F float32 | float64](m *models.Model, samples models.Batch, logits
 	return out
 }
 
-// TestFamilyGoldens: logits are those of transformers; a saved copy holds the same
-// bits; another model that is matched with the checkpoint keeps its outputs.
+// TestFamilyGoldens: logits and features are those of transformers, and a saved copy
+// holds the same bits. Another model that is matched with the checkpoint keeps its
+// logits; features of a relabelled copy come back in the basis of the checkpoint.
 func TestFamilyGoldens(t *testing.T) {
 	for name, class := range map[string]string{"deit": "DeiTForImageClassification", "bertmlm": "BertForMaskedLM",
-		"bertpre": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM"} {
+		"bertpre": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM",
+		"bertmodel": "BertModel", "vitmodel": "ViTModel", "bertextra": "BertForMaskedLM"} {
 		t.Run(name, func(t *testing.T) {
 			m, samples, want := golden(t, name)
 			require.Equal(t, class, m.Arch.Class)
@@ -115,14 +119,48 @@ func TestFamilyGoldens(t *testing.T) {
 
 			other, err := modeltest.Random(m.Arch, m.Config, 3)
 			require.NoError(t, err)
+			before := modeltest.Outputs(other, samples)
+			if !m.Graph.HasLogits() {
+				before = modeltest.Outputs(m, samples)
+				other, err = modeltest.Relabelled(t.Context(), m, 3)
+				require.NoError(t, err)
+				require.Greater(t, modeltest.Apart(t, before, modeltest.Outputs(other, samples)), 0.1)
+			}
 			aligned, _, err := fuse.Align(t.Context(), m, []*models.Model{other}, fuse.Matching{}, nil)
 			require.NoError(t, err)
 			matched := aligned.Anchor.With(aligned.Others[0])
 			require.NotEqual(t, other.Params, matched.Params)
-			before, after := modeltest.Outputs(other, samples), modeltest.Outputs(matched, samples)
-			require.LessOrEqual(t, modeltest.Apart(t, before, after), 1e-4)
+			require.LessOrEqual(t, modeltest.Apart(t, before, modeltest.Outputs(matched, samples)), 1e-4)
 		})
 	}
+}
+
+// TestEncoderOfAnotherClass: the checkpoint of a class with heads is that of its
+// encoder too, with the heads as extra tensors.
+func TestEncoderOfAnotherClass(t *testing.T) {
+	f := families()[2]
+	whole, err := modeltest.Random(f.arch, f.config, 1)
+	require.NoError(t, err)
+	dir := saved(t, whole)
+	configure(t, dir, func(c map[string]any) { c["architectures"] = []string{"BertModel"} })
+	m, err := models.Open(dir)
+	require.NoError(t, err)
+	require.Len(t, m.Extra, 7, "predictions and relationship")
+	require.Equal(t, whole.Params["bert.pooler.dense.weight"].Data, m.Params["pooler.dense.weight"].Data)
+	require.Len(t, m.Params, len(whole.Params)-7)
+	again, err := models.Open(saved(t, m))
+	require.NoError(t, err)
+	require.Equal(t, m.Params, again.Params)
+	require.Equal(t, m.Extra, again.Extra)
+}
+
+// TestFeaturesHaveNoLabels: what has no logits is given no labels.
+func TestFeaturesHaveNoLabels(t *testing.T) {
+	m, err := modeltest.Random(models.BERTEncoder(), families()[4].config, 1)
+	require.NoError(t, err)
+	ids := models.Array{Shape: []int{1, 2}, Ints: []int32{1, 2}}
+	_, err = m.Complete(models.Batch{"input_ids": ids, models.Labels: ids})
+	require.ErrorContains(t, err, "BertModel puts out features, not logits")
 }
 
 // TestDeiTWithTeacher: the head of the class token is that of a DeiT with the same
@@ -155,7 +193,7 @@ func TestDeiTWithTeacher(t *testing.T) {
 // TestRoBERTaPositions: positions skip padding wherever it stands, and a text may be
 // as long as there are positions after the id of padding.
 func TestRoBERTaPositions(t *testing.T) {
-	f := families()[3]
+	f := families()[5]
 	m, err := modeltest.Random(f.arch, f.config, 1)
 	require.NoError(t, err)
 	ids := models.Array{Shape: []int{2, 5}, Ints: []int32{3, 4, 5, 1, 1, 1, 0, 1, 7, 7}}

@@ -79,6 +79,9 @@ func (m *Model) completed(b Batch) (Batch, error) {
 		}
 	}
 	if labels, ok := out[Labels]; ok {
+		if !m.Graph.HasLogits() {
+			return nil, fmt.Errorf("the batch has labels, and %s puts out features, not logits", m.Arch.Class)
+		}
 		if err := m.Labels().check(labels, out); err != nil {
 			return nil, err
 		}
@@ -87,7 +90,8 @@ func (m *Model) completed(b Batch) (Batch, error) {
 }
 
 // Labels describes the [Labels] of the network: one class for each sample, or one
-// for each token where every token has logits. [Ignore] is allowed besides.
+// for each token where every token has logits. [Ignore] is allowed besides. A network
+// that puts out features takes no labels.
 func (s Spec) Labels() Input {
 	in := Input{Name: Labels, Below: s.Classes()}
 	if !onePerSample(s.output()) {

@@ -63,7 +63,7 @@ func (a Architecture) named(g *graph.Graph, files *safetensors.Checkpoint) (nami
 		}
 		switch _, tied := a.parameter(name, wanted); {
 		case tied: // stored once more: written again it would contradict the fused one
-		case a.ignores(own), isInteger(files, own), !a.within(g, name) && a.Prefix != "":
+		case a.ignores(own), isInteger(files, own), !a.within(g, name) && (a.Prefix != "" || !g.HasLogits()):
 			out.extra[name] = own
 		default:
 			out.left = append(out.left, own)

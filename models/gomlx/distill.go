@@ -56,6 +56,9 @@ func teaches(teacher, m *models.Model) error {
 	if !slices.Equal(theirs, own) {
 		return fmt.Errorf("%s reads %v, and %s reads %v", teacher.Arch.Class, theirs, m.Arch.Class, own)
 	}
+	if !teacher.Graph.HasLogits() || !m.Graph.HasLogits() {
+		return fmt.Errorf("%s teaches %s: both must put out logits, not features", teacher.Arch.Class, m.Arch.Class)
+	}
 	if teacher.Classes() != m.Classes() {
 		return fmt.Errorf("%s has %d classes, and %s has %d",
 			teacher.Arch.Class, teacher.Classes(), m.Arch.Class, m.Classes())

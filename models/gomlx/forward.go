@@ -15,8 +15,8 @@ import (
 )
 
 // Logits runs m on a batch, whose labels are not looked at. It returns
-// [samples, classes], or [samples, tokens, classes] of a masked language model,
-// in row-major order.
+// [samples, classes], or [samples, tokens, classes] of a masked language model, in
+// row-major order. Of an encoder it returns its features [samples, tokens, units].
 func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch) (models.Array, error) {
 	done, err := d.acquire()
 	if err != nil {

@@ -112,33 +112,6 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// TestFamilies compares what the networks of [modeltest.Nets] lack: positions that are
-// looked up, and two heads on tokens of their own with their mean.
-func TestFamilies(t *testing.T) {
-	d := openDevice(t)
-	vit := modeltest.ViT().ModelConfig().(models.ViTConfig)
-	bert := modeltest.MaskedLM().ModelConfig().(models.BERTConfig)
-	for _, c := range []struct {
-		arch   models.Architecture
-		config models.Config
-	}{
-		{models.DeiTWithTeacher(), models.DeiTTeacherConfig{ViTConfig: vit}},
-		{models.RoBERTaForMaskedLM(), models.RoBERTaConfig{BERTConfig: bert, Pad: 1}},
-		{models.BERTForPreTraining(), models.BERTPreTrainingConfig{BERTConfig: bert}},
-	} {
-		m, err := modeltest.Random(c.arch, c.config, 1)
-		require.NoError(t, err)
-		batch, err := modeltest.Batch(m, 3, 2)
-		require.NoError(t, err)
-		delete(batch, "position_ids")
-		complete, err := m.Complete(batch)
-		require.NoError(t, err)
-		logits, err := d.Logits(t.Context(), m, batch)
-		require.NoError(t, err)
-		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(m, complete), logits.Floats), parity, c.arch.Class)
-	}
-}
-
 // TestActivations compares those that the other networks lack.
 func TestActivations(t *testing.T) {
 	d := openDevice(t)
@@ -242,25 +215,6 @@ func TestReferenceLogits(t *testing.T) {
 		compared++
 	}
 	require.GreaterOrEqual(t, compared, 14)
-}
-
-// TestReferenceFamily compares with transformers where positions are looked up.
-func TestReferenceFamily(t *testing.T) {
-	dir := filepath.Join(goldens(t, "families"), "roberta")
-	d := openDevice(t)
-	m, err := models.Open(dir)
-	require.NoError(t, err)
-	batch, err := m.ReadSamples(filepath.Join(dir, "inputs.safetensors"))
-	require.NoError(t, err)
-	got, err := d.Logits(t.Context(), m, batch)
-	require.NoError(t, err)
-	want := arrays(t, filepath.Join(dir, "outputs.safetensors"))["logits"]
-	require.Equal(t, want.Shape, got.Shape)
-	for i, v := range batch["attention_mask"].Ints {
-		if from, to := i*m.Classes(), (i+1)*m.Classes(); v == 1 {
-			require.LessOrEqual(t, modeltest.Apart(t, want.Floats[from:to], got.Floats[from:to]), 1e-4)
-		}
-	}
 }
 
 // TestReferenceActivations compares module by module.

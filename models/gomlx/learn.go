@@ -87,11 +87,14 @@ func (l *Learner) Learn(
 
 // start readies a run.
 func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learningRun, error) {
+	g := aligned[0].Graph
+	if !g.HasLogits() {
+		return nil, fmt.Errorf("%s puts out features, and what is learned from are logits", aligned[0].Arch.Class)
+	}
 	first, err := l.Batches(0)
 	if err != nil {
 		return nil, located("batch of step 0", err)
 	}
-	g := aligned[0].Graph
 	run := &learningRun{models: aligned, spaces: spaces, of: make([]int, len(g.Nodes)), inputs: g.Inputs()}
 	if _, run.labelled = first[models.Labels]; run.labelled {
 		run.inputs = append(run.inputs, models.Labels)

@@ -329,25 +329,3 @@ func TestUpdateErrors(t *testing.T) {
 	require.ErrorIs(t, err, ErrFinished)
 	require.Equal(t, last, trained(t, tr))
 }
-
-// TestFurtherHeads: a head that no loss reads does not hinder training, and stays
-// where it is.
-func TestFurtherHeads(t *testing.T) {
-	d := openDevice(t)
-	c := shallow(modeltest.MaskedLM()).ModelConfig().(models.BERTConfig)
-	m, err := modeltest.Random(models.BERTForPreTraining(), models.BERTPreTrainingConfig{BERTConfig: c}, 1)
-	require.NoError(t, err)
-	batch, err := modeltest.Batch(m, 4, 2)
-	require.NoError(t, err)
-	tr := trainer(t, d, m, TrainConfig{Steps: 3, LR: 0.01})
-	var losses []float64
-	for range 3 {
-		loss, err := tr.Update(t.Context(), batch)
-		require.NoError(t, err)
-		losses = append(losses, loss)
-	}
-	require.Less(t, losses[2], losses[0])
-	after := trained(t, tr)
-	require.Equal(t, m.Params["cls.seq_relationship.weight"].Data, after["cls.seq_relationship.weight"].Data)
-	require.NotEqual(t, m.Params["cls.predictions.bias"].Data, after["cls.predictions.bias"].Data)
-}

@@ -40,13 +40,23 @@ func Logits(m *models.Model, batch models.Batch) []float64 {
 }
 
 // Outputs returns all that m puts out for every sample of a batch, flattened: the
-// logits, then those of its further heads.
+// logits or features, then what its further heads put out.
 func Outputs(m *models.Model, batch models.Batch) []float64 {
+	return outputsIn(m, batch, func(*graph.Node) *mat.Dense { return nil })
+}
+
+// outputsIn returns the outputs of m in other bases: push gives for the node of each
+// output the matrix [n × m] that its units are multiplied by, nil for the identity.
+func outputsIn(m *models.Model, batch models.Batch, push func(n *graph.Node) *mat.Dense) []float64 {
 	var out []float64
 	for _, values := range Forward(m, batch) {
 		for _, head := range m.Graph.Nodes[len(values)-1].Args {
-			for r := range values[head.ID].RawMatrix().Rows {
-				out = append(out, values[head.ID].RawRowView(r)...)
+			v := values[head.ID]
+			if s := push(head); s != nil {
+				v = linear(v, mat.DenseCopyOf(s.T()), nil)
+			}
+			for r := range v.RawMatrix().Rows {
+				out = append(out, v.RawRowView(r)...)
 			}
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"gonum.org/v1/gonum/mat"
+
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
@@ -47,7 +49,8 @@ func graphLaw(_ context.Context, s subject, _ string) error {
 	return errors.Join(errs...)
 }
 
-// relabellingLaw: the order of units does not matter to what a network computes.
+// relabellingLaw: the order of units does not matter to what a network computes,
+// but for the order of its features.
 func relabellingLaw(ctx context.Context, s subject, _ string) error {
 	for seed := range uint64(3) {
 		r, err := Relabel(s.model.Graph, seed)
@@ -58,7 +61,7 @@ func relabellingLaw(ctx context.Context, s subject, _ string) error {
 		if err != nil {
 			return err
 		}
-		if d := apart(s.outputs, Outputs(moved, s.batch)); !(d <= exact*s.spread()) {
+		if d := apart(outputsIn(s.model, s.batch, r.push), Outputs(moved, s.batch)); !(d <= exact*s.spread()) {
 			return fmt.Errorf("units in another order move the logits by %.2g: an axis of a parameter or a group is wrong", d)
 		}
 		for n, p := range s.model.Graph.Params() {
@@ -124,7 +127,8 @@ func matchingLaw(ctx context.Context, s subject, _ string) error {
 	if err != nil {
 		return err
 	}
-	aligned, _, err := fuse.Align(ctx, s.model, []*models.Model{other}, fuse.Matching{}, nil)
+	kept := &fuse.Settings{KeepMaps: true}
+	aligned, report, err := fuse.Align(ctx, s.model, []*models.Model{other}, fuse.Matching{}, kept)
 	if err != nil {
 		return err
 	}
@@ -132,7 +136,13 @@ func matchingLaw(ctx context.Context, s subject, _ string) error {
 		return fmt.Errorf("the canonical form moves the logits by %.2g", d)
 	}
 	matched := aligned.Anchor.With(aligned.Others[0])
-	if d := apart(Outputs(other, s.batch), Outputs(matched, s.batch)); !(d <= rounded*s.spread()) {
+	push := func(n *graph.Node) *mat.Dense {
+		if s.model.Graph.HasLogits() {
+			return nil
+		}
+		return report.Nodes[n.ID].Push() // matching reports on every node
+	}
+	if d := apart(outputsIn(other, s.batch, push), Outputs(matched, s.batch)); !(d <= rounded*s.spread()) {
 		return fmt.Errorf("matching moves the logits by %.2g: a group holds more than the network bears", d)
 	}
 	moved, err := Relabelled(ctx, s.model, 3)

@@ -73,5 +73,5 @@ func (u mutation) effect(ctx context.Context, m *models.Model, r *Relabelling, s
 	if err != nil {
 		return 0, err
 	}
-	return apart(s.outputs, Outputs(m.With(moved.Params), s.batch)), nil
+	return apart(outputsIn(m, s.batch, r.push), Outputs(m.With(moved.Params), s.batch)), nil
 }

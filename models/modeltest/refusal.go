@@ -36,6 +36,13 @@ func inputsLaw(_ context.Context, s subject, _ string) error {
 				"images %s may have any size and positions are for one: give the Input a Shape or the Spec a Layout", in.Name))
 		}
 	}
+	if !s.model.Graph.HasLogits() {
+		labelled := maps.Clone(s.batch)
+		labelled[models.Labels] = models.Array{Shape: []int{samples}, Ints: make([]int32, samples)}
+		if _, err := s.complete(s.model, labelled); err == nil {
+			errs = append(errs, errors.New("labels are accepted where there are no logits"))
+		}
+	}
 	for _, in := range append(slices.Clone(s.model.Inputs), s.model.Labels()) {
 		for what, wrong := range s.violations(in) {
 			if _, err := s.complete(s.model, wrong); err == nil {
@@ -78,7 +85,9 @@ func (s subject) violations(in models.Input) map[string]models.Batch {
 		return models.Array{Shape: shape, Ints: make([]int32, n)}
 	}
 	put("an axis too many", zeros(append(slices.Clone(right.Shape), 1)...))
-	put("a sample too many", zeros(append([]int{right.Shape[0] + 1}, right.Shape[1:]...)...))
+	if len(s.batch) > 1 {
+		put("a sample too many", zeros(append([]int{right.Shape[0] + 1}, right.Shape[1:]...)...))
+	}
 	for i := 1; i < len(right.Shape); i++ {
 		shape := slices.Clone(right.Shape)
 		switch free := in.Like == "" && in.Shape[i-1] == models.Any; {

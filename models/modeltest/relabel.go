@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"gonum.org/v1/gonum/mat"
+
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
@@ -70,6 +72,15 @@ func (r *Relabelling) Apply(ctx context.Context, m *models.Model) (*models.Model
 		return nil, err
 	}
 	return m.With(aligned.Others[0]), nil
+}
+
+// push returns the permutation of the units of n as a matrix, nil where its basis is
+// fixed.
+func (r *Relabelling) push(n *graph.Node) *mat.Dense {
+	if k := r.Of[n.ID]; k >= 0 {
+		return r.Plans[k].Push()
+	}
+	return nil
 }
 
 // moves reports whether r permutes an axis of the parameters of n.
