@@ -3,7 +3,6 @@ package text
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -20,6 +19,9 @@ func SpecialPieces() []string { return []string{"[PAD]", unknownPiece, "[CLS]", 
 
 // Special holds the ids of the word pieces that stand for no text: padding, an
 // unknown word, the start of a sequence, the end of a sentence, a hidden piece.
+// They are called [PAD], [UNK], [CLS], [SEP] and [MASK] by BERT and <pad>, <unk>,
+// <s>, </s> and <mask> by RoBERTa. GPT-2 has <|endoftext|> for an unknown word, a
+// start and an end. A piece that is not there is -1, which no model takes.
 type Special struct{ Pad, UNK, CLS, SEP, Mask int32 }
 
 // contains reports whether id is one of them.
@@ -27,13 +29,16 @@ func (s Special) contains(id int32) bool {
 	return slices.Contains([]int32{s.Pad, s.UNK, s.CLS, s.SEP, s.Mask}, id)
 }
 
-// A Tokenizer cuts text into the word pieces of BERT. It is safe for concurrent
-// use.
+// A Tokenizer cuts text into the word pieces of BERT or the byte pairs of GPT-2
+// and RoBERTa. It is safe for concurrent use.
 type Tokenizer struct {
 	Special Special // ids of the special word pieces
 	size    int
-	longest int // runes of a word; a longer one is unknown
+	longest int       // runes of a word; a longer one is unknown
+	lower   bool      // the normalizer writes capital letters small
+	added   addedList // words that the model does not cut
 	pieces  *hftokenizer.Tokenizer
+	pairs   *bytePairs // in place of pieces, for GPT-2 and RoBERTa
 }
 
 // Limits on what a file of a tokenizer may ask for.
@@ -43,41 +48,15 @@ const (
 	maxLongest   = 1000 // runes of a word: the time to cut it grows with their square
 )
 
-// OpenTokenizer reads a tokenizer from a file, as [ParseTokenizer] says.
-func OpenTokenizer(path string) (*Tokenizer, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("text: %w", err)
-	case !info.Mode().IsRegular() || info.Size() > maxTokenizer: // reading a pipe would block
-		return nil, fmt.Errorf("%w: not a regular file of at most %d bytes (%s)", ErrVocabulary, maxTokenizer, path)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("text: %w", err)
-	}
-	t, err := ParseTokenizer(path, raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w (%s)", err, path)
-	}
-	return t, nil
-}
-
-// ParseTokenizer reads a tokenizer from the content of a file. Where the name ends
-// in .json it is a tokenizer.json with a WordPiece model; otherwise it is a
-// vocab.txt with one word piece on each line, of an uncased model. The error is
-// [ErrVocabulary].
-func ParseTokenizer(name string, raw []byte) (*Tokenizer, error) {
-	if strings.HasSuffix(name, ".json") {
-		return fromJSON(raw)
-	}
-	return NewTokenizer(strings.Split(strings.TrimRight(string(raw), "\r\n"), "\n"))
-}
-
 // NewTokenizer returns the uncased tokenizer of a vocabulary; the id of a word
 // piece is its index. The vocabulary must hold [PAD], [UNK], [CLS], [SEP] and
 // [MASK], and no word piece twice; otherwise the error is [ErrVocabulary].
 func NewTokenizer(vocabulary []string) (*Tokenizer, error) {
+	return fromVocabulary(vocabulary, settings{})
+}
+
+// fromVocabulary returns the tokenizer of the lines of a vocab.txt.
+func fromVocabulary(vocabulary []string, c settings) (*Tokenizer, error) {
 	ids := map[string]int{}
 	for i, piece := range vocabulary {
 		piece = strings.TrimSuffix(piece, "\r")
@@ -98,7 +77,7 @@ func NewTokenizer(vocabulary []string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("text: %w", err)
 	}
-	return fromJSON(raw)
+	return fromJSON(raw, c)
 }
 
 // wordPiece holds the fields of the model in a tokenizer.json that are read.
@@ -109,71 +88,91 @@ type wordPiece struct {
 }
 
 // fromJSON reads a tokenizer.json.
-func fromJSON(raw []byte) (*Tokenizer, error) {
+func fromJSON(raw []byte, c settings) (*Tokenizer, error) {
 	var file map[string]json.RawMessage
 	var head struct {
 		Type string `json:"type"`
 	}
-	var model wordPiece
 	if err := json.Unmarshal(raw, &file); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVocabulary, err)
 	}
-	if err := json.Unmarshal(file["model"], &head); err != nil || head.Type != "WordPiece" {
-		return nil, fmt.Errorf("%w: a model of type %q, want WordPiece", ErrVocabulary, head.Type)
+	var added []addedToken
+	if raw, ok := file["added_tokens"]; ok {
+		if err := json.Unmarshal(raw, &added); err != nil {
+			return nil, fmt.Errorf("%w: added_tokens: %w", ErrVocabulary, err)
+		}
 	}
+	err := json.Unmarshal(file["model"], &head)
+	t, vocabulary := &Tokenizer{}, map[string]int(nil)
+	switch {
+	case err == nil && head.Type == "WordPiece":
+		vocabulary, err = t.readWordPieces(file, c)
+	case err == nil && head.Type == "BPE":
+		vocabulary, err = t.readBytePairs(file)
+	default:
+		return nil, fmt.Errorf("%w: a model of type %q, want WordPiece or BPE", ErrVocabulary, head.Type)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, t.addTokens(vocabulary, append(added, c.added...), c.special)
+}
+
+// readWordPieces reads a model of word pieces, and returns its vocabulary.
+func (t *Tokenizer) readWordPieces(file map[string]json.RawMessage, c settings) (map[string]int, error) {
+	var model wordPiece
 	if err := json.Unmarshal(file["model"], &model); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVocabulary, err)
 	}
-	t := &Tokenizer{longest: model.Longest}
+	t.longest = model.Longest
 	if t.longest <= 0 {
 		t.longest = 100
 	}
 	if t.longest > maxLongest {
 		return nil, fmt.Errorf("%w: max_input_chars_per_word is %d, at most %d", ErrVocabulary, t.longest, maxLongest)
 	}
-	if err := checkNormalizer(file["normalizer"]); err != nil {
+	if err := c.applyTo(file); err != nil {
 		return nil, err
 	}
-	special := SpecialPieces()
-	added := make([]hftokenizer.AddedToken, len(special))
-	for i, at := range []*int32{&t.Special.Pad, &t.Special.UNK, &t.Special.CLS, &t.Special.SEP, &t.Special.Mask} {
-		id, ok := model.Vocab[special[i]]
-		if !ok {
-			return nil, fmt.Errorf("%w: no %s", ErrVocabulary, special[i])
-		}
-		*at = int32(id)
-		added[i] = hftokenizer.AddedToken{ID: id, Content: special[i], Special: true}
+	if err := t.checkNormalizer(file["normalizer"]); err != nil {
+		return nil, err
 	}
-	for piece, id := range model.Vocab {
-		if id < 0 || id >= maxPieceID {
-			return nil, fmt.Errorf("%w: %q has id %d", ErrVocabulary, piece, id)
+	var unknown []hftokenizer.AddedToken
+	for _, piece := range SpecialPieces() {
+		id, ok := model.Vocab[piece]
+		if !ok {
+			return nil, fmt.Errorf("%w: no %s", ErrVocabulary, piece)
 		}
-		t.size = max(t.size, id+1)
+		if piece == unknownPiece { // long words are replaced by it
+			unknown = append(unknown, hftokenizer.AddedToken{ID: id, Content: piece, Special: true})
+		}
 	}
 	var err error
-	t.pieces, err = wordPieces(file, added)
-	return t, err
+	t.pieces, err = wordPieces(file, unknown)
+	return model.Vocab, err
 }
 
-// checkNormalizer refuses a normalizer that can make a text longer again and
+// checkNormalizer notes whether a normalizer ignores case, and refuses one that can make a text longer again and
 // again, such as nested replacements.
-func checkNormalizer(raw json.RawMessage) error {
+func (t *Tokenizer) checkNormalizer(raw json.RawMessage) error {
 	if len(raw) == 0 {
 		return nil
 	}
 	var n struct {
 		Type        string            `json:"type"`
+		Lower       bool              `json:"lowercase"`
 		Normalizers []json.RawMessage `json:"normalizers"`
 	}
 	if err := json.Unmarshal(raw, &n); err != nil {
 		return fmt.Errorf("%w: normalizer: %w", ErrVocabulary, err)
 	}
+	t.lower = t.lower || n.Lower || n.Type == "Lowercase"
 	switch n.Type {
 	case "", "BertNormalizer", "Lowercase", "StripAccents", "Strip", "NFC", "NFD", "NFKC", "NFKD":
 		return nil
 	case "Sequence":
 		for _, part := range n.Normalizers {
-			if err := checkNormalizer(part); err != nil {
+			if err := t.checkNormalizer(part); err != nil {
 				return err
 			}
 		}
@@ -210,16 +209,50 @@ func wordPieces(file map[string]json.RawMessage, added []hftokenizer.AddedToken)
 	return t, t.With(api.EncodeOptions{})
 }
 
-// Size returns the number of ids, which is the largest id plus one.
+// Size returns the number of ids, which is the largest id plus one. The table of a
+// network may have more rows, which no word uses.
 func (t *Tokenizer) Size() int { return t.size }
 
 // Encode returns the ids of a text, without [CLS] and [SEP].
 func (t *Tokenizer) Encode(s string) []int32 {
 	var ids []int32
+	t.added.raw.split(s, func(rest string, id int32) {
+		if id >= 0 {
+			ids = append(ids, id)
+			return
+		}
+		if t.added.normalized.empty() {
+			ids = t.encodeWords(ids, rest)
+			return
+		}
+		t.added.normalized.split(t.normalize(rest), func(rest string, id int32) {
+			if id >= 0 {
+				ids = append(ids, id)
+				return
+			}
+			ids = t.encodeWords(ids, rest)
+		})
+	})
+	return ids
+}
+
+// encodeWords appends the ids of a text without added words.
+func (t *Tokenizer) encodeWords(ids []int32, s string) []int32 {
+	if t.pairs != nil {
+		return t.pairs.encode(ids, s)
+	}
 	for _, word := range t.splitWords(s) {
 		for _, id := range t.pieces.Encode(word) {
 			ids = append(ids, int32(id))
 		}
 	}
 	return ids
+}
+
+// normalize returns a text as the model reads it.
+func (t *Tokenizer) normalize(s string) string {
+	if t.pairs != nil {
+		return t.pairs.form(s)
+	}
+	return t.pieces.Normalize(t.clean(s))
 }

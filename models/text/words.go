@@ -13,6 +13,19 @@ import (
 // go-huggingface grows with the square of its input, so it is given one word at
 // a time.
 func (t *Tokenizer) splitWords(s string) []string {
+	words := strings.Fields(t.clean(s))
+	for i, word := range words {
+		if utf8.RuneCountInString(word) > t.longest {
+			words[i] = t.withoutLongRuns(word)
+		}
+	}
+	return words
+}
+
+// clean drops control characters and makes all white space alike. The capital I
+// with a dot is written small as Unicode does, as two characters: Go makes a plain
+// i of it.
+func (t *Tokenizer) clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t' || r == '\n' || r == '\r':
@@ -24,13 +37,10 @@ func (t *Tokenizer) splitWords(s string) []string {
 		}
 		return r
 	}, s)
-	words := strings.Fields(s)
-	for i, word := range words {
-		if utf8.RuneCountInString(word) > t.longest {
-			words[i] = t.withoutLongRuns(word)
-		}
+	if t.lower {
+		s = strings.ReplaceAll(s, "\u0130", "i\u0307")
 	}
-	return words
+	return s
 }
 
 // Words returns the words of a text as the tokenizer sees them before it cuts
@@ -39,6 +49,9 @@ func (t *Tokenizer) splitWords(s string) []string {
 // them.
 func (t *Tokenizer) Words(s string) []string {
 	var out []string
+	if t.pairs != nil {
+		return t.pairs.split(t.pairs.form(s))
+	}
 	unknown := strings.ToLower(unknownPiece)
 	for _, word := range t.splitWords(s) {
 		word = t.pieces.Normalize(word)
