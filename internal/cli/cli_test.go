@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +14,7 @@ import (
 )
 
 func TestOneLine(t *testing.T) {
-	require.Equal(t, "a: b; c; d", OneLine(errors.Join(errors.New("a: b\r\n"), errors.New("c\nd"))))
+	require.Equal(t, "a: b; c; d", OneLine(fmt.Errorf("a: b\r\n%s", "c\nd")))
 }
 
 // captured returns what f prints to a standard stream.
@@ -35,23 +35,23 @@ func captured(t *testing.T, stream **os.File, f func()) string {
 // prints nothing.
 func TestParse(t *testing.T) {
 	var n int
-	parse := func(args ...string) (err error, out, log string) {
+	parse := func(args ...string) (out, log string, err error) {
 		f := flag.NewFlagSet("program", flag.ContinueOnError)
 		f.IntVar(&n, "n", 1, "a `number`")
 		log = captured(t, &os.Stderr, func() {
 			out = captured(t, &os.Stdout, func() { err = Parse(f, args) })
 		})
-		return err, out, log
+		return out, log, err
 	}
-	err, out, log := parse("-n", "3")
+	out, log, err := parse("-n", "3")
 	require.NoError(t, err)
 	require.Equal(t, 3, n)
 	require.Empty(t, out+log)
-	err, out, log = parse("-h")
+	out, log, err = parse("-h")
 	require.ErrorIs(t, err, flag.ErrHelp)
 	require.Contains(t, out, "-n number")
 	require.Empty(t, log)
-	err, out, log = parse("-n", "x")
+	out, log, err = parse("-n", "x")
 	require.ErrorContains(t, err, "program: invalid value")
 	require.ErrorContains(t, err, "-h explains the flags")
 	require.Empty(t, out+log)

@@ -33,7 +33,8 @@ func TestTrials(t *testing.T) {
 		{[]string{"-method", "match"}, match, match[:1]},
 		{[]string{"-method", "learned"}, learned, learned[:1]},
 		{[]string{"-method", "flow", "-solver", "emd"}, []string{"transport fusion, activations, emd, refit",
-			"transport fusion, activations, emd", "transport fusion, weights, emd"}, []string{"transport fusion, activations, emd, refit"}},
+			"transport fusion, activations, emd", "transport fusion, weights, emd"},
+			[]string{"transport fusion, activations, emd, refit"}},
 	} {
 		trials, err := chosen(t, c.args...).Trials()
 		require.NoError(t, err)
@@ -51,7 +52,8 @@ func TestTrials(t *testing.T) {
 
 // TestTrialRecipes: flags reach the recipes that they are about.
 func TestTrialRecipes(t *testing.T) {
-	trials, err := chosen(t, "-samples", "11", "-reg", "0.5", "-residual", "main", "-aligner", "heads", "-learn", "3").Trials()
+	args := []string{"-samples", "11", "-reg", "0.5", "-residual", "main", "-aligner", "heads", "-learn", "3"}
+	trials, err := chosen(t, args...).Trials()
 	require.NoError(t, err)
 	for _, trial := range trials {
 		r := trial.Recipe

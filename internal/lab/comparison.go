@@ -42,15 +42,15 @@ func (c Comparison) Experiment() (Experiment, error) {
 		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"},
 		Line:  linePoints, Quick: c.Quick, Maps: shownMaps}
 	e.Nodes = e.Main()
-	if c.alike() {
+	if c.equalWidths() {
 		e.Trials = append(c.Choice.Baselines(), trials...)
 	}
 	return e, nil
 }
 
-// alike reports whether all parents have the widths of the anchor. There is no
+// equalWidths reports whether all parents have the widths of the anchor. There is no
 // mean of others as they are.
-func (c Comparison) alike() bool {
+func (c Comparison) equalWidths() bool {
 	for _, m := range c.Parents {
 		if !sameSize(m, c.Parents[0]) {
 			return false

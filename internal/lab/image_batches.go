@@ -37,10 +37,10 @@ func (s sampler) batch(idx []int, rng *rand.Rand) (models.Batch, error) {
 	return s.set.Batch(idx, s.norm, s.augment, rng)
 }
 
-// mixed returns batches without labels in which each image is laid over another
+// mixedPairs returns batches without labels in which each image is laid over another
 // at a share of its own, so that a few hundred images do not run out (Zhang et
 // al., "mixup", ICLR 2018).
-func (b Batches) mixed(seed uint64) Batches {
+func (b Batches) mixedPairs(seed uint64) Batches {
 	at := func(step int) (models.Batch, error) {
 		first, err := b.At(2 * step)
 		if err != nil {

@@ -18,7 +18,7 @@ func TestMixed(t *testing.T) {
 		set.Pixels[i] = byte(255 * (i / pixels % 2)) // black and white in turn
 	}
 	s := sampler{set: set, norm: data.Norm{Std: [3]float32{1, 1, 1}}, Sampler: data.Sampler{N: n, Batch: n, Seed: 3}}
-	mixed := Batches{s.at, 1}.mixed(3)
+	mixed := Batches{s.at, 1}.mixedPairs(3)
 	grey := map[float32]bool{}
 	for step := range 4 {
 		b, err := mixed.At(step)
@@ -42,7 +42,7 @@ func TestMixed(t *testing.T) {
 	}
 	require.Greater(t, shades, n, "hardly an image was mixed")
 	s.Batch = n + 1
-	mixed = Batches{s.at, 0}.mixed(3)
+	mixed = Batches{s.at, 0}.mixedPairs(3)
 	_, err := mixed.At(0)
 	require.Error(t, err)
 }

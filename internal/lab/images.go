@@ -164,7 +164,7 @@ func (i *Images) Network(n Net) (*models.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := models.Fresh(arch, i.config(n), n.Seed, n.std())
+	m, err := models.Fresh(arch, i.config(n), n.Seed, n.initialStd())
 	if err != nil {
 		return nil, err
 	}
@@ -181,11 +181,11 @@ func (i *Images) config(n Net) models.Config {
 		ids[name] = k
 	}
 	if n.Class == models.SimpleViT().Class {
-		return models.SimpleViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, InitStd: n.std(),
+		return models.SimpleViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, InitStd: n.initialStd(),
 			Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
 	}
 	return models.ViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12,
-		InitStd: n.std(), Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids,
+		InitStd: n.initialStd(), Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids,
 		DType: "float32"}
 }
 

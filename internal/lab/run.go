@@ -55,7 +55,7 @@ func Run(ctx context.Context, d *gomlx.Device, e Experiment, observe func(*Outco
 	r := &run{Experiment: e, device: d, observe: observe, found: map[string]Outcome{}}
 	_, r.report.Data = e.Task.Names()
 	r.report.Backend = d.Name()
-	return &r.report, r.all(ctx)
+	return &r.report, r.runAll(ctx)
 }
 
 // run is an experiment while it runs.
@@ -70,43 +70,43 @@ type run struct {
 	size    int                // samples of it at a time
 }
 
-func (r *run) all(ctx context.Context) error {
+func (r *run) runAll(ctx context.Context) error {
 	if r.Quick > 0 {
 		var err error
 		if r.quick, r.size, err = r.Task.Quick(r.Quick); err != nil {
 			return err
 		}
 	}
-	if err := r.parents(ctx); err != nil {
+	if err := r.scoreParents(ctx); err != nil {
 		return err
 	}
 	for _, t := range r.Trials {
-		if err := r.trial(ctx, t); err != nil {
+		if err := r.runTrial(ctx, t); err != nil {
 			return fmt.Errorf("%s: %w", t.Label, err)
 		}
 	}
 	for _, t := range r.Tune {
-		if err := r.tune(ctx, t); err != nil {
+		if err := r.runTuning(ctx, t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// parents scores the parents and their ensemble.
-func (r *run) parents(ctx context.Context) error {
+// scoreParents scores the parents and their ensemble.
+func (r *run) scoreParents(ctx context.Context) error {
 	for k, name := range r.Names.Parents {
 		pick := func(group []*models.Model) []*models.Model { return group[k : k+1] }
-		if err := r.score(ctx, report.Row{Method: report.Parent, Label: name}, pick); err != nil {
+		if err := r.scoreGroups(ctx, report.Row{Method: report.Parent, Label: name}, pick); err != nil {
 			return err
 		}
 	}
 	pick := func(group []*models.Model) []*models.Model { return group }
-	return r.score(ctx, report.Row{Method: report.Ensemble, Label: r.Names.Ensemble}, pick)
+	return r.scoreGroups(ctx, report.Row{Method: report.Ensemble, Label: r.Names.Ensemble}, pick)
 }
 
-// score adds a row of what pick takes from each group.
-func (r *run) score(ctx context.Context, row report.Row, pick func([]*models.Model) []*models.Model) error {
+// scoreGroups adds a row of what pick takes from each group.
+func (r *run) scoreGroups(ctx context.Context, row report.Row, pick func([]*models.Model) []*models.Model) error {
 	o := Outcome{Row: row, Models: pick(r.Groups[0])}
 	for _, group := range r.Groups {
 		s, err := r.Task.Score(ctx, r.device, pick(group)...)
@@ -118,9 +118,9 @@ func (r *run) score(ctx context.Context, row report.Row, pick func([]*models.Mod
 	return r.add(o)
 }
 
-// trial fuses and scores: every group of parents or, where there is one and the
+// runTrial fuses and scores: every group of parents or, where there is one and the
 // recipe looks at samples, once for each draw of them.
-func (r *run) trial(ctx context.Context, t Trial) error {
+func (r *run) runTrial(ctx context.Context, t Trial) error {
 	t, err := t.Resolved()
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (r *run) add(o Outcome) error {
 		return err
 	}
 	r.report.Add(o.Row)
-	r.keep(o)
+	r.remember(o)
 	cli.Notice("%-34s accuracy %6.2f %%  loss %.3f", o.Row.Label, 100**o.Row.Accuracy, *o.Row.Loss)
 	if len(o.Lines) > 0 {
 		b := o.Barriers[0]
@@ -286,9 +286,9 @@ func (r *run) add(o Outcome) error {
 	return nil
 }
 
-// keep keeps what later steps need of a row: models only where they are trained
+// remember keeps what later steps need of a row: models only where they are trained
 // further.
-func (r *run) keep(o Outcome) {
+func (r *run) remember(o Outcome) {
 	o.fusion = nil
 	if !slices.ContainsFunc(r.Tune, func(t Tuning) bool { return slices.Contains(t.Of, o.Row.Label) }) {
 		o.Models = nil

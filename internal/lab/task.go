@@ -86,7 +86,7 @@ type Net struct {
 // initialStd is the standard deviation of initial weights where a Net names none.
 const initialStd = 0.02
 
-func (n Net) std() float64 {
+func (n Net) initialStd() float64 {
 	if n.Std == 0 {
 		return initialStd
 	}

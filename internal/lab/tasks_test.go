@@ -80,7 +80,8 @@ func TestAcceptImages(t *testing.T) {
 	parents := pair(t, i, tinyImageNet)
 	text, err := texts.Network(tinyTextNet(1))
 	require.NoError(t, err)
-	require.ErrorContains(t, i.Accept([]*models.Model{parents[0], text}), "parent 1 is a BertForMaskedLM, which reads no images")
+	err = i.Accept([]*models.Model{parents[0], text})
+	require.ErrorContains(t, err, "parent 1 is a BertForMaskedLM, which reads no images")
 	require.Equal(t, 32, ImageSide(parents[0]))
 	require.Zero(t, ImageSide(text))
 

@@ -51,11 +51,11 @@ func (t *Text) Accept(parents []*models.Model) error {
 	if err != nil {
 		return err
 	}
-	return t.cut(tok, length)
+	return t.packSequences(tok, length)
 }
 
-// cut makes sequences of the text.
-func (t *Text) cut(tok *text.Tokenizer, length int) error {
+// packSequences makes sequences of the text.
+func (t *Text) packSequences(tok *text.Tokenizer, length int) error {
 	var err error
 	if t.train, err = text.Pack(tok, t.Train, length); err != nil {
 		return fmt.Errorf("the training part of %s: %w", t.Label, err)
@@ -78,13 +78,13 @@ func (t *Text) Network(n Net) (*models.Model, error) {
 		}
 		v = &Vocabulary{tok, files}
 	}
-	if err := t.cut(v.Tokenizer, n.Length); err != nil {
+	if err := t.packSequences(v.Tokenizer, n.Length); err != nil {
 		return nil, err
 	}
 	config := models.BERTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu",
 		Eps:     1e-12,
-		InitStd: n.std(), Vocab: t.tok.Size(), Positions: n.Length, TypeVocab: 2, DType: "float32"}
-	m, err := models.Fresh(models.BERTForMaskedLM(), config, n.Seed, n.std())
+		InitStd: n.initialStd(), Vocab: t.tok.Size(), Positions: n.Length, TypeVocab: 2, DType: "float32"}
+	m, err := models.Fresh(models.BERTForMaskedLM(), config, n.Seed, n.initialStd())
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +107,14 @@ const (
 	calibMask = 1_000_002
 )
 
-// masked returns sequences, masked.
-func (t *Text) masked(seqs [][]int32, seed uint64) models.Batch {
+// maskedBatch returns sequences, masked.
+func (t *Text) maskedBatch(seqs [][]int32, seed uint64) models.Batch {
 	return text.Masking{Seed: seed}.Batch(t.tok, seqs, 0)
 }
 
 // Samples implements [Task].
 func (t *Text) Samples(idx []int) (models.Batch, error) {
-	return t.masked(t.sequences(idx), calibMask), nil
+	return t.maskedBatch(t.sequences(idx), calibMask), nil
 }
 
 // sequences returns training sequences; nil means all.
@@ -149,12 +149,12 @@ const scoreSequences = 64
 
 // Score implements [Task].
 func (t *Text) Score(ctx context.Context, d *gomlx.Device, ms ...*models.Model) (gomlx.Score, error) {
-	return d.Evaluate(ctx, t.masked(t.test, testMask), scoreSequences, ms...)
+	return d.Evaluate(ctx, t.maskedBatch(t.test, testMask), scoreSequences, ms...)
 }
 
 // Quick implements [Task].
 func (t *Text) Quick(n int) (models.Batch, int, error) {
-	test := t.masked(t.test, testMask)
+	test := t.maskedBatch(t.test, testMask)
 	return test.Slice(0, min(n, test.Len())), scoreSequences, nil
 }
 

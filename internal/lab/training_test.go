@@ -123,7 +123,7 @@ func TestKept(t *testing.T) {
 	tuning := Tuning{Config: gomlx.TrainConfig{Steps: 2, LR: 1e-3}, Batches: TuneBatches(images, 16, 0).At,
 		Cache: t.TempDir()}
 	start := Outcome{Models: []*models.Model{m}}
-	dir := tuning.kept(images, start)
+	dir := tuning.cachePath(images, start)
 	trainer, err := tuning.trainer(d, m)
 	require.NoError(t, err)
 	once, err := training{label: "x", trainer: trainer, config: tuning.Config,
@@ -135,14 +135,14 @@ func TestKept(t *testing.T) {
 	for name, p := range once.Params {
 		require.Equal(t, p.Data, twice.Params[name].Data, name)
 	}
-	require.NotEqual(t, dir, tuning.kept(images, Outcome{Models: []*models.Model{once}}))
+	require.NotEqual(t, dir, tuning.cachePath(images, Outcome{Models: []*models.Model{once}}))
 	require.FileExists(t, dir+checkpointSuffix)
-	require.NoError(t, tuning.clear(images, []Outcome{start}))
+	require.NoError(t, tuning.clearCache(images, []Outcome{start}))
 	left, err := os.ReadDir(tuning.Cache)
 	require.NoError(t, err)
 	require.Empty(t, left)
 	tuning.Config.Steps++
-	require.NotEqual(t, dir, tuning.kept(images, start))
+	require.NotEqual(t, dir, tuning.cachePath(images, start))
 	tuning.Cache = ""
-	require.Empty(t, tuning.kept(images, start))
+	require.Empty(t, tuning.cachePath(images, start))
 }

@@ -137,7 +137,7 @@ func (a Attempt) learner() fuse.Learner {
 	case a.Trial.Labels:
 		batches = a.Task.Batches(nil, r.Batch, seed)
 	case a.Trial.Mixed:
-		batches = a.Task.Batches(a.Samples, r.Batch, seed).mixed(seed)
+		batches = a.Task.Batches(a.Samples, r.Batch, seed).mixedPairs(seed)
 	default:
 		batches = a.Task.Batches(a.Samples, r.Batch, seed).unlabelled()
 	}

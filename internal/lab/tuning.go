@@ -36,8 +36,8 @@ type Tuning struct {
 	Score func(context.Context, *gomlx.Device, *models.Model) (gomlx.Score, error)
 }
 
-// tune goes through a tuning.
-func (r *run) tune(ctx context.Context, t Tuning) error {
+// runTuning goes through a tuning.
+func (r *run) runTuning(ctx context.Context, t Tuning) error {
 	if len(t.Of) == 0 {
 		return nil
 	}
@@ -62,11 +62,11 @@ func (r *run) tune(ctx context.Context, t Tuning) error {
 	}
 	defer trainer.Close()
 	for _, start := range starts {
-		if err := r.tuneOne(ctx, t, trainer, start); err != nil {
+		if err := r.tuneModel(ctx, t, trainer, start); err != nil {
 			return fmt.Errorf("%s%s: %w", start.Row.Label, t.Suffix, err)
 		}
 	}
-	return t.clear(r.Task, starts)
+	return t.clearCache(r.Task, starts)
 }
 
 func (t Tuning) trainer(d *gomlx.Device, m *models.Model) (*gomlx.Trainer, error) {
@@ -76,8 +76,8 @@ func (t Tuning) trainer(d *gomlx.Device, m *models.Model) (*gomlx.Trainer, error
 	return d.Trainer(m, t.Config)
 }
 
-// tuneOne trains a model to the end of the budget and adds its row.
-func (r *run) tuneOne(ctx context.Context, t Tuning, trainer *gomlx.Trainer, start Outcome) error {
+// tuneModel trains a model to the end of the budget and adds its row.
+func (r *run) tuneModel(ctx context.Context, t Tuning, trainer *gomlx.Trainer, start Outcome) error {
 	started, row := time.Now(), start.Row
 	seen := fmt.Sprintf("%d updates of %d with labels", t.Config.Steps, t.Size)
 	if t.Teachers != nil {
@@ -102,7 +102,7 @@ func (r *run) tuneOne(ctx context.Context, t Tuning, trainer *gomlx.Trainer, sta
 			return err
 		}
 	}
-	m, err := run.resumed(ctx, start.Models[0], t.kept(r.Task, start))
+	m, err := run.resumed(ctx, start.Models[0], t.cachePath(r.Task, start))
 	if err != nil {
 		return err
 	}
@@ -141,9 +141,9 @@ func (t training) resumed(ctx context.Context, start *models.Model, dir string) 
 // checkpointSuffix ends the name of the file that a training resumes from.
 const checkpointSuffix = ".training.safetensors"
 
-// kept is where a trained model is kept until the tuning is done; empty for
+// cachePath is where a trained model is kept until the tuning is done; empty for
 // nowhere. It depends on all that the model depends on.
-func (t Tuning) kept(task Task, start Outcome) string {
+func (t Tuning) cachePath(task Task, start Outcome) string {
 	if t.Cache == "" {
 		return ""
 	}
@@ -162,13 +162,13 @@ func fingerprint(m *models.Model) uint64 {
 	return h.Sum64()
 }
 
-// clear removes what was kept.
-func (t Tuning) clear(task Task, starts []Outcome) error {
+// clearCache removes what was kept.
+func (t Tuning) clearCache(task Task, starts []Outcome) error {
 	if t.Cache == "" {
 		return nil
 	}
 	for _, start := range starts {
-		dir := t.kept(task, start)
+		dir := t.cachePath(task, start)
 		if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+checkpointSuffix)); err != nil {
 			return err
 		}
