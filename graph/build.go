@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -192,20 +193,35 @@ func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
 	return b.add(Node{Op: Act, Name: name, Units: args[0].Units, Fn: fn, Args: args})
 }
 
-// Attend declares multi-head attention of queries over keys and values. An
-// optional mask [batch, tokens] says with 1 which tokens may be attended to.
+// Attention says which tokens an attention looks at, and how its units divide.
+type Attention struct {
+	Heads  int
+	Mask   *Node   // input [batch, tokens]: 1 where a token may be attended to; nil for all
+	Causal bool    // a token attends to itself and to those before it
+	Scale  float64 // of the scores, on top of 1/√d; 0 means 1
+}
+
+// Attend declares multi-head attention of queries over keys and values.
 //
 //nolint:revive // attention has that many arguments
-func (b *Builder) Attend(name string, heads int, q, k, v *Node, mask ...*Node) *Node {
-	args := b.checkedArguments(name, append([]*Node{q, k, v}, mask...)...)
+func (b *Builder) Attend(name string, a Attention, q, k, v *Node) *Node {
+	args := []*Node{q, k, v}
+	if a.Mask != nil {
+		args = append(args, a.Mask)
+	}
+	args = b.checkedArguments(name, args...)
 	q, k, v = args[0], args[1], args[2]
-	if len(mask) > 1 {
-		b.fail("attend %s: %d masks", name, len(mask))
+	if a.Heads <= 0 || q.Units%a.Heads != 0 || v.Units%a.Heads != 0 || q.Units != k.Units {
+		b.fail("attend %s: %d heads over queries %d, keys %d, values %d wide", name, a.Heads, q.Units, k.Units, v.Units)
 	}
-	if heads <= 0 || q.Units%heads != 0 || v.Units%heads != 0 || q.Units != k.Units {
-		b.fail("attend %s: %d heads over queries %d, keys %d, values %d wide", name, heads, q.Units, k.Units, v.Units)
+	if a.Scale == 0 {
+		a.Scale = 1
 	}
-	return b.add(Node{Op: Attend, Name: name, Units: v.Units, Heads: heads, Args: args})
+	if !(a.Scale > 0) || math.IsInf(a.Scale, 0) {
+		b.fail("attend %s: scores scaled by %g", name, a.Scale)
+	}
+	return b.add(Node{Op: Attend, Name: name, Units: v.Units, Heads: a.Heads, Causal: a.Causal, Scale: a.Scale,
+		Args: args})
 }
 
 // Add declares a sum. The first branch is the main one, the others are skips.
@@ -252,28 +268,34 @@ func (b *Builder) Mean(name string, x *Node) *Node {
 	return b.add(Node{Op: Mean, Name: name, Units: args[0].Units, Args: args})
 }
 
-// Unembed declares logits over the vocabulary of tok with the named bias. The
-// layer that feeds it must leave its output in the basis of tok: the two share
-// one map.
-func (b *Builder) Unembed(x, tok *Node, bias string) *Node {
-	args := b.checkedArguments(bias, x, tok)
-	x, tok = args[0], args[1]
-	if tok.Op != Embed || tok.Units != x.Units {
-		b.fail("unembed %s: %s %s, %d wide, does not embed words as %d units", bias, tok.Op, tok.Name, tok.Units, x.Units)
-		return b.add(Node{Op: Unembed, Name: bias, Args: args})
+// Unembed declares logits over the vocabulary of words, x Eᵀ + b with the table E
+// of words and the bias that is stored under name; [NoBias] leaves it out. What
+// feeds it, a layer or a sum, must leave its output in the basis of words: the two
+// share one map.
+func (b *Builder) Unembed(name string, x, words *Node, opts ...LinearOption) *Node {
+	args := b.checkedArguments(name, x, words)
+	x, words = args[0], args[1]
+	if words.Op != Embed || words.Units != x.Units {
+		b.fail("unembed %s: %s %s, %d wide, does not embed words as %d units",
+			name, words.Op, words.Name, words.Units, x.Units)
+		return b.add(Node{Op: Unembed, Name: name, Args: args})
 	}
-	src := x
-	for src.Flow() == Carry {
-		src = src.Carrier()
+	source := x
+	for source.Flow() == Carry {
+		source = source.Carrier()
 	}
-	if src.Flow() != Solve {
-		b.fail("unembed %s: %s %s cannot share the map of %s", bias, src.Op, src.Name, tok.Name)
+	if source.Flow() == Fix {
+		b.fail("unembed %s: %s %s cannot share the map of %s", name, source.Op, source.Name, words.Name)
 	}
-	src.Tie = tok
-	words, _ := tok.Param(RoleRows)
-	vocab := words.Shape[0]
-	return b.add(Node{Op: Unembed, Name: bias, Units: vocab, Args: args},
-		Param{Name: bias, Role: RoleBias, Axes: []Axis{Fixed}, Shape: []int{vocab}})
+	source.Tie = words
+	table, _ := words.Param(RoleRows)
+	vocab := table.Shape[0]
+	n := b.add(Node{Op: Unembed, Name: name, Units: vocab, Args: args},
+		Param{Name: name, Role: RoleBias, Axes: []Axis{Fixed}, Shape: []int{vocab}})
+	for _, o := range opts {
+		o(n)
+	}
+	return n
 }
 
 // Output ends the pass at the logits x, and at what further heads put out, and

@@ -20,7 +20,7 @@
 //	Select, Mean       -                           Carry                     anything
 //	Prepend            -                           Carry from the sequence   anything
 //	Add                -                           Join by a [Policy]        anything
-//	Unembed            bias [Fixed]                Fix                       permutations
+//	Unembed            bias [Fixed] or none        Fix                       permutations
 //
 // [Graph.Spaces] derives which nodes share one set of units, and what all nodes
 // that touch these units grant: its [Group]. [Graph.Check] compares a checkpoint

@@ -106,12 +106,18 @@ func TestCheck(t *testing.T) {
 func TestBuilderMistakes(t *testing.T) {
 	rows := [][]float64{{1, 2, 3, 4}}
 	for name, build := range map[string]func(*graph.Builder) *graph.Node{
-		"heads":    func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 3, x, x, x) },
+		"heads": func(b *graph.Builder) *graph.Node {
+			x := b.Const("x", rows)
+			return b.Attend("bad", graph.Attention{Heads: 3}, x, x, x)
+		},
 		"no token": func(b *graph.Builder) *graph.Node { return b.SelectToken("bad", b.Const("x", rows), -1) },
-		"no heads": func(b *graph.Builder) *graph.Node { x := b.Const("x", rows); return b.Attend("bad", 0, x, x, x) },
+		"no heads": func(b *graph.Builder) *graph.Node {
+			x := b.Const("x", rows)
+			return b.Attend("bad", graph.Attention{Heads: 0}, x, x, x)
+		},
 		"queries": func(b *graph.Builder) *graph.Node {
 			x := b.Const("x", rows)
-			return b.Attend("bad", 1, b.Linear("q", x, 2), x, x)
+			return b.Attend("bad", graph.Attention{Heads: 1}, b.Linear("q", x, 2), x, x)
 		},
 		"widths": func(b *graph.Builder) *graph.Node {
 			x := b.Const("x", rows)
@@ -140,9 +146,9 @@ func TestBuilderMistakes(t *testing.T) {
 			var other graph.Builder
 			return b.Norm("bad", other.Const("x", rows), 1e-6)
 		},
-		"two masks": func(b *graph.Builder) *graph.Node {
-			x, m := b.Const("x", rows), b.Input("m")
-			return b.Attend("bad", 1, x, x, x, m, m)
+		"negative scale": func(b *graph.Builder) *graph.Node {
+			x := b.Const("x", rows)
+			return b.Attend("bad", graph.Attention{Heads: 1, Scale: -1}, x, x, x)
 		},
 		"nil ids":    func(b *graph.Builder) *graph.Node { return b.Lookup("bad", 4, 2, nil) },
 		"nil output": func(*graph.Builder) *graph.Node { return nil },
@@ -160,18 +166,14 @@ func TestBuilderMistakes(t *testing.T) {
 		"nil option":   func(b *graph.Builder) *graph.Node { return b.Linear("bad", b.Const("x", rows), 4, nil) },
 		"no words": func(b *graph.Builder) *graph.Node {
 			x := b.Const("x", rows)
-			return b.Unembed(b.Linear("l", x, 4), x, "bad")
+			return b.Unembed("bad", b.Linear("l", x, 4), x)
 		},
 		"words of other width": func(b *graph.Builder) *graph.Node {
-			return b.Unembed(b.Linear("l", b.Const("x", rows), 4), b.Embed("words", 5, 7, b.Input("ids")), "bad")
-		},
-		"words after a join": func(b *graph.Builder) *graph.Node {
-			word := b.Embed("words", 4, 7, b.Input("ids"))
-			return b.Unembed(b.Norm("n", b.Add("a", b.Linear("l", word, 4), word), 1), word, "bad")
+			return b.Unembed("bad", b.Linear("l", b.Const("x", rows), 4), b.Embed("words", 5, 7, b.Input("ids")))
 		},
 		"many": func(b *graph.Builder) *graph.Node {
 			x := b.Act("bad", b.Const("x", rows), "swish")
-			return b.Attend("second", 3, x, x, x)
+			return b.Attend("second", graph.Attention{Heads: 3}, x, x, x)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -291,6 +293,21 @@ func TestTied(t *testing.T) {
 			require.Equal(t, "transform", n.Name)
 		}
 	}
+}
+
+// TestTiedSum: a decoder without a bias may tie the sum that feeds its norm.
+func TestTiedSum(t *testing.T) {
+	var b graph.Builder
+	word := b.Embed("words", 4, 7, b.Input("ids"))
+	sum := b.Add("sum", b.Linear("layer", word, 4), word)
+	g, err := b.Output(b.Unembed("head", b.Norm("norm", sum, 1), word, graph.NoBias))
+	require.NoError(t, err)
+	require.Same(t, word, g.Find("sum").Tie)
+	require.Empty(t, g.Find("head").Params)
+	spaces, of := g.Spaces()
+	require.Len(t, spaces, 1)
+	require.Equal(t, graph.Permutation, spaces[0].Group, "the gain of the norm cannot be folded into the words")
+	require.Equal(t, of[word.ID], of[g.Find("norm").ID])
 }
 
 // TestNarrow: with a class token, all after the last keys and values is read at

@@ -116,12 +116,14 @@ type Node struct {
 	Args   []*Node
 	Params []Param
 
-	Heads int         // of an Attend
-	Token int         // of a Select: which one, from 0
-	Eps   float64     // of a Norm
-	Fn    Activation  // of an Act
-	Rows  [][]float64 // of a Const: [tokens × units]
-	Tie   *Node       // if not nil, the node whose map this one shares
+	Heads  int         // of an Attend
+	Scale  float64     // of the scores of an Attend, on top of 1/√d
+	Causal bool        // an Attend in which tokens see themselves and what is before them
+	Token  int         // of a Select: which one, from 0
+	Eps    float64     // of a Norm
+	Fn     Activation  // of an Act
+	Rows   [][]float64 // of a Const: [tokens × units]
+	Tie    *Node       // if not nil, the node whose map this one shares
 
 	output   bool // feeds an Output of logits through carries only
 	features bool // of an Output: it puts out features and no logits

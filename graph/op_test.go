@@ -76,7 +76,7 @@ func TestHeadsUnderNorms(t *testing.T) {
 	x := b.Linear("in", b.Input("x"), 4, graph.Conv(1, 1))
 	q := b.Norm("norm", b.Linear("q", x, 4), 1e-6)
 	k := b.Act("act", b.Linear("k", x, 4), graph.Tanh)
-	g, err := b.Output(b.Linear("logits", b.Attend("attend", 2, q, k, b.Linear("v", x, 4)), 3))
+	g, err := b.Output(b.Linear("logits", b.Attend("attend", graph.Attention{Heads: 2}, q, k, b.Linear("v", x, 4)), 3))
 	require.NoError(t, err)
 	spaces, of := g.Spaces()
 	require.Equal(t, graph.Trivial, spaces[of[g.Find("q").ID]].Group)

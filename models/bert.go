@@ -128,7 +128,7 @@ func (c BERTConfig) bert(b *graph.Builder, prefix string) (x, words *graph.Node)
 // predictions declares the logits of words.
 func (c BERTConfig) predictions(b *graph.Builder, x, words *graph.Node) *graph.Node {
 	x = b.Act("cls.predictions.transform", b.Linear("cls.predictions.transform.dense", x, c.Hidden), c.Act)
-	return b.Unembed(b.Norm("cls.predictions.transform.LayerNorm", x, c.Eps), words, "cls.predictions.bias")
+	return b.Unembed("cls.predictions.bias", b.Norm("cls.predictions.transform.LayerNorm", x, c.Eps), words)
 }
 
 // pooled declares what the heads of whole texts read.
@@ -148,10 +148,10 @@ func (c BERTConfig) encoder(b *graph.Builder, prefix string,
 	mask := b.Input("attention_mask")
 	for i := range c.Layers {
 		l := fmt.Sprintf("%sencoder.layer.%d.", prefix, i)
-		h := b.Attend(l+"attention.self", c.Heads,
+		h := b.Attend(l+"attention.self", graph.Attention{Heads: c.Heads, Mask: mask},
 			b.Linear(l+"attention.self.query", x, c.Hidden),
 			b.Linear(l+"attention.self.key", x, c.Hidden),
-			b.Linear(l+"attention.self.value", x, c.Hidden), mask)
+			b.Linear(l+"attention.self.value", x, c.Hidden))
 		x = b.Add(l+"attention", b.Linear(l+"attention.output.dense", h, c.Hidden), x)
 		x = b.Norm(l+"attention.output.LayerNorm", x, c.Eps)
 		h = b.Act(l+"intermediate", b.Linear(l+"intermediate.dense", x, c.MLP), c.Act)

@@ -71,7 +71,7 @@ func (c DistilBERTConfig) Spec() (Spec, error) {
 	var b graph.Builder
 	x, words := c.encoder(&b)
 	x = b.Act("vocab_act", b.Linear("vocab_transform", x, c.Hidden), c.Act)
-	g, err := b.Output(b.Unembed(b.Norm("vocab_layer_norm", x, distilbertEps), words, "vocab_projector.bias"))
+	g, err := b.Output(b.Unembed("vocab_projector.bias", b.Norm("vocab_layer_norm", x, distilbertEps), words))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 
@@ -112,10 +112,10 @@ func (c DistilBERTConfig) encoder(b *graph.Builder) (x, words *graph.Node) {
 	mask := b.Input("attention_mask")
 	for i := range c.Layers {
 		l := fmt.Sprintf("distilbert.transformer.layer.%d.", i)
-		h := b.Attend(l+"attention", c.Heads,
+		h := b.Attend(l+"attention", graph.Attention{Heads: c.Heads, Mask: mask},
 			b.Linear(l+"attention.q_lin", x, c.Hidden),
 			b.Linear(l+"attention.k_lin", x, c.Hidden),
-			b.Linear(l+"attention.v_lin", x, c.Hidden), mask)
+			b.Linear(l+"attention.v_lin", x, c.Hidden))
 		x = b.Add(l+"attention.sum", b.Linear(l+"attention.out_lin", h, c.Hidden), x)
 		x = b.Norm(l+"sa_layer_norm", x, distilbertEps)
 		h = b.Act(l+"ffn", b.Linear(l+"ffn.lin1", x, c.MLP), c.Act)

@@ -27,7 +27,7 @@ func (c Tagger) Spec() (models.Spec, error) {
 		b.Embed("words", c.Width, c.Words, b.Input("ids")),
 		b.Positions("positions", c.Width, c.Longest))
 	h := b.Norm("norm", x, 1e-5)
-	h = b.Attend("attention", c.Heads,
+	h = b.Attend("attention", graph.Attention{Heads: c.Heads},
 		b.Linear("query", h, c.Width), b.Linear("key", h, c.Width), b.Linear("value", h, c.Width))
 	x = b.Add("residual", b.Linear("projection", h, c.Width), x)
 	g, err := b.Output(b.Linear("classifier", b.Mean("mean", x), c.Classes))

@@ -29,6 +29,10 @@ func families() []family {
 		Positions: 9, TypeVocab: 2}
 	roberta := models.RoBERTaConfig{BERTConfig: bert, Pad: 1}
 	distil := models.DistilBERTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 12, Act: graph.GELU, Vocab: 11, Positions: 7}
+	gpt2 := models.GPT2Config{Hidden: 8, Layers: 2, Heads: 2, Act: graph.GELUTanh, Eps: 1e-5, Vocab: 11, Positions: 7,
+		ScaleByWidth: true, Tied: true}
+	untied := gpt2
+	untied.Tied, untied.ScaleByLayer, untied.ScaleByWidth = false, true, false
 	return []family{
 		{models.DeiT(), models.DeiTConfig{ViTConfig: vit}},
 		{models.DeiTWithTeacher(), models.DeiTTeacherConfig{ViTConfig: vit}},
@@ -40,6 +44,8 @@ func families() []family {
 		{models.DistilBERTForMaskedLM(), distil},
 		{models.DistilBERTForClassification(),
 			models.DistilBERTClassifierConfig{DistilBERTConfig: distil, Labels: vit.Labels}},
+		{models.GPT2(), gpt2},
+		{models.GPT2(), untied},
 	}
 }
 
@@ -105,7 +111,8 @@ func attended[F float32 | float64](m *models.Model, samples models.Batch, logits
 func TestFamilyGoldens(t *testing.T) {
 	for name, class := range map[string]string{"deit": "DeiTForImageClassification", "bertmlm": "BertForMaskedLM",
 		"bertpre": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM",
-		"bertmodel": "BertModel", "vitmodel": "ViTModel", "bertextra": "BertForMaskedLM"} {
+		"bertmodel": "BertModel", "vitmodel": "ViTModel", "bertextra": "BertForMaskedLM",
+		"gpt2": "GPT2LMHeadModel", "gpt2u": "GPT2LMHeadModel"} {
 		t.Run(name, func(t *testing.T) {
 			m, samples, want := golden(t, name)
 			require.Equal(t, class, m.Arch.Class)

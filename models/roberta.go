@@ -64,7 +64,7 @@ func (c RoBERTaConfig) Spec() (Spec, error) {
 	var b graph.Builder
 	x, words := c.roberta(&b)
 	x = b.Act("lm_head.act", b.Linear("lm_head.dense", x, c.Hidden), graph.GELU) // whatever Act is
-	g, err := b.Output(b.Unembed(b.Norm("lm_head.layer_norm", x, c.Eps), words, "lm_head.bias"))
+	g, err := b.Output(b.Unembed("lm_head.bias", b.Norm("lm_head.layer_norm", x, c.Eps), words))
 	return Spec{Graph: g, Inputs: c.inputs()}, err
 }
 

@@ -75,7 +75,7 @@ func (c SimpleViTConfig) graph() (*graph.Graph, error) {
 		part := func(name string, k int) *graph.Node {
 			return b.Linear(l+name, h, inner, graph.NoBias, graph.Packed(l+"0.to_qkv", k, 3))
 		}
-		h = b.Attend(l+"0.attend", c.Heads, part("0.q", 0), part("0.k", 1), part("0.v", 2))
+		h = b.Attend(l+"0.attend", graph.Attention{Heads: c.Heads}, part("0.q", 0), part("0.k", 1), part("0.v", 2))
 		x = b.Add(l+"0", b.Linear(l+"0.to_out", h, c.Hidden, graph.NoBias), x)
 		h = b.Linear(l+"1.net.1", b.Norm(l+"1.net.0", x, eps), c.MLP)
 		x = b.Add(l+"1", b.Linear(l+"1.net.3", b.Act(l+"1.net.2", h, graph.GELU), c.Hidden), x)

@@ -97,7 +97,7 @@ func (c ViTConfig) encoder(b *graph.Builder, prefix string, further ...string) *
 	for i := range c.Layers {
 		l := fmt.Sprintf("%sencoder.layer.%d.", prefix, i)
 		h := b.Norm(l+"layernorm_before", x, c.Eps)
-		h = b.Attend(l+"attention.attention", c.Heads,
+		h = b.Attend(l+"attention.attention", graph.Attention{Heads: c.Heads},
 			b.Linear(l+"attention.attention.query", h, c.Hidden, qkv...),
 			b.Linear(l+"attention.attention.key", h, c.Hidden, qkv...),
 			b.Linear(l+"attention.attention.value", h, c.Hidden, qkv...))

@@ -103,7 +103,7 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 	case graph.Act:
 		return activate(n.Fn, args[0])
 	case graph.Attend:
-		return attention(n.Heads, args)
+		return attention(n, args)
 	case graph.Add:
 		return addBranches(args)
 	case graph.Prepend:
@@ -212,18 +212,24 @@ func activate(fn graph.Activation, x *gx.Node) *gx.Node {
 	return activation.Gelu(x)
 }
 
-// attention is softmax(q kᵀ/√d) v over heads; q, k, v are [B, T, units], an
-// optional mask is [B, T].
-func attention(heads int, args []*gx.Node) *gx.Node {
+// attention is softmax(scale · q kᵀ/√d) v over heads; q, k, v are [B, T, units],
+// an optional mask is [B, T].
+func attention(n *graph.Node, args []*gx.Node) *gx.Node {
+	heads := n.Heads
 	split := func(x *gx.Node) *gx.Node { // [B, T, D] → [B, H, T, D/H]
 		d := x.Shape().Dimensions
 		return gx.TransposeAllAxes(gx.Reshape(x, d[0], d[1], heads, d[2]/heads), 0, 2, 1, 3)
 	}
 	q, k, v := split(args[0]), split(args[1]), split(args[2])
-	scores := gx.MulScalar(gx.Einsum("bhqd,bhkd->bhqk", q, k), 1/math.Sqrt(float64(q.Shape().Dim(3))))
+	scores := gx.MulScalar(gx.Einsum("bhqd,bhkd->bhqk", q, k), n.Scale/math.Sqrt(float64(q.Shape().Dim(3))))
 	if len(args) > 3 {
 		hide := gx.MulScalar(gx.OneMinus(gx.ConvertDType(args[3], dtypes.Float32)), -1e30)
 		scores = gx.Add(scores, gx.InsertAxes(hide, 1, 1))
+	}
+	if n.Causal {
+		seen := gx.LowerTriangular(q.Graph(), k.Shape().Dim(2))
+		hide := gx.MulScalar(gx.OneMinus(gx.ConvertDType(seen, dtypes.Float32)), -1e30)
+		scores = gx.Add(scores, gx.InsertAxes(hide, 0, 0))
 	}
 	y := gx.TransposeAllAxes(gx.Einsum("bhqk,bhkd->bhqd", gx.Softmax(scores, -1), v), 0, 2, 1, 3)
 	d := args[2].Shape().Dimensions

@@ -131,7 +131,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		if len(n.Args) > 3 {
 			mask = in[n.Args[3].Name].Ints
 		}
-		return attend(n.Heads, arg(0), arg(1), arg(2), mask)
+		return attend(n, arg(0), arg(1), arg(2), mask)
 	case graph.Add:
 		return add(n, values)
 	case graph.Prepend:
@@ -249,9 +249,11 @@ func activate(fn graph.Activation, v float64) float64 {
 	panic(fmt.Sprintf("modeltest: the activation %q is not implemented", fn))
 }
 
-// attend returns softmax(q kᵀ/√d) v for each head of d units, over the tokens that
-// the mask allows; a nil mask allows all.
-func attend(heads int, q, k, v *mat.Dense, mask []int32) *mat.Dense {
+// attend returns softmax(scale · q kᵀ/√d) v for each head of d units, over the
+// tokens that the mask allows (nil: all) and, where it is causal, up to the token
+// itself.
+func attend(n *graph.Node, q, k, v *mat.Dense, mask []int32) *mat.Dense {
+	heads := n.Heads
 	from, units := q.Dims()
 	to, valueUnits := v.Dims()
 	d, dv := units/heads, valueUnits/heads
@@ -261,14 +263,14 @@ func attend(heads int, q, k, v *mat.Dense, mask []int32) *mat.Dense {
 			share := make([]float64, to)
 			var total float64
 			for j := range to {
-				if mask != nil && mask[j] == 0 {
+				if mask != nil && mask[j] == 0 || n.Causal && j > i {
 					continue
 				}
 				var score float64
 				for c := h * d; c < (h+1)*d; c++ {
 					score += q.At(i, c) * k.At(j, c)
 				}
-				share[j] = math.Exp(score / math.Sqrt(float64(d)))
+				share[j] = math.Exp(n.Scale * score / math.Sqrt(float64(d)))
 				total += share[j]
 			}
 			for j := range to {

@@ -103,14 +103,14 @@ func (c words) Spec() (models.Spec, error) {
 	x = b.Norm("sum.norm", x, c.Eps)
 	for i := range c.Layers {
 		l := fmt.Sprintf("layers.%d.", i)
-		h := b.Attend(l+"attend", c.Heads, b.Linear(l+"query", x, c.Hidden),
-			b.Linear(l+"key", x, c.Hidden), b.Linear(l+"value", x, c.Hidden), mask)
+		h := b.Attend(l+"attend", graph.Attention{Heads: c.Heads, Mask: mask}, b.Linear(l+"query", x, c.Hidden),
+			b.Linear(l+"key", x, c.Hidden), b.Linear(l+"value", x, c.Hidden))
 		x = b.Norm(l+"norm1", b.Add(l+"attention", b.Linear(l+"out", h, c.Hidden), x), c.Eps)
 		h = b.Act(l+"act", b.Linear(l+"up", x, c.MLP), c.Act)
 		x = b.Norm(l+"norm2", b.Add(l+"mlp", b.Linear(l+"down", h, c.Hidden), x), c.Eps)
 	}
 	x = b.Norm("transform.norm", b.Act("transform.act", b.Linear("transform", x, c.Hidden), c.Act), c.Eps)
-	g, err := b.Output(b.Unembed(x, word, "bias"))
+	g, err := b.Output(b.Unembed("bias", x, word))
 	return models.Spec{Graph: g}, err
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// PackedWords is a pre-norm network over words that stores its layers as GPT-2
+// PackedWords is a causal pre-norm network over words that stores its layers as GPT-2
 // does: weights as [inputs, units], queries, keys and values side by side along
 // their second axis. Its logits have a layer of their own.
 func PackedWords() Net {
@@ -29,7 +29,8 @@ func (c packedWords) Spec() (models.Spec, error) {
 		part := func(name string, i int) *graph.Node {
 			return b.Linear(l+name, h, c.Hidden, graph.Transposed, graph.Packed(l+"c_attn", i, 3))
 		}
-		h = b.Attend(l+"attend", c.Heads, part("q", 0), part("k", 1), part("v", 2), mask)
+		h = b.Attend(l+"attend", graph.Attention{Heads: c.Heads, Mask: mask, Causal: true, Scale: 0.5},
+			part("q", 0), part("k", 1), part("v", 2))
 		x = b.Add(l+"attention", b.Linear(l+"c_proj", h, c.Hidden, graph.Transposed), x)
 		h = b.Act(l+"act", b.Linear(l+"c_fc", b.Norm(l+"ln_2", x, c.Eps), c.MLP, graph.Transposed), c.Act)
 		x = b.Add(l+"mlp", b.Linear(l+"mlp.c_proj", h, c.Hidden, graph.Transposed), x)
