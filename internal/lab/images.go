@@ -181,8 +181,9 @@ func (i *Images) config(n Net) models.Config {
 		ids[name] = k
 	}
 	if n.Class == models.SimpleViT().Class {
-		return models.SimpleViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, InitStd: n.initialStd(),
-			Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
+		return models.SimpleViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width,
+			InitStd: n.initialStd(),
+			Image:   i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids, DType: "float32"}
 	}
 	return models.ViTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu", Eps: 1e-12,
 		InitStd: n.initialStd(), Image: i.Train.H, Patch: n.Patch, Channels: i.Train.C, Labels: labels, LabelIDs: ids,

@@ -129,12 +129,12 @@ func TestMethods(t *testing.T) {
 	for text, want := range map[string]fuse.Method{
 		`{"method": "vanilla"}`: fuse.Vanilla{},
 		`{"method": "vanilla", "residual": "main", "solver": "emd"}`: fuse.Vanilla{},
-		`{"method": "match"}`:                                             fuse.Matching{Mix: 0.3, Rounds: 20},
-		`{"method": "match", "features": "weights"}`:                      fuse.Matching{Rounds: 20},
-		`{"method": "match", "mix": 0, "rounds": 5, "restarts": 2}`:       fuse.Matching{Rounds: 5, Restarts: 2},
-		`{"method": "match", "mix": 0, "solver": "sinkhorn", "reg": 0.5}`: fuse.Matching{Rounds: 20, Solver: ot.Sinkhorn{Reg: 0.5}},
-		`{"method": "match", "inexact": true, "residual": "identity"}`:    fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
-		`{"method": "learned", "steps": 3, "inexact": true}`:              fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
+		`{"method": "match"}`:                                          fuse.Matching{Mix: 0.3, Rounds: 20},
+		`{"method": "match", "features": "weights"}`:                   fuse.Matching{Rounds: 20},
+		`{"method": "match", "mix": 0, "rounds": 5, "restarts": 2}`:    fuse.Matching{Rounds: 5, Restarts: 2},
+		`{"method": "match", "mix": 0, "solver": "sinkhorn"}`:          fuse.Matching{Rounds: 20, Solver: ot.Sinkhorn{Reg: 0.08}},
+		`{"method": "match", "inexact": true, "residual": "identity"}`: fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
+		`{"method": "learned", "steps": 3, "inexact": true}`:           fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
 	} {
 		_, method, _ := built(t, text, Calibrated)
 		require.Equal(t, want, method, text)
@@ -196,7 +196,8 @@ func TestUsesSamples(t *testing.T) {
 func TestUnknown(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, ` +
-			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, restarts, steps, batch, lr, inexact, refit, weights`,
+			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
+			`restarts, steps, batch, lr, inexact, refit, weights`,
 		`{"method": "magic"}`:                        `recipe: method is "magic", allowed are flow, vanilla, match, learned`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
