@@ -202,8 +202,6 @@ type Attention struct {
 }
 
 // Attend declares multi-head attention of queries over keys and values.
-//
-//nolint:revive // attention has that many arguments
 func (b *Builder) Attend(name string, a Attention, q, k, v *Node) *Node {
 	args := []*Node{q, k, v}
 	if a.Mask != nil {

@@ -76,7 +76,8 @@ func (c planted) blocks(b *graph.Builder, image *graph.Node) *graph.Node {
 	x := b.Linear("patches", image, c.Units, graph.Conv(1, 2))
 	x = b.Add("positioned", b.Prepend("tokens", x, b.Table("token", c.Units, 1)), b.Table("positions", c.Units, 5))
 	h := b.Norm("norm1", x, 1e-6)
-	x = b.Add("sum1", b.Linear("out", b.Attend("attend", graph.Attention{Heads: 2}, c.part(b, "q", h, 0), c.part(b, "k", h, 1),
+	x = b.Add("sum1", b.Linear("out", b.Attend("attend", graph.Attention{Heads: 2}, c.part(b, "q", h, 0),
+		c.part(b, "k", h, 1),
 		c.part(b, "v", h, 2)), c.Units), x)
 	h = b.Act("act", b.Linear("up", b.Norm("norm2", x, 1e-6), 12), graph.GELU)
 	return b.Add("sum2", b.Linear("down", h, c.Units), x)
