@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -23,6 +22,7 @@ import (
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
+	"github.com/otfuse/otfuse/models/text"
 )
 
 type options struct {
@@ -167,15 +167,11 @@ func (j *job) link() error {
 	return nil
 }
 
-// sameVocabulary reports two models that bring different vocabularies along: of the
-// same size they would fuse, and the result would read nonsense.
+// sameVocabulary reports two models that bring tokenizers of different meaning
+// along: of the same size they would fuse, and the result would read nonsense.
 func sameVocabulary(a, b *models.Model) error {
-	for _, name := range []string{"tokenizer.json", "vocab.txt"} {
-		x, inA := a.Files[name]
-		y, inB := b.Files[name]
-		if inA && inB && !bytes.Equal(x, y) {
-			return fmt.Errorf("%s differs from that of the anchor: they have different vocabularies", name)
-		}
+	if err := text.SameTokenizer(a.Files, b.Files); err != nil {
+		return fmt.Errorf("it reads text otherwise than the anchor, they have different vocabularies: %w", err)
 	}
 	return nil
 }

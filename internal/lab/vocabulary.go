@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 const (
 	TokenizerFile  = "tokenizer.json"
 	VocabularyFile = "vocab.txt"
+	settingsFile   = "tokenizer_config.json" // says how a vocab.txt is read
 	checksumFile   = "vocab.sha256.txt"
 )
 
@@ -51,7 +51,11 @@ func OpenVocabulary(path, folder string) (*Vocabulary, error) {
 	if filepath.Ext(path) == ".json" {
 		name = TokenizerFile
 	}
-	return &Vocabulary{tok, map[string][]byte{name: raw}}, err
+	files := map[string][]byte{name: raw}
+	if settings, err := os.ReadFile(filepath.Join(filepath.Dir(path), settingsFile)); err == nil {
+		files[settingsFile] = settings // the tokenizer was read with it
+	}
+	return &Vocabulary{tok, files}, err
 }
 
 // restoreVocabularies gives the parents that bring only the checksum of their
@@ -88,28 +92,26 @@ func wordPieces(m *models.Model) models.Input {
 // commonTokenizer returns the tokenizer that parents were trained with, which must
 // be the same: the given one or, where that is nil, their own.
 func commonTokenizer(given *text.Tokenizer, parents []*models.Model) (*text.Tokenizer, error) {
-	names := []string{TokenizerFile, VocabularyFile}
 	for k, m := range parents[1:] {
-		for _, name := range names {
-			if !bytes.Equal(m.Files[name], parents[0].Files[name]) {
-				return nil, fmt.Errorf("%s of parent %d differs from that of parent 0: they have different vocabularies", name, k+1)
-			}
+		if err := text.SameTokenizer(parents[0].Files, m.Files); err != nil {
+			return nil, fmt.Errorf("parents 0 and %d have different vocabularies: %w", k+1, err)
 		}
 	}
 	tok := given
-	for _, name := range names {
-		if raw, ok := parents[0].Files[name]; ok && tok == nil {
-			var err error
-			if tok, err = text.ParseTokenizer(name, raw); err != nil {
-				return nil, fmt.Errorf("%s of the parents: %w", name, err)
-			}
+	for _, m := range parents {
+		if m.Files[TokenizerFile] == nil && m.Files[VocabularyFile] == nil || tok != nil {
+			continue
+		}
+		var err error
+		if tok, err = text.ReadTokenizer(m.Files); err != nil {
+			return nil, fmt.Errorf("the tokenizer of the parents: %w", err)
 		}
 	}
 	if tok == nil {
 		return nil, fmt.Errorf("the parents have neither %s nor %s; give one with -vocab", TokenizerFile, VocabularyFile)
 	}
 	for k, m := range parents {
-		if words := wordPieces(m).Below; words != tok.Size() {
+		if words := wordPieces(m).Below; words < tok.Size() { // the table may be padded
 			return nil, fmt.Errorf("parent %d reads a vocabulary of %d word pieces, the tokenizer has %d", k, words, tok.Size())
 		}
 	}

@@ -124,7 +124,8 @@ func (t *Tokenizer) addTokens(vocabulary map[string]int, added []addedToken, giv
 			last[piece] = addedToken{ID: ids[piece], Content: piece}
 		}
 	}
-	for _, a := range last {
+	t.meaning.vocabulary, t.meaning.added = vocabulary, byID(last)
+	for _, a := range t.meaning.added {
 		if !a.Normalized {
 			t.added.raw.add(a)
 			continue

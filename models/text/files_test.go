@@ -2,6 +2,7 @@ package text_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,4 +160,53 @@ func TestDottedI(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, tok.Encode("\u0130stanbul BIG"), settings)
 	}
+}
+
+// TestSameTokenizer: tokenizers are compared by meaning, not by bytes.
+func TestSameTokenizer(t *testing.T) {
+	ids := map[string]int{}
+	for i, piece := range small {
+		ids[piece] = i
+	}
+	vocabulary, err := json.Marshal(ids)
+	require.NoError(t, err)
+	written := func(format, more string, lower bool) []byte {
+		raw, err := json.MarshalIndent(json.RawMessage(fmt.Sprintf(format, more, lower, vocabulary)), "", "    ")
+		require.NoError(t, err)
+		return raw
+	}
+	const format = `{%s "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+		"strip_accents": null, "lowercase": %t}, "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null,
+		"model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": %s}}`
+	one := func(name string, raw []byte) map[string][]byte { return map[string][]byte{name: raw} }
+	plain := one("tokenizer.json", written(format, "", true))
+	lines := strings.Join(small, "\n")
+	for name, same := range map[string]map[string][]byte{
+		"itself":      plain,
+		"truncation":  one("tokenizer.json", written(format, `"truncation": {"max_length": 9}, "padding": {"pad_id": 0},`, true)),
+		"indentation": one("tokenizer.json", []byte(fmt.Sprintf(format, "", true, vocabulary))),
+		"special tokens as added ones": one("tokenizer.json", written(format,
+			`"added_tokens": [{"id": 4, "content": "[MASK]", "special": true}],`, true)),
+		"vocab.txt":        one("vocab.txt", []byte(lines)),
+		"its last newline": one("vocab.txt", []byte(lines+"\n")),
+		"CRLF":             one("vocab.txt", []byte(strings.ReplaceAll(lines, "\n", "\r\n")+"\r\n")),
+		"none":             {"config.json": nil},
+	} {
+		require.NoError(t, text.SameTokenizer(plain, same), name)
+		require.NoError(t, text.SameTokenizer(same, plain), name)
+	}
+	for want, other := range map[string]map[string][]byte{
+		"how they make words": one("tokenizer.json", written(format, "", false)),
+		`the added token "<user>"`: one("tokenizer.json", written(format,
+			`"added_tokens": [{"id": 19, "content": "<user>"}],`, true)),
+		`id 5, which is "the" in one of them only`: one("vocab.txt", []byte(strings.Replace(lines, "the\n", "thee\n", 1))),
+		"cannot be compared otherwise":             one("tokenizer.json", []byte(`{"model": {"type": "Unigram"}}`)),
+	} {
+		for _, err := range []error{text.SameTokenizer(plain, other), text.SameTokenizer(other, plain)} {
+			require.ErrorIs(t, err, text.ErrDifferent)
+			require.ErrorContains(t, err, want)
+		}
+	}
+	unigram := one("tokenizer.json", []byte(`{"model": {"type": "Unigram"}}`))
+	require.NoError(t, text.SameTokenizer(unigram, unigram))
 }

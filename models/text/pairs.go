@@ -115,7 +115,8 @@ func (t *Tokenizer) readBytePairs(file map[string]json.RawMessage) (map[string]i
 	if id, ok := model.Vocab[model.Unknown]; ok && model.Unknown != "" {
 		p.unknown = id
 	}
-	t.pairs = p
+	t.pairs, t.meaning.merges = p, model.Merges
+	t.meaning.rules = []any{p.space, p.rules, p.whole, p.unknown, normalizer.Type}
 	return model.Vocab, nil
 }
 

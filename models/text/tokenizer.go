@@ -39,6 +39,7 @@ type Tokenizer struct {
 	added   addedList // words that the model does not cut
 	pieces  *hftokenizer.Tokenizer
 	pairs   *bytePairs // in place of pieces, for GPT-2 and RoBERTa
+	meaning meaning
 }
 
 // Limits on what a file of a tokenizer may ask for.
@@ -148,6 +149,9 @@ func (t *Tokenizer) readWordPieces(file map[string]json.RawMessage, c settings) 
 		}
 	}
 	var err error
+	if t.meaning.rules, err = t.wordRules(file); err != nil {
+		return nil, err
+	}
 	t.pieces, err = wordPieces(file, unknown)
 	return model.Vocab, err
 }
