@@ -101,24 +101,63 @@ func (c *canonicalForm) normaliseSpace(s graph.Space) {
 	}
 }
 
-// foldNorm moves gain and bias of a norm into its readers.
+// foldNorm moves gain and bias of a norm into its readers. Where one of them has no
+// bias that could take that of the norm, it stays, as β/γ: W (γ x + β) is
+// W diag(γ) (x + β/γ).
 func (c *canonicalForm) foldNorm(n *graph.Node) {
 	gain, bias := c.read(n, graph.RoleGain), c.read(n, graph.RoleBias)
 	readers, _ := c.m.Graph.Readers(n)
-	c.absorbConstant(readers, bias.data)
+	absorbed := allBiased(readers)
+	if absorbed {
+		c.absorbConstant(readers, bias.data)
+	} else {
+		raiseGains(gain.data)
+	}
 	for _, r := range readers {
 		p, _ := r.Param(graph.RoleWeight)
 		w, in := c.read(r, graph.RoleWeight), slices.Index(p.Axes, graph.In)
 		w.scale(in, gain.data)
-		w.centreAxis(in)
+		if absorbed {
+			w.centreAxis(in) // what is left has no mean
+		}
 		c.write(r, graph.RoleWeight, w)
 	}
 	for k := range gain.data {
-		gain.data[k] = 1
+		bias.data[k] /= gain.data[k]
+		if gain.data[k] = 1; absorbed {
+			bias.data[k] = 0
+		}
 	}
-	clear(bias.data)
 	c.write(n, graph.RoleGain, gain)
 	c.write(n, graph.RoleBias, bias)
+}
+
+// allBiased reports whether each of the layers has a bias.
+func allBiased(layers []*graph.Node) bool {
+	return !slices.ContainsFunc(layers, func(n *graph.Node) bool {
+		_, ok := n.Param(graph.RoleBias)
+		return !ok
+	})
+}
+
+// leastGain is the share of the largest gain that smaller ones are raised to before
+// something is divided by them.
+const leastGain = 1e-6
+
+// raiseGains brings gains away from 0, in place.
+func raiseGains(gains []float32) {
+	var largest float32
+	for _, g := range gains {
+		largest = max(largest, g, -g)
+	}
+	if largest == 0 {
+		largest = 1
+	}
+	for k, g := range gains {
+		if least := leastGain * largest; max(g, -g) < least {
+			gains[k] = least
+		}
+	}
 }
 
 // foldAttention takes the biases of keys and values out of an attention.
@@ -129,7 +168,7 @@ func (c *canonicalForm) foldAttention(n *graph.Node) {
 		c.write(k, graph.RoleBias, bias)
 	}
 	readers, foldable := c.m.Graph.Readers(n)
-	if v := n.Args[2]; foldable && c.hasOwnBias(v) {
+	if v := n.Args[2]; foldable && allBiased(readers) && c.hasOwnBias(v) {
 		bias := c.read(v, graph.RoleBias)
 		c.absorbConstant(readers, bias.data)
 		clear(bias.data)

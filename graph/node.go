@@ -148,12 +148,6 @@ func (n *Node) Param(r Role) (Param, bool) {
 	return Param{}, false
 }
 
-// hasRole reports whether n has a parameter in that role.
-func (n *Node) hasRole(r Role) bool {
-	_, ok := n.Param(r)
-	return ok
-}
-
 // Carrier returns the argument whose map n carries on: the values of an
 // Attend, the first argument of every other node.
 func (n *Node) Carrier() *Node {

@@ -62,10 +62,10 @@ func permutations(*Graph, Space, *Node) Group { return Permutation }
 func headwise(*Graph, Space, *Node) Group { return Headwise }
 
 // grantedByNorm returns what a layer norm grants. LN(x O) = LN(x) O for every
-// orthogonal O with O 1 = 1. With a gain γ that holds only once γ and the bias
-// are folded into the linear layers that read the norm, and the mean of the
-// units taken out of all that writes to the space, which must therefore be read
-// through norms alone. Where that cannot be done, permutations remain.
+// orthogonal O with O 1 = 1. With a gain γ that holds only once γ is folded into
+// the linear layers that read the norm, and the mean of the units taken out of all
+// that writes to the space, which must therefore be read through norms alone. Where
+// that cannot be done, permutations remain.
 func (g *Graph) grantedByNorm(s Space, n *Node) Group {
 	if _, ok := g.Readers(n); !ok || !g.readThroughNorms(s) {
 		return Permutation
@@ -183,8 +183,8 @@ func (g *Graph) unitedNodes(fixed bool) (spaces []Space, of []int) {
 }
 
 // Readers returns the linear layers that read n, through carries, and whether
-// nothing else does and each has a bias: then gain and bias of a norm n can be
-// folded into them.
+// nothing else does: then the gain of a norm n can be folded into them, and its
+// bias where each has a bias of its own.
 func (g *Graph) Readers(n *Node) (readers []*Node, foldable bool) {
 	carried := map[*Node]bool{n: true}
 	foldable = true
@@ -196,7 +196,6 @@ func (g *Graph) Readers(n *Node) (readers []*Node, foldable bool) {
 				carried[u] = true
 			case u.Op == Linear && i == 0:
 				readers = append(readers, u)
-				foldable = foldable && u.hasRole(RoleBias)
 			default:
 				foldable = false
 			}

@@ -249,3 +249,16 @@ func TestFamilyConfigs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, config.(models.RoBERTaConfig).Pad)
 }
+
+// TestGPT2Groups: the stream of a decoder whose logits have a layer of their own may
+// be rotated, although that layer has no bias; tied to the words it may be permuted.
+func TestGPT2Groups(t *testing.T) {
+	for tied, want := range map[bool]graph.Group{true: graph.Permutation, false: graph.Orthogonal} {
+		c := models.GPT2Config{Hidden: 8, Layers: 1, Heads: 2, Act: graph.GELUTanh, Eps: 1e-5, Vocab: 11, Positions: 7,
+			ScaleByWidth: true, Tied: tied}
+		s, err := c.Spec()
+		require.NoError(t, err)
+		spaces, of := s.Graph.Spaces()
+		require.Equal(t, want, spaces[of[s.Graph.Find("transformer.wte").ID]].Group)
+	}
+}
