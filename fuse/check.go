@@ -20,8 +20,9 @@ func (e *MismatchError) Error() string {
 }
 
 // Check reports models that cannot be fused, as a [*MismatchError]: their graphs
-// must match node by node, and they must agree along every axis that is not
-// transported.
+// must match node by node, they must agree along every axis that is not transported,
+// and what their inputs and outputs mean must be the same, or be brought to it by
+// [Translate].
 func Check(src, anchor *models.Model) error {
 	if err := check(src, anchor); err != nil {
 		return fmt.Errorf("fuse: %w", err)
@@ -31,6 +32,12 @@ func Check(src, anchor *models.Model) error {
 
 // check is Check within an error of this package.
 func check(src, anchor *models.Model) error {
+	_, err := translate(src, anchor)
+	return err
+}
+
+// sameStructure reports the first difference between the networks of two models.
+func sameStructure(src, anchor *models.Model) error {
 	if src == nil || anchor == nil {
 		return errNoModel
 	}
@@ -48,6 +55,12 @@ func check(src, anchor *models.Model) error {
 		if s.Op != a.Op || s.Name != a.Name || s.Fn != a.Fn {
 			return &MismatchError{"node " + fmt.Sprint(i), fmt.Sprint(s.Op, " ", s.Name, " ", s.Fn),
 				fmt.Sprint(a.Op, " ", a.Name, " ", a.Fn)}
+		}
+		if s.Eps != a.Eps {
+			return &MismatchError{"layer_norm_eps of " + s.Name, fmt.Sprint(s.Eps), fmt.Sprint(a.Eps)}
+		}
+		if s.Heads != a.Heads && s.Units == a.Units {
+			return &MismatchError{"num_attention_heads of " + s.Name, fmt.Sprint(s.Heads), fmt.Sprint(a.Heads)}
 		}
 		if x, y := len(s.Params), len(a.Params); x != y {
 			return &MismatchError{fmt.Sprint("number of tensors of ", s.Op, " ", s.Name), fmt.Sprint(x), fmt.Sprint(y)}

@@ -23,7 +23,7 @@ import (
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*models.Model, *Report, error) {
 	started := time.Now()
-	set, m, err := prepared(anchor, others, m, s)
+	set, m, others, err := prepared(anchor, others, m, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,7 +54,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*Aligned, *Report, error) {
 	started := time.Now()
-	set, m, err := prepared(anchor, others, m, s)
+	set, m, others, err := prepared(anchor, others, m, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,24 +68,27 @@ func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m 
 	return aligned, &Report{aligned.Nodes, time.Since(started).Seconds()}, nil
 }
 
-// prepared checks models and settings and fills in defaults.
-func prepared(anchor *models.Model, others []*models.Model, m Method, s *Settings) (Settings, Method, error) {
+// prepared checks models and settings, fills in defaults and translates the others into
+// the conventions of the anchor.
+func prepared(anchor *models.Model, others []*models.Model, m Method, s *Settings) (Settings, Method, []*models.Model,
+	error) {
 	set, err := s.withDefaults(len(others) + 1)
 	if err != nil {
-		return set, nil, err
+		return set, nil, nil, err
 	}
 	if len(others) == 0 {
-		return set, nil, errNothing
+		return set, nil, nil, errNothing
 	}
+	translated := make([]*models.Model, len(others))
 	for i, other := range others {
-		if err := check(other, anchor); err != nil {
-			return set, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
+		if translated[i], err = translate(other, anchor); err != nil {
+			return set, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
 	}
 	if m == nil {
 		m = best(set)
 	}
-	return set, m, nil
+	return set, m, translated, nil
 }
 
 // errNothing reports that there is no other model.

@@ -122,7 +122,7 @@ func TestRecoveryOfHeads(t *testing.T) {
 		}
 	}
 	heads := modeltest.ViT()
-	heads.Config.Heads = 4
+	heads.Config.Hidden, heads.Config.Heads = 16, 4 // of the same width they would be refused sooner
 	_, _, err := transported(t, model(t, heads, 1), model(t, modeltest.ViT(), 2),
 		fuse.Transport{Aligner: align.Heads{Units: exactly().(align.Units)}}, nil)
 	var mismatch *align.HeadsError

@@ -10,9 +10,10 @@ import (
 // A link reads tensors when they are asked for. Its files are closed when the
 // garbage collector finds it unreachable.
 type link struct {
-	dir   string
-	files *safetensors.Checkpoint
-	names naming
+	dir      string
+	files    *safetensors.Checkpoint
+	names    naming
+	replaced Params // in place of those on disk: see [Model.Replace]
 }
 
 // Link is [Open] without reading the tensors, so that a model takes next to no
@@ -94,6 +95,9 @@ func (l *link) shapes() map[string][]int {
 
 // read returns the tensor of that name in the graph.
 func (l *link) read(name string) (Tensor, error) {
+	if t, ok := l.replaced[name]; ok {
+		return t, nil
+	}
 	own, ok := l.names.params[name]
 	if !ok {
 		return Tensor{}, fmt.Errorf("models: %s: tensor %q: %w", l.dir, name, safetensors.ErrNoTensor)

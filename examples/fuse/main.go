@@ -11,7 +11,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -151,16 +153,24 @@ func load(o options) (*job, error) {
 	return j, nil
 }
 
-// link opens the models and checks that they go together. Their tensors stay
-// on disk until they are needed.
+// link opens the models and translates the others into the conventions of the anchor.
+// Their tensors stay on disk until they are needed.
 func (j *job) link() error {
 	for _, dir := range append([]string{j.anchor}, j.others...) {
 		m, err := models.Link(dir)
 		if err != nil {
 			return err
 		}
+		if len(j.models) > 0 {
+			if m, err = fuse.Translate(m, j.models[0]); err != nil {
+				return fmt.Errorf("%s: %w", dir, err)
+			}
+		} else if n := len(m.Extra); n > 0 {
+			cli.Notice("%s holds %d tensors that %s does not read, such as %s; the result has them as they are",
+				dir, n, m.Arch.Class, slices.Sorted(maps.Keys(m.Extra))[0])
+		}
 		j.models = append(j.models, m)
-		if err := errors.Join(fuse.Check(m, j.models[0]), sameVocabulary(j.models[0], m)); err != nil {
+		if err := sameVocabulary(j.models[0], m); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
