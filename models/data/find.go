@@ -87,6 +87,11 @@ func (s source) locate(ctx context.Context, o Options) (string, edition, error) 
 			missing = where + " is torn"
 		}
 	}
+	for _, dir := range dirs {
+		if where := filepath.Join(dir, s.pickled); s.pickled != "" && isDirectory(where) {
+			missing += "; " + where + " is the version for Python, want the binary version " + path.Base(s.remote.URL)
+		}
+	}
 	if s.remote.URL == "" {
 		return "", edition{}, fmt.Errorf("data: %s: %w: %s", s.title, ErrUnavailable, missing)
 	}

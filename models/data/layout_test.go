@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/gif"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -262,4 +263,13 @@ func TestBrokenClass(t *testing.T) {
 	files[1].data, files[2].data = files[0].data, nil
 	_, _, err := OpenImageFolder(t.Context(), stored(t, files...)["folder"], Options{Size: Size{4, 4}})
 	require.ErrorContains(t, err, "no image to test on can be decoded")
+}
+
+// TestPickledCIFAR: the version for Python is named, with what is wanted.
+func TestPickledCIFAR(t *testing.T) {
+	home(t)
+	dir := write(t, t.TempDir(), content{"cifar-10-batches-py/data_batch_1", nil})
+	_, _, _, err := Open(t.Context(), "cifar10", Options{Dir: dir, Client: &http.Client{Transport: &web{}}})
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, "is the version for Python, want the binary version cifar-10-binary.tar.gz")
 }

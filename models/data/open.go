@@ -17,6 +17,7 @@ type source struct {
 	full        int        // images of the whole set
 	remote      fetch.File // without a URL where there is no official archive
 	forms       []edition
+	pickled     string // folder of the version for Python, which is not read
 }
 
 // edition is a form of a set on disk.
@@ -36,7 +37,7 @@ func imageSources() []source {
 	tiny := OpenImageFolder
 	return []source{
 		{
-			name: "cifar10", title: "CIFAR-10", full: 60_000,
+			name: "cifar10", title: "CIFAR-10", full: 60_000, pickled: "cifar-10-batches-py",
 			remote: fetch.File{
 				URL:    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
 				SHA256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
@@ -47,7 +48,7 @@ func imageSources() []source {
 				{"cifar10-exact-6102-bin.tar.gz", "", ten},
 			},
 		}, {
-			name: "cifar100", title: "CIFAR-100", full: 60_000,
+			name: "cifar100", title: "CIFAR-100", full: 60_000, pickled: "cifar-100-python",
 			remote: fetch.File{
 				URL:    "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
 				SHA256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
