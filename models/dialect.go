@@ -22,8 +22,8 @@ import (
 //   - hidden_act, activation: other names of the functions that graph has.
 func standard(text []byte) ([]byte, error) {
 	var c map[string]json.RawMessage
-	if json.Unmarshal(text, &c) != nil || c == nil {
-		return text, nil
+	if err := json.Unmarshal(text, &c); err != nil || c == nil {
+		return text, nil //nolint:nilerr // what is no object is told by who reads it
 	}
 	if err := standardLabels(c); err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func activation(name string) graph.Activation {
 // standardSide replaces a list of equal sides by its side.
 func standardSide(c map[string]json.RawMessage, key string) error {
 	var sides []int
-	if json.Unmarshal(c[key], &sides) != nil || len(sides) == 0 {
-		return nil
+	if err := json.Unmarshal(c[key], &sides); err != nil || len(sides) == 0 {
+		return nil //nolint:nilerr // what is no list stays as it is
 	}
 	for _, side := range sides {
 		if side != sides[0] {

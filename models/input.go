@@ -83,7 +83,8 @@ func (m *Model) completed(b Batch) (Batch, error) {
 			return nil, fmt.Errorf("the batch has labels, and %s puts out features, not logits", m.Arch.Class)
 		}
 		if kind := m.ProblemType(); kind != SingleLabel {
-			return nil, fmt.Errorf("problem_type of %s is %s, which is not scored: labels are read as classes", m.Arch.Class, kind)
+			return nil, fmt.Errorf("problem_type of %s is %s, which is not scored: labels are read as classes",
+				m.Arch.Class, kind)
 		}
 		if err := m.Labels().check(labels, out); err != nil {
 			return nil, err

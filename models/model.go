@@ -159,19 +159,19 @@ func short(err error) error {
 	if !ok || len(many.Unwrap()) <= mostNamed {
 		return err
 	}
-	return manyErrors{many.Unwrap()}
+	return namedFirstError{many.Unwrap()}
 }
 
 // mostNamed is the number of tensors that an error names: enough to see what they
 // have in common.
 const mostNamed = 6
 
-type manyErrors struct{ all []error }
+type namedFirstError struct{ all []error }
 
 // Error implements error.
-func (e manyErrors) Error() string {
+func (e namedFirstError) Error() string {
 	return fmt.Sprintf("%v\nand %d more", errors.Join(e.all[:mostNamed]...), len(e.all)-mostNamed)
 }
 
 // Unwrap returns all errors.
-func (e manyErrors) Unwrap() []error { return e.all }
+func (e namedFirstError) Unwrap() []error { return e.all }

@@ -163,10 +163,10 @@ func TestTiedAlone(t *testing.T) {
 // account for would change what it computes.
 func TestContradictions(t *testing.T) {
 	for net, names := range map[*modeltest.Net][]string{
-		ptr(modeltest.ViT()): {"vit.encoder.layer.7.output.dense.bias", "vit.embeddings.register_tokens",
+		new(modeltest.ViT()): {"vit.encoder.layer.7.output.dense.bias", "vit.embeddings.register_tokens",
 			"classifier.scale"},
-		ptr(modeltest.SimpleViT()): {"register_tokens", "transformer.layers.7.0.norm.bias"},
-		ptr(modeltest.MaskedLM()):  {"bert.encoder.layer.0.attention.self.distance_embedding.weight"},
+		new(modeltest.SimpleViT()): {"register_tokens", "transformer.layers.7.0.norm.bias"},
+		new(modeltest.MaskedLM()):  {"bert.encoder.layer.0.attention.self.distance_embedding.weight"},
 	} {
 		for _, name := range names {
 			more := map[string]safetensors.Tensor{name: tensor(t, 1)}
@@ -184,8 +184,6 @@ func TestContradictions(t *testing.T) {
 	_, err := models.Open(dir)
 	require.ErrorContains(t, err, "two networks")
 }
-
-func ptr[T any](x T) *T { return &x }
 
 // TestManyThatDoNotFit: the text names the first of many tensors and counts the rest.
 func TestManyThatDoNotFit(t *testing.T) {

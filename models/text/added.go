@@ -38,9 +38,10 @@ func (f *finder) add(a addedToken) {
 	if f.byFirst == nil {
 		f.byFirst = map[byte][]addedToken{}
 	}
-	same := append(f.byFirst[a.Content[0]], a)
-	slices.SortStableFunc(same, func(a, b addedToken) int { return cmp.Compare(len(b.Content), len(a.Content)) })
-	f.byFirst[a.Content[0]] = same
+	first := a.Content[0]
+	f.byFirst[first] = append(f.byFirst[first], a)
+	longestFirst := func(a, b addedToken) int { return cmp.Compare(len(b.Content), len(a.Content)) }
+	slices.SortStableFunc(f.byFirst[first], longestFirst)
 }
 
 // split calls visit with the parts of a text in their order: what lies between

@@ -199,7 +199,7 @@ func (c settings) applyTo(file map[string]json.RawMessage) error {
 	var normalizer map[string]json.RawMessage
 	if raw := file["normalizer"]; len(raw) == 0 || json.Unmarshal(raw, &normalizer) != nil ||
 		string(normalizer["type"]) != `"BertNormalizer"` {
-		return nil
+		return nil //nolint:nilerr // another normalizer has no such settings
 	}
 	for key, value := range map[string]*bool{
 		"clean_text": new(false), "lowercase": c.lower, "strip_accents": c.accents, "handle_chinese_chars": c.ideographs,

@@ -104,7 +104,8 @@ func fromJSON(raw []byte, c settings) (*Tokenizer, error) {
 		}
 	}
 	err := json.Unmarshal(file["model"], &head)
-	t, vocabulary := &Tokenizer{}, map[string]int(nil)
+	t := &Tokenizer{}
+	var vocabulary map[string]int
 	switch {
 	case err == nil && head.Type == "WordPiece":
 		vocabulary, err = t.readWordPieces(file, c)
