@@ -186,7 +186,7 @@ func TestBadInput(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(strange, "config.json"))
 	require.NoError(t, err)
 	write(t, strange, map[string]string{"config.json": strings.ReplaceAll(string(raw), "BertForMaskedLM",
-		"GPT2LMHeadModel")})
+		"T5ForConditionalGeneration")})
 	m, err := models.Open(b)
 	require.NoError(t, err)
 	m, err = models.Classify(m, []string{"0", "1"}, 0)

@@ -93,13 +93,18 @@ func wordPieces(m *models.Model) models.Input {
 // be the same: the given one or, where that is nil, their own.
 func commonTokenizer(given *text.Tokenizer, parents []*models.Model) (*text.Tokenizer, error) {
 	for k, m := range parents[1:] {
+		for _, name := range []string{TokenizerFile, VocabularyFile} {
+			if !hasTokenizer(m) && parents[0].Files[name] != nil || !hasTokenizer(parents[0]) && m.Files[name] != nil {
+				return nil, fmt.Errorf("%s of parent %d differs from that of parent 0: one of them has none", name, k+1)
+			}
+		}
 		if err := text.SameTokenizer(parents[0].Files, m.Files); err != nil {
-			return nil, fmt.Errorf("parents 0 and %d have different vocabularies: %w", k+1, err)
+			return nil, fmt.Errorf("the vocabulary of parent %d differs from that of parent 0: %w", k+1, err)
 		}
 	}
 	tok := given
 	for _, m := range parents {
-		if m.Files[TokenizerFile] == nil && m.Files[VocabularyFile] == nil || tok != nil {
+		if !hasTokenizer(m) || tok != nil {
 			continue
 		}
 		var err error
@@ -111,12 +116,21 @@ func commonTokenizer(given *text.Tokenizer, parents []*models.Model) (*text.Toke
 		return nil, fmt.Errorf("the parents have neither %s nor %s; give one with -vocab", TokenizerFile, VocabularyFile)
 	}
 	for k, m := range parents {
-		if words := wordPieces(m).Below; words < tok.Size() { // the table may be padded
+		if words := wordPieces(m).Below; words < tok.Size() || words > tok.Size()+mostPadding(tok.Size()) {
 			return nil, fmt.Errorf("parent %d reads a vocabulary of %d word pieces, the tokenizer has %d", k, words, tok.Size())
 		}
 	}
 	return tok, nil
 }
+
+// hasTokenizer reports whether a parent brings a tokenizer along.
+func hasTokenizer(m *models.Model) bool {
+	return m.Files[TokenizerFile] != nil || m.Files[VocabularyFile] != nil
+}
+
+// mostPadding is the number of rows that a table of words may have beyond the
+// vocabulary: tables are padded to sizes that suit a device.
+func mostPadding(words int) int { return max(words/8, 8) }
 
 // longestSequence bounds the length of sequences for parents that would read
 // longer ones.
