@@ -195,7 +195,7 @@ func (c *canonicalForm) hasOwnBias(n *graph.Node) bool {
 func (c *canonicalForm) absorbConstant(readers []*graph.Node, input []float32) {
 	for _, r := range readers {
 		p, _ := r.Param(graph.RoleWeight)
-		w, bias := c.read(r, graph.RoleWeight).matrix(p.Axes), c.read(r, graph.RoleBias)
+		w, bias := c.read(r, graph.RoleWeight).unitRows(p.Axes), c.read(r, graph.RoleBias)
 		for i := range bias.data {
 			sum := float64(bias.data[i])
 			for k, v := range input {

@@ -24,15 +24,7 @@ func (e *MismatchError) Error() string {
 // and what their inputs and outputs mean must be the same, or be brought to it by
 // [Translate].
 func Check(src, anchor *models.Model) error {
-	if err := check(src, anchor); err != nil {
-		return fmt.Errorf("fuse: %w", err)
-	}
-	return nil
-}
-
-// check is Check within an error of this package.
-func check(src, anchor *models.Model) error {
-	_, err := translate(src, anchor)
+	_, err := Translate(src, anchor)
 	return err
 }
 

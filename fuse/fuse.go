@@ -34,7 +34,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 		}
 		return fused, &Report{nodes, time.Since(started).Seconds()}, nil
 	}
-	aligned, report, err := Align(ctx, anchor, others, m, s)
+	aligned, err := alignedBy(ctx, m, anchor, others, set)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,8 +45,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 	if err != nil {
 		return nil, nil, err
 	}
-	report.Seconds = time.Since(started).Seconds()
-	return fused, report, nil
+	return fused, &Report{aligned.Nodes, time.Since(started).Seconds()}, nil
 }
 
 // Align carries others into the basis of anchor by a method; nil is that of
@@ -58,14 +57,24 @@ func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m 
 	if err != nil {
 		return nil, nil, err
 	}
-	aligned, err := m.Align(ctx, anchor, others, set)
+	aligned, err := alignedBy(ctx, m, anchor, others, set)
 	if err != nil {
-		return nil, nil, fmt.Errorf("fuse: %w", err)
-	}
-	if err := aligned.check(anchor, len(others)); err != nil {
-		return nil, nil, fmt.Errorf("fuse: %T: %w", m, err)
+		return nil, nil, err
 	}
 	return aligned, &Report{aligned.Nodes, time.Since(started).Seconds()}, nil
+}
+
+// alignedBy runs a method on what is prepared and checks what it returns.
+func alignedBy(ctx context.Context, m Method, anchor *models.Model, others []*models.Model,
+	s Settings) (*Aligned, error) {
+	aligned, err := m.Align(ctx, anchor, others, s)
+	if err != nil {
+		return nil, fmt.Errorf("fuse: %w", err)
+	}
+	if err := aligned.check(anchor, len(others)); err != nil {
+		return nil, fmt.Errorf("fuse: %T: %w", m, err)
+	}
+	return aligned, nil
 }
 
 // prepared checks models and settings, fills in defaults and translates the others into

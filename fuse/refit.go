@@ -136,7 +136,7 @@ type least struct {
 func (r *refitter) solve(n *graph.Node, c least) error {
 	weight, _ := n.Param(graph.RoleWeight)
 	bias, biased := n.Param(graph.RoleBias)
-	weights := fetchPart(r.fused.Params, weight).matrix(weight.Axes)
+	weights := fetchPart(r.fused.Params, weight).unitRows(weight.Axes)
 	gram, cross := mat.DenseCopyOf(c.gram), mat.DenseCopyOf(c.cross)
 	if !biased { // without a bias, about zero
 		gram.RankOne(gram, c.count, mat.NewVecDense(len(c.read), c.read), mat.NewVecDense(len(c.read), c.read))

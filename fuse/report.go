@@ -98,7 +98,7 @@ func (r *Report) String() string {
 	w.Flush() // a strings.Builder takes all
 	for i, kept := range r.Kept() {
 		fmt.Fprintf(&b, "%.1f %% of the squares of model %d is left after it was carried", 100*kept, i+1)
-		if kept < littleKept {
+		if kept < LittleKept {
 			b.WriteString(": little of it is in the fused model")
 		}
 		b.WriteString("\n")
@@ -107,8 +107,9 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// littleKept is the share of a source below which the report warns.
-const littleKept = 0.1
+// LittleKept is the share of a source, see [Report.Kept], below which the printed
+// report and programs warn.
+const LittleKept = 0.1
 
 // nodeJSON is a NodeReport with the keys of report.json.
 type nodeJSON struct {

@@ -137,10 +137,7 @@ func (t tensor) unitRows(axes []graph.Axis) *mat.Dense {
 	return mat.NewDense(t.shape[k], len(out)/t.shape[k], out)
 }
 
-// matrix returns a weight of two axes as [units × inputs].
-func (t tensor) matrix(axes []graph.Axis) *mat.Dense { return t.unitRows(axes) }
-
-// fromMatrix is the inverse of matrix.
+// fromMatrix is the inverse of unitRows for a weight of two axes, m [units × inputs].
 func fromMatrix(m *mat.Dense, axes []graph.Axis) tensor {
 	out, in := m.Dims()
 	t := tensor{make([]int, 2), make([]float32, 0, out*in)}

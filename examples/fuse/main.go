@@ -240,14 +240,10 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 	return method, set, nil
 }
 
-// littleKept is the share of a model below which a warning says that little of
-// it is in the fused one.
-const littleKept = 0.1
-
 // warn tells once which plans did not converge.
 func warn(rep *fuse.Report) {
 	for i, kept := range rep.Kept() {
-		if kept < littleKept {
+		if kept < fuse.LittleKept {
 			cli.Notice("warning: carrying left %.1f %% of the squares of other model %d: the fused model is mostly the anchor, "+
 				"its weights shrunk", 100*kept, i+1)
 		}
