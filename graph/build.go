@@ -184,10 +184,8 @@ func (b *Builder) Norm(name string, x *Node, eps float64) *Node {
 
 // Act declares an elementwise activation.
 func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
-	switch fn {
-	case GELU, GELUTanh, ReLU, Tanh:
-	default:
-		b.fail("act %s: unknown activation %q (known: gelu, gelu_new, relu, tanh)", name, string(fn))
+	if !slices.Contains(Activations(), fn) {
+		b.fail("act %s: unknown activation %q (known: %q)", name, fn, Activations())
 	}
 	args := b.checkedArguments(name, x)
 	return b.add(Node{Op: Act, Name: name, Units: args[0].Units, Fn: fn, Args: args})

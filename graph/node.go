@@ -99,11 +99,19 @@ type Activation string
 
 // The activations.
 const (
-	GELU     Activation = "gelu"     // x Φ(x), exact
-	GELUTanh Activation = "gelu_new" // the tanh approximation
-	ReLU     Activation = "relu"
-	Tanh     Activation = "tanh"
+	GELU        Activation = "gelu"       // x Φ(x), exact
+	GELUTanh    Activation = "gelu_new"   // the tanh approximation
+	ClippedGELU Activation = "gelu_10"    // GELU, cut off at ±10
+	QuickGELU   Activation = "quick_gelu" // x σ(1.702 x)
+	SiLU        Activation = "silu"       // x σ(x)
+	ReLU        Activation = "relu"
+	Tanh        Activation = "tanh"
 )
+
+// Activations returns all activations that a graph may have.
+func Activations() []Activation {
+	return []Activation{GELU, GELUTanh, ClippedGELU, QuickGELU, SiLU, ReLU, Tanh}
+}
 
 // A Node is one step of the forward pass. Nodes belong to their [Graph] and
 // are not to be changed.

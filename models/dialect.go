@@ -51,7 +51,7 @@ func activation(name string) graph.Activation {
 	case "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh", "gelu_accurate":
 		return graph.GELUTanh
 	case "swish":
-		return "silu"
+		return graph.SiLU
 	}
 	return graph.Activation(name)
 }

@@ -46,6 +46,9 @@ func TestDialects(t *testing.T) {
 		"gelu_python":     {func(c object) { c["hidden_act"] = "gelu_python" }, nil, graph.GELU},
 		"gelu by tanh":    {func(c object) { c["hidden_act"] = "gelu_pytorch_tanh" }, nil, graph.GELUTanh},
 		"gelu_fast":       {func(c object) { c["hidden_act"] = "gelu_fast" }, nil, graph.GELUTanh},
+		"swish":           {func(c object) { c["hidden_act"] = "swish" }, nil, graph.SiLU},
+		"quick_gelu":      {func(c object) { c["hidden_act"] = "quick_gelu" }, nil, graph.QuickGELU},
+		"gelu_10":         {func(c object) { c["hidden_act"] = "gelu_10" }, nil, graph.ClippedGELU},
 		"nulls":           {func(c object) { c["torch_dtype"], c["qkv_bias"], c["num_labels"] = nil, nil, nil }, nil, ""},
 		"keys of another": {func(c object) { c["auto_map"] = map[string]any{"a": []int{1}} }, nil, ""},
 	} {
@@ -91,8 +94,8 @@ func TestDialectsRefused(t *testing.T) {
 		"num_labels is 0":                    func(c object) { delete(c, "id2label"); c["num_labels"] = 0 },
 		"num_labels is 1000000000":           func(c object) { delete(c, "id2label"); c["num_labels"] = 1000000000 },
 		"id2label":                           func(c object) { c["id2label"] = []string{"a", "b", "c"} },
-		`"quick_gelu"`:                       func(c object) { c["hidden_act"] = "quick_gelu" },
-		`"silu"`:                             func(c object) { c["hidden_act"] = "swish" },
+		`"hardswish"`:                        func(c object) { c["hidden_act"] = "hardswish" },
+		`"leaky_relu"`:                       func(c object) { c["hidden_act"] = "leaky_relu" },
 		"architectures":                      func(c object) { c["architectures"] = 3 },
 	} {
 		dir := saved(t, model(t, modeltest.ViT()))

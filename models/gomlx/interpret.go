@@ -202,14 +202,22 @@ func patches(x *gx.Node, p int, order ...int) *gx.Node {
 // activate applies an activation function.
 func activate(fn graph.Activation, x *gx.Node) *gx.Node {
 	switch fn {
+	case graph.GELU:
+		return activation.Gelu(x)
 	case graph.GELUTanh:
 		return activation.GeluApproximate(x)
+	case graph.ClippedGELU:
+		return gx.ClipScalar(activation.Gelu(x), -10, 10)
+	case graph.QuickGELU:
+		return gx.Mul(x, gx.Sigmoid(gx.MulScalar(x, 1.702)))
+	case graph.SiLU:
+		return activation.Swish(x)
 	case graph.ReLU:
 		return activation.Relu(x)
 	case graph.Tanh:
 		return gx.Tanh(x)
 	}
-	return activation.Gelu(x)
+	panic(fmt.Sprintf("gomlx: the activation %q is not implemented", fn))
 }
 
 // attention is softmax(scale · q kᵀ/√d) v over heads; q, k, v are [B, T, units],

@@ -241,6 +241,12 @@ func activate(fn graph.Activation, v float64) float64 {
 		return v * (1 + math.Erf(v/math.Sqrt2)) / 2
 	case graph.GELUTanh:
 		return v / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
+	case graph.ClippedGELU:
+		return min(max(activate(graph.GELU, v), -10), 10)
+	case graph.QuickGELU:
+		return v / (1 + math.Exp(-1.702*v))
+	case graph.SiLU:
+		return v / (1 + math.Exp(-v))
 	case graph.ReLU:
 		return max(v, 0)
 	case graph.Tanh:
