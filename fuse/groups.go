@@ -199,10 +199,11 @@ func (m *matcher) assignPairs(ctx context.Context, g *mat.Dense) (*mat.Dense, er
 		return nil, fmt.Errorf("Solver %T returned a plan of %d × %d for a cost of %d × %d", m.how.Solver, r, c, size, size)
 	}
 	out := mat.NewDense(n, c, nil)
-	mass := plan.Mass()
 	for i := range n {
-		for j := range c {
-			out.Set(i, j, float64(size)*mass.At(i, j))
+		for j, v := range plan.Row(i) {
+			if j < c {
+				out.Set(i, j, float64(size)*v)
+			}
 		}
 	}
 	return out, nil

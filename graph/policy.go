@@ -87,7 +87,7 @@ func (Identity) Merge(bs []Branch) (ot.Plan, error) {
 		}
 		return v
 	}
-	return ot.NewPlan(diagonalMatrix(n, m, 1), ones(n), ones(m))
+	return ot.NewPlan(diagonalMatrix(n, m), ones(n), ones(m))
 }
 
 // Merge implements [Policy].
@@ -168,10 +168,10 @@ func planDims(bs []Branch) (n, m int) {
 	return 0, 0
 }
 
-func diagonalMatrix(n, m int, v float64) *mat.Dense {
+func diagonalMatrix(n, m int) *mat.Dense {
 	e := mat.NewDense(n, m, nil)
 	for i := range min(n, m) {
-		e.Set(i, i, v)
+		e.Set(i, i, 1)
 	}
 	return e
 }
@@ -186,18 +186,22 @@ func weightedSum(bs []Branch, w func(k, j int) float64) (ot.Plan, error) {
 	sum := mat.NewDense(n, m, nil)
 	var a, b []float64
 	for k, br := range bs {
-		mass := br.Plan.Mass()
 		if br.Plan.IsIdentity() {
-			mass = diagonalMatrix(n, m, 1/float64(m))
-		} else if a == nil {
+			for i := range min(n, m) {
+				sum.Set(i, i, sum.At(i, i)+w(k, i)*(1/float64(m)))
+			}
+			continue
+		}
+		if a == nil {
 			a, b = br.Plan.Marginals()
 		}
-		if r, c := mass.Dims(); r != n || c != m {
+		if r, c := br.Plan.Dims(); r != n || c != m {
 			return ot.Plan{}, fmt.Errorf("graph: branch %d has a plan of %d × %d, want %d × %d", k, r, c, n, m)
 		}
 		for i := range n {
-			for j, row := 0, sum.RawRowView(i); j < m; j++ {
-				row[j] += w(k, j) * mass.At(i, j)
+			row := sum.RawRowView(i)
+			for j, v := range br.Plan.Row(i) {
+				row[j] += w(k, j) * v
 			}
 		}
 	}

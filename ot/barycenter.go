@@ -116,7 +116,7 @@ func (s Barycenter) solve(
 		if w[i] == 0 {
 			continue
 		}
-		in, err := readProblem(Problem{Cost: cost, B: masses})
+		in, err := readProblem(ctx, Problem{Cost: cost, B: masses})
 		if err != nil {
 			return nil, err
 		}
@@ -125,9 +125,6 @@ func (s Barycenter) solve(
 	}
 	c = c.withDefaultReg(top)
 	if err := c.checkReg(top); err != nil {
-		return nil, err
-	}
-	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
 	for _, in := range problems {

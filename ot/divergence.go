@@ -32,20 +32,17 @@ func (s Sinkhorn) Divergence(ctx context.Context, q Quadratic) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	x, err := side("X", Problem{q.X, q.A, q.A})
+	x, err := side(ctx, "X", Problem{q.X, q.A, q.A})
 	if err != nil {
 		return 0, err
 	}
-	y, err := side("Y", Problem{q.Y, q.B, q.B})
+	y, err := side(ctx, "Y", Problem{q.Y, q.B, q.B})
 	if err != nil {
 		return 0, err
 	}
 	across := Problem{q.Cost, q.A, q.B}
-	in, err := readBalanced(across)
+	in, err := readBalanced(ctx, across)
 	if err != nil {
-		return 0, err
-	}
-	if err := contextError(ctx); err != nil {
 		return 0, err
 	}
 	c = c.withDefaultReg(max(in.maxCost, x.maxCost, y.maxCost))
@@ -70,8 +67,8 @@ func (s Sinkhorn) Divergence(ctx context.Context, q Quadratic) (float64, error) 
 }
 
 // side reads the problem of one side with itself.
-func side(field string, p Problem) (*instance, error) {
-	in, err := readBalanced(p)
+func side(ctx context.Context, field string, p Problem) (*instance, error) {
+	in, err := readBalanced(ctx, p)
 	var e *InvalidError
 	if errors.As(err, &e) && e.Field == "Cost" {
 		renamed := *e

@@ -41,7 +41,7 @@ func (e EMD) Solve(ctx context.Context, p Problem) (Plan, error) {
 // SolveDual also returns dual potentials that prove the plan optimal, see
 // [Certify].
 func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
-	in, p, low, err := readSigned(p, readBalancedAsIs)
+	in, p, low, err := readSigned(ctx, p, readBalancedAsIs)
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
@@ -49,11 +49,8 @@ func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 	if err != nil {
 		return Plan{}, Duals{}, err
 	}
-	if err := contextError(ctx); err != nil {
-		return Plan{}, Duals{}, err
-	}
 	x, err := certified(ctx, in, start)
-	if x.mass == nil {
+	if x.plan == nil {
 		return Plan{}, Duals{}, err
 	}
 	in.preferIdentity(&x)
@@ -61,7 +58,7 @@ func (e EMD) SolveDual(ctx context.Context, p Problem) (Plan, Duals, error) {
 	if low != 0 {
 		floats.AddConst(low, d.U)
 	}
-	return in.planOf(x.mass), d, err
+	return in.sparsePlanOf(x.plan.entries()), d, err
 }
 
 // startPotentials returns the column potentials of the kept units, or nil where d is
@@ -179,7 +176,7 @@ type Certificate struct {
 // solver that they come from. Costs may be negative. Invalid problems and shapes that do
 // not fit give an [*InvalidError].
 func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
-	if _, _, _, err := readSigned(p, readBalancedAsIs); err != nil {
+	if _, _, _, err := readSigned(context.Background(), p, readBalancedAsIs); err != nil {
 		return Certificate{}, err
 	}
 	c, n, m, _ := rowMajor("Cost", p.Cost)
@@ -193,10 +190,12 @@ func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
 	cols := make([]float64, m)
 	for i, u := range d.U {
 		var sum float64
-		for j, w := range plan.mass.RawRowView(i) {
+		for j, w := range plan.Row(i) {
 			sum += w
 			cols[j] += w
-			cert.Infeasible = max(cert.Infeasible, u+d.V[j]-c[i*m+j])
+		}
+		for j, v := range d.V {
+			cert.Infeasible = max(cert.Infeasible, u+v-c[i*m+j])
 		}
 		cert.Violation += math.Abs(sum - a[i])
 		cert.Dual += a[i] * u

@@ -12,7 +12,7 @@ import (
 
 // vertex is the answer of an exact method: a vertex of the polytope of plans.
 type vertex struct {
-	mass     []float64 // plan [n × m]
+	plan     *sparse   // [n × m]
 	u, v     []float64 // potentials [n], [m]
 	cost     float64   // ⟨P, C⟩
 	rounding float64   // how far reduced costs may be off, in units of the cost
@@ -47,14 +47,15 @@ func assignment[T number](ctx context.Context, in *instance, cost []T, start []f
 	if err := s.solve(start); err != nil {
 		return vertex{}, err
 	}
-	x := vertex{mass: make([]float64, in.n*in.n), u: s.potentials(), v: s.v}
-	var top float64
+	x := vertex{u: s.potentials(), v: s.v}
+	entries, top := make([]entry, in.n), 0.0
 	for i, j := range s.colOf {
 		c := float64(s.row(i)[j])
-		x.mass[i*in.n+j] = in.a[i]
+		entries[i] = entry{int32(i), int32(j), in.a[i]}
 		x.cost += in.a[i] * c
 		top = max(top, c)
 	}
+	x.plan = newSparse(in.n, in.n, entries)
 	// Costs that are not used count for nothing here: no potential contains them.
 	x.rounding = 0x1p-49 * (top + floats.Norm(s.v, math.Inf(1)))
 	return x, nil
@@ -141,20 +142,18 @@ func (in *instance) cutOff(limit float64) *instance {
 // not count as used, where they are no more than the rounding of the masses.
 func (in *instance) usesOnlyBelow(x *vertex, limit float64) bool {
 	x.cost = 0
-	for i, a := range in.a {
-		for j, b := range in.b {
-			k := i*in.m + j
-			switch v, c := x.mass[k], in.cost[k]; {
-			case v == 0:
-			case c <= limit:
-				x.cost += v * c
-			case v <= 1e-12*min(a, b):
-				x.mass[k] = 0
-			default:
-				return false
-			}
+	entries := x.plan.entries()
+	for k, e := range entries {
+		switch c := in.cost[int(e.row)*in.m+int(e.column)]; {
+		case c <= limit:
+			x.cost += e.value * c
+		case e.value <= 1e-12*min(in.a[e.row], in.b[e.column]):
+			entries[k].value = 0
+		default:
+			return false
 		}
 	}
+	x.plan = newSparse(in.n, in.m, entries)
 	return true
 }
 
@@ -165,10 +164,9 @@ func (in *instance) gap(x vertex) (gap float64) {
 	for i := range in.a {
 		row := in.cost[i*in.m : (i+1)*in.m]
 		u, _ := leastReducedCost(row, x.v)
-		for j, v := range x.mass[i*in.m : (i+1)*in.m] {
-			if v > 0 {
-				gap += v * (row[j] - x.v[j] - u)
-			}
+		columns, values := x.plan.row(i)
+		for k, j := range columns {
+			gap += values[k] * (row[j] - x.v[j] - u)
 		}
 	}
 	return gap
@@ -192,10 +190,11 @@ func (in *instance) preferIdentity(x *vertex) {
 	if cost > x.cost*(1+1e-13) {
 		return
 	}
-	clear(x.mass)
+	entries := make([]entry, in.n)
 	for i, a := range in.a {
-		x.mass[i*in.m+i] = a
+		entries[i] = entry{int32(i), int32(i), a}
 	}
+	x.plan = newSparse(in.n, in.m, entries)
 }
 
 // raiseCosts returns the problem with its least cost subtracted from all costs, and that
@@ -223,10 +222,13 @@ func raiseCosts(p Problem) (Problem, float64, error) {
 	return p, low, nil
 }
 
+// reader checks a problem and makes an instance of it.
+type reader func(context.Context, Problem) (*instance, error)
+
 // readSigned reads a problem whose costs may be negative. It also returns the problem
 // with costs from zero up that it has read, and the constant that was subtracted.
-func readSigned(p Problem, read func(Problem) (*instance, error)) (*instance, Problem, float64, error) {
-	in, err := read(p)
+func readSigned(ctx context.Context, p Problem, read reader) (*instance, Problem, float64, error) {
+	in, err := read(ctx, p)
 	if e, ok := errors.AsType[*InvalidError](err); !ok || e.Field != "Cost" || !errors.Is(e, ErrNegative) {
 		return in, p, 0, err
 	}
@@ -234,6 +236,6 @@ func readSigned(p Problem, read func(Problem) (*instance, error)) (*instance, Pr
 	if err != nil {
 		return nil, p, 0, err
 	}
-	in, err = read(p)
+	in, err = read(ctx, p)
 	return in, p, low, err
 }

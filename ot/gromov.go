@@ -78,7 +78,7 @@ func (w *gromovState) conditionalGradients(ctx context.Context, c control) (coun
 		if err != nil {
 			return 0, 0, err
 		}
-		mass := best.mass
+		mass := best.plan.dense()
 		v = best.v
 		floats.SubTo(d, mass, entriesOf(w.plan))
 		if err := ctx.Err(); err != nil {

@@ -39,15 +39,12 @@ func newGromovState(ctx context.Context, alpha float64, q Quadratic) (*gromovSta
 	if cost == nil {
 		alpha, cost = 1, mat.NewDense(n, m, nil)
 	}
-	in, err := readBalanced(Problem{Cost: cost, A: q.A, B: q.B})
+	in, err := readBalanced(ctx, Problem{Cost: cost, A: q.A, B: q.B})
 	if err != nil {
 		return nil, err
 	}
 	if r, c := len(in.fullA), len(in.fullB); r != n || c != m {
 		return nil, invalid("Cost", ErrShape, "%d × %d between %d and %d units", r, c, n, m)
-	}
-	if err := contextError(ctx); err != nil {
-		return nil, err
 	}
 	w := &gromovState{
 		problem: in, alpha: cmp.Or(alpha, 0.5),
@@ -136,11 +133,11 @@ func (w *gromovState) startFrom(ctx context.Context, start Plan) (err error) {
 		return invalid("Start", ErrShape, "%d × %d between %d and %d units", n, m, len(in.fullA), len(in.fullB))
 	}
 	rows, cols := slices.Clone(in.a), slices.Clone(in.b) // mass that is missing
-	sums := make([]float64, in.m)
+	sums, mass := make([]float64, in.m), start.Mass()
 	for i, a := range in.a {
 		row := w.plan.RawRowView(i)
 		for j := range row {
-			row[j] = start.mass.At(in.originalRow(i), in.originalColumn(j))
+			row[j] = mass.At(in.originalRow(i), in.originalColumn(j))
 		}
 		floats.Scale(min(1, a/max(floats.Sum(row), 1/maxTotal)), row)
 		floats.Add(sums, row)

@@ -23,7 +23,7 @@ type Line struct {
 }
 
 // Solve returns the optimal plan [n × m] and its cost, in units of the points to the
-// power p times the mass, in O((n + m) log(n + m)) beside the memory of the plan. Of equal
+// power p times the mass, in O((n + m) log(n + m)) time and O(n + m) memory. Of equal
 // points the first gets mass first. Invalid input gives an [*InvalidError].
 func (l Line) Solve() (Plan, float64, error) {
 	p := cmp.Or(l.Power, 1)
@@ -35,14 +35,14 @@ func (l Line) Solve() (Plan, float64, error) {
 		return Plan{}, 0, err
 	}
 	rows, columns := sortedBy(l.X, in.originalRow, in.n), sortedBy(l.Y, in.originalColumn, in.m)
-	mass, cost := make([]float64, in.n*in.m), 0.0
+	moves, cost := make([]entry, 0, in.n+in.m), 0.0
 	a, b := slices.Clone(in.a), slices.Clone(in.b)
 	// The corner rule: the leftmost source unit that has mass left gives to the leftmost
 	// target unit that needs some.
 	for r, c := 0, 0; r < in.n && c < in.m; {
 		i, j := rows[r], columns[c]
 		moved := min(a[i], b[j])
-		mass[i*in.m+j] += moved
+		moves = append(moves, entry{int32(i), int32(j), moved})
 		cost += moved * math.Pow(math.Abs(l.X[in.originalRow(i)]-l.Y[in.originalColumn(j)]), p)
 		a[i] -= moved
 		b[j] -= moved
@@ -57,7 +57,7 @@ func (l Line) Solve() (Plan, float64, error) {
 	if math.IsInf(cost, 0) {
 		return Plan{}, 0, invalid("X", ErrNotFinite, "the cost overflows")
 	}
-	return in.planOf(mass), cost, nil
+	return in.sparsePlanOf(moves), cost, nil
 }
 
 // read checks the points and masses.

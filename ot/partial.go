@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 )
@@ -28,15 +29,12 @@ type Partial struct {
 
 // Solve implements [Solver], but for the marginals of the plan.
 func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
-	in, p, _, err := readSigned(p, readProblem)
+	in, p, _, err := readSigned(ctx, p, readProblem)
 	if err != nil {
 		return Plan{}, err
 	}
 	share, err := in.moveShare(s.Share)
 	if err != nil {
-		return Plan{}, err
-	}
-	if err := contextError(ctx); err != nil {
 		return Plan{}, err
 	}
 	moved := share * min(in.totalA, in.totalB)
@@ -57,14 +55,13 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	wide.cost = append(append(wide.cost, make([]float64, m)...), wide.maxCost)
 	wide = wide.trimEmptyUnits()
 	x, err := certified(ctx, wide, nil)
-	if x.mass == nil {
+	if x.plan == nil {
 		return Plan{}, err
 	}
-	out := make([]float64, n*m)
-	for i := range n {
-		copy(out[i*m:(i+1)*m], x.mass[i*wide.m:])
-	}
-	return in.planOf(out), err
+	moves := slices.DeleteFunc(x.plan.entries(), func(e entry) bool {
+		return int(e.row) == n || int(e.column) == m // mass that stays
+	})
+	return in.sparsePlanOf(moves), err
 }
 
 // trimEmptyUnits leaves out the extra row or column if it has no mass.
@@ -137,7 +134,7 @@ func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error)
 	if err != nil {
 		return entropic{}, err
 	}
-	in, err := readProblem(p)
+	in, err := readProblem(ctx, p)
 	if err != nil {
 		return entropic{}, err
 	}
@@ -147,9 +144,6 @@ func (s PartialSinkhorn) solve(ctx context.Context, p Problem) (entropic, error)
 	}
 	c = c.withDefaultReg(in.maxCost)
 	if err := c.checkReg(in.maxCost); err != nil {
-		return entropic{}, err
-	}
-	if err := contextError(ctx); err != nil {
 		return entropic{}, err
 	}
 	moved := share * min(in.totalA, in.totalB)

@@ -3,6 +3,7 @@ package ot
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
@@ -14,14 +15,17 @@ const permutationTol = 1e-9
 // Plan couples n source units with m target units.
 //
 // It holds a coupling P [n × m] and the marginals a [n], b [m] that it was made for.
-// Plans are immutable and may be used by several goroutines at once.
+// Plans are immutable and may be used by several goroutines at once. Exact solvers
+// return plans that store only the entries above zero, at most n + m − 1 of them, see
+// [Plan.Entries].
 //
 // The zero Plan is the identity: both sides share one basis, whatever its size.
 // Functions of this package return it beside any error other than a
 // [*NotConvergedError], so a caller that drops errors reads "nothing moves"
 // where there was no answer.
 type Plan struct {
-	mass *mat.Dense
+	mass *mat.Dense // nil where the coupling is sparse
+	few  *sparse
 	a, b []float64
 }
 
@@ -71,7 +75,7 @@ func PermutationPlan(perm []int) (Plan, error) {
 	if n == 0 {
 		return Plan{}, invalid("perm", ErrShape, "empty")
 	}
-	mass, seen := mat.NewDense(n, n, nil), make([]bool, n)
+	entries, seen := make([]entry, 0, n), make([]bool, n)
 	for j, i := range perm {
 		if i < 0 || i >= n || seen[i] {
 			e := badEntry("perm", j, -1, float64(i), ErrShape)
@@ -79,26 +83,63 @@ func PermutationPlan(perm []int) (Plan, error) {
 			return Plan{}, e
 		}
 		seen[i] = true
-		mass.Set(i, j, 1/float64(n))
+		entries = append(entries, entry{int32(i), int32(j), 1 / float64(n)})
 	}
-	return Plan{mass: mass, a: uniformMasses(n), b: uniformMasses(n)}, nil
+	return Plan{few: newSparse(n, n, entries), a: uniformMasses(n), b: uniformMasses(n)}, nil
 }
 
 // IsIdentity reports whether p is the zero Plan. A solver without an error never
 // returns it.
-func (p Plan) IsIdentity() bool { return p.mass == nil }
+func (p Plan) IsIdentity() bool { return p.mass == nil && p.few == nil }
 
 // Dims returns the numbers of source and target units, 0 and 0 for the
 // identity.
 func (p Plan) Dims() (n, m int) { return len(p.a), len(p.b) }
 
 // Mass returns the coupling P [n × m], to be read only, or nil for the
-// identity.
+// identity. [Plan.Row] is the quicker way to read it row by row.
 func (p Plan) Mass() mat.Matrix {
-	if p.mass == nil {
-		return nil
+	switch {
+	case p.few != nil:
+		return p.few
+	case p.mass != nil:
+		return p.mass
 	}
-	return p.mass
+	return nil
+}
+
+// Row returns the target units j that source unit i is coupled with, in rising order,
+// and the masses Pᵢⱼ > 0. There are none for the identity, which has no size, and for
+// an i out of range.
+func (p Plan) Row(i int) iter.Seq2[int, float64] {
+	return func(yield func(int, float64) bool) {
+		switch {
+		case i < 0 || i >= len(p.a):
+		case p.few != nil:
+			columns, values := p.few.row(i)
+			for k, j := range columns {
+				if !yield(int(j), values[k]) {
+					return
+				}
+			}
+		default:
+			for j, v := range p.mass.RawRowView(i) {
+				if v != 0 && !yield(j, v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Entries returns the number of entries that the plan stores, and so the memory that it
+// takes: n m where every unit may be coupled with every other, no more than n + m − 1
+// for plans of exact solvers, n for a permutation, 0 for the identity.
+func (p Plan) Entries() int {
+	if p.few != nil {
+		return len(p.few.value)
+	}
+	return len(p.a) * len(p.b)
 }
 
 // Marginals returns copies of the masses a [n] and b [m] that the plan was made
@@ -113,14 +154,14 @@ func (p Plan) Marginals() (a, b []float64) {
 // The identity has no size, so its Push is nil; gonum panics on a nil factor,
 // see [Plan.IsIdentity].
 func (p Plan) Push() *mat.Dense {
-	if p.mass == nil {
+	if p.IsIdentity() {
 		return nil
 	}
-	out := mat.DenseCopyOf(p.mass)
+	out := mat.NewDense(len(p.a), len(p.b), nil)
 	for i := range p.a {
 		row := out.RawRowView(i)
-		for j := range row {
-			row[j] = ratio(row[j], p.b[j])
+		for j, v := range p.Row(i) {
+			row[j] = ratio(v, p.b[j])
 		}
 	}
 	return out
@@ -132,14 +173,14 @@ func (p Plan) Push() *mat.Dense {
 // The identity has no size, so its Pull is nil. [Plan.Project] applies Pull to
 // points and takes the identity, too.
 func (p Plan) Pull() *mat.Dense {
-	if p.mass == nil {
+	if p.IsIdentity() {
 		return nil
 	}
-	out := mat.DenseCopyOf(p.mass)
+	out := mat.NewDense(len(p.a), len(p.b), nil)
 	for i, w := range p.a {
 		row := out.RawRowView(i)
-		for j := range row {
-			row[j] = ratio(row[j], w)
+		for j, v := range p.Row(i) {
+			row[j] = ratio(v, w)
 		}
 	}
 	return out
@@ -162,19 +203,29 @@ func (p Plan) Project(points mat.Matrix) (*mat.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m := len(p.b); p.mass != nil && rows != m {
-		return nil, invalid("points", ErrShape, "%d × %d for %d target units", rows, d, m)
-	}
-	if p.mass == nil {
+	if p.IsIdentity() {
 		return mat.DenseCopyOf(points), nil
 	}
-	return multiply(context.Background(), p.Pull(), mat.NewDense(rows, d, data))
+	if m := len(p.b); rows != m {
+		return nil, invalid("points", ErrShape, "%d × %d for %d target units", rows, d, m)
+	}
+	y := mat.NewDense(rows, d, data)
+	if p.few == nil {
+		return multiply(context.Background(), p.Pull(), y)
+	}
+	out := mat.NewDense(len(p.a), d, nil)
+	for i, w := range p.a {
+		for j, v := range p.Row(i) {
+			axpy(ratio(v, w), y.RawRowView(j), out.RawRowView(i))
+		}
+	}
+	return out, nil
 }
 
 // String describes the plan in one line: its size, mass and entropy, and the
 // share of the mass that stays on its index.
 func (p Plan) String() string {
-	if p.mass == nil {
+	if p.IsIdentity() {
 		return "identity plan"
 	}
 	return fmt.Sprintf("plan of %d × %d units: mass %.4g, entropy %.4g nats, %.4g on the diagonal",
@@ -199,7 +250,7 @@ func (p Plan) Permutation() ([]int, bool) {
 	}
 	perm, taken := make([]int, n), make([]bool, n)
 	for i := range n {
-		for j, v := range p.mass.RawRowView(i) {
+		for j, v := range p.Row(i) {
 			push, pull := ratio(v, p.b[j]), ratio(v, p.a[i])
 			switch {
 			case push <= permutationTol && pull <= permutationTol:
@@ -237,10 +288,8 @@ func (p Plan) Cost(c mat.Matrix) float64 {
 	}
 	for i := range n {
 		var t float64
-		for j, v := range p.mass.RawRowView(i) {
-			if v != 0 { // entries without mass do not count, however large their cost
-				t += v * data[i*m+j]
-			}
+		for j, v := range p.Row(i) { // entries without mass do not count, however large their cost
+			t += v * data[i*m+j]
 		}
 		s += t
 	}
@@ -253,7 +302,7 @@ func (p Plan) Entropy() float64 {
 	total := p.total()
 	var s float64
 	for i := range p.a {
-		for _, v := range p.mass.RawRowView(i) {
+		for _, v := range p.Row(i) {
 			if q := v / total; q > 0 {
 				s -= q * math.Log(q)
 			}
@@ -265,12 +314,13 @@ func (p Plan) Entropy() float64 {
 // Diagonal returns the share of the mass that stays on its index,
 // Σᵢ Pᵢᵢ / Σᵢⱼ Pᵢⱼ, and 1 for the identity.
 func (p Plan) Diagonal() float64 {
-	if p.mass == nil {
+	mass := p.Mass()
+	if mass == nil {
 		return 1
 	}
 	var s float64
 	for i := range min(len(p.a), len(p.b)) {
-		s += p.mass.At(i, i)
+		s += mass.At(i, i)
 	}
 	return s / p.total()
 }
@@ -280,7 +330,7 @@ func (p Plan) total() float64 {
 	var s float64
 	for i := range p.a {
 		var t float64
-		for _, v := range p.mass.RawRowView(i) {
+		for _, v := range p.Row(i) {
 			t += v
 		}
 		s += t

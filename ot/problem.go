@@ -49,7 +49,7 @@ type Solver interface {
 // total is zero or beyond 1e±300, totals that differ by more than 1e-9 relative, shapes
 // that do not fit.
 func (p Problem) Validate() error {
-	in, err := readProblem(p)
+	in, err := readProblem(context.Background(), p)
 	if err != nil {
 		return err
 	}
@@ -70,8 +70,8 @@ type instance struct {
 }
 
 // readProblem checks everything about p except that the totals are equal.
-func readProblem(p Problem) (*instance, error) {
-	in, err := readProblemAsIs(p)
+func readProblem(ctx context.Context, p Problem) (*instance, error) {
+	in, err := readProblemAsIs(ctx, p)
 	if err == nil {
 		in.widenCosts()
 	}
@@ -79,7 +79,7 @@ func readProblem(p Problem) (*instance, error) {
 }
 
 // readProblemAsIs is readProblem, but leaves float32 costs as they are.
-func readProblemAsIs(p Problem) (in *instance, err error) {
+func readProblemAsIs(ctx context.Context, p Problem) (in *instance, err error) {
 	in = &instance{}
 	if f, ok := p.Cost.(DenseFloat32); ok {
 		in.cost32, in.n, in.m, err = f.Data, f.N, f.M, f.check()
@@ -99,10 +99,13 @@ func readProblemAsIs(p Problem) (in *instance, err error) {
 	if in.fullB, in.totalB, err = checkMasses("B", p.B, m); err != nil {
 		return nil, err
 	}
+	if err := contextError(ctx); err != nil {
+		return nil, err
+	}
 	if in.cost32 != nil {
-		in.maxCost, err = scanCosts(in.cost32, m)
+		in.maxCost, err = largestCost(ctx, in.cost32, m)
 	} else {
-		in.maxCost, err = largestCost(in.cost, m)
+		in.maxCost, err = largestCost(ctx, in.cost, m)
 	}
 	if err != nil {
 		return nil, err
@@ -119,23 +122,47 @@ func (in *instance) widenCosts() {
 }
 
 // largestCost returns the largest of the costs [n × m] and an error for the first entry
-// that is no cost. Non-negative numbers are ordered as their bits are, and the bits of
-// everything else except −0 are larger, so that one pass over the bits checks both.
-func largestCost(c []float64, m int) (float64, error) {
+// that is no cost, or that of ctx.
+func largestCost[T number](ctx context.Context, c []T, m int) (float64, error) {
 	cuts := 1 + len(c)/(4*minParallelEntries)
-	tops := make([]uint64, cuts)
-	_ = runBlocks(context.Background(), cuts, len(c), func(b int) {
+	tops := make([]float64, cuts)
+	err := runBlocks(ctx, cuts, len(c), func(b int) {
 		lo, hi := blockRange(len(c), cuts, b)
-		var t0, t1 uint64
-		for k := lo + 1; k < hi; k += 2 {
-			t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
-		}
-		tops[b] = max(t0, t1, math.Float64bits(c[hi-1]))
+		tops[b] = largestOf(c[lo:hi])
 	})
-	if t := slices.Max(tops); t <= math.Float64bits(math.MaxFloat64) {
-		return math.Float64frombits(t), nil
+	if err != nil {
+		return 0, err
+	}
+	if t := slices.Max(tops); t <= math.MaxFloat64 {
+		return t, nil
 	}
 	return scanCosts(c, m)
+}
+
+// largestOf returns the largest of the costs c, and a number beyond all costs if one of
+// them is negative, NaN or infinite. Non-negative numbers are ordered as their bits are,
+// and the bits of everything else except −0 are larger, so that one pass over the bits
+// checks both.
+func largestOf[T number](c []T) float64 {
+	switch c := any(c).(type) {
+	case []float32:
+		var t0, t1 uint32
+		for k := 1; k < len(c); k += 2 {
+			t0, t1 = max(t0, math.Float32bits(c[k-1])), max(t1, math.Float32bits(c[k]))
+		}
+		if t := max(t0, t1, math.Float32bits(c[len(c)-1])); t <= math.Float32bits(math.MaxFloat32) {
+			return float64(math.Float32frombits(t))
+		}
+	case []float64:
+		var t0, t1 uint64
+		for k := 1; k < len(c); k += 2 {
+			t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
+		}
+		if t := max(t0, t1, math.Float64bits(c[len(c)-1])); t <= math.Float64bits(math.MaxFloat64) {
+			return math.Float64frombits(t)
+		}
+	}
+	return math.Inf(1)
 }
 
 // scanCosts is the slow path of largestCost: it also handles negative, NaN and infinite
@@ -159,8 +186,8 @@ func scanCosts[T number](c []T, m int) (top float64, err error) {
 }
 
 // readBalanced checks p for solvers that move all mass, and rescales b to the total of a.
-func readBalanced(p Problem) (*instance, error) {
-	in, err := readBalancedAsIs(p)
+func readBalanced(ctx context.Context, p Problem) (*instance, error) {
+	in, err := readBalancedAsIs(ctx, p)
 	if err == nil {
 		in.widenCosts()
 	}
@@ -168,8 +195,8 @@ func readBalanced(p Problem) (*instance, error) {
 }
 
 // readBalancedAsIs is readBalanced, but leaves float32 costs as they are.
-func readBalancedAsIs(p Problem) (*instance, error) {
-	in, err := readProblemAsIs(p)
+func readBalancedAsIs(ctx context.Context, p Problem) (*instance, error) {
+	in, err := readProblemAsIs(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -254,6 +281,15 @@ func (in *instance) planOf(mass []float64) Plan {
 		}
 	}
 	return Plan{mass: full, a: in.fullA, b: in.fullB}
+}
+
+// sparsePlanOf returns the plan of all units for the entries of a coupling of the kept
+// ones. It takes entries over.
+func (in *instance) sparsePlanOf(entries []entry) Plan {
+	for k, e := range entries {
+		entries[k].row, entries[k].column = int32(in.originalRow(int(e.row))), int32(in.originalColumn(int(e.column)))
+	}
+	return Plan{few: newSparse(len(in.fullA), len(in.fullB), entries), a: in.fullA, b: in.fullB}
 }
 
 // withMass returns the indices and values of the entries above zero. The indices are nil

@@ -34,7 +34,7 @@ type simplex struct {
 func transport(ctx context.Context, in *instance, start []float64) (vertex, error) {
 	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, maxCost: in.maxCost, tol: 0x1p-49}
 	a, b, unit := integerMasses(in)
-	v, mass, err := s.startPotentials(in, start)
+	v, err := s.startPotentials(in, start)
 	if err != nil {
 		return vertex{}, err
 	}
@@ -44,20 +44,17 @@ func transport(ctx context.Context, in *instance, start []float64) (vertex, erro
 	if err := s.pivotAll(); err != nil {
 		return vertex{}, err
 	}
-	if unit == 0 {
-		s.recoverMasses(in, mass)
-	}
-	x := vertex{mass: mass, u: s.tree.potentials[:in.n], v: s.tree.potentials[in.n:]}
+	x := vertex{u: s.tree.potentials[:in.n], v: s.tree.potentials[in.n:]}
+	moves, masses := make([]entry, 0, in.n+in.m), s.recoverMasses(in, unit)
 	for k, e := range s.tree.nodes {
 		if e.parent == none {
 			continue // the root
 		}
 		i, j := s.treeArc(k, int(e.parent))
-		if unit > 0 {
-			mass[i*in.m+j] = unit * float64(e.flow)
-		}
-		x.cost += mass[i*in.m+j] * e.cost
+		moves = append(moves, entry{int32(i), int32(j), masses[k]})
+		x.cost += masses[k] * e.cost
 	}
+	x.plan = newSparse(in.n, in.m, moves)
 	// An arc may have stayed out of the tree although its reduced cost was below zero by
 	// this much.
 	x.rounding = s.tol * (s.maxCost + 2*floats.Norm(s.tree.potentials, math.Inf(1)))
@@ -71,25 +68,23 @@ const (
 	searchRows          = 24      // least number of rows in a search for candidates
 )
 
-// startPotentials returns the column potentials to start from and a zeroed plan. The
-// potentials are those given, or those of a rough entropic plan, whose memory becomes
-// the zeroed plan.
-func (s *simplex) startPotentials(in *instance, start []float64) (v, mass []float64, err error) {
+// startPotentials returns the column potentials to start from: those given, or those of
+// a rough entropic plan.
+func (s *simplex) startPotentials(in *instance, start []float64) ([]float64, error) {
 	if start != nil {
 		_, err := tightenPotentials(s.ctx, in.cost, start)
-		return start, make([]float64, in.n*in.m), err
+		return start, err
 	}
 	if in.n*in.m <= warmStartEntries || in.maxCost == 0 {
-		return s.columnMinima(), make([]float64, in.n*in.m), nil
+		return s.columnMinima(), nil
 	}
 	k := newKernel(s.ctx, in, floats.Sum(in.a), floats.Sum(in.b))
 	c := control{reg: warmStartReg * in.maxCost, tol: stageTol, limit: warmStartIterations}
 	if err := c.anneal(k); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	k.absorb()
-	clear(k.entries)
-	return k.g, k.entries, nil
+	return k.g, nil
 }
 
 // treeArc returns the row and column of the tree arc between x and its parent p.
@@ -235,21 +230,29 @@ func (s *simplex) findCandidates() error {
 	return nil
 }
 
-// recoverMasses writes the flows of the final tree to mass, from the leaves to the root,
-// for the masses before they were rounded to integers.
-func (s *simplex) recoverMasses(in *instance, mass []float64) {
+// recoverMasses returns the mass on the arc from every node to its parent [n + m], and 0
+// for the root. Where the masses were rounded to integers, unit is 0, and the flows are
+// those of the masses before that, from the leaves to the root.
+func (s *simplex) recoverMasses(in *instance, unit float64) []float64 {
+	masses := make([]float64, in.n+in.m)
+	if unit > 0 {
+		for k, e := range s.tree.nodes {
+			masses[k] = unit * float64(e.flow)
+		}
+		return masses
+	}
 	rest := append(append([]float64(nil), in.a...), in.b...)
 	order := s.tree.topDown()
 	for k := len(order) - 1; k > 0; k-- {
 		x := order[k]
 		e := &s.tree.nodes[x]
-		p := e.parent
-		i, j := s.treeArc(int(x), int(p))
+		i, j := s.treeArc(int(x), int(e.parent))
 		f := max(0, rest[x])
 		if e.flow == 0 && f <= 1e-12*min(in.a[i], in.b[j]) {
 			f = 0 // the integer flow is zero, so this is rounding of the sums
 		}
-		rest[p] -= f
-		mass[i*s.m+j] = f
+		rest[e.parent] -= f
+		masses[x] = f
 	}
+	return masses
 }

@@ -73,15 +73,12 @@ func (s Sinkhorn) solve(ctx context.Context, p Problem) (entropic, error) {
 	if err != nil {
 		return entropic{}, err
 	}
-	in, err := readBalanced(p)
+	in, err := readBalanced(ctx, p)
 	if err != nil {
 		return entropic{}, err
 	}
 	start, err := in.startPotentials(s.Start)
 	if err != nil {
-		return entropic{}, err
-	}
-	if err := contextError(ctx); err != nil {
 		return entropic{}, err
 	}
 	c = c.withDefaultReg(in.maxCost)

@@ -102,15 +102,12 @@ func (s Unbalanced) solve(ctx context.Context, p Problem) (entropic, Unbalanced,
 	if err := s.validate(); err != nil {
 		return entropic{}, s, err
 	}
-	in, err := readProblem(p)
+	in, err := readProblem(ctx, p)
 	if err != nil {
 		return entropic{}, s, err
 	}
 	start, err := in.startPotentials(s.Start)
 	if err != nil {
-		return entropic{}, s, err
-	}
-	if err := contextError(ctx); err != nil {
 		return entropic{}, s, err
 	}
 	c = c.withDefaultReg(in.maxCost)
