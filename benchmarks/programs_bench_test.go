@@ -121,7 +121,7 @@ func BenchmarkUpdate(b *testing.B) {
 	}{
 		{"labels", func() (*gomlx.Trainer, error) { return d.Trainer(anchor, config) }},
 		{"distillation", func() (*gomlx.Trainer, error) {
-			return d.Distiller(anchor, []*models.Model{anchor, other}, config)
+			return d.Student(anchor, []*models.Model{anchor, other}, nil, config)
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

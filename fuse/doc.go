@@ -12,6 +12,7 @@
 //	Into        one fused model: align, average, refit
 //	Align       models in one basis, to average at several weights ([Aligned.Mean],
 //	            [Aligned.Line]) or to look at
+//	Distil.Train a model trained on the answers of all models
 //	Refit.Fit   layers of a mean fitted to what the aligned models write
 //	Canonical   a model in the form in which [Matching] returns its anchor
 //	Check       what keeps two models from being fused
@@ -25,6 +26,8 @@
 //	Matching    exact symmetries of the architecture: permutations, orthogonal maps of the
 //	            residual stream, invertible maps within heads, found by assignment and
 //	            Procrustes. The aligned source computes what it did before.
+//	Distil      training on what all models answer, from the anchor or from what another
+//	            method makes. It needs samples, no labels, and a device that trains.
 //
 // [Settings] hold for every method: weights, calibration data, a refit, progress.
 // Activations come from a [Calibration], of which models/gomlx has one that runs

@@ -10,8 +10,9 @@ import (
 )
 
 // Into fuses others into the basis of anchor: the method aligns them, then the
-// weighted mean of all is taken and refitted where Settings.Refit says so. The
-// result is a model of the anchor's shapes; the arguments are left as they are.
+// weighted mean of all is taken and refitted where Settings.Refit says so, and
+// [Distil] trains what has come of it. The result is a model of the anchor's shapes;
+// the arguments are left as they are.
 //
 // A nil method is the best that the library knows for what it is given:
 // [Matching], on weights and activations where there is a calibration, on
@@ -41,6 +42,9 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 	fused, err := aligned.Mean(set.Weights)
 	if err == nil && set.Refit != nil {
 		fused, err = set.Refit.Fit(ctx, fused, aligned, &set)
+	}
+	if distil, ok := m.(Distil); ok && err == nil {
+		fused, err = distil.Train(ctx, fused, append([]*models.Model{anchor}, others...), &set)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -9,8 +9,8 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Method brings models into the basis of an anchor: [Vanilla], [Transport] or
-// [Matching]. All [Settings] are honored for all methods.
+// A Method brings models into the basis of an anchor: [Vanilla], [Transport],
+// [Matching] or, to train further, [Distil]. All [Settings] are honored for all methods.
 type Method interface {
 	// Align carries others into the basis of anchor. It leaves its arguments as
 	// they are; what it returns holds one set of parameters for each of others,

@@ -71,7 +71,7 @@ func (r *run) runTuning(ctx context.Context, t Tuning) error {
 
 func (t Tuning) trainer(d *gomlx.Device, m *models.Model) (*gomlx.Trainer, error) {
 	if t.Teachers != nil {
-		return d.Distiller(m, t.Teachers, t.Config)
+		return d.Student(m, t.Teachers, nil, t.Config)
 	}
 	return d.Trainer(m, t.Config)
 }

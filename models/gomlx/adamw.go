@@ -35,6 +35,7 @@ type optimizer struct {
 
 	accumulateProgram *program // adds the gradients of a batch to the sums
 	updateProgram     *program // makes an update
+	lossProgram       *program // the loss of a batch
 	closed            bool
 }
 
@@ -60,6 +61,9 @@ func (o *optimizer) prepare(params []*tensors.Tensor) error {
 		return err
 	}
 	if o.updateProgram, err = o.device.program("update of "+o.what, o.updateGraph); err != nil {
+		return err
+	}
+	if o.lossProgram, err = o.device.program("loss of "+o.what, o.lossOnlyGraph); err != nil {
 		return err
 	}
 	o.device.hold(o)
@@ -103,7 +107,7 @@ func (o *optimizer) close() error {
 // release frees the memory on the device.
 func (o *optimizer) release() error {
 	o.closed = true
-	for _, p := range []*program{o.accumulateProgram, o.updateProgram} {
+	for _, p := range []*program{o.accumulateProgram, o.updateProgram, o.lossProgram} {
 		if p != nil {
 			p.exec.Finalize()
 		}
@@ -140,6 +144,34 @@ func (o *optimizer) update(ctx context.Context, inputs []string, batches []model
 	}
 	o.step++
 	return total, nil
+}
+
+// lossOf returns the mean loss of a batch, of which the inputs are read.
+func (o *optimizer) lossOf(ctx context.Context, inputs []string, batch models.Batch) (float64, error) {
+	done, err := o.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if err := ctx.Err(); err != nil {
+		return 0, located("loss", err)
+	}
+	in, err := uploadBatch(batch, inputs)
+	if err != nil {
+		return 0, err
+	}
+	out, err := o.lossProgram.call(arguments(in, o.fixed, o.params())...)
+	if err = errors.Join(err, free(in...)); err != nil {
+		return 0, err
+	}
+	loss, err := scalar(out[0])
+	return loss, errors.Join(err, free(out...))
+}
+
+// lossOnlyGraph: batch.., fixed.., params.. → loss.
+func (o *optimizer) lossOnlyGraph(in []*gx.Node) []*gx.Node {
+	k := len(in) - len(o.state)/3
+	return []*gx.Node{o.loss(in[:k], in[k:])}
 }
 
 // place says which update is being made.

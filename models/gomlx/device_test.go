@@ -22,7 +22,9 @@ func refusing(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[
 	_, out["Evaluate"] = d.Evaluate(t.Context(), batch, 2, m)
 	_, out["FilterByLoss"] = d.FilterByLoss(t.Context(), batch, 1, m)
 	_, out["Trainer"] = d.Trainer(m, TrainConfig{Steps: 1, LR: 1})
-	_, out["Distiller"] = d.Distiller(m, []*models.Model{m}, TrainConfig{Steps: 1, LR: 1})
+	_, out["Student"] = d.Student(m, []*models.Model{m}, nil, TrainConfig{Steps: 1, LR: 1})
+	_, out["Distiller"] = d.Distiller(func(int) (models.Batch, error) { return batch, nil }).Distil(t.Context(), m,
+		[]*models.Model{m}, nil)
 	_, out["Calibration"] = d.Calibration(batch, nil).Collect(t.Context(), m, m, align.Request{})
 	_, out["Learner"] = d.Learner(func(int) (models.Batch, error) { return batch, nil }).Learn(t.Context(),
 		[]*models.Model{m, m}, nil)
@@ -57,6 +59,8 @@ func TestNotOpen(t *testing.T) {
 	_, err = (&Calibration{Data: batch}).Collect(t.Context(), m, m, align.Request{})
 	require.ErrorIs(t, err, ErrNotOpen)
 	_, err = (&Learner{}).Learn(t.Context(), []*models.Model{m, m}, nil)
+	require.ErrorIs(t, err, ErrNotOpen)
+	_, err = (&Distiller{}).Distil(t.Context(), m, []*models.Model{m}, nil)
 	require.ErrorIs(t, err, ErrNotOpen)
 }
 
@@ -201,12 +205,14 @@ func TestTeachers(t *testing.T) {
 	m := randomModel(t, net, 1)
 	text := randomModel(t, shallow(modeltest.Classifier()), 1)
 	config := TrainConfig{Steps: 1, LR: 0.1}
-	_, err := d.Distiller(m, []*models.Model{m, text}, config)
+	_, err := d.Student(m, []*models.Model{m, text}, nil, config)
 	oneLineOf(t, err, "teacher 1", "input_ids", "pixel_values")
-	_, err = d.Distiller(m, []*models.Model{nil}, config)
+	_, err = d.Student(m, []*models.Model{nil}, nil, config)
 	oneLineOf(t, err, "teacher 0", "the model is nil")
-	_, err = d.Distiller(m, nil, config)
+	_, err = d.Student(m, nil, nil, config)
 	oneLineOf(t, err, "without teachers")
-	_, err = d.Distiller(nil, []*models.Model{m}, config)
+	_, err = d.Student(nil, []*models.Model{m}, nil, config)
 	oneLineOf(t, err, "the model is nil")
+	_, err = d.Student(m, []*models.Model{m}, []float64{0.5, 0.5}, config)
+	oneLineOf(t, err, "2 weights of 1 teachers")
 }

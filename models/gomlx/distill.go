@@ -10,12 +10,16 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// Distiller returns a trainer that starts from m and learns, in place of labels,
+// Student returns a trainer that starts from m and learns, in place of labels,
 // the mean of the probabilities that teachers answer (Hinton, Vinyals and Dean,
-// 2015, at temperature 1). They must read the inputs of m and answer in its
-// classes; widths, depths and architectures may differ. Smoothing of the
-// [TrainConfig] has no effect.
-func (d *Device) Distiller(m *models.Model, teachers []*models.Model, c TrainConfig) (*Trainer, error) {
+// 2015, at temperature 1). Weights, one for each teacher, are those of the mean;
+// nil means equal. Teachers must read the inputs of m and answer in its classes;
+// widths, depths and architectures may differ. Smoothing of the [TrainConfig] has
+// no effect. Where batches have labels, positions whose label is models.Ignore
+// count in no loss; the labels are not looked at otherwise.
+func (d *Device) Student(
+	m *models.Model, teachers []*models.Model, weights []float64, c TrainConfig,
+) (*Trainer, error) {
 	done, err := d.acquire()
 	if err != nil {
 		return nil, err
@@ -24,10 +28,16 @@ func (d *Device) Distiller(m *models.Model, teachers []*models.Model, c TrainCon
 	if len(teachers) == 0 {
 		return nil, errors.New("gomlx: distillation without teachers")
 	}
+	if weights == nil {
+		weights = slices.Repeat([]float64{1 / float64(len(teachers))}, len(teachers))
+	}
+	if len(weights) != len(teachers) {
+		return nil, fmt.Errorf("gomlx: %d weights of %d teachers", len(weights), len(teachers))
+	}
 	if err := usable(m); err != nil {
 		return nil, err
 	}
-	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers}
+	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers, weights: weights}
 	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c,
 		loss: t.distillationGraph, decaying: decayingTensors(m.Graph)}
 	for i, teacher := range teachers {
@@ -72,10 +82,13 @@ func teaches(teacher, m *models.Model) error {
 	return nil
 }
 
-// distillationGraph is the mean loss of a batch and the parameters of the teachers.
+// distillationGraph is the mean loss of a batch, with labels or without, and the
+// parameters of the teachers.
 func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs)
 	inputs := byName(t.inputs, batch[:k])
+	labels := batch[k : len(batch)-len(t.fixed)]
+	k += len(labels)
 	var answers []*gx.Node
 	for _, m := range t.teachers {
 		all := tensorNames(m.Graph)
@@ -83,5 +96,9 @@ func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
 		k += len(all)
 	}
 	logits := logitsOf(interpret(t.model.Graph, byName(tensorNames(t.model.Graph), params), inputs))
-	return gx.ReduceAllMean(crossEntropies(logits, meanProbabilities(answers)))
+	losses := crossEntropies(logits, meanProbabilities(answers, t.weights))
+	if len(labels) > 0 {
+		return meanOver(labels[0], losses)
+	}
+	return gx.ReduceAllMean(losses)
 }

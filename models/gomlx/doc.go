@@ -40,8 +40,9 @@
 //	defer trainer.Close()
 //	err = gomlx.Fit(ctx, trainer, batches, gomlx.FitOptions{Checkpoint: "training.safetensors"})
 //
-// [Device.Distiller] returns a trainer that learns from teachers in place of
-// labels.
+// [Device.Student] returns a trainer that learns from teachers in place of labels.
+// A [Distiller] is the whole of it, for fuse.Distil: it compares with the teachers on
+// samples that are held out, and keeps the best state.
 //
 // # Shapes, errors, memory
 //

@@ -94,6 +94,6 @@ func TestNoLogits(t *testing.T) {
 	learner := d.Learner(func(int) (models.Batch, error) { return batch, nil })
 	_, err = learner.Learn(t.Context(), []*models.Model{m, m}, spaces)
 	require.ErrorContains(t, err, "BertModel puts out features")
-	_, err = d.Distiller(m, []*models.Model{m}, TrainConfig{Steps: 1, LR: 0.1})
+	_, err = d.Student(m, []*models.Model{m}, nil, TrainConfig{Steps: 1, LR: 0.1})
 	require.ErrorContains(t, err, "must put out logits")
 }

@@ -260,7 +260,7 @@ func (run *learningRun) lossGraph(in, turns []*gx.Node) *gx.Node {
 		}
 	}
 	logits := logitsOf(interpret(g, mean, inputs))
-	target := meanProbabilities(answers)
+	target := meanProbabilities(answers, slices.Repeat([]float64{1 / float64(len(answers))}, len(answers)))
 	if !run.labelled {
 		return gx.ReduceAllMean(crossEntropies(logits, target))
 	}

@@ -5,12 +5,12 @@ import (
 	gx "github.com/gomlx/gomlx/core/graph"
 )
 
-// meanProbabilities is the mean of softmax(l) over logits l of the same shape. No
-// gradient passes it.
-func meanProbabilities(logits []*gx.Node) *gx.Node {
+// meanProbabilities is the weighted mean of softmax(l) over logits l of the same
+// shape. No gradient passes it.
+func meanProbabilities(logits []*gx.Node, weights []float64) *gx.Node {
 	p := gx.ZerosLike(logits[0])
-	for _, l := range logits {
-		p = gx.Add(p, gx.DivScalar(gx.Softmax(l, -1), float64(len(logits))))
+	for i, l := range logits {
+		p = gx.Add(p, gx.MulScalar(gx.Softmax(l, -1), weights[i]))
 	}
 	return gx.StopGradient(p)
 }

@@ -3,6 +3,7 @@ package gomlx
 import (
 	"context"
 	"errors"
+	"slices"
 
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -18,6 +19,7 @@ type Trainer struct {
 	model    *models.Model
 	inputs   []string // of a batch, labels last where they are learned from
 	teachers []*models.Model
+	weights  []float64 // of the teachers
 }
 
 // Trainer returns a trainer that starts from the parameters of m.
@@ -81,7 +83,25 @@ func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64,
 		}
 		fit = append(fit, batch)
 	}
-	return t.update(ctx, t.inputs, fit)
+	return t.update(ctx, t.reads(fit[0]), fit)
+}
+
+// reads lists the arrays of a batch that the trainer looks at.
+func (t *Trainer) reads(batch models.Batch) []string {
+	if _, labelled := batch[models.Labels]; labelled && t.teachers != nil {
+		return append(slices.Clip(t.inputs), models.Labels)
+	}
+	return t.inputs
+}
+
+// Loss returns the mean loss in nats of a batch at the parameters as they are, with
+// labels or answers of teachers as for [Trainer.Update]. It changes nothing.
+func (t *Trainer) Loss(ctx context.Context, batch models.Batch) (float64, error) {
+	batch, err := completed(t.model, batch)
+	if err != nil {
+		return 0, err
+	}
+	return t.lossOf(ctx, t.reads(batch), batch)
 }
 
 // Model returns the model as trained so far.
