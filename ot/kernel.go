@@ -35,13 +35,20 @@ type kernel struct {
 	rowErrors   []float64 // change of every row sum in the last update [n]
 	rowTotals   []float64 // row sums before the last update [n]
 
-	iterations int     // number of updates of both sides so far
-	residual   float64 // relative change of the row sums in the last update
+	progress
 
 	// The state before the last update of the rows, for restoreRows.
 	oldU, oldF, oldV []float64
 	rebuilt          bool
 }
+
+// progress is how far a scaling iteration has come.
+type progress struct {
+	iterations int     // number of updates of both sides so far
+	residual   float64 // relative change of the row sums in the last update
+}
+
+func (p *progress) state() *progress { return p }
 
 // updateRule returns the next fᵢ/ε from log aᵢ and log Σⱼ exp((gⱼ − Cᵢⱼ)/ε). For a
 // column it returns gⱼ/ε from log bⱼ and log Σᵢ exp((fᵢ − Cᵢⱼ)/ε).
@@ -81,6 +88,8 @@ func (k *kernel) tighten() (err error) {
 	k.f, err = tightenPotentials(k.ctx, k.problem.cost, k.g)
 	return err
 }
+
+func (k *kernel) largestCost() float64 { return k.problem.maxCost }
 
 // costRow returns row i of the cost, entriesRow row i of K.
 func (k *kernel) costRow(i int) []float64    { return k.problem.cost[i*k.m : (i+1)*k.m] }

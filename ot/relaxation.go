@@ -2,6 +2,17 @@ package ot
 
 import "math"
 
+// scaling is a scaling iteration, whose kernel is stored or not.
+type scaling interface {
+	state() *progress
+	largestCost() float64
+	tighten() error           // starts from potentials at which no kernel underflows
+	setReg(reg float64) error // changes ε and keeps the potentials
+	updateRows(omega float64) error
+	updateColumns(omega float64) error
+	restoreRows() error // undoes the last update of the rows
+}
+
 // relaxation drives a kernel to its marginals with over-relaxed scaling.
 //
 // Near the solution an iteration of plain scaling contracts the error by some θ², and
@@ -26,20 +37,21 @@ const (
 // run iterates until the marginals hold to tol or the limit is reached. The last
 // update of the columns is a plain one, so that their marginals hold exactly and the
 // residual of the rows is that of the plan.
-func (r *relaxation) run(k *kernel) error {
+func (r *relaxation) run(k scaling) error {
 	r.omega = 1
+	at := k.state()
 	clean := false // whether the last update of the columns was a plain one
 	for {
 		if err := k.updateRows(r.omega); err != nil {
 			return err
 		}
-		res := k.residual
-		if clean && (res <= r.tol || k.iterations >= r.limit) {
+		res := at.residual
+		if clean && (res <= r.tol || at.iterations >= r.limit) {
 			// The columns fit the rows as they were before this pass.
 			return k.restoreRows()
 		}
 		omega := r.omega
-		if res <= r.tol || k.iterations+1 >= r.limit {
+		if res <= r.tol || at.iterations+1 >= r.limit {
 			omega = 1
 		} else {
 			r.adaptOmega(res)
@@ -48,7 +60,7 @@ func (r *relaxation) run(k *kernel) error {
 			return err
 		}
 		clean = omega == 1
-		k.iterations++
+		at.iterations++
 	}
 }
 

@@ -145,23 +145,24 @@ const (
 
 // anneal solves for a falling sequence of ε that ends at reg. Every stage starts from
 // the potentials of the stage before.
-func (c control) anneal(k *kernel) error {
-	if err := c.checkReg(k.problem.maxCost); err != nil {
+func (c control) anneal(k scaling) error {
+	top := k.largestCost()
+	if err := c.checkReg(top); err != nil {
 		return err
 	}
-	if k.problem.maxCost > annealFrom*c.reg {
+	if top > annealFrom*c.reg {
 		if err := k.tighten(); err != nil {
 			return err
 		}
 	}
-	for reg := c.reg * math.Pow(annealFactor, c.annealStages(k.problem.maxCost)); reg > c.reg*1.001; reg /= annealFactor {
-		if k.iterations+1 >= c.limit {
+	for reg := c.reg * math.Pow(annealFactor, c.annealStages(top)); reg > c.reg*1.001; reg /= annealFactor {
+		if k.state().iterations+1 >= c.limit {
 			break // keep the last iteration for the ε that was asked for
 		}
 		if err := k.setReg(reg); err != nil {
 			return err
 		}
-		r := relaxation{tol: stageTol, limit: min(k.iterations+stageIterations, c.limit/2)}
+		r := relaxation{tol: stageTol, limit: min(k.state().iterations+stageIterations, c.limit/2)}
 		if err := r.run(k); err != nil {
 			return err
 		}
