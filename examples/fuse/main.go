@@ -209,37 +209,6 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 	return fused, maps, j.score(ctx, row, fused)
 }
 
-// method is how the fusion is made, its calibration included.
-func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
-	var calibration *gomlx.Calibration
-	var learner fuse.Learner
-	var err error
-	if j.device != nil && j.calib != nil {
-		if calibration, err = j.recipe.Calibration(ctx, j.device, j.calib, j.models...); err != nil {
-			return nil, nil, err
-		}
-	}
-	if j.recipe.Learns() {
-		if calibration == nil {
-			return nil, nil, fmt.Errorf("method learned: -calib: %w", fuse.ErrNoCalibration)
-		}
-		bar := cli.NewProgress("learning maps", j.recipe.Steps, 0)
-		l := j.device.Learner(shuffled(calibration.Data, j.recipe.Batch))
-		l.Config = gomlx.TrainConfig{Steps: j.recipe.Steps, LR: j.recipe.LR}
-		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
-		learner = l
-	}
-	method, set, err := j.recipe.Build(learner, j.device)
-	if err != nil {
-		return nil, nil, err
-	}
-	set.KeepMaps = j.maps != "" || j.html != ""
-	if calibration != nil {
-		set.Calibration = calibration
-	}
-	return method, set, nil
-}
-
 // warn tells once which plans did not converge.
 func warn(rep *fuse.Report) {
 	for i, kept := range rep.Kept() {

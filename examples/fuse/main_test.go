@@ -221,6 +221,29 @@ func TestSymmetries(t *testing.T) {
 	}
 }
 
+// TestDistil: a model is distilled from the anchor, which needs no alignment and has no
+// nodes to report, and from a matched model; rows say from where.
+func TestDistil(t *testing.T) {
+	a, b := parent(t, 1, tiny()), parent(t, 2, tiny())
+	for _, data := range []string{samples(t, 7), pixels(t, 7, 3, 8, 8)} {
+		for text, nodes := range map[string]int{`{"method":"distil","steps":3,"batch":4}`: 0,
+			`{"method":"distil","steps":3,"batch":4,"held_out":0,"start":{"method":"learned","steps":2,"batch":2}}`: 1} {
+			out, rep := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "report.json")
+			require.NoError(t, program(t, "-out", out, "-config", config(t, text), "-calib", data, "-report", rep, a, b))
+			anchor, err := models.Open(a)
+			require.NoError(t, err)
+			fused, err := models.Open(out)
+			require.NoError(t, err)
+			require.Equal(t, anchor.Params.Shapes(), fused.Params.Shapes())
+			require.NotEqual(t, anchor.Params["classifier.weight"].Data, fused.Params["classifier.weight"].Data)
+			report := readReport(t, rep)
+			require.Len(t, report.Nodes, nodes*len(anchor.Graph.Nodes))
+			require.Equal(t, "distil", report.Rows[3].Method)
+			require.Equal(t, nodes == 1, report.Rows[3].Options.(map[string]any)["start"] != nil)
+		}
+	}
+}
+
 // TestInexact: under fixed positions the stream turns only where the recipe lets
 // it.
 func TestInexact(t *testing.T) {
@@ -289,6 +312,7 @@ func TestBadInput(t *testing.T) {
 		"fuse: refit: ":                                        with(`{"refit":0.1}`),
 		"lr is -1":                                             with(`{"method":"learned","lr":-1}`),
 		"method learned: -calib":                               with(`{"method":"learned"}`),
+		"method distil: -calib":                                with(`{"method":"distil"}`),
 		"want pca:K":                                           with(`{"prep":["pca:0"]}`),
 		"want window:K":                                        with(`{"tokens":"window:x"}`),
 		"reg is -1":                                            with(`{"reg":-1}`),

@@ -38,27 +38,7 @@ func (s sampler) batch(idx []int, rng *rand.Rand) (models.Batch, error) {
 }
 
 // mixedPairs returns batches without labels in which each image is laid over another
-// at a share of its own, so that a few hundred images do not run out (Zhang et
-// al., "mixup", ICLR 2018).
+// at a share of its own, so that a few hundred images do not run out.
 func (b Batches) mixedPairs(seed uint64) Batches {
-	at := func(step int) (models.Batch, error) {
-		first, err := b.At(2 * step)
-		if err != nil {
-			return nil, err
-		}
-		second, err := b.At(2*step + 1)
-		if err != nil {
-			return nil, err
-		}
-		rng, x, y := rand.New(rand.NewPCG(seed, ^uint64(step))), first[pixels].Floats, second[pixels].Floats
-		for from, size := 0, len(x)/first.Len(); from < len(x); from += size {
-			share := rng.Float32()
-			for i := from; i < from+size; i++ {
-				x[i] = share*x[i] + (1-share)*y[i]
-			}
-		}
-		delete(first, models.Labels)
-		return first, nil
-	}
-	return Batches{at, b.PerEpoch / 2}
+	return Batches{data.Mixup(b.At, seed), b.PerEpoch / 2}
 }

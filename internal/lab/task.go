@@ -64,6 +64,7 @@ const (
 	tuneSeed     = 1_000_003 // of finetuning
 	learnSeed    = 2_000_003 // of learned matching
 	classifySeed = 3_000_003 // of finetuning on labelled sentences
+	distilSeed   = 4_000_003 // of distillation
 )
 
 // TuneBatches returns the batches of finetuning on a task.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
-	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
@@ -19,7 +18,8 @@ type Trial struct {
 	Recipe recipe.Recipe `json:"recipe"`
 	// learned matching sees all training samples with labels, else the calibration samples without
 	Labels bool `json:"labels,omitempty"`
-	Mixed  bool `json:"mixed,omitempty"` // it sees the calibration samples laid over each other
+	Mixed  bool `json:"mixed,omitempty"` // it, or a distillation, sees the calibration samples laid over each other
+	All    bool `json:"all,omitempty"`   // it, or a distillation, sees all training samples without labels
 	Shown  bool `json:"-"`               // its line is drawn and its maps are shown
 }
 
@@ -37,14 +37,25 @@ func (t Trial) seen(samples int, unit string) string {
 		return ""
 	}
 	text := fmt.Sprintf("%d %s", samples, unit)
-	switch {
-	case !r.Learns():
-	case t.Labels:
-		text += fmt.Sprintf("; %d updates of %d with labels", r.Steps, r.Batch)
-	default:
-		text += fmt.Sprintf("; %d updates of %d of them", r.Steps, min(r.Batch, samples))
+	if r.Learns() {
+		text += t.updates(*r.Alignment(), samples)
+	}
+	if r.Distils() {
+		t.Labels = false // they are those of learned matching
+		text += t.updates(r, samples-r.HeldOutOf(samples))
 	}
 	return text
+}
+
+// updates says in words which updates a recipe makes, of how many samples.
+func (t Trial) updates(r recipe.Recipe, samples int) string {
+	switch {
+	case t.Labels:
+		return fmt.Sprintf("; %d updates of %d with labels", r.Steps, r.Batch)
+	case t.All:
+		return fmt.Sprintf("; %d updates of %d without labels", r.Steps, r.Batch)
+	}
+	return fmt.Sprintf("; %d updates of %d of them", r.Steps, min(r.Batch, samples))
 }
 
 // Attempt is what one fusion takes.
@@ -100,6 +111,9 @@ func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
 	if out.Model, err = out.Aligned.Mean(settings.Weights); err == nil && settings.Refit != nil {
 		out.Model, err = settings.Refit.Fit(ctx, out.Model, out.Aligned, settings)
 	}
+	if distil, ok := method.(fuse.Distil); ok && err == nil {
+		out.Model, err = distil.Train(ctx, out.Model, a.Parents, settings)
+	}
 	out.Seconds = time.Since(started).Seconds()
 	u := used.Read()
 	out.Stages = Stages{Collect: spent.Collect.Seconds(), Costs: (spent.Align - spent.Solve).Seconds(),
@@ -115,37 +129,15 @@ func (a Attempt) method(ctx context.Context) (fuse.Method, *fuse.Settings, error
 	if err != nil {
 		return nil, nil, err
 	}
-	method, settings, err := a.Trial.Recipe.Build(a.learner(), a.Device)
+	by := recipe.Trainers{Learner: a.learner()}
+	if by.Distiller, err = a.distiller(); err != nil {
+		return nil, nil, err
+	}
+	method, settings, err := a.Trial.Recipe.Build(by, a.Device)
 	if err != nil {
 		return nil, nil, err
 	}
 	settings.KeepMaps = a.KeepMaps
 	settings.Calibration, err = a.Trial.Recipe.Calibration(ctx, a.Device, samples, a.Parents...)
 	return method, settings, err
-}
-
-// learner returns what refines matching: on all training samples with their
-// labels, or on the calibration samples without.
-func (a Attempt) learner() fuse.Learner {
-	r := a.Trial.Recipe
-	if !r.Learns() {
-		return nil
-	}
-	seed := learnSeed + a.Seed
-	var batches Batches
-	switch {
-	case a.Trial.Labels:
-		batches = a.Task.Batches(nil, r.Batch, seed)
-	case a.Trial.Mixed:
-		batches = a.Task.Batches(a.Samples, r.Batch, seed).mixedPairs(seed)
-	default:
-		batches = a.Task.Batches(a.Samples, r.Batch, seed).unlabelled()
-	}
-	l := a.Device.Learner(batches.At)
-	l.Seed, l.Config, l.Observe = a.Seed, gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}, a.Observe
-	if l.Observe == nil {
-		bar := cli.NewProgress(a.Trial.Label, r.Steps, 0)
-		l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
-	}
-	return l
 }

@@ -27,10 +27,19 @@ func (r Recipe) TokenFilter() (align.Tokens, error) {
 	return t, nil
 }
 
+// Trainers are what methods train by.
+type Trainers struct {
+	Learner   fuse.Learner   // of method learned, also as the start of a distillation
+	Distiller fuse.Distiller // of method distil
+}
+
 // Build returns the method and the settings of package fuse for a resolved
-// recipe, the latter without a calibration. The learner is for method learned,
-// the device for a solver that is OnDevice.
-func (r Recipe) Build(learner fuse.Learner, device *gomlx.Device) (fuse.Method, *fuse.Settings, error) {
+// recipe, the latter without a calibration. The device is for a solver that is
+// OnDevice.
+func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Settings, error) {
+	if r.Distils() {
+		return r.distil(by, device)
+	}
 	transport, err := r.transport(device)
 	if err != nil {
 		return nil, nil, err
@@ -44,14 +53,17 @@ func (r Recipe) Build(learner fuse.Learner, device *gomlx.Device) (fuse.Method, 
 		matching.Solver = r.entropic(device)
 	}
 	learned := matching
-	learned.Learner = learner
-	m, err := choose[fuse.Method]("method", r.Method, methods(),
+	learned.Learner = by.Learner
+	m, err := choose[fuse.Method]("method", r.Method, methods()[:4],
 		transport, fuse.Vanilla{}, matching, learned)
 	return m, s, err
 }
 
 // OnDevice reports whether the solver runs on the device.
-func (r Recipe) OnDevice() bool { return r.Solver == "sinkhorn-device" }
+func (r Recipe) OnDevice() bool {
+	a := r.Alignment()
+	return a != nil && a.Solver == "sinkhorn-device"
+}
 
 // entropic returns the solver that regularises by entropy.
 func (r Recipe) entropic(device *gomlx.Device) ot.Solver {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
@@ -13,10 +14,15 @@ import (
 // the models.
 func (r Recipe) Calibration(ctx context.Context, device *gomlx.Device, data models.Batch,
 	ms ...*models.Model) (*gomlx.Calibration, error) {
-	tokens, err := r.TokenFilter()
-	if err != nil {
-		return nil, err
+	var tokens align.Tokens
+	a := r.Alignment()
+	if a != nil {
+		var err error
+		if tokens, err = a.TokenFilter(); err != nil {
+			return nil, err
+		}
 	}
+	var err error
 	data = data.Slice(0, min(r.Samples, data.Len()))
 	if r.MaxLoss != nil {
 		if data, err = device.FilterByLoss(ctx, data, *r.MaxLoss, ms...); err != nil {
@@ -24,6 +30,6 @@ func (r Recipe) Calibration(ctx context.Context, device *gomlx.Device, data mode
 		}
 	}
 	c := device.Calibration(data, tokens)
-	c.Narrow = *r.Narrow
+	c.Narrow = a != nil && *a.Narrow
 	return c, nil
 }

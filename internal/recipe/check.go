@@ -9,6 +9,9 @@ import (
 
 // check reports the first value that is not allowed, with those that are.
 func (r Recipe) check() error {
+	if r.Distils() {
+		return r.checkDistil()
+	}
 	if err := checkAllowed("method", r.Method, methods()...); err != nil {
 		return err
 	}
@@ -21,13 +24,8 @@ func (r Recipe) check() error {
 	if !(*r.Mix >= 0 && *r.Mix <= 1) {
 		return fmt.Errorf("recipe: mix is %g, want 0 to 1", *r.Mix)
 	}
-	for _, count := range []struct {
-		key   string
-		value int
-	}{{"rounds", r.Rounds}, {"steps", r.Steps}, {"batch", r.Batch}} {
-		if count.value < 0 {
-			return fmt.Errorf("recipe: %s is %d, want at least 1", count.key, count.value)
-		}
+	if err := r.checkCounts(); err != nil {
+		return err
 	}
 	if r.Restarts < 0 {
 		return fmt.Errorf("recipe: restarts is %d, want at least 0", r.Restarts)
@@ -38,11 +36,40 @@ func (r Recipe) check() error {
 	if !(r.LR > 0) {
 		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
 	}
-	_, _, err := r.Build(nil, nil)
+	_, _, err := r.Build(Trainers{}, nil)
 	if err == nil {
 		_, err = r.TokenFilter()
 	}
 	return err
+}
+
+// checkCounts reports the first number of something that is out of range.
+func (r Recipe) checkCounts() error {
+	for _, count := range []struct {
+		key   string
+		value int
+	}{{"rounds", r.Rounds}, {"steps", r.Steps}, {"batch", r.Batch}} {
+		if count.value < 0 {
+			return fmt.Errorf("recipe: %s is %d, want at least 1", count.key, count.value)
+		}
+	}
+	return nil
+}
+
+// checkDistil is check for a distillation whose start is resolved.
+func (r Recipe) checkDistil() error {
+	switch {
+	case r.Samples < 0:
+		return fmt.Errorf("recipe: samples is %d, want at least 1", r.Samples)
+	case !(*r.HeldOut >= 0 && *r.HeldOut <= 0.5):
+		return fmt.Errorf("recipe: held_out is %g, want 0 to 0.5", *r.HeldOut)
+	case !(r.LR > 0):
+		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
+	case r.Refit != 0:
+		return fmt.Errorf("recipe: refit is %g, and of method distil it is the start that is refitted: give it in start",
+			r.Refit)
+	}
+	return r.checkCounts()
 }
 
 // checkAllowed reports a value that is not one of those allowed.

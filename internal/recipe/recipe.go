@@ -16,7 +16,7 @@ import (
 // A Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`             // flow | vanilla | match | learned
+	Method   string    `json:"method"`             // flow | vanilla | match | learned | distil
 	Features string    `json:"features,omitempty"` // activations | weights
 	Prep     []string  `json:"prep"`               // center, standardize, unit-norm, pca:K
 	Samples  int       `json:"samples,omitempty"`  // the first K of the calibration data
@@ -33,12 +33,14 @@ type Recipe struct {
 	Mix      *float64  `json:"mix,omitempty"`      // match: share of activations beside weights, 0 to 1
 	Rounds   int       `json:"rounds,omitempty"`   // match: most rounds over the spaces
 	Restarts int       `json:"restarts,omitempty"` // match: further starts, from random maps
-	Steps    int       `json:"steps,omitempty"`    // learned: updates of the maps
-	Batch    int       `json:"batch,omitempty"`    // learned: samples of an update
-	LR       float64   `json:"lr,omitempty"`       // learned: peak learning rate
+	Steps    int       `json:"steps,omitempty"`    // learned, distil: updates of the maps, of the model
+	Batch    int       `json:"batch,omitempty"`    // learned, distil: samples of an update
+	LR       float64   `json:"lr,omitempty"`       // learned, distil: peak learning rate
 	Inexact  bool      `json:"inexact,omitempty"`  // learned: streams turn where that is no symmetry
 	Refit    float64   `json:"refit,omitempty"`    // ridge of a refit of the linear layers; 0 for none
 	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
+	Start    *Recipe   `json:"start,omitempty"`    // distil: makes the model to start from; absent means the anchor
+	HeldOut  *float64  `json:"held_out,omitempty"` // distil: share of the samples that answers are compared on, 0 to 0.5
 }
 
 // Parse reads a recipe. Keys that are not known are errors.
@@ -82,6 +84,9 @@ const (
 // tokens, mixes a share of activations into the weights and keeps to hard plans:
 // soft ones are not symmetries. It reports the first value that is not allowed.
 func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
+	if r.Method == Distil {
+		return r.resolveDistil(calibrated)
+	}
 	features := "weights"
 	if calibrated == Calibrated {
 		features = "activations"
@@ -118,22 +123,38 @@ const (
 	Vanilla = "vanilla" // the mean of the models as they are
 	Match   = "match"   // exact symmetries
 	Learned = "learned" // exact symmetries, refined by gradient
+	Distil  = "distil"  // training on the answers of all models
 )
 
 // methods lists the methods.
-func methods() []string { return []string{Flow, Vanilla, Match, Learned} }
+func methods() []string { return []string{Flow, Vanilla, Match, Learned, Distil} }
 
 // matches reports whether the method works on exact symmetries.
 func (r Recipe) matches() bool { return r.Method == Match || r.Method == Learned }
 
+// Alignment returns the recipe by which models are aligned: the start of a
+// distillation, nil where that is the anchor, and the recipe itself otherwise.
+func (r *Recipe) Alignment() *Recipe {
+	if r.Method == Distil {
+		return r.Start
+	}
+	return r
+}
+
 // Learns reports whether a resolved recipe refines maps by gradient, which needs
 // calibration samples.
-func (r Recipe) Learns() bool { return r.Method == Learned }
+func (r Recipe) Learns() bool {
+	a := r.Alignment()
+	return a != nil && a.Method == Learned
+}
+
+// Distils reports whether a resolved recipe trains a model, which needs samples.
+func (r Recipe) Distils() bool { return r.Method == Distil }
 
 // UsesSamples reports whether a resolved recipe looks at calibration samples.
 func (r Recipe) UsesSamples() bool {
 	switch {
-	case r.Refit > 0 || r.Learns():
+	case r.Refit > 0 || r.Learns() || r.Distils():
 		return true
 	case r.matches():
 		return *r.Mix > 0

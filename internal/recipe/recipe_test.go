@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ func built(t *testing.T, text string, calibrated Data) (Recipe, fuse.Method, *fu
 	require.NoError(t, err, text)
 	r, err = r.Resolve(calibrated)
 	require.NoError(t, err, text)
-	method, settings, err := r.Build(nil, nil)
+	method, settings, err := r.Build(Trainers{}, nil)
 	require.NoError(t, err, text)
 	return r, method, settings
 }
@@ -49,6 +50,10 @@ func TestDefaults(t *testing.T) {
 		{`{"method": "flow", "prep": null}`, Calibrated, flow},
 		{`{}`, Uncalibrated, weights}, {`{"features": "weights"}`, Calibrated, weights},
 		{`{"method": "match"}`, Calibrated, match},
+		{`{"method": "distil"}`, Calibrated, `{"method": "distil", "prep": null, "samples": 200, "steps": 300,
+			"batch": 64, "lr": 0.0003, "held_out": 0.2}`},
+		{`{"method": "distil", "start": {"method": "match"}}`, Calibrated, `{"method": "distil", "prep": null,
+			"samples": 200, "steps": 300, "batch": 64, "lr": 0.0003, "held_out": 0.2, "start": ` + match + `}`},
 	} {
 		r, _, _ := built(t, c.text, c.calibrated)
 		text, err := json.Marshal(r)
@@ -142,16 +147,42 @@ func TestMethods(t *testing.T) {
 	r, err := Recipe{Method: Learned}.Resolve(Calibrated)
 	require.NoError(t, err)
 	learner := &gomlx.Learner{}
-	method, _, err := r.Build(learner, nil)
+	method, _, err := r.Build(Trainers{Learner: learner}, nil)
 	require.NoError(t, err)
 	require.Same(t, learner, method.(fuse.Matching).Learner)
 	method, _, err = Recipe{Method: Match, Features: r.Features, Prep: r.Prep, Metric: r.Metric, Scale: r.Scale,
 		Aligner: r.Aligner, Solver: r.Solver, Residual: r.Residual, QK: r.QK, Mix: r.Mix}.Build(
-		learner,
+		Trainers{Learner: learner},
 		nil,
 	)
 	require.NoError(t, err)
 	require.Nil(t, method.(fuse.Matching).Learner, "a learner is for learned matching alone")
+}
+
+// TestDistil: a distillation starts from the anchor or from what another recipe
+// makes; samples and weights are those of the start too.
+func TestDistil(t *testing.T) {
+	r, err := Parse([]byte(`{"method": "distil", "samples": 50, "weights": [0.25, 0.75], "held_out": 0.1,
+		"start": {"method": "learned", "refit": 0.5, "solver": "sinkhorn-device"}}`))
+	require.NoError(t, err)
+	r, err = r.Resolve(Calibrated)
+	require.NoError(t, err)
+	require.Equal(t, 50, r.Start.Samples)
+	require.Equal(t, 5, r.HeldOutOf(50))
+	require.True(t, r.OnDevice())
+	learner, distiller := &gomlx.Learner{}, &gomlx.Distiller{}
+	method, settings, err := r.Build(Trainers{learner, distiller}, nil)
+	require.NoError(t, err)
+	distil := method.(fuse.Distil)
+	require.Same(t, distiller, distil.Distiller)
+	require.Same(t, learner, distil.Start.(fuse.Matching).Learner)
+	require.Equal(t, &fuse.Settings{Weights: []float64{0.25, 0.75}, Refit: &fuse.Refit{Ridge: 0.5}}, settings)
+
+	r, method, settings = built(t, `{"method": "distil", "weights": [0.25, 0.75]}`, Calibrated)
+	require.Equal(t, fuse.Distil{}, method)
+	require.Equal(t, []float64{0.25, 0.75}, settings.Weights)
+	require.False(t, r.OnDevice())
+	require.Nil(t, r.Alignment())
 }
 
 func TestSettings(t *testing.T) {
@@ -184,10 +215,13 @@ func TestUsesSamples(t *testing.T) {
 		`{"method": "match", "features": "weights", "mix": 1}`:   true,
 		`{"method": "match", "mix": 0}`:                          false,
 		`{"method": "learned", "mix": 0}`:                        true,
+		`{"method": "distil"}`:                                   true,
+		`{"method": "distil", "start": {"method": "learned"}}`:   true,
 	} {
 		r, _, _ := built(t, text, Calibrated)
 		require.Equal(t, want, r.UsesSamples(), text)
-		require.Equal(t, r.Method == Learned, r.Learns(), text)
+		require.Equal(t, strings.Contains(text, Learned), r.Learns(), text)
+		require.Equal(t, strings.Contains(text, Distil), r.Distils(), text)
 	}
 }
 
@@ -197,8 +231,8 @@ func TestUnknown(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, ` +
 			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
-			`restarts, steps, batch, lr, inexact, refit, weights`,
-		`{"method": "magic"}`:                        `recipe: method is "magic", allowed are flow, vanilla, match, learned`,
+			`restarts, steps, batch, lr, inexact, refit, weights, start, held_out`,
+		`{"method": "magic"}`:                        `recipe: method is "magic", allowed are flow, vanilla, match, learned, distil`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
 		`{"prep": ["pca:0"]}`:                        `recipe: prep is "pca:0", want pca:K with K at least 1`,
@@ -215,15 +249,22 @@ func TestUnknown(t *testing.T) {
 		`{"reg": -1}`:                                `recipe: reg is -1, want more than 0`,
 		`{"residual": "x"}`: `residual is "x", allowed are main, skip, identity, average, ` +
 			`weighted-scalar, weighted-matrix`,
-		`{"qk": "x"}`:       `recipe: qk is "x", allowed are separate, shared, joint`,
-		`{"mix": 2}`:        `recipe: mix is 2, want 0 to 1`,
-		`{"mix": -0.1}`:     `recipe: mix is -0.1, want 0 to 1`,
-		`{"rounds": -1}`:    `recipe: rounds is -1, want at least 1`,
-		`{"restarts": -1}`:  `recipe: restarts is -1, want at least 0`,
-		`{"steps": -1}`:     `recipe: steps is -1, want at least 1`,
-		`{"batch": -1}`:     `recipe: batch is -1, want at least 1`,
-		`{"lr": -1}`:        `recipe: lr is -1, want more than 0`,
-		`{"refit": -1}`:     `recipe: refit is -1, want at least 0`,
+		`{"qk": "x"}`:                           `recipe: qk is "x", allowed are separate, shared, joint`,
+		`{"mix": 2}`:                            `recipe: mix is 2, want 0 to 1`,
+		`{"mix": -0.1}`:                         `recipe: mix is -0.1, want 0 to 1`,
+		`{"rounds": -1}`:                        `recipe: rounds is -1, want at least 1`,
+		`{"restarts": -1}`:                      `recipe: restarts is -1, want at least 0`,
+		`{"steps": -1}`:                         `recipe: steps is -1, want at least 1`,
+		`{"batch": -1}`:                         `recipe: batch is -1, want at least 1`,
+		`{"lr": -1}`:                            `recipe: lr is -1, want more than 0`,
+		`{"refit": -1}`:                         `recipe: refit is -1, want at least 0`,
+		`{"method": "distil", "held_out": 0.7}`: `recipe: held_out is 0.7, want 0 to 0.5`,
+		`{"method": "distil", "refit": 0.1}`:    `recipe: refit is 0.1, and of method distil`,
+		`{"method": "distil", "lr": -1}`:        `recipe: lr is -1, want more than 0`,
+		`{"method": "distil", "steps": -1}`:     `recipe: steps is -1, want at least 1`,
+		`{"method": "distil", "samples": -1}`:   `recipe: samples is -1, want at least 1`,
+		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, in start`,
+		`{"method": "distil", "start": {"mix": 2}}`:           `recipe: mix is 2, want 0 to 1, in start`,
 		`{"narrow": "yes"}`: `recipe: json: cannot unmarshal string`,
 		`{"samples": 1.5}`:  `recipe: json: cannot unmarshal number 1.5`,
 		`{} {}`:             `recipe: more than one JSON value`,
@@ -270,6 +311,8 @@ func TestCalibration(t *testing.T) {
 	for _, l := range labels {
 		require.Equal(t, labels[0], l)
 	}
+	require.Equal(t, 3, collect(`{"method": "distil", "samples": 3}`).Data.Len())
+	require.Equal(t, align.Lead{}, collect(`{"method": "distil", "start": {"tokens": "cls"}}`).Tokens)
 	delete(data, models.Labels)
 	r, _, _ := built(t, `{"max_loss": 1}`, Calibrated)
 	_, err = r.Calibration(t.Context(), d, data, m)

@@ -1,0 +1,49 @@
+package recipe
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// resolveDistil fills in what is absent of a distillation. Samples, their filter and
+// weights are those of the start too.
+func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
+	heldOut := 0.2
+	if r.HeldOut == nil {
+		r.HeldOut = &heldOut
+	}
+	r.Samples, r.Steps, r.Batch, r.LR = cmp.Or(r.Samples, 200), cmp.Or(r.Steps, 300), cmp.Or(r.Batch, 64),
+		cmp.Or(r.LR, 3e-4)
+	if err := r.check(); err != nil || r.Start == nil {
+		return r, err
+	}
+	start := *r.Start
+	if start.Method == Distil {
+		return r, fmt.Errorf("%w, in start",
+			checkAllowed("method", start.Method, methods()[:4]...))
+	}
+	start.Samples, start.MaxLoss, start.Weights = r.Samples, r.MaxLoss, r.Weights
+	start, err := start.Resolve(calibrated)
+	if err != nil {
+		return r, fmt.Errorf("%w, in start", err)
+	}
+	r.Start = &start
+	return r, nil
+}
+
+// distil returns the method of a distillation.
+func (r Recipe) distil(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Settings, error) {
+	m, s := fuse.Distil{Distiller: by.Distiller}, &fuse.Settings{Weights: r.Weights}
+	if r.Start == nil {
+		return m, s, nil
+	}
+	var err error
+	m.Start, s, err = r.Start.Build(by, device)
+	return m, s, err
+}
+
+// HeldOutOf is the number of samples, of n, that a distillation compares answers on.
+func (r Recipe) HeldOutOf(n int) int { return int(*r.HeldOut * float64(n)) }
