@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/otfuse/otfuse/internal/testxla"
+)
+
+func TestMain(m *testing.M) { testxla.Main(m) }
