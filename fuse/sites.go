@@ -196,7 +196,7 @@ func (t *transportRun) branches() ([]*graph.Node, error) {
 				}
 				t.magnitudes[a.ID] = magnitudes(a.Units, rows.data)
 			case graph.Const:
-				t.magnitudes[a.ID] = magnitudes(a.Units, slices.Concat(a.Rows...))
+				t.magnitudes[a.ID] = magnitudes(a.Units, a.Values())
 			default:
 				out = append(out, a)
 			}

@@ -50,18 +50,25 @@ func (b *Builder) Input(name string) *Node { return b.add(Node{Op: Input, Name: 
 
 // Const declares fixed rows [tokens × units].
 func (b *Builder) Const(name string, rows [][]float64) *Node {
-	n := Node{Op: Const, Name: name, Rows: rows}
-	if len(rows) == 0 || len(rows[0]) == 0 {
-		b.fail("const %s: no rows", name)
-	} else {
-		n.Units = len(rows[0])
+	units := 0
+	if len(rows) > 0 {
+		units = len(rows[0])
 	}
 	for i, r := range rows {
-		if len(r) != n.Units {
-			b.fail("const %s: row %d is %d wide, row 0 is %d wide", name, i, len(r), n.Units)
+		if len(r) != units {
+			b.fail("const %s: row %d is %d wide, row 0 is %d wide", name, i, len(r), units)
 		}
 	}
-	return b.add(n)
+	return b.ConstFunc(name, len(rows), units, func(token int) []float64 { return rows[token] })
+}
+
+// ConstFunc is [Builder.Const] of rows that are computed when somebody asks for them,
+// so that a graph takes no memory for a table whose size is only claimed.
+func (b *Builder) ConstFunc(name string, tokens, units int, row func(token int) []float64) *Node {
+	if tokens <= 0 || units <= 0 || row == nil {
+		b.fail("const %s: no rows", name)
+	}
+	return b.add(Node{Op: Const, Name: name, Units: units, Tokens: tokens, row: row})
 }
 
 // Patches cuts images of c channels into p×p patches, row by row, each a token

@@ -124,18 +124,19 @@ type Node struct {
 	Args   []*Node
 	Params []Param
 
-	Heads  int         // of an Attend
-	Scale  float64     // of the scores of an Attend, on top of 1/√d
-	Causal bool        // an Attend in which tokens see themselves and what is before them
-	Token  int         // of a Select: which one, from 0
-	Eps    float64     // of a Norm
-	Fn     Activation  // of an Act
-	Rows   [][]float64 // of a Const: [tokens × units]
-	Tie    *Node       // if not nil, the node whose map this one shares
+	Heads  int        // of an Attend
+	Scale  float64    // of the scores of an Attend, on top of 1/√d
+	Causal bool       // an Attend in which tokens see themselves and what is before them
+	Token  int        // of a Select: which one, from 0
+	Eps    float64    // of a Norm
+	Fn     Activation // of an Act
+	Tokens int        // of a Const: its rows, see [Node.Values]
+	Tie    *Node      // if not nil, the node whose map this one shares
 
-	output   bool // feeds an Output of logits through carries only
-	features bool // of an Output: it puts out features and no logits
-	narrow   bool // only the first token of it is ever read, by a Select
+	row      func(token int) []float64 // of a Const
+	output   bool                      // feeds an Output of logits through carries only
+	features bool                      // of an Output: it puts out features and no logits
+	narrow   bool                      // only the first token of it is ever read, by a Select
 }
 
 // Flow returns how maps pass n.
@@ -144,6 +145,15 @@ func (n *Node) Flow() Flow {
 		return flow
 	}
 	return Fix
+}
+
+// Values computes the rows of a Const [tokens × units]. Of other nodes it returns nil.
+func (n *Node) Values() []float64 {
+	var out []float64
+	for token := range n.Tokens {
+		out = append(out, n.row(token)...)
+	}
+	return out
 }
 
 // Param returns the parameter of n in that role, and whether it has one.

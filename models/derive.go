@@ -111,7 +111,7 @@ func (s Spec) positions() int {
 func tableRows(n *graph.Node) int {
 	switch {
 	case n.Op == graph.Const:
-		return len(n.Rows)
+		return n.Tokens
 	case n.Op == graph.Table && len(n.Args) == 0:
 		table, _ := n.Param(graph.RoleRows)
 		rows, _ := count(table.Shape[:len(table.Shape)-1])

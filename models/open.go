@@ -7,14 +7,19 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/otfuse/otfuse/internal/bounded"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // configName is the file that makes a directory a checkpoint.
 const configName = "config.json"
 
-// maxText is the largest size in bytes of a file that is kept beside the weights.
-const maxText = 64 << 20
+// Limits on what lies beside the weights, in bytes.
+const (
+	maxText   = 64 << 20  // of a file that is kept
+	maxTexts  = 256 << 20 // of all of them
+	maxConfig = 16 << 20  // of config.json; the names of 21,000 classes take one
+)
 
 // Open reads a checkpoint directory as Hugging Face writes it: config.json, and
 // model.safetensors in one file or in shards. Floats of any width are held as
@@ -39,7 +44,7 @@ func Open(dir string, archs ...Architecture) (*Model, error) {
 
 // readConfig reads the config.json of a directory.
 func readConfig(dir string) ([]byte, error) {
-	text, err := os.ReadFile(safetensors.Follow(filepath.Join(dir, configName)))
+	text, err := bounded.ReadFile(safetensors.Follow(filepath.Join(dir, configName)), maxConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func identify(text []byte, files *safetensors.Checkpoint, archs []Architecture) 
 
 // readFiles reads the small files beside the weights, such as those of a tokenizer.
 func readFiles(dir string) (map[string][]byte, error) {
-	out := map[string][]byte{}
+	out, sum := map[string][]byte{}, int64(0)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -107,7 +112,10 @@ func readFiles(dir string) (map[string][]byte, error) {
 		if !info.Mode().IsRegular() || info.Size() > maxText {
 			continue
 		}
-		if out[e.Name()], err = os.ReadFile(path); err != nil {
+		if sum += info.Size(); sum > maxTexts {
+			return nil, fmt.Errorf("the files beside the weights take more than %d MB, as far as %s", maxTexts>>20, e.Name())
+		}
+		if out[e.Name()], err = bounded.ReadFile(path, maxText); err != nil {
 			return nil, err
 		}
 	}

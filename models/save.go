@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/internal/bounded"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -89,7 +90,7 @@ func replaceable(path string) error {
 			return fmt.Errorf("it holds %q, so it is not a checkpoint and is not replaced", e.Name())
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(path, configName))
+	text, err := bounded.ReadFile(filepath.Join(path, configName), maxConfig)
 	if err != nil {
 		return fmt.Errorf("it is not a checkpoint and is not replaced: %w", err)
 	}

@@ -68,7 +68,8 @@ func (c SimpleViTConfig) graph() (*graph.Graph, error) {
 	x := b.Norm("to_patch_embedding.1", b.Patches("to_patch_embedding.0", b.Input("pixel_values"), c.Channels, c.Patch),
 		eps)
 	x = b.Norm("to_patch_embedding.3", b.Linear("to_patch_embedding.2", x, c.Hidden), eps)
-	x = b.Add("embeddings", x, b.Const("pos_embedding", sineCosine(c.Image/c.Patch, c.Hidden)))
+	side := c.Image / c.Patch
+	x = b.Add("embeddings", x, b.ConstFunc("pos_embedding", side*side, c.Hidden, sineCosine(side, c.Hidden)))
 	for i := range c.Layers {
 		l := fmt.Sprintf("transformer.layers.%d.", i)
 		h := b.Norm(l+"0.norm", x, eps)
@@ -84,17 +85,16 @@ func (c SimpleViTConfig) graph() (*graph.Graph, error) {
 	return b.Output(b.Linear("linear_head", x, classes(c.Labels)))
 }
 
-// sineCosine returns the positions of a grid of side × side patches, row by
-// row [side² × units]: sin and cos of x ω and of y ω, ω from 1 down to 1e-4.
-func sineCosine(side, units int) [][]float64 {
-	rows, n := make([][]float64, side*side), units/4
-	for i := range rows {
-		rows[i] = make([]float64, units)
+// sineCosine returns the position of each token of a grid of side × side patches, row
+// by row: sin and cos of x ω and of y ω, ω from 1 down to 1e-4.
+func sineCosine(side, units int) func(token int) []float64 {
+	return func(token int) []float64 {
+		row, n := make([]float64, units), units/4
 		for k := range n {
 			omega := math.Pow(1e4, -float64(k)/float64(n-1))
-			rows[i][k], rows[i][n+k] = math.Sincos(float64(i%side) * omega)
-			rows[i][2*n+k], rows[i][3*n+k] = math.Sincos(float64(i/side) * omega)
+			row[k], row[n+k] = math.Sincos(float64(token%side) * omega)
+			row[2*n+k], row[3*n+k] = math.Sincos(float64(token/side) * omega)
 		}
+		return row
 	}
-	return rows
 }

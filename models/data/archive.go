@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/bounded"
 )
 
 // Limits against archives that unpack to more than memory holds, in bytes.
@@ -25,6 +26,9 @@ const (
 
 // maxFiles is the largest number of files in an archive.
 const maxFiles = 20_000_000
+
+// maxRatio is how many times its size an archive may unpack to.
+const maxRatio bounded.Ratio = 100
 
 // archive is a folder, a .tar.gz or a .zip seen as a list of regular files.
 type archive struct {
@@ -70,7 +74,7 @@ func openArchive(path string, depth int) (archive, error) {
 
 // readMagic returns the first two bytes of a file, or fewer where it is shorter.
 func readMagic(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -155,18 +159,21 @@ func cleanName(name string) (string, error) {
 
 // walkTarGz visits the files of a .tar.gz and checks its checksum.
 func walkTarGz(ctx context.Context, path string, visit func(file) error) error {
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := maxRatio.Gzip(f)
 	if err != nil {
 		return err
 	}
 	r := tar.NewReader(z)
-	for ctx.Err() == nil {
+	for entries := int64(0); ctx.Err() == nil; entries++ {
 		h, err := r.Next()
+		if err := z.CheckEntries(entries); err != nil {
+			return err
+		}
 		if errors.Is(err, io.EOF) {
 			// The checksum of gzip comes after the end of the tar archive.
 			_, err := io.Copy(io.Discard, io.LimitReader(z, maxText))
@@ -196,11 +203,11 @@ func truncated(err error) error {
 
 // walkZip visits the files of a .zip.
 func walkZip(ctx context.Context, path string, visit func(file) error) error {
-	z, err := zip.OpenReader(path)
+	z, opened, err := openZip(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = z.Close() }() // nothing was written that it could lose
+	defer func() { _ = opened.Close() }() // nothing was written that it could lose
 	for _, f := range z.File {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -208,28 +215,36 @@ func walkZip(ctx context.Context, path string, visit func(file) error) error {
 		if !f.Mode().IsRegular() {
 			continue
 		}
-		size := int64(min(f.UncompressedSize64, 1<<62))
-		if err := visit(file{f.Name, size, f.Open}); err != nil {
+		if err := visit(file{f.Name, int64(f.UncompressedSize64), f.Open}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// zipByName opens files of a .zip by name. The archive stays open for as long as
-// the returned function is in use.
-func zipByName(path string) (func(name string) (file, error), error) {
-	f, err := os.Open(path)
+// openZip opens a .zip and checks its directory.
+func openZip(path string) (*zip.Reader, io.Closer, error) {
+	f, err := bounded.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	z, err := zip.NewReader(f, info.Size())
+	z, err := maxRatio.Zip(f, info.Size())
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return z, f, nil
+}
+
+// zipByName opens files of a .zip by name. The archive stays open for as long as
+// the returned function is in use.
+func zipByName(path string) (func(name string) (file, error), error) {
+	z, _, err := openZip(path)
+	if err != nil {
+		return nil, err
 	}
 	entries := make(map[string]*zip.File, len(z.File))
 	for _, e := range z.File {
@@ -242,7 +257,7 @@ func zipByName(path string) (func(name string) (file, error), error) {
 		if !ok {
 			return file{}, fs.ErrNotExist
 		}
-		return file{name, int64(min(e.UncompressedSize64, 1<<62)), e.Open}, nil
+		return file{name, int64(e.UncompressedSize64), e.Open}, nil
 	}, nil
 }
 
@@ -254,6 +269,6 @@ func dirByName(root string) (func(name string) (file, error), error) {
 		if err != nil {
 			return file{}, err
 		}
-		return file{name, info.Size(), func() (io.ReadCloser, error) { return os.Open(p) }}, nil
+		return file{name, info.Size(), func() (io.ReadCloser, error) { return bounded.Open(p) }}, nil
 	}, nil
 }

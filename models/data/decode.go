@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -24,7 +26,18 @@ type job struct {
 	name string
 	raw  []byte
 	slot slot
+	need int64 // bytes of memory
 }
+
+// maxDecoding is the memory in bytes that images may take together while they are
+// decoded, however many cores there are. It is more than any of them may take.
+const maxDecoding = 384 << 20
+
+// newRoom returns the room for images that are decoded at the same time.
+func newRoom() *semaphore.Weighted { return semaphore.NewWeighted(maxDecoding) }
+
+// roomFor returns the room that an image needs: no more than there is.
+func roomFor(raw []byte) int64 { return min(decodeMemory(raw), maxDecoding) }
 
 // brokenImage is an image that cannot be decoded.
 type brokenImage struct {
@@ -40,13 +53,14 @@ type brokenImage struct {
 // so the result does not depend on the number of cores.
 func (a archive) decodeAll(ctx context.Context, slots map[string]slot, limit int,
 	observe func(models.Progress)) ([]brokenImage, error) {
-	d := decoder{archive: a, limit: limit}
+	d, room := decoder{archive: a, limit: limit}, newRoom()
 	jobs := make(chan job, 64)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for j := range jobs {
 				d.decodeJob(j)
+				room.Release(j.need)
 			}
 		})
 	}
@@ -65,7 +79,11 @@ func (a archive) decodeAll(ctx context.Context, slots map[string]slot, limit int
 		if err != nil {
 			return err
 		}
-		jobs <- job{seq, f.name, raw, s}
+		need := roomFor(raw)
+		if err := room.Acquire(ctx, need); err != nil {
+			return err
+		}
+		jobs <- job{seq, f.name, raw, s, need}
 		seq++
 		if observe != nil && (seq%1000 == 0 || seq == total) {
 			observe(models.Progress{Stage: "decoding", Item: "images", Done: seq, Total: total})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/otfuse/otfuse/internal/bounded"
 	"github.com/otfuse/otfuse/internal/dataset/fetch"
 )
 
@@ -16,8 +17,9 @@ var (
 	// not the expected file.
 	ErrChecksum = fetch.ErrChecksum
 	// ErrUnsafe is in the chain of an error when an archive has an entry whose
-	// name leads out of the archive or whose size exceeds the limits.
-	ErrUnsafe = errors.New("unsafe archive entry")
+	// name leads out of the archive or whose size exceeds the limits, entries that
+	// share their bytes, or unpacks to more than a hundred times its size.
+	ErrUnsafe = bounded.ErrUnsafe
 )
 
 // FileError says which file of a data set is wrong, and where.

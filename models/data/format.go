@@ -21,19 +21,24 @@ type format struct {
 	config    func(io.Reader) (image.Config, error)
 	read      func(io.Reader) (image.Image, error)
 	pixel     func(image.Image) pixelFunc
-	end       string // marker of the end, which some programs forget; empty where it may not lack
+	held      func(raw []byte, c image.Config) int64 // bytes for each pixel that the decoder holds at most
+	densest   int                                    // pixels that a byte of the file can stand for; 0 for any number
+	end       string                                 // marker of the end, which some programs forget; empty where it may not lack
 }
 
-// formats lists the formats that are read.
+// formats lists the formats that are read. A byte of a JPEG holds a bit each of
+// eight blocks of 64 pixels. Deflate makes 1032 bytes of one, which are eight pixels
+// each in black and white; LZW makes 2048.
 func formats() []format {
+	const deflate, blocks, lzw, bits = 8 * 1032, 8 * 64, 2048, 8
 	return []format{
-		{"\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode, pixelAt, ""},
-		{"\xff\xd8", jpeg.DecodeConfig, jpeg.Decode, pixelAt, "\xff\xd9"},
-		{"RIFF????WEBP", webp.DecodeConfig, webp.Decode, videoPixelAt, ""},
-		{"GIF8", gif.DecodeConfig, gif.Decode, pixelAt, ""},
-		{"BM", bmp.DecodeConfig, bmp.Decode, pixelAt, ""},
-		{"II*\x00", tiff.DecodeConfig, tiff.Decode, pixelAt, ""},
-		{"MM\x00*", tiff.DecodeConfig, tiff.Decode, pixelAt, ""},
+		{"\x89PNG\r\n\x1a\n", png.DecodeConfig, png.Decode, pixelAt, heldByPNG, deflate, ""},
+		{"\xff\xd8", jpeg.DecodeConfig, jpeg.Decode, pixelAt, heldByJPEG, blocks, "\xff\xd9"},
+		{"RIFF????WEBP", webp.DecodeConfig, webp.Decode, videoPixelAt, heldBy(12), 0, ""},
+		{"GIF8", gif.DecodeConfig, gif.Decode, pixelAt, heldBy(5), lzw, ""},
+		{"BM", bmp.DecodeConfig, bmp.Decode, pixelAt, heldBy(4), bits, ""},
+		{"II*\x00", tiff.DecodeConfig, tiff.Decode, pixelAt, heldBy(16), 0, ""},
+		{"MM\x00*", tiff.DecodeConfig, tiff.Decode, pixelAt, heldBy(16), 0, ""},
 	}
 }
 

@@ -12,10 +12,6 @@ import (
 	"strings"
 )
 
-// maxArea is the largest number of pixels of an image before it is scaled; its
-// sides are at most [maxSide].
-const maxArea = 25 << 20
-
 // rgb is an image in three planes [3, h, w].
 type rgb struct {
 	pix  []byte
@@ -26,16 +22,12 @@ type rgb struct {
 // extension of its file; of several frames it reads the first. Grey is expanded to
 // three channels, transparency is dropped.
 func decodeImage(raw []byte) (rgb, error) {
-	f, ok := formatOf(raw)
-	if !ok {
-		return rgb{}, fmt.Errorf("neither a JPEG nor a PNG image, nor WebP, BMP, GIF or TIFF: it begins with %.8q", raw)
-	}
-	c, err := f.config(bytes.NewReader(raw))
+	f, c, err := headerOf(raw)
 	if err != nil {
-		return rgb{}, imageError(err)
+		return rgb{}, err
 	}
-	if c.Width < 1 || c.Height < 1 || c.Width > maxSide || c.Height > maxSide || c.Width > maxArea/c.Height {
-		return rgb{}, fmt.Errorf("%w: an image of %d×%d pixels", ErrUnsafe, c.Width, c.Height)
+	if err := f.check(raw, c); err != nil {
+		return rgb{}, err
 	}
 	img, err := f.read(bytes.NewReader(raw))
 	if errors.Is(err, io.ErrUnexpectedEOF) && f.end != "" {
@@ -51,6 +43,20 @@ func decodeImage(raw []byte) (rgb, error) {
 		img = whole
 	}
 	return planesOf(img, f.pixel), nil
+}
+
+// headerOf recognises a file and reads the header of the image.
+func headerOf(raw []byte) (format, image.Config, error) {
+	f, ok := formatOf(raw)
+	if !ok {
+		return f, image.Config{},
+			fmt.Errorf("neither a JPEG nor a PNG image, nor WebP, BMP, GIF or TIFF: it begins with %.8q", raw)
+	}
+	c, err := f.config(bytes.NewReader(raw))
+	if err != nil {
+		return f, c, imageError(err)
+	}
+	return f, c, nil
 }
 
 // imageError explains an unexpected end of the image, and says what to do about a

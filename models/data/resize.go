@@ -12,30 +12,53 @@ func (m rgb) resize(h, w int) rgb {
 	}
 	rows, cols := newTaps(h, m.h, num, den), newTaps(w, m.w, num, den)
 	out := rgb{make([]byte, 3*h*w), h, w}
-	narrowed := make([]int64, m.h*w) // scaled along the rows only
 	total := rows.total * cols.total
 	for c := range 3 {
-		plane := m.pix[c*m.h*m.w:][:m.h*m.w]
-		for y := range m.h {
-			for x := range w {
-				var sum int64
-				for k, weight := range cols.weights[x] {
-					sum += weight * int64(plane[y*m.w+cols.start[x]+k])
-				}
-				narrowed[y*w+x] = sum
-			}
-		}
+		n := narrowed{plane: m.pix[c*m.h*m.w:][:m.h*m.w], width: m.w, cols: cols, row: [2]int{-1, -1}}
 		for y := range h {
-			for x := range w {
-				sum := total / 2
-				for k, weight := range rows.weights[y] {
-					sum += weight * narrowed[(rows.start[y]+k)*w+x]
+			sums := make([]int64, w)
+			for k, weight := range rows.weights[y] {
+				for x, v := range n.at(rows.start[y] + k) {
+					sums[x] += weight * v
 				}
-				out.pix[(c*h+y)*w+x] = byte(sum / total)
+			}
+			for x, sum := range sums {
+				out.pix[(c*h+y)*w+x] = byte((sum + total/2) / total)
 			}
 		}
 	}
 	return out
+}
+
+// narrowed scales the rows of a plane when they are asked for. It keeps the last even
+// and the last odd one, as output rows that are next to each other share at most two.
+type narrowed struct {
+	plane  []byte
+	width  int
+	cols   taps
+	row    [2]int // which rows are kept; -1 for none
+	values [2][]int64
+}
+
+// at returns row y of the plane, scaled.
+func (n *narrowed) at(y int) []int64 {
+	slot := y % 2
+	if n.row[slot] == y {
+		return n.values[slot]
+	}
+	if n.values[slot] == nil {
+		n.values[slot] = make([]int64, len(n.cols.weights))
+	}
+	n.row[slot] = y
+	row := n.plane[y*n.width:][:n.width]
+	for x, weights := range n.cols.weights {
+		var sum int64
+		for k, weight := range weights {
+			sum += weight * int64(row[n.cols.start[x]+k])
+		}
+		n.values[slot][x] = sum
+	}
+	return n.values[slot]
 }
 
 // taps are the input pixels, with their weights, that make up each output pixel

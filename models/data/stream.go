@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -16,7 +18,8 @@ import (
 type stream struct {
 	archive archive
 	file    func(name string) (file, error)
-	norm    Norm // of images spread over the training set
+	norm    Norm                // of images spread over the training set
+	room    *semaphore.Weighted // for images that are decoded at the same time
 	broken  *brokenNames
 }
 
@@ -57,7 +60,7 @@ func (a archive) streamSets(ctx context.Context, train, test *Set, o Options) er
 	if err != nil {
 		return a.fileError("", -1, err)
 	}
-	from := &stream{archive: a, file: open, broken: &brokenNames{
+	from := &stream{archive: a, file: open, room: newRoom(), broken: &brokenNames{
 		limit: o.brokenLimit(train.Len() + test.Len()), observe: o.observe, names: map[string]bool{},
 	}}
 	train.Pixels, train.stream = nil, from
@@ -172,6 +175,11 @@ func (s *stream) decodeFile(name string, size Size) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	need := roomFor(raw)
+	if err := s.room.Acquire(context.Background(), need); err != nil {
+		return nil, err
+	}
+	defer s.room.Release(need)
 	img, err := decodeImage(raw)
 	if err != nil {
 		return nil, s.archive.fileError(name, -1, &decodeError{err})

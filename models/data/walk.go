@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"github.com/otfuse/otfuse/internal/bounded"
 )
 
 // walkDir visits the files of a folder down to depth levels, in the order of
@@ -60,7 +62,7 @@ func (w *walker) walk(ctx context.Context, dir string, depth int, within []fs.Fi
 				err = w.walk(ctx, name, depth-1, append(slices.Clip(within), info))
 			}
 		case info.Mode().IsRegular():
-			err = w.visit(file{name, info.Size(), func() (io.ReadCloser, error) { return os.Open(where) }})
+			err = w.visit(file{name, info.Size(), func() (io.ReadCloser, error) { return bounded.Open(where) }})
 		}
 		if err != nil {
 			return err

@@ -158,15 +158,13 @@ func part(w *gx.Node, p graph.Param) *gx.Node {
 
 // constant is the rows of a Const as a value of the graph.
 func constant(inputs nodes, n *graph.Node) *gx.Node {
-	flat := make([][]float32, len(n.Rows))
-	for i, r := range n.Rows {
-		flat[i] = make([]float32, len(r))
-		for j, v := range r {
-			flat[i][j] = float32(v)
-		}
+	values := n.Values()
+	flat := make([]float32, len(values))
+	for i, v := range values {
+		flat[i] = float32(v)
 	}
 	for _, in := range inputs {
-		return gx.Const(in.Graph(), flat)
+		return gx.Reshape(gx.Const(in.Graph(), flat), n.Tokens, n.Units)
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 	case graph.Input:
 		return nil
 	case graph.Const:
-		return stacked(n.Rows)
+		return mat.NewDense(n.Tokens, n.Units, n.Values())
 	case graph.Patches:
 		c := n.Units / (n.Side * n.Side)
 		return pixels(patches(in[n.Args[0].Name], []int{0, c, n.Side}), c)
@@ -148,15 +148,6 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		return arg(0)
 	}
 	panic(fmt.Sprintf("modeltest: %s %s: the operation is not implemented", n.Op, n.Name))
-}
-
-// stacked returns a matrix of these rows.
-func stacked(rows [][]float64) *mat.Dense {
-	out := mat.NewDense(len(rows), len(rows[0]), nil)
-	for i, row := range rows {
-		out.SetRow(i, row)
-	}
-	return out
 }
 
 // lookup returns the row of a table for each id.

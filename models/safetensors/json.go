@@ -37,6 +37,10 @@ func (r jsonReader) open(delimiter json.Delim, kind string) error {
 	return err
 }
 
+// maxMembers is the largest number of keys of an object, and so of tensors in a file:
+// each takes some hundred bytes of memory. The largest models have a hundred thousand.
+const maxMembers = 1 << 17
+
 // object calls member for every key of an object, with the reader at its value.
 func (r jsonReader) object(member func(key string) error) error {
 	if err := r.open('{', "an object"); err != nil {
@@ -44,6 +48,9 @@ func (r jsonReader) object(member func(key string) error) error {
 	}
 	seen := map[string]bool{}
 	for r.More() {
+		if len(seen) == maxMembers {
+			return fmt.Errorf("more than %d keys", maxMembers)
+		}
 		key, err := r.text()
 		if err != nil {
 			return err

@@ -2,9 +2,7 @@ package text
 
 import (
 	"archive/tar"
-	"archive/zip"
 	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -13,15 +11,19 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/bounded"
 )
 
 // What is read of one text at most, against archives that unpack to more than
 // memory holds.
 const (
 	maxText       = 1 << 30 // bytes
-	maxParagraph  = 1 << 26 // bytes
 	maxParagraphs = 1 << 24
 	maxTrailer    = 1 << 24 // bytes behind the last entry of a .tar.gz
+
+	// maxRatio is how many times its size an archive may unpack to; text reaches five.
+	maxRatio bounded.Ratio = 32
 )
 
 // A Corpus holds paragraphs to train on and others to test on.
@@ -38,8 +40,8 @@ const (
 // wiki.valid.tokens, as WikiText-2 comes. The <unk> of WikiText becomes [UNK].
 //
 // The error has [ErrCorpus] in its chain where one of the two is missing or
-// there twice, where they are larger than 1 GiB and where the archive is torn,
-// and [ErrEmpty] where one of them holds no paragraph.
+// there twice, where they are larger than 1 GiB or many times as large as their
+// archive and where the archive is torn, and [ErrEmpty] where one of them holds no paragraph.
 func Open(ctx context.Context, path string) (Corpus, error) {
 	found, err := readCorpus(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,10 +81,10 @@ func readCorpus(ctx context.Context, path string) (map[string][]string, error) {
 	if info.IsDir() {
 		return c.found, c.readFolder(ctx, os.DirFS(path))
 	}
-	if !info.Mode().IsRegular() {
+	f, err := bounded.Open(path)
+	if errors.Is(err, bounded.ErrIrregular) {
 		return nil, errors.New("neither a folder nor a regular file")
 	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func readCorpus(ctx context.Context, path string) (map[string][]string, error) {
 	start := bufio.NewReader(f)
 	switch magic, _ := start.Peek(2); string(magic) { // shorter files have no magic number
 	case "PK":
-		z, err := zip.NewReader(f, info.Size())
+		z, err := maxRatio.Zip(f, info.Size())
 		if err != nil {
 			return nil, err
 		}
@@ -117,27 +119,29 @@ func (c corpusReader) readFile(ctx context.Context, name string, r io.Reader) er
 	if _, twice := c.found[file]; twice {
 		return fmt.Errorf("%s: a second %s", name, file)
 	}
-	limited := &io.LimitedReader{R: r, N: int64(c.maxBytes) + 1}
-	lines := bufio.NewScanner(limited)
-	lines.Buffer(nil, maxParagraph)
-	paragraphs := []string{}
-	clean := wikiText()
-	for lines.Scan() {
-		if p, ok := paragraph(lines.Text(), clean); ok {
-			paragraphs = append(paragraphs, p)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case limited.N == 0 || len(paragraphs) > c.maxParagraphs:
-			return fmt.Errorf("%s is longer than %d bytes or %d paragraphs", name, c.maxBytes, c.maxParagraphs)
-		}
-	}
-	if err := lines.Err(); err != nil {
+	var whole strings.Builder
+	n, err := io.Copy(&whole, io.LimitReader(stoppable{ctx, r}, int64(c.maxBytes)+1))
+	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	c.found[file] = paragraphs
+	if n > int64(c.maxBytes) || countParagraphs(whole.String()) > c.maxParagraphs {
+		return fmt.Errorf("%s is longer than %d bytes or %d paragraphs", name, c.maxBytes, c.maxParagraphs)
+	}
+	c.found[file] = Paragraphs(whole.String())
 	return nil
+}
+
+// stoppable is a reader that ends with a context.
+type stoppable struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (s stoppable) Read(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Reader.Read(b)
 }
 
 // readFolder reads the corpus files of a folder or a .zip.
@@ -161,12 +165,16 @@ func (c corpusReader) readFolder(ctx context.Context, files fs.FS) error {
 // readTarGz reads the corpus files of a .tar.gz, and then as far as the checksum
 // at its end.
 func (c corpusReader) readTarGz(ctx context.Context, r io.Reader) error {
-	packed, err := gzip.NewReader(r)
+	packed, err := maxRatio.Gzip(r)
 	if err != nil {
 		return err
 	}
-	for files := tar.NewReader(packed); ; {
+	entries := int64(0)
+	for files := tar.NewReader(packed); ; entries++ {
 		head, err := files.Next()
+		if err := packed.CheckEntries(entries); err != nil {
+			return err
+		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -188,7 +196,7 @@ func (c corpusReader) readTarGz(ctx context.Context, r io.Reader) error {
 // the style of WikiText, "= Title =". What WikiText took apart within words and
 // numbers is put together again: "well @-@ known", "4 @,@ 000".
 func Paragraphs(s string) []string {
-	var out []string
+	out := make([]string, 0, countParagraphs(s))
 	clean := wikiText()
 	for line := range strings.Lines(s) {
 		if p, ok := paragraph(line, clean); ok {
@@ -198,17 +206,33 @@ func Paragraphs(s string) []string {
 	return out
 }
 
+// countParagraphs returns the number of paragraphs of a text. Counting them first
+// takes less memory than a slice that grows.
+func countParagraphs(s string) int {
+	n := 0
+	for line := range strings.Lines(s) {
+		if _, ok := paragraph(line, nil); ok {
+			n++
+		}
+	}
+	return n
+}
+
 // wikiText returns what undoes the markup of WikiText.
 func wikiText() *strings.Replacer {
 	return strings.NewReplacer("<unk>", unknownPiece, " @-@ ", "-", " @,@ ", ",", " @.@ ", ".")
 }
 
-// paragraph returns the paragraph in a line, and false where there is none.
+// paragraph returns the paragraph in a line, and false where there is none. Most
+// share the memory of the line.
 func paragraph(line string, clean *strings.Replacer) (string, bool) {
 	line = strings.TrimSpace(line)
 	heading := strings.HasPrefix(line, "= ") && strings.HasSuffix(line, " =")
 	if line == "" || heading {
 		return "", false
+	}
+	if clean == nil || !strings.Contains(line, "<unk>") && !strings.Contains(line, " @") {
+		return line, true
 	}
 	return clean.Replace(line), true
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/bounded"
 )
 
 // The files that describe a tokenizer.
@@ -66,16 +68,12 @@ func OpenTokenizer(path string) (*Tokenizer, error) {
 
 // readFile reads a file of a tokenizer.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	raw, err := bounded.ReadFile(path, maxTokenizer)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("text: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("text: %w", err)
-	case !info.Mode().IsRegular() || info.Size() > maxTokenizer: // reading a pipe would block
-		return nil, fmt.Errorf("%w: not a regular file of at most %d bytes (%s)", ErrVocabulary, maxTokenizer, path)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("text: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrVocabulary, err)
 	}
 	return raw, nil
 }

@@ -2,6 +2,7 @@ package text
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -136,7 +137,7 @@ func (t *Tokenizer) readWordPieces(file map[string]json.RawMessage, c settings) 
 	if err := c.applyTo(file); err != nil {
 		return nil, err
 	}
-	if err := t.checkNormalizer(file["normalizer"]); err != nil {
+	if err := errors.Join(t.checkNormalizer(file["normalizer"]), checkPreTokenizer(file["pre_tokenizer"])); err != nil {
 		return nil, err
 	}
 	var unknown []hftokenizer.AddedToken
@@ -157,33 +158,54 @@ func (t *Tokenizer) readWordPieces(file map[string]json.RawMessage, c settings) 
 	return model.Vocab, err
 }
 
-// checkNormalizer notes whether a normalizer ignores case, and refuses one that can make a text longer again and
-// again, such as nested replacements.
+// checkNormalizer notes whether a normalizer ignores case, and refuses one that is of
+// no model with word pieces: some make a text longer again and again, such as nested
+// replacements. A sequence holds no sequences.
 func (t *Tokenizer) checkNormalizer(raw json.RawMessage) error {
-	if len(raw) == 0 {
-		return nil
+	steps, err := stepsOf(raw, "normalizer", "BertNormalizer", "Lowercase", "StripAccents", "Strip", "NFC", "NFD", "NFKC",
+		"NFKD")
+	for _, n := range steps {
+		t.lower = t.lower || n.Lower || n.Type == "Lowercase"
 	}
-	var n struct {
-		Type        string            `json:"type"`
-		Lower       bool              `json:"lowercase"`
-		Normalizers []json.RawMessage `json:"normalizers"`
+	return err
+}
+
+// checkPreTokenizer refuses what does not split a text at white space and punctuation.
+func checkPreTokenizer(raw json.RawMessage) error {
+	_, err := stepsOf(raw, "pre_tokenizer", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation")
+	return err
+}
+
+// step is a normalizer or a pre_tokenizer of a tokenizer.json.
+type step struct {
+	Type  string `json:"type"`
+	Lower bool   `json:"lowercase"`
+}
+
+// stepsOf reads a step of a tokenizer.json, or a sequence of them, whose types must be
+// among those that are known.
+func stepsOf(raw json.RawMessage, key string, known ...string) ([]step, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
 	}
-	if err := json.Unmarshal(raw, &n); err != nil {
-		return fmt.Errorf("%w: normalizer: %w", ErrVocabulary, err)
+	var outer struct {
+		step
+		Normalizers   []step `json:"normalizers"`
+		PreTokenizers []step `json:"pretokenizers"`
 	}
-	t.lower = t.lower || n.Lower || n.Type == "Lowercase"
-	switch n.Type {
-	case "", "BertNormalizer", "Lowercase", "StripAccents", "Strip", "NFC", "NFD", "NFKC", "NFKD":
-		return nil
-	case "Sequence":
-		for _, part := range n.Normalizers {
-			if err := t.checkNormalizer(part); err != nil {
-				return err
-			}
+	if err := json.Unmarshal(raw, &outer); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrVocabulary, key, err)
+	}
+	steps := []step{outer.step}
+	if outer.Type == "Sequence" {
+		steps = slices.Concat(outer.Normalizers, outer.PreTokenizers)
+	}
+	for _, s := range steps {
+		if !slices.Contains(known, s.Type) {
+			return nil, fmt.Errorf("%w: a %s of type %q, want %s", ErrVocabulary, key, s.Type, known[0])
 		}
-		return nil
 	}
-	return fmt.Errorf("%w: a normalizer of type %q, want BertNormalizer", ErrVocabulary, n.Type)
+	return steps, nil
 }
 
 // wordPieces builds the tokenizer of go-huggingface. Its limit on the length of
