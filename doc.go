@@ -70,7 +70,8 @@
 //     them; below it
 //     [github.com/otfuse/otfuse/models/safetensors] for the file format,
 //     [github.com/otfuse/otfuse/models/data] for images,
-//     [github.com/otfuse/otfuse/models/text] for text.
+//     [github.com/otfuse/otfuse/models/text] for text,
+//     [github.com/otfuse/otfuse/models/hub] for checkpoints by their id on the hub.
 //   - [github.com/otfuse/otfuse/fuse]: the methods, the fusion, the report.
 //   - [github.com/otfuse/otfuse/models/gomlx]: the device that computes,
 //     calibrates, trains and learns through GoMLX, on XLA or in pure Go.

@@ -36,6 +36,9 @@ var layers = map[string]struct {
 		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize",
 		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys",
 		"golang.org/x/text"}},
+	"models/hub": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
+		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize",
+		"github.com/gofrs/flock", "github.com/google/uuid", "github.com/pkg/errors", "golang.org/x/sys"}},
 	"fuse": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"},
 		libraries: numericAndFiles},
 	"models/modeltest": {layers: []string{"ot", "graph", "align", "models", "models/safetensors", "fuse"},

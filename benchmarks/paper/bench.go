@@ -102,7 +102,7 @@ func (s *study) open(ctx context.Context) (err error) {
 
 // group opens the parents of -parents, or those of some kinds.
 func (s *study) group(ctx context.Context, kinds []kind) ([]*models.Model, error) {
-	given, err := lab.OpenParents(strings.Join(s.parents, ","))
+	given, err := lab.OpenParents(ctx, strings.Join(s.parents, ","))
 	if err != nil || given != nil {
 		return given, err
 	}

@@ -122,7 +122,7 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	parents, err := lab.OpenParents(o.parents)
+	parents, err := lab.OpenParents(ctx, o.parents)
 	if err == nil && parents == nil {
 		parents, err = lab.ShippedParents(corpus.Name)
 	}
@@ -235,7 +235,7 @@ func parse(args []string) (options, error) {
 		"atlas (an encyclopedia that the program writes) or folder")
 	f.StringVar(&o.dir, "dir", "", "`folder` that the text is looked for in first; for folder the one with train.txt and "+
 		"valid.txt, a paragraph a line")
-	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; "+
+	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the anchor first; "+
 		"default: the pair shipped for the text")
 	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces; default: that of -dir or "+
 		"of the parents; with -train one learned from the text")

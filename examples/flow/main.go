@@ -3,8 +3,10 @@
 //
 //	go run ./examples/flow docs/flow.json                            # one node a line
 //	go run ./examples/flow -dot docs/flow.json | dot -Tsvg -o docs/flow.svg
+//	go run ./examples/flow google/vit-base-patch16-224
 //
-// It reads a config.json of Hugging Face, not the weights. The second command
+// It reads a config.json of Hugging Face, by its path, its directory or its id on the hub,
+// not the weights. The second command
 // draws the picture of the README with Graphviz.
 package main
 
@@ -18,23 +20,28 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/hub"
 )
 
 func main() {
-	cli.Main(func(context.Context) error {
+	cli.Main(func(ctx context.Context) error {
 		f := flag.NewFlagSet("flow", flag.ContinueOnError)
 		dot := f.Bool("dot", false, "write the language of Graphviz in place of text")
 		if err := cli.Parse(f, os.Args[1:]); err != nil {
 			return err
 		}
 		if f.NArg() != 1 {
-			return fmt.Errorf("flow: got %d arguments, want one config.json", f.NArg())
+			return fmt.Errorf("flow: got %d arguments, want one config.json, directory or id of the hub", f.NArg())
 		}
 		show := text
 		if *dot {
 			show = graphviz
 		}
-		if err := run(f.Arg(0), os.Stdout, show); err != nil {
+		config, err := hub.Config(ctx, f.Arg(0))
+		if err != nil {
+			return fmt.Errorf("flow: %w", err)
+		}
+		if err := run(config, os.Stdout, show); err != nil {
 			return fmt.Errorf("flow: %s: %w", f.Arg(0), err)
 		}
 		return nil

@@ -169,13 +169,14 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 func (c goldenCase) load(t *testing.T, dir string, device *gomlx.Device) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
 	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"),
-		config: filepath.Join(dir, "cases", c.Name, "fuse.json"), anchor: filepath.Join(dir, c.Parents[1]),
+		config: filepath.Join(dir, "cases", c.Name, "fuse.json"), dirs: []string{filepath.Join(dir, c.Parents[1])},
 		calib: filepath.Join(dir, "parents", calib)}
 	for i, p := range c.Parents {
 		if i != 1 {
-			o.others = append(o.others, filepath.Join(dir, p))
+			o.dirs = append(o.dirs, filepath.Join(dir, p))
 		}
 	}
+	o.names = o.dirs
 	j, err := load(o)
 	require.NoError(t, err)
 	j.device = device

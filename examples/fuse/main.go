@@ -2,8 +2,9 @@
 //
 //	go run ./examples/fuse -out DIR [flags] ANCHOR OTHER...
 //
-// ANCHOR and OTHER are directories as Hugging Face writes them: config.json
-// and safetensors. The result has the anchor's size and opens in transformers.
+// ANCHOR and OTHER are directories as Hugging Face writes them, config.json and
+// safetensors, or ids of its hub, such as google/vit-base-patch16-224 or
+// owner/name@revision. The result has the anchor's size and opens in transformers.
 package main
 
 import (
@@ -29,8 +30,8 @@ import (
 
 type options struct {
 	out, config, calib, maps, eval, report, html string
-	anchor                                       string
-	others                                       []string
+	names                                        []string // of the checkpoints, the anchor first
+	dirs                                         []string // where they are
 }
 
 func main() {
@@ -58,8 +59,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
 	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoint directories into one of "+
-			"the anchor's size.")
+		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
+			"the Hugging Face hub, into one of the anchor's size.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {
@@ -71,7 +72,7 @@ func parse(args []string) (options, error) {
 	case f.NArg() < 2:
 		return o, fmt.Errorf("fuse: got %d checkpoints, want ANCHOR and at least one OTHER", f.NArg())
 	}
-	o.anchor, o.others = f.Arg(0), f.Args()[1:]
+	o.names = f.Args()
 	return o, nil
 }
 
@@ -88,6 +89,10 @@ type job struct {
 }
 
 func run(ctx context.Context, o options) error {
+	var err error
+	if o.dirs, err = cli.Checkpoints(ctx, o.names...); err != nil {
+		return err
+	}
 	j, err := load(o)
 	if err != nil {
 		return err
@@ -156,7 +161,7 @@ func load(o options) (*job, error) {
 // link opens the models and translates the others into the conventions of the anchor.
 // Their tensors stay on disk until they are needed.
 func (j *job) link() error {
-	for _, dir := range append([]string{j.anchor}, j.others...) {
+	for _, dir := range j.dirs {
 		m, err := models.Link(dir)
 		if err != nil {
 			return err
@@ -257,8 +262,8 @@ func pushes(rep *fuse.Report) (map[string]safetensors.Tensor, error) {
 
 // scoreParents adds the rows of the parents and of their ensemble.
 func (j *job) scoreParents(ctx context.Context) error {
-	for i, dir := range append([]string{j.anchor}, j.others...) {
-		row := report.Row{Method: report.Parent, Label: fmt.Sprintf("parent %d (%s)", i, dir)}
+	for i, name := range j.names {
+		row := report.Row{Method: report.Parent, Label: fmt.Sprintf("parent %d (%s)", i, name)}
 		if err := j.score(ctx, row, j.models[i]); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/hub"
 	"github.com/otfuse/otfuse/models/modeltest"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
@@ -367,4 +368,24 @@ func pixels(t *testing.T, shape ...int) string {
 	path := filepath.Join(t.TempDir(), "pixels.safetensors")
 	require.NoError(t, safetensors.WriteFile(path, map[string]safetensors.Tensor{"pixel_values": x}, nil))
 	return path
+}
+
+// TestHubIDs: checkpoints of the hub's cache are fused by their ids, and an id that is
+// not to be had is one line before any work.
+func TestHubIDs(t *testing.T) {
+	home, hash := t.TempDir(), strings.Repeat("ab", 20)
+	for key, value := range map[string]string{"HF_HOME": home, "HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "",
+		"HF_HUB_OFFLINE": "1"} {
+		t.Setenv(key, value)
+	}
+	folder := filepath.Join(home, "hub", "models--owner--name")
+	require.NoError(t, os.MkdirAll(filepath.Join(folder, "refs"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "refs", "main"), []byte(hash), 0o600))
+	require.NoError(t, os.CopyFS(filepath.Join(folder, "snapshots", hash), os.DirFS(parent(t, 1, tiny()))))
+	other, out, rep := parent(t, 2, tiny()), filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "r.json")
+	require.NoError(t, program(t, "-out", out, "-report", rep, "owner/name", other))
+	require.Contains(t, readReport(t, rep).Rows[0].Label, "owner/name")
+	err := program(t, "-out", out, "owner/none", other)
+	require.ErrorIs(t, err, hub.ErrUnavailable)
+	require.ErrorContains(t, err, "owner/none")
 }

@@ -17,7 +17,7 @@ func (o options) checkOutputs() error {
 	if err := cli.Replaceable(o.out); err != nil {
 		return fmt.Errorf("-out: %w", err)
 	}
-	inputs := append([]string{o.anchor, o.config, o.calib, o.eval}, o.others...)
+	inputs := append([]string{o.config, o.calib, o.eval}, o.dirs...)
 	if err := notAmong(o.out, inputs); err != nil {
 		return fmt.Errorf("-out: %w", err)
 	}

@@ -14,8 +14,8 @@ func (j *job) page() report.Page {
 	j.report.Maps = report.SampleMaps(j.fusion, pageMaps, "other model 1 onto the anchor")
 	p := report.Page{Title: fmt.Sprintf("%d models fused into one", len(j.models)), Report: j.report,
 		Graph: j.models[0].Graph}
-	for i, dir := range append([]string{j.anchor}, j.others...) {
-		p.Facts = append(p.Facts, report.Describe(dir, j.models[i]))
+	for i, name := range j.names {
+		p.Facts = append(p.Facts, report.Describe(name, j.models[i]))
 	}
 	p.Facts = append(p.Facts, report.Fact{Name: "fused model", Text: j.out})
 	return p

@@ -2,7 +2,7 @@
 //
 //	go run ./examples/half -out DIR CHECKPOINT
 //
-// CHECKPOINT is a directory of Hugging Face. Floats are rounded to the nearest
+// CHECKPOINT is a directory of Hugging Face or an id of its hub. Floats are rounded to the nearest
 // float16, ties to even, so the same checkpoint gives the same bytes everywhere;
 // a weight too large for float16 is an error. The other files of the directory
 // are copied, and torch_dtype of config.json follows.
@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
@@ -25,7 +26,7 @@ import (
 )
 
 func main() {
-	cli.Main(func(context.Context) error {
+	cli.Main(func(ctx context.Context) error {
 		f := flag.NewFlagSet("half", flag.ContinueOnError)
 		out := f.String("out", "", "`directory` to write, which must be new or empty")
 		if err := cli.Parse(f, os.Args[1:]); err != nil {
@@ -34,7 +35,11 @@ func main() {
 		if f.NArg() != 1 || *out == "" {
 			return fmt.Errorf("half: got -out %q and %d arguments, want -out DIR and one CHECKPOINT", *out, f.NArg())
 		}
-		if err := run(f.Arg(0), *out); err != nil {
+		dirs, err := cli.Checkpoints(ctx, f.Arg(0))
+		if err == nil {
+			err = run(dirs[0], *out)
+		}
+		if err != nil {
 			return fmt.Errorf("half: %w", err)
 		}
 		return nil
@@ -112,17 +117,21 @@ func toHalf(tensor safetensors.Tensor) (safetensors.Tensor, error) {
 // dtypeKey finds the dtype that a config.json names.
 var dtypeKey = regexp.MustCompile(`("(?:torch_)?dtype"\s*:\s*)"[a-z0-9]+"`)
 
-// copyFiles copies the regular files that hold no tensors.
+// copyFiles copies the regular files, or those that links lead to, that hold no tensors.
 func copyFiles(dir, out string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if !entry.Type().IsRegular() || strings.Contains(entry.Name(), ".safetensors") {
+		if holdsTensors(entry.Name()) {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		path := safetensors.Follow(filepath.Join(dir, entry.Name()))
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
@@ -134,4 +143,12 @@ func copyFiles(dir, out string) error {
 		}
 	}
 	return nil
+}
+
+// holdsTensors reports whether a file holds weights by its name, in any format, or lists
+// those that do.
+func holdsTensors(name string) bool {
+	formats := []string{".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".ckpt", ".ot"}
+	return strings.Contains(name, ".safetensors") || strings.HasSuffix(name, ".index.json") ||
+		slices.Contains(formats, filepath.Ext(name))
 }

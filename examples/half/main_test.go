@@ -62,6 +62,19 @@ func TestHalf(t *testing.T) {
 	}
 }
 
+// TestHalfOfSnapshot: what links lead to is copied, weights of other formats are not.
+func TestHalfOfSnapshot(t *testing.T) {
+	dir, snapshot, out := checkpoint(t, 1), t.TempDir(), filepath.Join(t.TempDir(), "out")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pytorch_model.bin"), []byte("x"), 0o600))
+	for _, name := range []string{safetensors.SingleName, "config.json", "vocab.txt", "pytorch_model.bin"} {
+		require.NoError(t, os.Symlink(filepath.Join(dir, name), filepath.Join(snapshot, name)))
+	}
+	require.NoError(t, run(snapshot, out))
+	require.FileExists(t, filepath.Join(out, "vocab.txt"))
+	require.NoFileExists(t, filepath.Join(out, "pytorch_model.bin"))
+	require.FileExists(t, filepath.Join(out, safetensors.SingleName))
+}
+
 func TestHalfRefuses(t *testing.T) {
 	dir := checkpoint(t, 1)
 	require.ErrorContains(t, run(dir, dir), "want a new or an empty directory")

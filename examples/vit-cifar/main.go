@@ -98,7 +98,7 @@ func compare(ctx context.Context, o options) error {
 
 // open opens the parents and the images that they read.
 func (o options) open(ctx context.Context) (*lab.Images, []*models.Model, error) {
-	parents, err := lab.OpenParents(o.parents)
+	parents, err := lab.OpenParents(ctx, o.parents)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -165,7 +165,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
 	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first; for imagefolder the images "+
 		"train|test/<class>/*.jpg")
-	f.StringVar(&o.parents, "parents", "", "checkpoint `directories` to fuse, comma-separated, the anchor first; "+
+	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the anchor first; "+
 		"default: the pair shipped for the data set")
 	f.StringVar(&o.out, "out", "vit-cifar-out",
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")

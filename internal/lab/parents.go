@@ -1,25 +1,34 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/parents"
 	"github.com/otfuse/otfuse/models"
 )
 
-// OpenParents opens the models of a comma-separated list of directories, the
-// anchor first. It returns nil where the list is empty.
-func OpenParents(dirs string) ([]*models.Model, error) {
-	names := strings.FieldsFunc(dirs, func(r rune) bool { return r == ',' })
+// OpenParents opens the models of a comma-separated list of directories, or ids of the
+// Hugging Face hub, the anchor first. It returns nil where the list is empty.
+func OpenParents(ctx context.Context, list string) ([]*models.Model, error) {
+	names := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 	if len(names) == 1 {
-		return nil, errors.New("-parents names one directory, want at least two")
+		return nil, errors.New("-parents names one checkpoint, want at least two")
+	}
+	for k, name := range names {
+		names[k] = strings.TrimSpace(name)
+	}
+	dirs, err := cli.Checkpoints(ctx, names...)
+	if err != nil {
+		return nil, err
 	}
 	var out []*models.Model
-	for _, name := range names {
-		m, err := models.Open(strings.TrimSpace(name))
+	for _, dir := range dirs {
+		m, err := models.Open(dir)
 		if err != nil {
 			return nil, err
 		}
