@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gonum.org/v1/gonum/floats"
-	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/meter"
@@ -23,6 +22,21 @@ type solver struct {
 	uniform bool     // all masses are equal
 	reg     float64  // ε in units of the cost, 0 for exact solvers
 	peers   []string // names that worker.py knows
+	form    form
+}
+
+// form is how the problem is handed to a solver and to its peers.
+type form int
+
+const (
+	plain  form = iota
+	single      // costs of float32
+	warm        // with the dual potentials of a problem whose costs differ by up to 1 %
+)
+
+// assignmentPeers solve square problems with equal masses.
+func assignmentPeers() []string {
+	return []string{"scipy", "pot", "lapx-lapjvr", "lapx-lapjvh", "lapx-lapjvsa", "lapcpp", "laprust", "lap1015"}
 }
 
 // tolerance is the marginal error at which entropic solvers stop. POT tests the
@@ -32,11 +46,22 @@ const tolerance = 1e-6
 func solvers() []solver {
 	sinkhorn := func(reg float64) ot.Solver { return ot.Sinkhorn{Reg: reg, Tol: tolerance, MaxIter: 1_000_000} }
 	return []solver{
-		{"emd", ot.EMD{}, true, 0, []string{"scipy", "pot"}},
-		{"emd-nonuniform", ot.EMD{}, false, 0, []string{"pot"}},
-		{"sinkhorn-0.08", sinkhorn(0.08), true, 0.08, []string{"pot", "ott"}},
-		{"sinkhorn-0.005", sinkhorn(0.005), true, 0.005, []string{"pot-log", "ott"}},
+		{"emd", ot.EMD{}, true, 0, assignmentPeers(), plain},
+		{"emd-float32", ot.EMD{}, true, 0, []string{"lapx-lapjvr", "lapx-lapjvh", "lapcpp", "laprust", "lap1015"}, single},
+		{"emd-warm", ot.EMD{}, true, 0, []string{"pot-warm"}, warm},
+		{"emd-nonuniform", ot.EMD{}, false, 0, []string{"pot"}, plain},
+		{"sinkhorn-0.08", sinkhorn(0.08), true, 0.08, []string{"pot", "ott"}, plain},
+		{"sinkhorn-0.005", sinkhorn(0.005), true, 0.005, []string{"pot-log", "ott", "regot", "mdot"}, plain},
 	}
+}
+
+// solves reports whether a peer solves the problem, of those that are asked for.
+func (o options) solves(peer string, p problem, s solver) bool {
+	square := p.units() == len(p.b)
+	if s.reg == 0 && !square && peer != "pot" && peer != "pot-warm" {
+		return false // an assignment leaves units of the longer side out, which is another problem
+	}
+	return slices.Contains(o.peers, peer)
 }
 
 func labels(all []solver) string {
@@ -62,9 +87,12 @@ func compare(ctx context.Context, o options, p problem, s solver, w *worker) ([]
 	if s.uniform {
 		p.a, p.b = uniform(len(p.a)), uniform(len(p.b))
 	}
-	peers := s.peers
+	peers := slices.DeleteFunc(slices.Clone(s.peers), func(peer string) bool { return !o.solves(peer, p, s) })
 	if w == nil {
 		peers = []string{""}
+	}
+	if err := p.prepare(ctx, &s); err != nil {
+		return nil, err
 	}
 	var rows []row
 	for _, peer := range peers {
@@ -140,6 +168,9 @@ func (c pairing) first(ctx context.Context, limit time.Duration) (outcome, error
 func (r *row) fill(c pairing, ours, theirs []outcome) {
 	n, m := c.cost.Dims()
 	costBytes := int64(8 * n * m)
+	if c.form == single {
+		costBytes /= 2
+	}
 	last := ours[len(ours)-1]
 	r.Seconds = median(values(ours, outcome.seconds))
 	r.Processor = median(values(ours, outcome.processor))
@@ -192,7 +223,7 @@ func solve(ctx context.Context, c pairing) (outcome, error) {
 	meter.Settle()
 	memory := meter.Start()
 	worked, started := processor(), time.Now()
-	plan, err := c.method.Solve(ctx, ot.Problem{Cost: c.cost, A: c.a, B: c.b})
+	plan, err := c.method.Solve(ctx, ot.Problem{Cost: c.given, A: c.a, B: c.b})
 	if err != nil {
 		return outcome{}, err
 	}
@@ -200,7 +231,7 @@ func solve(ctx context.Context, c pairing) (outcome, error) {
 	worked = processor() - worked
 	return outcome{
 		Seconds: seconds, Processor: worked, Peak: peakBytes(memory.Read()),
-		Objective: plan.Cost(c.cost), Marginal: marginalError(plan.Mass(), c.a, c.b),
+		Objective: plan.Cost(c.cost), Marginal: marginalError(plan, c.a, c.b),
 	}, nil
 }
 
@@ -214,11 +245,10 @@ func peakBytes(u meter.Usage) int64 {
 }
 
 // marginalError is the larger L1 error of the two marginals.
-func marginalError(p mat.Matrix, a, b []float64) float64 {
+func marginalError(p ot.Plan, a, b []float64) float64 {
 	rows, columns := slices.Clone(a), slices.Clone(b)
 	for i := range a {
-		for j := range b {
-			v := p.At(i, j)
+		for j, v := range p.Row(i) {
 			rows[i] -= v
 			columns[j] -= v
 		}

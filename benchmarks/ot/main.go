@@ -1,10 +1,13 @@
-// Command ot runs the solvers of package ot beside those of SciPy, POT and
-// OTT-JAX, in alternation, on the same problems.
+// Command ot runs the solvers of package ot beside those of SciPy, POT, OTT-JAX,
+// lapx, lapcpp, laprust, LAP1015, regot and MDOT, in alternation, on the same
+// problems.
 //
 //	go run ./benchmarks/ot [-n 384,768,1536] [-json FILE] [flags]
+//	go run ./benchmarks/ot -grow 384,1536,6144,28672
 //
-// The Python packages are installed into a virtual environment in the user's
-// cache on first use.
+// The second form measures how the time and the memory of an exact assignment
+// with float32 costs grow. The Python packages are installed into a virtual
+// environment in the user's cache on first use.
 package main
 
 import (
@@ -14,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,8 +34,12 @@ type options struct {
 	repeat  int
 	limit   time.Duration
 	parents []string
-	peers   string // all | none
+	peers   []string // none for our own solvers alone
 	solvers []solver
+
+	problems []string
+	grow     []int
+	threads  int
 }
 
 func main() {
@@ -54,20 +62,38 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.repeat, "repeat", 5, "`runs` of each solver and peer; medians count")
 	f.DurationVar(&o.limit, "limit", 2*time.Minute, "longest `time` of one run of a peer; what takes longer is stopped")
 	only := f.String("solvers", labels(solvers()), "which of our `solvers` to run, comma-separated")
-	f.StringVar(&o.peers, "peers", "all", "all, or none for our own solvers alone `(all|none)`")
+	peers := f.String("peers", "all", "`peers` to run beside ours, comma-separated: "+strings.Join(allPeers(), ", ")+
+		"; all for all but mdot, which installs gigabytes; none for our own solvers alone")
+	problems := f.String("problems", strings.Join(problemNames(), ","), "kinds of `problems`, comma-separated")
+	grow := f.String("grow", "", "measure how exact assignment grows over these `sizes` instead, comma-separated")
+	f.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "`threads` of ours and of the peers")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: ot [flags]\n\nTimes the solvers of package ot beside SciPy, POT and OTT-JAX.")
+		fmt.Fprintln(f.Output(), "usage: ot [flags]\n\nTimes the solvers of package ot beside those of other packages.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
-	for s := range strings.SplitSeq(*sizes, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil || n < 2 {
-			return o, fmt.Errorf("ot: -n has %q, want numbers of at least 2", s)
+	var err error
+	if o.sizes, err = parseSizes("-n", *sizes); err != nil {
+		return o, err
+	}
+	if *grow != "" {
+		if o.grow, err = parseSizes("-grow", *grow); err != nil {
+			return o, err
 		}
-		o.sizes = append(o.sizes, n)
+	}
+	if o.problems, err = parseNames("-problems", *problems, problemNames()); err != nil {
+		return o, err
+	}
+	switch *peers {
+	case "none":
+	case "all":
+		o.peers = slices.DeleteFunc(allPeers(), func(s string) bool { return s == "mdot" })
+	default:
+		if o.peers, err = parseNames("-peers", *peers, allPeers()); err != nil {
+			return o, err
+		}
 	}
 	for label := range strings.SplitSeq(*only, ",") {
 		i := slices.IndexFunc(solvers(), func(s solver) bool { return s.label == label })
@@ -86,12 +112,51 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("ot: -repeat is %d, want at least 1", o.repeat)
 	case o.limit <= 0:
 		return o, fmt.Errorf("ot: -limit is %s, want more than 0", o.limit)
-	case o.peers != "all" && o.peers != "none":
-		return o, fmt.Errorf("ot: -peers is %q, allowed are all, none", o.peers)
+	case o.threads < 1:
+		return o, fmt.Errorf("ot: -threads is %d, want at least 1", o.threads)
 	case len(o.parents) != 0 && len(o.parents) != 2:
 		return o, fmt.Errorf("ot: -parents names %d directories, want two", len(o.parents))
 	}
 	return o, nil
+}
+
+// allPeers lists the peers of all solvers.
+func allPeers() []string {
+	var out []string
+	for _, s := range solvers() {
+		for _, peer := range s.peers {
+			if !slices.Contains(out, peer) {
+				out = append(out, peer)
+			}
+		}
+	}
+	return out
+}
+
+// parseSizes reads numbers of at least 2, separated by commas.
+func parseSizes(name, text string) ([]int, error) {
+	var out []int
+	for s := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 2 {
+			return nil, fmt.Errorf("ot: %s has %q, want numbers of at least 2", name, s)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// parseNames reads some of the allowed names, separated by commas.
+func parseNames(name, text string, allowed []string) ([]string, error) {
+	var out []string
+	for s := range strings.SplitSeq(text, ",") {
+		s = strings.TrimSpace(s)
+		if !slices.Contains(allowed, s) {
+			return nil, fmt.Errorf("ot: %s has %q, allowed are %s", name, s, strings.Join(allowed, ", "))
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // row compares one solver with one peer on one problem. Times are medians. The
@@ -117,13 +182,17 @@ type row struct {
 }
 
 func run(ctx context.Context, o options, out io.Writer) (err error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.threads))
+	if o.grow != nil {
+		return grow(ctx, o, out)
+	}
 	problems, err := allProblems(o)
 	if err != nil {
 		return err
 	}
 	var w *worker
-	if o.peers == "all" {
-		if w, err = startWorker(ctx); err != nil {
+	if len(o.peers) > 0 {
+		if w, err = startWorker(ctx, o); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, w.stop()) }()

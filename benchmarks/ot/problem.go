@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -18,21 +20,52 @@ type problem struct {
 	name string
 	cost *mat.Dense
 	a, b []float64
+
+	given mat.Matrix // the cost in the form that our solver gets
+	duals ot.Duals   // of a similar problem, for a warm start
 }
 
 func (p problem) units() int { n, _ := p.cost.Dims(); return n }
 
+// prepare brings the problem into the form of a solver.
+func (p *problem) prepare(ctx context.Context, s *solver) error {
+	n, m := p.cost.Dims()
+	p.given, p.duals = p.cost, ot.Duals{U: make([]float64, n), V: make([]float64, m)}
+	switch s.form {
+	case single:
+		f := ot.DenseFloat32{N: n, M: m, Data: make([]float32, n*m)}
+		for k, c := range p.cost.RawMatrix().Data {
+			f.Data[k] = float32(c)
+		}
+		p.given = f
+	case warm:
+		rng := rand.New(rand.NewPCG(uint64(n), 3))
+		similar := mat.NewDense(n, m, nil)
+		similar.Apply(func(_, _ int, c float64) float64 { return c * (1 + 0.01*rng.Float64()) }, p.cost)
+		var err error
+		if _, p.duals, err = (ot.EMD{}).SolveDual(ctx, ot.Problem{Cost: similar, A: p.a, B: p.b}); err != nil {
+			return err
+		}
+		s.method = ot.EMD{Start: &p.duals}
+	}
+	return nil
+}
+
+// allProblems makes the problems of every size, and those of the hidden units.
 func allProblems(o options) ([]problem, error) {
 	var out []problem
 	for _, n := range o.sizes {
-		rng := rand.New(rand.NewPCG(uint64(n), 1))
-		p, err := between("gaussian", gaussian(rng, n), gaussian(rng, n))
-		if err != nil {
-			return nil, err
+		for _, name := range o.problems {
+			p, err := randomProblem(name, n)
+			if err != nil {
+				return nil, err
+			}
+			if p.cost != nil {
+				out = append(out, p)
+			}
 		}
-		out = append(out, p)
 	}
-	if len(o.parents) == 0 {
+	if len(o.parents) == 0 || !slices.Contains(o.problems, "hidden units") {
 		return out, nil
 	}
 	measured, err := hiddenUnits(o.parents)
@@ -42,6 +75,36 @@ func allProblems(o options) ([]problem, error) {
 		return out, nil
 	}
 	return append(out, measured...), err
+}
+
+// tieLevels is the number of different costs where there are many ties. Costs over it are
+// exact, so that ties stay ties.
+const tieLevels = 128
+
+// problemNames lists the kinds of problems.
+func problemNames() []string {
+	return []string{"gaussian", "uniform", "ties", "rectangular", "hidden units"}
+}
+
+// randomProblem makes a problem of n source units, none for hidden units.
+func randomProblem(name string, n int) (problem, error) {
+	rng := rand.New(rand.NewPCG(uint64(n), 1))
+	random := func(cost func() float64) (problem, error) {
+		c := mat.NewDense(n, n, nil)
+		c.Apply(func(_, _ int, _ float64) float64 { return cost() }, c)
+		return withMasses(name, c), nil
+	}
+	switch name {
+	case "gaussian":
+		return between(name, gaussian(rng, n), gaussian(rng, n))
+	case "rectangular":
+		return between(name, gaussian(rng, n), gaussian(rng, n+n/2))
+	case "uniform":
+		return random(rng.Float64)
+	case "ties":
+		return random(func() float64 { return float64(rng.IntN(tieLevels)) / tieLevels })
+	}
+	return problem{}, nil
 }
 
 // features is the number of features of a unit in the Gaussian problems.
@@ -93,9 +156,13 @@ func between(name string, x, y *mat.Dense) (problem, error) {
 	if err != nil {
 		return problem{}, fmt.Errorf("ot: %s: %w", name, err)
 	}
+	return withMasses(name, cost), nil
+}
+
+func withMasses(name string, cost *mat.Dense) problem {
 	n, m := cost.Dims()
 	rng := rand.New(rand.NewPCG(uint64(n), 2))
-	return problem{name, cost, masses(rng, n), masses(rng, m)}, nil
+	return problem{name: name, cost: cost, a: masses(rng, n), b: masses(rng, m)}
 }
 
 func masses(rng *rand.Rand, n int) []float64 {

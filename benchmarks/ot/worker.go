@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
@@ -25,10 +26,16 @@ var script []byte
 //go:embed requirements.txt
 var requirements []byte
 
+// torchRequirements are those of MDOT, which brings gigabytes with it.
+//
+//go:embed requirements-torch.txt
+var torchRequirements []byte
+
 // worker is a Python process that solves the problems it is handed, one after the
 // other, so that its start is not counted.
 type worker struct {
 	python, dir string
+	threads     int
 	cmd         *exec.Cmd
 	in          io.WriteCloser
 	out         *bufio.Reader
@@ -38,8 +45,12 @@ type worker struct {
 var errLimit = errors.New("the time limit of a run passed")
 
 // startWorker makes the environment where it is missing.
-func startWorker(ctx context.Context) (*worker, error) {
-	python, err := environment(ctx)
+func startWorker(ctx context.Context, o options) (*worker, error) {
+	wanted := requirements
+	if slices.Contains(o.peers, "mdot") {
+		wanted = slices.Concat(requirements, torchRequirements)
+	}
+	python, err := environment(ctx, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("ot: installing the peers: %w; -peers none runs without them", err)
 	}
@@ -47,7 +58,7 @@ func startWorker(ctx context.Context) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{python: python, dir: dir}
+	w := &worker{python: python, dir: dir, threads: o.threads}
 	if err := os.WriteFile(w.path("worker.py"), script, 0o600); err != nil {
 		return nil, errors.Join(err, w.stop())
 	}
@@ -56,7 +67,7 @@ func startWorker(ctx context.Context) (*worker, error) {
 
 // environment returns the Python of a virtual environment with the peers. There is
 // one environment for each list of requirements.
-func environment(ctx context.Context) (string, error) {
+func environment(ctx context.Context, requirements []byte) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -66,7 +77,7 @@ func environment(ctx context.Context) (string, error) {
 	if _, err := os.Stat(done); err == nil {
 		return python, nil
 	}
-	cli.Notice("installing NumPy, SciPy, POT and OTT-JAX into %s", dir)
+	cli.Notice("installing the peers into %s", dir)
 	if err := command(ctx, "python3", "-m", "venv", "--clear", dir); err != nil {
 		return "", err
 	}
@@ -95,6 +106,10 @@ func (w *worker) path(name string) string { return filepath.Join(w.dir, name) }
 func (w *worker) start(ctx context.Context) error {
 	w.cmd = exec.CommandContext(ctx, w.python, w.path("worker.py"))
 	w.cmd.Stderr = os.Stderr
+	w.cmd.Env = os.Environ()
+	for _, name := range []string{"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"} {
+		w.cmd.Env = append(w.cmd.Env, fmt.Sprintf("%s=%d", name, w.threads))
+	}
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return err
@@ -121,11 +136,11 @@ func (w *worker) kill() {
 	w.cmd = nil
 }
 
-// set writes a problem for the worker: costs, then both masses.
+// set writes a problem for the worker: costs, then both masses, then potentials.
 func (w *worker) set(p problem) error {
 	return atomicfile.WriteFile(w.path("problem"), func(to io.Writer) error {
 		buffered := bufio.NewWriter(to)
-		for _, part := range [][]float64{p.cost.RawMatrix().Data, p.a, p.b} {
+		for _, part := range [][]float64{p.cost.RawMatrix().Data, p.a, p.b, p.duals.U, p.duals.V} {
 			if err := binary.Write(buffered, binary.LittleEndian, part); err != nil {
 				return err
 			}
@@ -142,6 +157,8 @@ type task struct {
 	Peer string  `json:"peer"`
 	Reg  float64 `json:"reg"` // 0 for exact
 	Tol  float64 `json:"tol"`
+
+	Single bool `json:"float32"`
 }
 
 // startUp is the time that a peer has for its own start and compilation on top of
@@ -156,7 +173,7 @@ func (w *worker) solve(ctx context.Context, c pairing, limit time.Duration) (out
 		}
 	}
 	n, m := c.cost.Dims()
-	line, err := json.Marshal(task{w.path("problem"), n, m, c.peer, c.reg, tolerance})
+	line, err := json.Marshal(task{w.path("problem"), n, m, c.peer, c.reg, tolerance, c.form == single})
 	if err != nil {
 		return outcome{}, err
 	}
