@@ -93,6 +93,18 @@ func (l *link) shapes() map[string][]int {
 	return out
 }
 
+// dtype returns the type of a parameter on disk, or of what replaces it.
+func (m *Model) dtype(name string) safetensors.DType {
+	if m.Params != nil || m.link == nil {
+		return m.Params[name].DType
+	}
+	if t, ok := m.link.replaced[name]; ok {
+		return t.DType
+	}
+	dtype, _, _ := m.link.files.Info(m.link.names.params[name]) // check found it there
+	return dtype
+}
+
 // read returns the tensor of that name in the graph.
 func (l *link) read(name string) (Tensor, error) {
 	if t, ok := l.replaced[name]; ok {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
@@ -22,10 +23,17 @@ import (
 // The config.json that was read is written back byte for byte. Where the
 // configuration was changed in Go, its keys are changed in that text and all others
 // are kept.
-func (m *Model) Save(dir string) error {
-	m, err := m.Load()
-	if err != nil {
-		return err
+//
+// Checkpoints above [safetensors.DefaultShardSize] are split into several files, see
+// [Model.SaveShards]. One tensor at a time is encoded, or read from disk where the model
+// is linked, so that saving takes little memory.
+func (m *Model) Save(dir string) error { return m.SaveShards(dir, 0) }
+
+// SaveShards is [Model.Save] with files of up to shardSize bytes of tensors each; 0 means
+// [safetensors.DefaultShardSize].
+func (m *Model) SaveShards(dir string, shardSize int64) error {
+	if shardSize < 0 {
+		return fmt.Errorf("models: saving %s: shards of %d bytes", dir, shardSize)
 	}
 	if err := errors.Join(m.check(), replaceable(dir)); err != nil {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
@@ -33,13 +41,6 @@ func (m *Model) Save(dir string) error {
 	text, err := m.configText()
 	if err != nil {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
-	}
-	ts := map[string]safetensors.Tensor{}
-	maps.Copy(ts, m.Extra)
-	for name, t := range m.Params {
-		if ts[name], err = t.ToSafetensors(); err != nil {
-			return fmt.Errorf("models: tensor %q: %w", name, err)
-		}
 	}
 	err = atomicfile.WriteDir(dir, configName, func(tmp string) error {
 		files := map[string][]byte{configName: text}
@@ -55,12 +56,53 @@ func (m *Model) Save(dir string) error {
 				return err
 			}
 		}
-		return safetensors.WriteFile(filepath.Join(tmp, safetensors.SingleName), ts, map[string]string{"format": "pt"})
+		return m.writeTensors(tmp, shardSize)
 	})
 	if err != nil {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
 	}
 	return nil
+}
+
+// writeTensors writes all tensors to files in dir, one after the other.
+func (m *Model) writeTensors(dir string, shardSize int64) error {
+	infos := make(map[string]safetensors.Info, len(m.Extra)+len(m.Params))
+	for name, t := range m.Extra {
+		infos[name] = safetensors.Info{DType: t.DType, Shape: t.Shape}
+	}
+	own := m.Shapes()
+	for name, shape := range own {
+		infos[name] = safetensors.Info{DType: storedAs(m.dtype(name)), Shape: shape}
+	}
+	w, err := safetensors.Create(dir, infos, map[string]string{"format": "pt"}, shardSize)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(infos)) {
+		t := m.Extra[name]
+		if _, ok := own[name]; ok {
+			if t, err = m.encode(name); err != nil {
+				return errors.Join(err, w.Close())
+			}
+		}
+		if err := w.Write(name, t); err != nil {
+			return errors.Join(err, w.Close())
+		}
+	}
+	return w.Close()
+}
+
+// encode returns a parameter as it is stored on disk.
+func (m *Model) encode(name string) (safetensors.Tensor, error) {
+	t, err := m.Tensor(name)
+	if err != nil {
+		return safetensors.Tensor{}, err
+	}
+	out, err := t.ToSafetensors()
+	if err != nil {
+		return out, fmt.Errorf("tensor %q: %w", name, err)
+	}
+	return out, nil
 }
 
 // Replaceable reports why [Model.Save] would not write a checkpoint to path: there

@@ -154,3 +154,36 @@ func listed(t *testing.T, dir string) (names []string) {
 	}
 	return names
 }
+
+// TestSaveShards: a checkpoint in shards, from memory and from a linked model, holds what
+// the one file holds.
+func TestSaveShards(t *testing.T) {
+	m := model(t, modeltest.ViT())
+	want, err := models.Open(saved(t, m))
+	require.NoError(t, err)
+
+	shards := filepath.Join(t.TempDir(), "shards")
+	require.NoError(t, m.SaveShards(shards, 4096))
+	files, err := filepath.Glob(filepath.Join(shards, "model-*-of-*.safetensors"))
+	require.NoError(t, err)
+	require.Greater(t, len(files), 2)
+	require.NoFileExists(t, filepath.Join(shards, safetensors.SingleName))
+	got, err := models.Open(shards)
+	require.NoError(t, err)
+	require.Equal(t, want.Params, got.Params)
+	require.Equal(t, want.Files, got.Files)
+
+	linked, err := models.Link(shards)
+	require.NoError(t, err)
+	again := filepath.Join(t.TempDir(), "again")
+	require.NoError(t, linked.Save(again))
+	single, err := os.ReadFile(filepath.Join(again, safetensors.SingleName))
+	require.NoError(t, err)
+	first, err := os.ReadFile(filepath.Join(saved(t, m), safetensors.SingleName))
+	require.NoError(t, err)
+	require.Equal(t, first, single, "byte for byte")
+
+	require.NoError(t, linked.Save(shards), "over the files that it is read from")
+	require.NoFileExists(t, files[0])
+	require.Error(t, m.SaveShards(filepath.Join(t.TempDir(), "x"), -1))
+}

@@ -31,11 +31,15 @@ func FromSafetensors(t safetensors.Tensor) (Tensor, error) {
 // DType. One that was read from F64 is stored as F32, since its values are held
 // as that.
 func (t Tensor) ToSafetensors() (safetensors.Tensor, error) {
-	dtype := t.DType
+	return safetensors.FromFloat32(storedAs(t.DType), t.Shape, t.Data)
+}
+
+// storedAs returns the type that a tensor of some DType is stored as.
+func storedAs(dtype safetensors.DType) safetensors.DType {
 	if dtype == "" || dtype == safetensors.F64 {
-		dtype = safetensors.F32
+		return safetensors.F32
 	}
-	return safetensors.FromFloat32(dtype, t.Shape, t.Data)
+	return dtype
 }
 
 // Params holds the tensors of a checkpoint by name. Tensors are shared between

@@ -27,10 +27,15 @@ func Write(w io.Writer, tensors map[string]Tensor, metadata map[string]string) e
 
 // writeTensors is [Write] with errors that do not name the package yet.
 func writeTensors(w io.Writer, tensors map[string]Tensor, metadata map[string]string) error {
-	names := slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
-		return cmp.Or(cmp.Compare(tensors[a].DType.storageRank(), tensors[b].DType.storageRank()), cmp.Compare(a, b))
-	})
-	head, err := encodeHeader(names, tensors, metadata)
+	infos := make(map[string]Info, len(tensors))
+	for name, t := range tensors {
+		if err := t.validate(); err != nil {
+			return malformed(name, "%v", err)
+		}
+		infos[name] = Info{t.DType, t.Shape}
+	}
+	names := inOrder(infos)
+	head, _, err := encodeHeader(names, infos, metadata)
 	if err != nil {
 		return err
 	}
@@ -55,35 +60,45 @@ func WriteFile(path string, tensors map[string]Tensor, metadata map[string]strin
 	return inFile("", err)
 }
 
-// encodeHeader returns the length prefix and the padded header.
-func encodeHeader(names []string, tensors map[string]Tensor, metadata map[string]string) ([]byte, error) {
+// inOrder returns the names in the order in which tensors are stored.
+func inOrder(tensors map[string]Info) []string {
+	return slices.SortedFunc(maps.Keys(tensors), func(a, b string) int {
+		return cmp.Or(cmp.Compare(tensors[a].DType.storageRank(), tensors[b].DType.storageRank()), cmp.Compare(a, b))
+	})
+}
+
+// encodeHeader returns the length prefix and the padded header, and where the data of
+// each tensor begin and the last of them end, in bytes after the header.
+func encodeHeader(
+	names []string, tensors map[string]Info, metadata map[string]string,
+) (head []byte, offsets []int64, err error) {
 	var b bytes.Buffer
 	b.Write(make([]byte, 8))
 	b.WriteByte('{')
 	if len(metadata) > 0 {
 		if err := encodeMetadata(&b, metadata); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	var begin int64
-	for _, name := range names {
-		end, err := encodeEntry(&b, name, tensors[name], begin)
+	offsets = append(offsets, 0)
+	for k, name := range names {
+		end, err := encodeEntry(&b, name, tensors[name], offsets[k])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		begin = end
+		offsets = append(offsets, end)
 	}
 	b.WriteByte('}')
 	for b.Len()%8 != 0 {
 		b.WriteByte(' ')
 	}
-	head := b.Bytes()
+	head = b.Bytes()
 	n := len(head) - 8
 	if n > maxHeader {
-		return nil, malformed("", "header of %d bytes, more than %d", n, maxHeader)
+		return nil, nil, malformed("", "header of %d bytes, more than %d", n, maxHeader)
 	}
 	binary.LittleEndian.PutUint64(head, uint64(n))
-	return head, nil
+	return head, offsets, nil
 }
 
 // encodeMetadata appends the free-form text of the header.
@@ -107,17 +122,18 @@ func encodeMetadata(b *bytes.Buffer, metadata map[string]string) error {
 
 // encodeEntry appends the description of a tensor whose data start at begin and
 // returns where they end.
-func encodeEntry(b *bytes.Buffer, name string, t Tensor, begin int64) (end int64, err error) {
+func encodeEntry(b *bytes.Buffer, name string, t Info, begin int64) (end int64, err error) {
 	if name == metadataKey || !utf8.ValidString(name) {
 		return 0, malformed(name, "not a name that a tensor can have")
 	}
-	if err := t.validate(); err != nil {
+	size, err := byteLen(t.DType, t.Shape)
+	if err != nil {
 		return 0, malformed(name, "%v", err)
 	}
-	if int64(len(t.Data)) > math.MaxInt64-begin {
+	if size > math.MaxInt64-begin {
 		return 0, malformed(name, "the tensors together are too large")
 	}
-	end = begin + int64(len(t.Data))
+	end = begin + size
 	encodeKey(b, name)
 	fmt.Fprintf(b, `{"dtype":"%s","shape":[`, t.DType)
 	for i, n := range t.Shape {
