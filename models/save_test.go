@@ -163,7 +163,7 @@ func TestSaveShards(t *testing.T) {
 	require.NoError(t, err)
 
 	shards := filepath.Join(t.TempDir(), "shards")
-	require.NoError(t, m.SaveShards(shards, 4096))
+	require.NoError(t, m.SaveShards(shards, 2048))
 	files, err := filepath.Glob(filepath.Join(shards, "model-*-of-*.safetensors"))
 	require.NoError(t, err)
 	require.Greater(t, len(files), 2)
