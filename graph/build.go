@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -145,7 +144,20 @@ func Packed(name string, i, of int) LinearOption {
 	return func(n *Node) {
 		for k := range n.Params {
 			p := &n.Params[k]
-			p.Name, p.Slice = name+lastPart(p.Name), Slice{p.axisAt(Out), i, of}
+			p.Name = name + lastPart(p.Name)
+			p.Slice.Axis, p.Slice.Part, p.Slice.Of = p.axisAt(Out), i, of
+		}
+	}
+}
+
+// PackedPerHead is [Packed] for layers that are packed head by head: the named layer
+// holds the units of the first head of each of its parts, then those of the second,
+// and so on.
+func PackedPerHead(name string, i, of, heads int) LinearOption {
+	return func(n *Node) {
+		Packed(name, i, of)(n)
+		for k := range n.Params {
+			n.Params[k].Slice.Groups = heads
 		}
 	}
 }
@@ -171,6 +183,9 @@ func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) 
 		if p.Slice.Part < 0 || p.Slice.Part >= max(p.Slice.Of, 1) {
 			b.fail("linear %s: part %d of %d of %s", name, p.Slice.Part, p.Slice.Of, p.Name)
 		}
+		if g := p.Slice.Groups; g < 0 || g > 0 && units%g != 0 {
+			b.fail("linear %s: %d units in %d groups of %s", name, units, g, p.Name)
+		}
 		for _, d := range p.Shape {
 			if d <= 0 {
 				b.fail("linear %s: parameter %s of shape %v", name, p.Name, p.Shape)
@@ -180,15 +195,6 @@ func (b *Builder) Linear(name string, x *Node, units int, opts ...LinearOption) 
 	return n
 }
 
-// Norm declares a layer normalisation with name.weight and name.bias [units].
-func (b *Builder) Norm(name string, x *Node, eps float64) *Node {
-	args := b.checkedArguments(name, x)
-	x = args[0]
-	return b.add(Node{Op: Norm, Name: name, Units: x.Units, Eps: eps, Args: args},
-		Param{Name: name + ".weight", Role: RoleGain, Axes: []Axis{Gain}, Shape: []int{x.Units}},
-		Param{Name: name + ".bias", Role: RoleBias, Axes: []Axis{Out}, Shape: []int{x.Units}})
-}
-
 // Act declares an elementwise activation.
 func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
 	if !slices.Contains(Activations(), fn) {
@@ -196,35 +202,6 @@ func (b *Builder) Act(name string, x *Node, fn Activation) *Node {
 	}
 	args := b.checkedArguments(name, x)
 	return b.add(Node{Op: Act, Name: name, Units: args[0].Units, Fn: fn, Args: args})
-}
-
-// Attention says which tokens an attention looks at, and how its units divide.
-type Attention struct {
-	Heads  int
-	Mask   *Node   // input [batch, tokens]: 1 where a token may be attended to; nil for all
-	Causal bool    // a token attends to itself and to those before it
-	Scale  float64 // of the scores, on top of 1/√d; 0 means 1
-}
-
-// Attend declares multi-head attention of queries over keys and values.
-func (b *Builder) Attend(name string, a Attention, q, k, v *Node) *Node {
-	args := []*Node{q, k, v}
-	if a.Mask != nil {
-		args = append(args, a.Mask)
-	}
-	args = b.checkedArguments(name, args...)
-	q, k, v = args[0], args[1], args[2]
-	if a.Heads <= 0 || q.Units%a.Heads != 0 || v.Units%a.Heads != 0 || q.Units != k.Units {
-		b.fail("attend %s: %d heads over queries %d, keys %d, values %d wide", name, a.Heads, q.Units, k.Units, v.Units)
-	}
-	if a.Scale == 0 {
-		a.Scale = 1
-	}
-	if !(a.Scale > 0) || math.IsInf(a.Scale, 0) {
-		b.fail("attend %s: scores scaled by %g", name, a.Scale)
-	}
-	return b.add(Node{Op: Attend, Name: name, Units: v.Units, Heads: a.Heads, Causal: a.Causal, Scale: a.Scale,
-		Args: args})
 }
 
 // Add declares a sum. The first branch is the main one, the others are skips.

@@ -50,6 +50,7 @@ func (r Role) String() string {
 type Slice struct {
 	Axis     int // along which the parts lie
 	Part, Of int // part Part, from 0, of Of; Of is 0 for the whole tensor
+	Groups   int // so often the parts come in turn, each time an equal share of each; 0 means 1
 }
 
 // A Param is a tensor of the checkpoint, or a part of one. How it is stored shows
@@ -86,6 +87,9 @@ func (p Param) Runs() Run {
 		} else {
 			run.Length *= d
 		}
+	}
+	if groups := p.Slice.Groups; groups > 1 {
+		run.Count, run.Length = run.Count*groups, run.Length/groups
 	}
 	run.Offset, run.Stride = p.Slice.Part*run.Length, max(p.Slice.Of, 1)*run.Length
 	return run
@@ -124,11 +128,14 @@ type Node struct {
 	Args   []*Node
 	Params []Param
 
-	Heads  int        // of an Attend
+	Heads  int        // of an Attend, a Rotary, and a Norm of each head by itself, else 0
 	Scale  float64    // of the scores of an Attend, on top of 1/√d
 	Causal bool       // an Attend in which tokens see themselves and what is before them
+	Window int        // of a causal Attend: so many tokens, itself included; 0 for all
+	Rope   Rope       // of a Rotary
 	Token  int        // of a Select: which one, from 0
 	Eps    float64    // of a Norm
+	RMS    bool       // a Norm that divides by the root of the mean square and has no bias
 	Fn     Activation // of an Act
 	Tokens int        // of a Const: its rows, see [Node.Values]
 	Tie    *Node      // if not nil, the node whose map this one shares
@@ -173,6 +180,14 @@ func (n *Node) Carrier() *Node {
 		return n.Args[2]
 	}
 	return n.Args[0]
+}
+
+// Solved returns the node whose map n carries on: itself, if it carries none.
+func (n *Node) Solved() *Node {
+	for n.Flow() == Carry {
+		n = n.Carrier()
+	}
+	return n
 }
 
 // Along returns the node in whose basis that axis of a parameter of n is

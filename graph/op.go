@@ -15,9 +15,11 @@ const (
 	Table             // learned rows: class token, positions
 	Embed             // rows of a vocabulary table picked by ids
 	Linear            // x Wᵀ + b, or a convolution of patches
-	Norm              // layer normalisation with gain and bias
+	Norm              // layer normalisation, or division by the root of the mean square
 	Act               // an elementwise activation
-	Attend            // softmax(q kᵀ/√d) v, head by head
+	Mul               // the product of two factors, unit by unit
+	Rotary            // positions that turn the planes of heads
+	Attend            // softmax(q kᵀ/√d) v, head by head; queries may share keys and values
 	Add               // the sum of branches
 	Prepend           // a token put before the sequence
 	Select            // one token, mostly the first
@@ -49,13 +51,15 @@ func operations() [Output + 1]operation {
 		Embed:   {"embed", Solve, anything},
 		Linear:  {"linear", Solve, anything},
 		Norm:    {"norm", Carry, (*Graph).grantedByNorm},
-		Act:     {"act", Carry, permutations},
+		Act:     {"act", Carry, (*Graph).grantedByAct},
+		Mul:     {"mul", Carry, (*Graph).grantedByMul},
+		Rotary:  {"rotary", Carry, grantedByRotary},
 		Attend:  {"attend", Carry, headwise},
 		Add:     {"add", Join, anything},
 		Prepend: {"prepend", Carry, anything},
 		Select:  {"select", Carry, anything},
 		Mean:    {"mean", Carry, anything},
-		Unembed: {"unembed", Fix, permutations},
+		Unembed: {"unembed", Fix, orthogonal},
 		Output:  {"output", Fix, permutations},
 	}
 }

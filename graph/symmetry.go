@@ -1,9 +1,6 @@
 package graph
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // A Space is a set of nodes that share one set of units: relabelling the units
 // of one node means relabelling those of all.
@@ -11,66 +8,21 @@ import (
 // Spaces with the same Attend share its heads. Queries with keys are one space
 // and values another, but their heads may only be permuted together, in the same
 // order.
+//
+// Where several heads of queries share one of keys and values, the nodes of a space
+// are of two widths. The space then has the units of the wider ones, and a head of
+// keys or values stands for the Shared heads in a row that it serves: they keep
+// together and take the same map within heads.
 type Space struct {
-	Units  int
+	Units  int     // of its widest nodes
 	Group  Group   // what may be done to its units
 	Heads  int     // heads that the units are divided into; 0 outside attention
+	Shared int     // heads of queries for each head of keys and values; 0 outside attention
+	Planes int     // units i and i + Planes of each head make a plane, for i below Planes; 0 without rotary positions
 	Attend *Node   // the attention that divides them, nil outside attention
 	Nodes  []*Node // in order
-}
 
-// A Group is a group of changes of basis of a [Space] that leave what the
-// network computes as it is.
-type Group uint8
-
-// The groups.
-const (
-	Trivial     Group = iota // nothing: the basis is fixed
-	Permutation              // any permutation
-	Headwise                 // any permutation of heads, then any invertible map within each, see [Space.Dual]
-	Orthogonal               // any orthogonal map that keeps (1, …, 1), once the norms are folded into their readers
-	free                     // any invertible map; no space of Spaces has it
-)
-
-// String returns the lower-case name of the group.
-func (g Group) String() string {
-	if g > free {
-		return fmt.Sprintf("Group(%d)", uint8(g))
-	}
-	return [...]string{"trivial", "permutation", "headwise", "orthogonal", "free"}[g]
-}
-
-// intersection returns what both groups have in common, as far as the library knows.
-func intersection(a, b Group) Group {
-	switch {
-	case a == b || b == free:
-		return a
-	case a == free:
-		return b
-	case min(a, b) == Permutation && max(a, b) == Orthogonal:
-		return Permutation
-	}
-	return Trivial // heads that an activation or a norm acts on have no group of ours
-}
-
-func anything(*Graph, Space, *Node) Group { return free }
-
-func permutations(*Graph, Space, *Node) Group { return Permutation }
-
-// headwise is what attention grants to queries, keys and values and to its own
-// output.
-func headwise(*Graph, Space, *Node) Group { return Headwise }
-
-// grantedByNorm returns what a layer norm grants. LN(x O) = LN(x) O for every
-// orthogonal O with O 1 = 1. With a gain γ that holds only once γ is folded into
-// the linear layers that read the norm, and the mean of the units taken out of all
-// that writes to the space, which must therefore be read through norms alone. Where
-// that cannot be done, permutations remain.
-func (g *Graph) grantedByNorm(s Space, n *Node) Group {
-	if _, ok := g.Readers(n); !ok || !g.readThroughNorms(s) {
-		return Permutation
-	}
-	return Orthogonal
+	gated map[*Node]bool // of a gated space: the nodes up to its activation, which take no signs
 }
 
 // Dual reports whether an axis of n transforms contravariantly: where the other
@@ -78,7 +30,27 @@ func (g *Graph) grantedByNorm(s Space, n *Node) Group {
 // for an orthogonal map. Keys do, which are contracted with queries, and so do
 // layers that read the output of attention.
 func (s Space) Dual(n *Node, a Axis) bool {
-	return s.Group == Headwise && (a == In || n == s.Attend.Args[1])
+	return s.Group.WithinHeads() && (a == In || s.Attend.Args[1].carries(n))
+}
+
+// TakesSigns reports whether an axis of n takes the signs of a [SignedPermutation]:
+// all do but those of gates, whose activation would not let a sign through, and
+// gains, which are the diagonal of a map.
+func (s Space) TakesSigns(n *Node, a Axis) bool { return a != Gain && !s.gated[n.Along(a)] }
+
+// Copies returns how many heads in a row of the space each head of n stands for: 1,
+// or Shared.
+func (s Space) Copies(n *Node) int { return s.Units / n.Units }
+
+// carries reports whether n is a, or a carries on the map of n.
+func (a *Node) carries(n *Node) bool {
+	for a != n {
+		if a.Flow() != Carry {
+			return false
+		}
+		a = a.Carrier()
+	}
+	return true
 }
 
 // IsResidual reports whether the space is a residual stream: one that branches
@@ -99,34 +71,16 @@ func (g *Graph) Spaces() (spaces []Space, of []int) {
 		}
 		for _, a := range n.Args[:3] {
 			if k := of[a.ID]; k >= 0 {
-				spaces[k].Heads, spaces[k].Attend = n.Heads, n
+				spaces[k].Heads, spaces[k].Attend, spaces[k].Shared = n.Heads, n, n.Shared()
 			}
 		}
 	}
 	for k := range spaces {
+		spaces[k].gated = gatedNodes(spaces[k])
+		spaces[k].Planes = planes(spaces[k])
 		spaces[k].Group = g.granted(spaces[k], func(n *Node) bool { return of[n.ID] == k })
 	}
 	return spaces, of
-}
-
-// granted returns the group that all nodes which touch the units of a space
-// grant: the nodes within it and the readers outside of it.
-func (g *Graph) granted(s Space, within func(*Node) bool) Group {
-	group, table := free, operations()
-	for _, n := range g.Nodes {
-		if !within(n) && !slices.ContainsFunc(n.Args, within) {
-			continue
-		}
-		grants := table[n.Op].grants
-		if grants == nil {
-			return Trivial
-		}
-		group = intersection(group, grants(g, s, n))
-	}
-	if group == free {
-		return Permutation // more would be exact and gains nothing: only linear layers see the units
-	}
-	return group
 }
 
 // FixedStreams returns the residual streams whose basis is fixed, such as by
@@ -156,8 +110,8 @@ func (g *Graph) unitedNodes(fixed bool) (spaces []Space, of []int) {
 		switch n.Op {
 		case Prepend:
 			u.join(n, n.Args[1])
-		case Attend:
-			u.join(n.Args[0], n.Args[1]) // scores contract queries with keys
+		case Attend, Mul:
+			u.join(n.Args[0], n.Args[1]) // scores contract queries with keys, products pair units
 		}
 		if n.Tie != nil {
 			u.join(n, n.Tie)
@@ -177,53 +131,10 @@ func (g *Graph) unitedNodes(fixed bool) (spaces []Space, of []int) {
 			spaces = append(spaces, Space{Units: n.Units})
 		}
 		of[i] = k
+		spaces[k].Units = max(spaces[k].Units, n.Units)
 		spaces[k].Nodes = append(spaces[k].Nodes, n)
 	}
 	return spaces, of
-}
-
-// Readers returns the linear layers that read n, through carries, and whether
-// nothing else does: then the gain of a norm n can be folded into them, and its
-// bias where each has a bias of its own.
-func (g *Graph) Readers(n *Node) (readers []*Node, foldable bool) {
-	carried := map[*Node]bool{n: true}
-	foldable = true
-	for _, u := range g.Nodes[n.ID+1:] {
-		for i, a := range u.Args {
-			switch {
-			case !carried[a]:
-			case u.Op == Select || u.Op == Mean:
-				carried[u] = true
-			case u.Op == Linear && i == 0:
-				readers = append(readers, u)
-			default:
-				foldable = false
-			}
-		}
-	}
-	return readers, foldable && len(readers) > 0
-}
-
-// readThroughNorms reports whether the layers outside a space see it through
-// norms alone, which remove the mean of the units.
-func (g *Graph) readThroughNorms(s Space) bool {
-	raw := map[*Node]bool{}
-	for _, n := range s.Nodes {
-		raw[n] = n.Op != Norm && !((n.Op == Select || n.Op == Mean) && !raw[n.Args[0]])
-	}
-	for _, n := range g.Nodes {
-		switch n.Op {
-		case Unembed, Linear:
-			if raw[n.Args[0]] {
-				return false
-			}
-		case Output:
-			if slices.ContainsFunc(n.Args, func(a *Node) bool { return raw[a] }) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // union is a union-find over nodes.
