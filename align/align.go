@@ -20,6 +20,9 @@ type Site struct {
 	// Heads that the units are divided into, one after the other, in source and
 	// anchor; 0 where the layer feeds no attention.
 	Heads, AnchorHeads int
+	// Planes that rotary positions turn in each head: units i and i + Planes make a
+	// plane, for i below Planes. These units keep their place in their head.
+	Planes int
 
 	// Weights returns what the units are made of in both models, one row a unit
 	// [n × in], [m × in], inputs in the anchor's basis.
@@ -195,7 +198,11 @@ func (u Units) Align(ctx context.Context, sites ...Site) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	p, err := u.Solver.Solve(ctx, ot.Problem{Cost: cost})
+	solver := u.Solver
+	if s := sites[0]; s.Planes > 0 {
+		solver = planeSolver{u.Solver, s}
+	}
+	p, err := solver.Solve(ctx, ot.Problem{Cost: cost})
 	if err := planFits(p, cost, u.Solver, err); err != nil {
 		return Result{}, fmt.Errorf("align: %s: %w", sites[0].Name, err)
 	}

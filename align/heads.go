@@ -39,7 +39,7 @@ func (h Heads) Align(ctx context.Context, sites ...Site) (Result, error) {
 	}
 	h.Units = h.withDefaults()
 	s := sites[0]
-	if s.Heads == 0 && s.AnchorHeads == 0 {
+	if s.Heads == 0 && s.AnchorHeads == 0 || s.Planes > 0 { // under rotary positions Units goes by heads, too
 		return h.Units.Align(ctx, sites...)
 	}
 	if s.Heads != s.AnchorHeads {

@@ -9,12 +9,13 @@ import (
 )
 
 // Canonical returns a model that computes the same with every space of
-// [graph.Orthogonal] in its simplest form: gain and bias of each norm folded into
-// the linear layers that read it, which leaves 1 and 0, and the mean over the
-// units taken out of everything that writes to the space or reads it, which no
-// norm lets through; and of every attention, the bias of values folded into the
-// layers that read it, since shares sum to 1, and that of keys left out, which
-// no softmax sees. What other spaces hold is left as it is.
+// [graph.Orthogonal] and [graph.MeanKeeping] in its simplest form: gain and bias of
+// each norm folded into the linear layers that read it, which leaves 1 and 0, and,
+// where norms take the mean over the units away, that mean taken out of everything
+// that writes to the space or reads it; and of every attention, the bias of values
+// folded into the layers that read it, since shares sum to 1, and that of keys left
+// out, which no softmax sees unless rotary positions turn them. What other spaces hold
+// is left as it is.
 func Canonical(m *models.Model) (*models.Model, error) {
 	m, err := m.Load()
 	if err != nil {
@@ -27,7 +28,7 @@ func canonical(m *models.Model) *models.Model {
 	c := canonicalForm{m: m, params: models.Params{}}
 	spaces, _ := m.Graph.Spaces()
 	for _, s := range spaces {
-		if s.Group == graph.Orthogonal {
+		if s.Group.Rotates() {
 			c.normaliseSpace(s)
 		}
 	}
@@ -82,11 +83,15 @@ func (c *canonicalForm) write(n *graph.Node, r graph.Role, w tensor) {
 	storePart(c.params, p, w, "")
 }
 
-// normaliseSpace folds the norms of a space and centres what writes to it.
+// normaliseSpace folds the norms of a space and, where they take means away, centres
+// what writes to it.
 func (c *canonicalForm) normaliseSpace(s graph.Space) {
 	for _, n := range s.Nodes {
 		if n.Op == graph.Norm {
 			c.foldNorm(n)
+			continue
+		}
+		if s.Group != graph.MeanKeeping {
 			continue
 		}
 		for _, p := range n.Params {
@@ -107,10 +112,11 @@ func (c *canonicalForm) normaliseSpace(s graph.Space) {
 func (c *canonicalForm) foldNorm(n *graph.Node) {
 	gain, bias := c.read(n, graph.RoleGain), c.read(n, graph.RoleBias)
 	readers, _ := c.m.Graph.Readers(n)
-	absorbed := allBiased(readers)
-	if absorbed {
+	absorbed := !n.RMS && allBiased(readers)
+	switch {
+	case absorbed:
 		c.absorbConstant(readers, bias.data)
-	} else {
+	case !n.RMS:
 		raiseGains(gain.data)
 	}
 	for _, r := range readers {
@@ -122,11 +128,13 @@ func (c *canonicalForm) foldNorm(n *graph.Node) {
 		}
 		c.write(r, graph.RoleWeight, w)
 	}
-	for k := range gain.data {
-		bias.data[k] /= gain.data[k]
-		if gain.data[k] = 1; absorbed {
+	for k := range bias.data {
+		if bias.data[k] /= gain.data[k]; absorbed {
 			bias.data[k] = 0
 		}
+	}
+	for k := range gain.data {
+		gain.data[k] = 1
 	}
 	c.write(n, graph.RoleGain, gain)
 	c.write(n, graph.RoleBias, bias)
@@ -170,10 +178,22 @@ func (c *canonicalForm) foldAttention(n *graph.Node) {
 	readers, foldable := c.m.Graph.Readers(n)
 	if v := n.Args[2]; foldable && allBiased(readers) && c.hasOwnBias(v) {
 		bias := c.read(v, graph.RoleBias)
-		c.absorbConstant(readers, bias.data)
+		c.absorbConstant(readers, repeatedHeads(bias.data, n))
 		clear(bias.data)
 		c.write(v, graph.RoleBias, bias)
 	}
+}
+
+// repeatedHeads returns the values of an attention as it puts them out: those of each
+// head once for every head of queries that shares it.
+func repeatedHeads(values []float32, n *graph.Node) []float32 {
+	var out []float32
+	d := n.Units / n.Heads
+	for h := range n.Heads {
+		from := h / n.Shared() * d
+		out = append(out, values[from:from+d]...)
+	}
+	return out
 }
 
 // hasOwnBias reports whether n is a linear layer with a bias that one node reads,

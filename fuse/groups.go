@@ -12,71 +12,71 @@ import (
 	"github.com/otfuse/otfuse/ot"
 )
 
-// best returns the maps of the group that maximise Σ ⟨gain, map⟩.
-func (u update) best(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, error) {
-	switch u.m.spaces[u.which[0]].Group {
-	case graph.Orthogonal:
-		s, err := rotationKeepingOnes(gains[0])
-		return []*mat.Dense{s}, err
-	case graph.Headwise:
-		return u.heads(ctx, gains)
-	}
-	s, err := u.m.assignPairs(ctx, gains[0])
-	return []*mat.Dense{s}, err
+// A slope is the derivative of the objective by the map S of a space [n × m]: while
+// the other maps stay, S is worth ⟨maps, S⟩ + ⟨magnitudes, |S|⟩.
+type slope struct {
+	maps       *mat.Dense
+	magnitudes *mat.Dense // of the axes that take no signs; nil but for signed permutations
 }
 
-// heads assigns heads by the nuclear norms of their blocks, summed over the
-// spaces, and carries each pair by the polar factor of its block. Where heads
-// differ in width, queries take a factor for the 1/√d of the scores.
-func (u update) heads(ctx context.Context, gains []*mat.Dense) ([]*mat.Dense, error) {
-	s := u.m.spaces[u.which[0]]
-	b := headBlocks{s.Heads, u.m.anchor.Graph.Nodes[s.Attend.ID].Heads}
-	score := mat.NewDense(b.source, b.anchor, nil)
-	factors := make([][]*mat.Dense, len(gains)) // polar factors of all blocks, row by row
-	for x, g := range gains {
-		for i := range b.source {
-			for j := range b.anchor {
-				p, nuclear, err := polarFactor(b.headBlock(g, i, j))
-				if err != nil {
-					return nil, err
-				}
-				factors[x] = append(factors[x], p)
-				score.Set(i, j, score.At(i, j)+nuclear)
-			}
-		}
+// worth returns what a map is worth.
+func (d slope) worth(s *mat.Dense) float64 {
+	if d.magnitudes == nil {
+		return innerProduct(d.maps, s)
 	}
-	pairs, err := u.m.assignPairs(ctx, score)
+	return innerProduct(d.maps, s) + innerProduct(d.magnitudes, magnitudesOf(s))
+}
+
+// pairs returns what each pair of units is worth, with the better sign.
+func (d slope) pairs() *mat.Dense {
+	if d.magnitudes == nil {
+		return d.maps
+	}
+	out := magnitudesOf(d.maps)
+	out.Add(out, d.magnitudes)
+	return out
+}
+
+// withSigns gives the pairs of s the better signs, in place.
+func (d slope) withSigns(s *mat.Dense) *mat.Dense {
+	if d.magnitudes != nil {
+		s.Apply(func(i, j int, v float64) float64 { return math.Copysign(v, d.maps.At(i, j)) }, s)
+	}
+	return s
+}
+
+// magnitudesOf returns |s|, entry by entry.
+func magnitudesOf(s *mat.Dense) *mat.Dense {
+	out := mat.DenseCopyOf(s)
+	out.Apply(func(_, _ int, v float64) float64 { return math.Abs(v) }, out)
+	return out
+}
+
+// best returns the maps of the group that are worth most.
+func (u update) best(ctx context.Context, slopes []slope) ([]*mat.Dense, error) {
+	group := u.m.spaces[u.which[0]].Group
+	switch {
+	case group.Rotates():
+		s, err := bestRotation(group, slopes[0].maps)
+		return []*mat.Dense{s}, err
+	case group.WithinHeads():
+		return u.heads(ctx, slopes)
+	}
+	s, err := u.m.assignPairs(ctx, slopes[0].pairs())
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*mat.Dense, len(gains))
-	for x, g := range gains {
-		n, m := g.Dims()
-		scale := 1.0
-		if u.m.of[s.Attend.Args[0].ID] == u.which[x] {
-			scale = math.Pow(float64(m*b.source)/float64(n*b.anchor), 0.25)
-		}
-		out[x] = mat.NewDense(n, m, nil)
-		for i := range b.source {
-			for j := range b.anchor {
-				if share := pairs.At(i, j); share > 0 {
-					b.headBlock(out[x], i, j).Scale(scale*share, factors[x][i*b.anchor+j])
-				}
-			}
-		}
-	}
-	return out, nil
+	return []*mat.Dense{slopes[0].withSigns(s)}, nil
 }
 
-// headBlocks divides a matrix of units into blocks of one head each.
-type headBlocks struct{ source, anchor int } // heads
-
-// headBlock returns the block of head i of the source and head j of the anchor; it
-// shares the values of g.
-func (b headBlocks) headBlock(g *mat.Dense, i, j int) *mat.Dense {
-	n, m := g.Dims()
-	n, m = n/b.source, m/b.anchor
-	return g.Slice(i*n, (i+1)*n, j*m, (j+1)*m).(*mat.Dense)
+// bestRotation returns the orthogonal map of a residual stream that maximises ⟨g, O⟩.
+// Only those that keep (1, …, 1) are symmetries, or close to ones, of layer norms.
+func bestRotation(group graph.Group, g *mat.Dense) (*mat.Dense, error) {
+	if group == graph.Orthogonal || group == graph.SignedPermutation {
+		o, _, err := polarFactor(g)
+		return o, err
+	}
+	return rotationKeepingOnes(g)
 }
 
 // errFactor reports a matrix without a singular value decomposition.
@@ -134,23 +134,17 @@ func (m *matcher) refineMap(k int, t *mat.Dense) error {
 	if n, c := t.Dims(); n != s.Units || c != s.Units {
 		return fmt.Errorf("the map of %s is %d × %d, want %d × %d", s.Nodes[0].Name, n, c, s.Units, s.Units)
 	}
-	if s.Group != graph.Headwise {
-		o, err := rotationKeepingOnes(t)
+	if !s.Group.WithinHeads() {
+		o, err := bestRotation(s.Group, t)
 		if err != nil {
 			return err
 		}
 		m.maps[k] = multiply(m.maps[k], o)
 		return nil
 	}
-	within, dual, d := mat.NewDense(s.Units, s.Units, nil), mat.NewDense(s.Units, s.Units, nil), s.Units/s.Heads
-	for h := range s.Heads {
-		at := func(m *mat.Dense) *mat.Dense { return m.Slice(h*d, (h+1)*d, h*d, (h+1)*d).(*mat.Dense) }
-		var inverse mat.Dense
-		if err := inverse.Inverse(at(t)); err != nil {
-			return fmt.Errorf("the map of head %d of %s: %w", h, s.Nodes[0].Name, err)
-		}
-		at(within).Copy(at(t))
-		at(dual).Copy(inverse.T())
+	within, dual, err := invertibleWithinHeads(s, t)
+	if err != nil {
+		return err
 	}
 	if m.duals[k] == nil {
 		m.duals[k] = m.maps[k]

@@ -75,30 +75,31 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// doubling is an aligner that makes two of every unit.
-type doubling struct{}
+// doubling is an aligner that makes two of every unit of the layers that are twice as
+// wide in another network.
+type doubling struct{ wide *graph.Graph }
 
 func (doubling) Needs() align.Needs { return align.Needs{} }
 
-func (doubling) Align(_ context.Context, sites ...align.Site) (align.Result, error) {
-	n := sites[0].Out
-	mass := mat.NewDense(n, 2*n, nil)
-	for j := range 2 * n {
-		mass.Set(j/2, j, 1/float64(2*n))
+func (d doubling) Align(_ context.Context, sites ...align.Site) (align.Result, error) {
+	n, m := sites[0].Out, d.wide.Find(sites[0].Name).Units
+	mass := mat.NewDense(n, m, nil)
+	for j := range m {
+		mass.Set(j/(m/n), j, 1/float64(m))
 	}
 	p, err := ot.NewPlan(mass, nil, nil)
 	return align.Result{Plan: p}, err
 }
 
 // TestRecoveryOfDoubles: exact transport carries a model whose units were all
-// doubled back onto the model: doubled rows come together, what read both reads
-// the one.
+// doubled, but for those of heads under rotary positions, back onto the model: doubled
+// rows come together, what read both reads the one.
 func TestRecoveryOfDoubles(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		m, wide := model(t, net, 6), net
 		wide.Config.Hidden, wide.Config.MLP, wide.Config.HeadDim = 2*net.Config.Hidden, 2*net.Config.MLP, 2*net.Config.HeadDim
 		frame := model(t, wide, 1)
-		p, _, err := transported(t, m, frame, fuse.Transport{Aligner: doubling{}, Residual: graph.Main{}}, nil)
+		p, _, err := transported(t, m, frame, fuse.Transport{Aligner: doubling{frame.Graph}, Residual: graph.Main{}}, nil)
 		require.NoError(t, err, net.Arch.Class)
 		got, _, err := transported(t, frame.With(p), m, fuse.Transport{Aligner: exactly(), Residual: graph.Main{}}, nil)
 		require.NoError(t, err, net.Arch.Class)

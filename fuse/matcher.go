@@ -75,8 +75,20 @@ func newMatcher(how Matching, src, anchor *models.Model) *matcher {
 }
 
 // checkWidths checks that widths differ in spaces only: what has a fixed basis, such as
-// a residual stream under fixed positions, has no map into another width.
+// a residual stream under fixed positions, has no map into another width, and neither
+// have heads under rotary positions.
 func (m *matcher) checkWidths() error {
+	for k, s := range m.spaces {
+		a := m.anchorSpaces[k]
+		if s.Planes > 0 && s.Units/s.Heads != a.Units/a.Heads {
+			return &MismatchError{"width of the heads of " + s.Attend.Name + ", under rotary positions,",
+				fmt.Sprint(s.Units / s.Heads), fmt.Sprint(a.Units / a.Heads)}
+		}
+		if s.Shared != a.Shared {
+			return &MismatchError{"number of queries that share keys in " + s.Attend.Name, fmt.Sprint(s.Shared),
+				fmt.Sprint(a.Shared)}
+		}
+	}
 	for i, n := range m.src.Graph.Nodes {
 		for x, p := range n.Params {
 			to := m.anchor.Graph.Nodes[i].Params[x].Shape
@@ -167,16 +179,25 @@ func (m *matcher) ascend(ctx context.Context) error {
 	return nil
 }
 
-// derivative is the derivative of the objective by the map of space k [n × m]: ⟨gain,
-// S⟩ is what S is worth while the other maps stay. What meets a map that is
-// not known yet does not count.
-func (m *matcher) derivative(k int) *mat.Dense {
-	out := mat.NewDense(m.spaces[k].Units, m.anchorSpaces[k].Units, nil)
+// newSlope returns a slope of zeros for the map of space k.
+func (m *matcher) newSlope(k int) slope {
+	n, c := m.spaces[k].Units, m.anchorSpaces[k].Units
+	d := slope{maps: mat.NewDense(n, c, nil)}
+	if m.spaces[k].Group == graph.SignedPermutation {
+		d.magnitudes = mat.NewDense(n, c, nil)
+	}
+	return d
+}
+
+// derivative is the derivative of the objective by the map of space k [n × m] while
+// the other maps stay. What meets a map that is not known yet does not count.
+func (m *matcher) derivative(k int) slope {
+	out, s := m.newSlope(k), m.spaces[k]
 	touching := 0
 	for i, n := range m.src.Graph.Nodes {
 		for x, p := range n.Params {
 			axis := m.axisIn(n, p, k)
-			if axis < 0 || m.scale[i] == 0 {
+			if axis < 0 || m.scale[i] == 0 || s.Group == graph.Orthogonal && p.Axes[axis] == graph.Gain {
 				continue
 			}
 			touching++
@@ -185,15 +206,31 @@ func (m *matcher) derivative(k int) *mat.Dense {
 			}
 			w := carry(m, n, p, fetchPart(m.src.Params, p), axis)
 			a := fetchPart(m.target, m.anchor.Graph.Nodes[i].Params[x])
-			addProduct(out, w.withAxisFirst(axis), a.withAxisFirst(axis), (1-m.how.Mix)*m.scale[i])
+			to := out.maps
+			if out.magnitudes != nil && !s.TakesSigns(n, p.Axes[axis]) {
+				to = out.magnitudes
+			}
+			weight := (1 - m.how.Mix) * m.scale[i]
+			if at := n.Along(p.Axes[axis]); s.Copies(at) > 1 {
+				part := mat.NewDense(at.Units, m.anchor.Graph.Nodes[at.ID].Units, nil)
+				addProduct(part, w.withAxisFirst(axis), a.withAxisFirst(axis), weight)
+				to.Add(to, m.headBlocks(k).ofSharing(part, s.Copies(at)))
+				continue
+			}
+			addProduct(to, w.withAxisFirst(axis), a.withAxisFirst(axis), weight)
 		}
 	}
 	if m.moments[k] != nil {
 		var part mat.Dense
 		part.Scale(m.how.Mix*float64(max(touching, 1)), m.moments[k])
-		out.Add(out, &part)
+		out.maps.Add(out.maps, &part)
 	}
 	return out
+}
+
+// headBlocks returns the blocks of heads that the map of space k consists of.
+func (m *matcher) headBlocks(k int) headBlocks {
+	return headBlocks{m.spaces[k].Heads, m.anchorSpaces[k].Heads}
 }
 
 // axisIn returns the axis of p that lies in space k, -1 where none or more than
@@ -222,10 +259,19 @@ func (m *matcher) spaceOf(n *graph.Node, axis graph.Axis) int {
 // mapAlong returns the map that an axis of n in a space goes by; nil while unknown.
 func (m *matcher) mapAlong(n *graph.Node, axis graph.Axis) *mat.Dense {
 	k := m.spaceOf(n, axis)
-	if m.duals[k] != nil && m.spaces[k].Dual(n, axis) {
-		return m.duals[k]
+	s, by := m.spaces[k], m.maps[k]
+	switch {
+	case by == nil:
+		return nil
+	case m.duals[k] != nil && s.Dual(n, axis):
+		by = m.duals[k]
+	case s.Group == graph.SignedPermutation && !s.TakesSigns(n, axis):
+		by = magnitudesOf(by)
 	}
-	return m.maps[k]
+	if c := s.Copies(n.Along(axis)); c > 1 {
+		by = m.headBlocks(k).ofShared(by, c)
+	}
+	return by
 }
 
 // along implements [basis]. The maps of spaces must be known.
@@ -240,7 +286,7 @@ func (m *matcher) along(n *graph.Node, axis graph.Axis) *mover {
 		return &out
 	}
 	factor := 1.0
-	if m.spaces[k].Group == graph.Orthogonal {
+	if m.spaces[k].Group.Rotates() || n.RMS {
 		factor = math.Sqrt(float64(m.spaces[k].Units) / float64(m.anchorSpaces[k].Units))
 	}
 	out := bySquares(by, factor)

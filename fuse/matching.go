@@ -227,7 +227,7 @@ func (u *multiMatcher) refineByLearner(ctx context.Context) error {
 	var which []int
 	var spaces []graph.Space
 	for k, s := range u.sources[0].anchorSpaces {
-		if s.Group != graph.Trivial && s.Group != graph.Permutation || u.how.Inexact && s.IsResidual() {
+		if s.Group.IsContinuous() || u.how.Inexact && s.IsResidual() {
 			which, spaces = append(which, k), append(spaces, s)
 		}
 	}

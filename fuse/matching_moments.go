@@ -39,6 +39,9 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 	counts := make([]float64, len(m.spaces))
 	for i, k := range space {
 		part := normalisedCross(stats.Moments[i], m.spaces[k].Group)
+		if c := m.spaces[k].Copies(m.src.Graph.Nodes[want.Sites[i][0].ID]); c > 1 {
+			part = m.headBlocks(k).ofSharing(part, c)
+		}
 		if counts[k]++; out[k] == nil {
 			out[k] = part
 			continue
@@ -55,13 +58,15 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 
 // informative reports whether activations at n are used to match its space: the
 // normalised residual stream; queries, keys, values and the output of attention;
-// hidden units after their activation function.
+// hidden units after their activation function, or after the product with their gate.
 func informative(s graph.Space, n *graph.Node) bool {
-	switch s.Group {
-	case graph.Orthogonal:
+	switch {
+	case s.Group.Rotates():
 		return n.Op == graph.Norm
-	case graph.Headwise:
+	case s.Group.WithinHeads():
 		return n.Op == graph.Linear || n.Op == graph.Attend
+	case s.Group == graph.SignedPermutation: // a gate alone would not tell the sign
+		return n.Op == graph.Mul || n.Op == graph.Norm
 	}
 	return n.Op == graph.Act || n.Op == graph.Norm
 }
@@ -82,7 +87,7 @@ func normalisedCross(m *align.Moments, g graph.Group) *mat.Dense {
 	for i := range n {
 		for j, row := 0, out.RawRowView(i); j < c; j++ {
 			s := math.Sqrt(x * y)
-			if g == graph.Permutation {
+			if g.Permutes() {
 				s = math.Sqrt(m.ScatterX[i]*m.ScatterY[j]) * float64(min(n, c))
 			}
 			if s > 0 {

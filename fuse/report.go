@@ -30,6 +30,7 @@ type NodeReport struct {
 	Diagonal float64               // share of the plan's mass on its diagonal, 0 to 1
 	Seconds  float64               // spent on the map and on moving the parameters
 	Warning  *ot.NotConvergedError // of a plan that was used as far as it got; nil where it converged
+	id       int                   // of the node, under [Transport]
 	push     func() *mat.Dense     // nil for the identity, or where it was not kept
 	weights  squares
 }

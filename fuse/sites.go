@@ -12,8 +12,9 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// pairedSites says which solved nodes are solved together: queries with keys unless
-// they are separate. A node alone is its own site.
+// pairedSites says which solved nodes are solved together: the factors of a product,
+// and queries with keys unless they are separate. Where queries share keys they have
+// other units, and plans of their own. A node alone is its own site.
 func pairedSites(g *graph.Graph, qk QK) map[int][]int {
 	sites := map[int][]int{}
 	for _, n := range g.Nodes {
@@ -22,13 +23,13 @@ func pairedSites(g *graph.Graph, qk QK) map[int][]int {
 		}
 	}
 	for _, n := range g.Nodes {
-		if n.Op != graph.Attend || qk == Separate {
+		if n.Op != graph.Mul && (n.Op != graph.Attend || qk == Separate || n.Shared() > 1) {
 			continue
 		}
-		q, k := n.Args[0].ID, n.Args[1].ID
-		if sites[q] != nil && sites[k] != nil {
-			sites[q] = []int{q, k}
-			sites[k] = sites[q]
+		x, y := n.Args[0].Solved().ID, n.Args[1].Solved().ID
+		if x != y && sites[x] != nil && sites[y] != nil {
+			sites[x] = []int{min(x, y), max(x, y)}
+			sites[y] = sites[x]
 		}
 	}
 	return sites
@@ -40,26 +41,62 @@ func (t *transportRun) siteOf(n *graph.Node) []*graph.Node {
 	for _, id := range t.sites[n.ID] {
 		out = append(out, t.source.Graph.Nodes[id])
 	}
-	if len(out) == 2 && out[0].ID > out[1].ID {
-		out[0], out[1] = out[1], out[0]
-	}
 	return out
 }
 
-// lastUses finds the last node that looks at the plan of each.
-func (t *transportRun) lastUses() []int {
-	last := make([]int, len(t.source.Graph.Nodes))
-	for _, n := range t.source.Graph.Nodes {
-		done := n.ID // a node waits for the rest of its site
-		for _, m := range t.siteOf(n) {
-			done = max(done, m.ID)
+// isStacked reports whether the units of a site are stacked: those of queries and keys
+// may be, those of factors are the same.
+func (t *transportRun) isStacked(site []*graph.Node) bool {
+	return t.method.QK == Joint && len(site) > 1 && heads(t.source.Graph, site[0].ID) > 0
+}
+
+// visitOrder returns the nodes in an order in which those of a site follow each other:
+// what one of them needs comes before all of them.
+func (t *transportRun) visitOrder() []*graph.Node {
+	var order []*graph.Node
+	visited := make([]bool, len(t.source.Graph.Nodes))
+	var visit func(n *graph.Node)
+	visit = func(n *graph.Node) {
+		site := t.siteOf(n)
+		if site == nil {
+			site = []*graph.Node{n}
 		}
-		last[n.ID] = max(last[n.ID], done)
+		if visited[n.ID] {
+			return
+		}
+		for _, m := range site {
+			visited[m.ID] = true
+		}
+		for _, m := range site {
+			for _, a := range m.Args {
+				visit(a)
+			}
+			if m.Tie != nil {
+				visit(m.Tie)
+			}
+		}
+		order = append(order, site...)
+	}
+	for _, n := range t.source.Graph.Nodes {
+		visit(n)
+	}
+	return order
+}
+
+// lastUses finds, for the plan of each node, the place in the order of the last node
+// that looks at it.
+func (t *transportRun) lastUses(order []*graph.Node) []int {
+	last := make([]int, len(order))
+	for i, n := range order {
+		if site := t.siteOf(n); len(site) > 1 && site[0] == n {
+			i += len(site) - 1 // waits for the rest of its site
+		}
+		last[n.ID] = max(last[n.ID], i)
 		for _, a := range n.Args {
-			last[a.ID] = max(last[a.ID], done)
+			last[a.ID] = max(last[a.ID], i)
 		}
 		if n.Tie != nil {
-			last[n.Tie.ID] = max(last[n.Tie.ID], done)
+			last[n.Tie.ID] = max(last[n.Tie.ID], i)
 		}
 	}
 	return last
@@ -69,7 +106,8 @@ func (t *transportRun) lastUses() []int {
 func (t *transportRun) describe(nodes []*graph.Node) align.Site {
 	n := nodes[0]
 	s := align.Site{Name: n.Name, Out: n.Units, Table: n.Op == graph.Table, Moments: t.moments[n.ID],
-		Heads: len(nodes) * heads(t.source.Graph, n.ID), AnchorHeads: len(nodes) * heads(t.anchor.Graph, n.ID)}
+		Heads: len(nodes) * heads(t.source.Graph, n.ID), AnchorHeads: len(nodes) * heads(t.anchor.Graph, n.ID),
+		Planes: planes(t.source.Graph, n.ID)}
 	if n.Op == graph.Linear {
 		w, _ := n.Param(graph.RoleWeight)
 		s.In = valueCount(w.Shape) / n.Units
@@ -105,11 +143,29 @@ func (t *transportRun) describe(nodes []*graph.Node) align.Site {
 	return s
 }
 
-// heads returns the heads of the attention that reads a node, 0 if none does.
+// heads returns the number of heads into which an attention divides the units of a
+// node, 0 if none does.
 func heads(g *graph.Graph, id int) int {
 	for _, n := range g.Nodes {
-		if n.Op == graph.Attend && slices.Contains(n.Args[:3], g.Nodes[id]) {
+		if n.Op != graph.Attend {
+			continue
+		}
+		if n.Args[0].Solved().ID == id {
 			return n.Heads
+		}
+		if n.Args[1].Solved().ID == id || n.Args[2].Solved().ID == id {
+			return n.Heads / n.Shared()
+		}
+	}
+	return 0
+}
+
+// planes returns the number of planes that rotary positions turn in each head of a node,
+// 0 if none do.
+func planes(g *graph.Graph, id int) int {
+	for _, n := range g.Nodes {
+		if n.Op == graph.Rotary && n.Solved().ID == id {
+			return len(n.Rope.Frequencies)
 		}
 	}
 	return 0
@@ -160,7 +216,7 @@ func (t *transportRun) requestedSites() [][]*graph.Node {
 		if site == nil || n.Op == graph.Table {
 			continue
 		}
-		if t.method.QK != Joint || len(site) == 1 {
+		if !t.isStacked(t.siteOf(t.source.Graph.Nodes[n.ID])) {
 			out = append(out, []*graph.Node{n})
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gonum.org/v1/gonum/mat"
@@ -95,7 +96,7 @@ type transportRun struct {
 	sites      map[int][]int          // by node: IDs of the nodes that its plan is solved with, itself included
 	moments    map[int]*align.Moments // by the first node of a site
 	magnitudes map[int][]float64      // by node: mean |activation| of each unit of the anchor
-	lastUse    []int                  // by node: the last node that looks at its plan
+	lastUse    []int                  // by node: the place in the order of the last node that looks at its plan
 	nodes      []NodeReport
 }
 
@@ -118,23 +119,25 @@ func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]Nod
 
 // visitAll visits the nodes from input to output.
 func (t *transportRun) visitAll() error {
-	t.lastUse = t.lastUses()
+	order := t.visitOrder()
+	t.lastUse = t.lastUses(order)
 	if err := t.collect(); err != nil {
 		return err
 	}
-	for _, n := range t.source.Graph.Nodes {
+	for i, n := range order {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
 		if err := t.visitNode(n); err != nil {
 			return fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
 		}
-		for id, last := range t.lastUse[:n.ID+1] {
-			if last <= n.ID {
+		for id, last := range t.lastUse {
+			if last <= i {
 				t.plans[id] = ot.Plan{} // units² values each: release them
 			}
 		}
 	}
+	slices.SortFunc(t.nodes, func(a, b NodeReport) int { return a.id - b.id })
 	return nil
 }
 
@@ -149,7 +152,7 @@ func (t *transportRun) visitNode(n *graph.Node) error {
 	case n.Tie != nil:
 		t.plans[n.ID] = t.plans[n.Tie.ID]
 	case n.Flow() == graph.Carry:
-		t.plans[n.ID] = t.plans[n.Carrier().ID]
+		t.plans[n.ID], err = t.carriedPlan(n)
 	case n.Flow() == graph.Join:
 		t.plans[n.ID], err = t.joinPlans(n)
 	case n.Flow() == graph.Solve:
@@ -182,7 +185,7 @@ func (t *transportRun) visitNode(n *graph.Node) error {
 func (t *transportRun) report(r NodeReport, site []*graph.Node) {
 	for i, n := range site {
 		summary := t.summary(n)
-		r.Name, r.Diagonal, r.Entropy, r.weights = n.Name, summary.diagonal, summary.entropy, t.weights[n.ID]
+		r.id, r.Name, r.Diagonal, r.Entropy, r.weights = n.ID, n.Name, summary.diagonal, summary.entropy, t.weights[n.ID]
 		if !t.plans[n.ID].IsIdentity() {
 			r.push = t.columns(n, i, len(site))
 		}
@@ -193,7 +196,7 @@ func (t *transportRun) report(r NodeReport, site []*graph.Node) {
 
 // summary measures the map that leaves n, once for all nodes that carry it.
 func (t *transportRun) summary(n *graph.Node) planSummary {
-	if p := t.plans[n.ID]; n.Flow() == graph.Carry {
+	if p := t.plans[n.ID]; n.Flow() == graph.Carry && n.Units == n.Carrier().Units {
 		t.summaries[n.ID] = t.summaries[n.Carrier().ID]
 	} else if t.summaries[n.ID].diagonal = p.Diagonal(); !p.IsIdentity() {
 		t.summaries[n.ID].entropy = p.Entropy()
@@ -218,6 +221,15 @@ func (t *transportRun) columns(n *graph.Node, i, k int) func() *mat.Dense {
 	}
 }
 
+// carriedPlan returns the map of the argument that n carries on.
+func (t *transportRun) carriedPlan(n *graph.Node) (ot.Plan, error) {
+	plan := t.plans[n.Carrier().ID]
+	if plan.IsIdentity() || n.Op != graph.Attend || n.Shared() == 1 {
+		return plan, nil
+	}
+	return t.spreadPlan(n, plan)
+}
+
 // joinPlans merges the maps that meet at a residual sum.
 func (t *transportRun) joinPlans(n *graph.Node) (ot.Plan, error) {
 	branches := make([]graph.Branch, len(n.Args))
@@ -237,7 +249,7 @@ func (t *transportRun) joinPlans(n *graph.Node) (ot.Plan, error) {
 // solve finds the plan of a site and gives it to all its nodes.
 func (t *transportRun) solve(site []*graph.Node) (cost float64, warning *ot.NotConvergedError, err error) {
 	stacked := [][]*graph.Node{}
-	if t.method.QK == Joint {
+	if t.isStacked(site) {
 		stacked = append(stacked, site)
 	} else {
 		for _, n := range site {

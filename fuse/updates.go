@@ -29,7 +29,7 @@ func (m *matcher) updates() []update {
 			continue
 		}
 		u := update{m, []int{k}}
-		if s.Group != graph.Headwise {
+		if !s.Group.WithinHeads() {
 			if s.IsResidual() {
 				streams = append(streams, u)
 			} else {
@@ -83,7 +83,7 @@ func (u update) touchedNodes() (out []int) {
 
 // ascend replaces the maps by the best ones, all other maps given.
 func (w parallelUpdates) ascend(ctx context.Context) error {
-	gains, maps, errs := make([][]*mat.Dense, len(w)), make([][]*mat.Dense, len(w)), make([]error, len(w))
+	slopes, maps, errs := make([][]slope, len(w)), make([][]*mat.Dense, len(w)), make([]error, len(w))
 	tokens := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for i, u := range w {
@@ -94,9 +94,9 @@ func (w parallelUpdates) ascend(ctx context.Context) error {
 				return
 			}
 			for _, k := range u.which {
-				gains[i] = append(gains[i], u.m.derivative(k))
+				slopes[i] = append(slopes[i], u.m.derivative(k))
 			}
-			maps[i], errs[i] = u.best(ctx, gains[i])
+			maps[i], errs[i] = u.best(ctx, slopes[i])
 		})
 	}
 	wg.Wait()
@@ -105,9 +105,9 @@ func (w parallelUpdates) ascend(ctx context.Context) error {
 	}
 	for i, u := range w {
 		for x, k := range u.which {
-			u.m.objective += innerProduct(gains[i][x], maps[i][x])
+			u.m.objective += slopes[i][x].worth(maps[i][x])
 			if u.m.maps[k] != nil {
-				u.m.objective -= innerProduct(gains[i][x], u.m.maps[k])
+				u.m.objective -= slopes[i][x].worth(u.m.maps[k])
 			}
 			u.m.maps[k] = maps[i][x]
 		}
@@ -117,12 +117,16 @@ func (w parallelUpdates) ascend(ctx context.Context) error {
 
 // randomise replaces the maps by random ones of the group.
 func (u update) randomise(rng *rand.Rand) {
-	gains := make([]*mat.Dense, len(u.which))
+	slopes := make([]slope, len(u.which))
 	for i, k := range u.which {
-		gains[i] = mat.NewDense(u.m.spaces[k].Units, u.m.anchorSpaces[k].Units, nil)
-		gains[i].Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, gains[i])
+		slopes[i] = u.m.newSlope(k)
+		for _, g := range []*mat.Dense{slopes[i].maps, slopes[i].magnitudes} {
+			if g != nil {
+				g.Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, g)
+			}
+		}
 	}
-	maps, err := u.best(context.Background(), gains)
+	maps, err := u.best(context.Background(), slopes)
 	if err != nil {
 		return // normal numbers have a best map
 	}

@@ -60,7 +60,7 @@ func (t *transportRun) unitParts(n *graph.Node, site []*graph.Node) []unitPart {
 	switch {
 	case plan.IsIdentity():
 		return []unitPart{{n, outputs{}}}
-	case t.method.QK != Joint || len(site) == 1:
+	case !t.isStacked(site):
 		m := pushMover(plan)
 		return []unitPart{{n, outputs{&m}}}
 	}

@@ -236,9 +236,10 @@ func TestGroups(t *testing.T) {
 		net  modeltest.Net
 		want string
 	}{
-		{modeltest.ViT(), "orthogonal headwise headwise permutation headwise headwise permutation"},
+		{modeltest.ViT(), "mean-keeping headwise headwise permutation headwise headwise permutation"},
 		{modeltest.SimpleViT(), "headwise headwise permutation headwise headwise permutation"},
-		{modeltest.PackedWords(), "orthogonal headwise headwise permutation headwise headwise permutation"},
+		{modeltest.PackedWords(), "mean-keeping headwise headwise permutation headwise headwise permutation"},
+		{modeltest.Llama(), "orthogonal head planes headwise signed permutation head planes headwise signed permutation"},
 		{modeltest.Classifier(), "permutation headwise headwise permutation headwise headwise permutation permutation"},
 		{modeltest.MaskedLM(), "permutation headwise headwise permutation headwise headwise permutation"},
 	} {
@@ -351,6 +352,7 @@ func TestFlows(t *testing.T) {
 	want := map[graph.Op]graph.Flow{graph.Input: graph.Fix, graph.Const: graph.Fix, graph.Patches: graph.Fix,
 		graph.Table: graph.Solve, graph.Embed: graph.Solve,
 		graph.Norm: graph.Carry, graph.Act: graph.Carry, graph.Attend: graph.Carry, graph.Prepend: graph.Carry,
+		graph.Mul: graph.Carry, graph.Rotary: graph.Carry,
 		graph.Select: graph.Carry,
 		graph.Mean:   graph.Carry, graph.Add: graph.Join, graph.Unembed: graph.Fix, graph.Output: graph.Fix}
 	seen := map[graph.Op]bool{}

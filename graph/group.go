@@ -19,8 +19,8 @@ const (
 	HeadSigns                      // heads; within each one sign for each plane
 	HeadPlanes                     // heads; within each one complex number for each plane, any invertible map of the rest
 	Headwise                       // heads; within each any invertible map, see [Space.Dual]
-	MeanKeeping                    // any orthogonal map that keeps (1, …, 1), once the norms are folded into their readers
-	Orthogonal                     // any orthogonal map, once the norms are folded into their readers
+	MeanKeeping                    // any orthogonal map that keeps (1, …, 1), once norms are folded into their readers
+	Orthogonal                     // any orthogonal map, once norms are folded into their readers
 	free                           // any invertible map; no space of Spaces has it
 )
 
@@ -41,6 +41,10 @@ func (g Group) Rotates() bool { return g == MeanKeeping || g == Orthogonal }
 
 // Permutes reports whether the group moves units as they are, but for signs.
 func (g Group) Permutes() bool { return g == Permutation || g == SignedPermutation }
+
+// IsContinuous reports whether the group holds maps as near to each other as one likes,
+// so that the best one can be approached step by step.
+func (g Group) IsContinuous() bool { return g.Rotates() || g == Headwise || g == HeadPlanes }
 
 // contains reports whether h is a subgroup of g, as far as the library knows.
 func (g Group) contains(h Group) bool {
@@ -170,7 +174,8 @@ func gatedNodes(s Space) map[*Node]bool {
 	}
 	for i, factor := range product.Args {
 		gated, other := chain(factor), chain(product.Args[1-i])
-		if slices.ContainsFunc(gated, isAct) && !slices.ContainsFunc(other, func(n *Node) bool { return slices.Contains(gated, n) }) {
+		meet := slices.ContainsFunc(other, func(n *Node) bool { return slices.Contains(gated, n) })
+		if slices.ContainsFunc(gated, isAct) && !meet {
 			out := map[*Node]bool{}
 			for _, n := range gated {
 				out[n] = true

@@ -2,6 +2,7 @@ package models
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -20,12 +21,21 @@ import (
 //     read is left out, since id2label says the same.
 //   - image_size, patch_size: a list of equal sides becomes its side.
 //   - hidden_act, activation: other names of the functions that graph has.
+//   - rope_parameters: becomes rope_scaling, with rope_theta beside it: see
+//     standardRope.
+//
+// Tensors that are quantised are no parameters of a network as it is declared, so a
+// quantization_config is an error.
 func standard(text []byte) ([]byte, error) {
 	var c map[string]json.RawMessage
 	if err := json.Unmarshal(text, &c); err != nil || c == nil {
 		return text, nil //nolint:nilerr // what is no object is told by who reads it
 	}
-	if err := standardLabels(c); err != nil {
+	if q := c["quantization_config"]; q != nil && string(q) != "null" {
+		return nil, fmt.Errorf("%s: quantization_config: quantised tensors are not supported: "+
+			"save the checkpoint dequantised", configName)
+	}
+	if err := errors.Join(standardLabels(c), standardRope(c)); err != nil {
 		return nil, err
 	}
 	for _, key := range []string{"image_size", "patch_size"} {

@@ -112,7 +112,8 @@ func TestFamilyGoldens(t *testing.T) {
 	for name, class := range map[string]string{"deit": "DeiTForImageClassification", "bertmlm": "BertForMaskedLM",
 		"bertpre": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM",
 		"bertmodel": "BertModel", "vitmodel": "ViTModel", "bertextra": "BertForMaskedLM",
-		"gpt2": "GPT2LMHeadModel", "gpt2u": "GPT2LMHeadModel"} {
+		"gpt2": "GPT2LMHeadModel", "gpt2u": "GPT2LMHeadModel",
+		"llama": "LlamaForCausalLM", "llamat": "LlamaForCausalLM"} {
 		t.Run(name, func(t *testing.T) {
 			m, samples, want := golden(t, name)
 			require.Equal(t, class, m.Arch.Class)
@@ -253,7 +254,7 @@ func TestFamilyConfigs(t *testing.T) {
 // TestGPT2Groups: the stream of a decoder whose logits have a layer of their own may
 // be rotated, although that layer has no bias; tied to the words it may be permuted.
 func TestGPT2Groups(t *testing.T) {
-	for tied, want := range map[bool]graph.Group{true: graph.Permutation, false: graph.Orthogonal} {
+	for tied, want := range map[bool]graph.Group{true: graph.Permutation, false: graph.MeanKeeping} {
 		c := models.GPT2Config{Hidden: 8, Layers: 1, Heads: 2, Act: graph.GELUTanh, Eps: 1e-5, Vocab: 11, Positions: 7,
 			ScaleByWidth: true, Tied: tied}
 		s, err := c.Spec()

@@ -153,7 +153,7 @@ func TestInputsThatDoNotFit(t *testing.T) {
 func TestDims(t *testing.T) {
 	for _, net := range modeltest.Nets() {
 		m := model(t, net)
-		require.Equal(t, models.Dims{Depth: 2, Width: 8, Heads: 2, MLP: 12}, m.Dims(), net.Arch.Class)
+		require.Equal(t, models.Dims{Depth: 2, Width: 8, Heads: net.Config.Heads, MLP: 12}, m.Dims(), net.Arch.Class)
 	}
 	require.Equal(t, 3, model(t, modeltest.ViT()).Classes())
 	require.Equal(t, 11, model(t, modeltest.MaskedLM()).Classes())

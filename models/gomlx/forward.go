@@ -70,7 +70,7 @@ func signature(g *graph.Graph) string {
 	var s strings.Builder
 	s.WriteString(g.String())
 	for _, n := range g.Nodes {
-		fmt.Fprint(&s, n.Heads, n.Scale, n.Causal, n.Eps, n.Fn, n.Values())
+		fmt.Fprint(&s, n.Heads, n.Scale, n.Causal, n.Window, n.Rope, n.Eps, n.RMS, n.Fn, n.Values())
 		for _, p := range n.Params {
 			fmt.Fprint(&s, p)
 		}

@@ -2,12 +2,10 @@ package gomlx
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/layers/activation"
 	"github.com/gomlx/gomlx/ml/nn"
@@ -98,7 +96,14 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 		return gx.Gather(own[graph.RoleRows], gx.InsertAxes(args[0], -1))
 	case graph.Linear:
 		return linear(n, own, args[0])
+	case graph.Mul:
+		return gx.Mul(args[0], args[1])
+	case graph.Rotary:
+		return rotary(n, args[0])
 	case graph.Norm:
+		if n.RMS {
+			return rmsNorm(n, args[0], own[graph.RoleGain])
+		}
 		return nn.LayerNorm(args[0], []int{args[0].Rank() - 1}, n.Eps, own[graph.RoleGain], own[graph.RoleBias], nil)
 	case graph.Act:
 		return activate(n.Fn, args[0])
@@ -148,12 +153,33 @@ func part(w *gx.Node, p graph.Param) *gx.Node {
 	if s.Of == 0 {
 		return w
 	}
-	cut := make([]gx.SliceAxisSpec, len(p.Shape))
+	groups := max(s.Groups, 1)
+	dims := slices.Clone(p.Shape)
+	dims[s.Axis] /= groups
+	w = gx.Reshape(w, slices.Insert(dims, s.Axis, groups, s.Of)...)
+	cut := make([]gx.SliceAxisSpec, w.Rank())
 	for k := range cut {
 		cut[k] = gx.AxisRange()
 	}
-	cut[s.Axis] = gx.AxisRange(s.Part*p.Shape[s.Axis], (s.Part+1)*p.Shape[s.Axis])
-	return gx.Slice(w, cut...)
+	cut[s.Axis+1] = gx.AxisElem(s.Part)
+	return gx.Reshape(gx.Slice(w, cut...), p.Shape...)
+}
+
+// whole puts the parts of a tensor together again: it is the inverse of part.
+func whole(parts []*gx.Node, s graph.Slice) *gx.Node {
+	if s.Of == 0 {
+		return parts[0]
+	}
+	groups, full := max(s.Groups, 1), parts[0].Shape().Clone().Dimensions
+	dims := slices.Clone(full)
+	dims[s.Axis] /= groups
+	dims = slices.Insert(dims, s.Axis, groups, 1)
+	shaped := make([]*gx.Node, len(parts))
+	for i, w := range parts {
+		shaped[i] = gx.Reshape(w, dims...)
+	}
+	full[s.Axis] *= s.Of
+	return gx.Reshape(gx.Concatenate(shaped, s.Axis+1), full...)
 }
 
 // constant is the rows of a Const as a value of the graph.
@@ -216,30 +242,6 @@ func activate(fn graph.Activation, x *gx.Node) *gx.Node {
 		return gx.Tanh(x)
 	}
 	panic(fmt.Sprintf("gomlx: the activation %q is not implemented", fn))
-}
-
-// attention is softmax(scale · q kᵀ/√d) v over heads; q, k, v are [B, T, units],
-// an optional mask is [B, T].
-func attention(n *graph.Node, args []*gx.Node) *gx.Node {
-	heads := n.Heads
-	split := func(x *gx.Node) *gx.Node { // [B, T, D] → [B, H, T, D/H]
-		d := x.Shape().Dimensions
-		return gx.TransposeAllAxes(gx.Reshape(x, d[0], d[1], heads, d[2]/heads), 0, 2, 1, 3)
-	}
-	q, k, v := split(args[0]), split(args[1]), split(args[2])
-	scores := gx.MulScalar(gx.Einsum("bhqd,bhkd->bhqk", q, k), n.Scale/math.Sqrt(float64(q.Shape().Dim(3))))
-	if len(args) > 3 {
-		hide := gx.MulScalar(gx.OneMinus(gx.ConvertDType(args[3], dtypes.Float32)), -1e30)
-		scores = gx.Add(scores, gx.InsertAxes(hide, 1, 1))
-	}
-	if n.Causal {
-		seen := gx.LowerTriangular(q.Graph(), k.Shape().Dim(2))
-		hide := gx.MulScalar(gx.OneMinus(gx.ConvertDType(seen, dtypes.Float32)), -1e30)
-		scores = gx.Add(scores, gx.InsertAxes(hide, 0, 0))
-	}
-	y := gx.TransposeAllAxes(gx.Einsum("bhqk,bhkd->bhqd", gx.Softmax(scores, -1), v), 0, 2, 1, 3)
-	d := args[2].Shape().Dimensions
-	return gx.Reshape(y, args[0].Shape().Dim(0), args[0].Shape().Dim(1), d[2])
 }
 
 // prepend puts a token before a sequence, [B, tokens, units]. The rows of a table are

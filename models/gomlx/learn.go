@@ -271,7 +271,7 @@ func (run *learningRun) lossGraph(in, turns []*gx.Node) *gx.Node {
 
 // moved turns the parameters of the other model.
 func (run *learningRun) moved(params nodes, to []turn) nodes {
-	parts, along := map[string][]*gx.Node{}, map[string]int{}
+	parts, along := map[string][]*gx.Node{}, map[string]graph.Slice{}
 	for n, p := range run.models[0].Graph.Params() {
 		w := part(params[p.Name], p)
 		for k, axis := range p.Axes {
@@ -290,15 +290,13 @@ func (run *learningRun) moved(params nodes, to []turn) nodes {
 			}
 		}
 		if parts[p.Name] == nil {
-			parts[p.Name], along[p.Name] = make([]*gx.Node, max(p.Slice.Of, 1)), p.Slice.Axis
+			parts[p.Name], along[p.Name] = make([]*gx.Node, max(p.Slice.Of, 1)), p.Slice
 		}
 		parts[p.Name][p.Slice.Part] = w
 	}
 	out := nodes{}
 	for name, ws := range parts {
-		if out[name] = ws[0]; len(ws) > 1 {
-			out[name] = gx.Concatenate(ws, along[name])
-		}
+		out[name] = whole(ws, along[name])
 	}
 	return out
 }

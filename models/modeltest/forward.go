@@ -121,7 +121,16 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		}
 		return linear(x, weight(m, n, graph.RoleWeight), own[graph.RoleBias])
 	case graph.Norm:
+		if n.RMS {
+			return rmsNorm(n, arg(0), own[graph.RoleGain])
+		}
 		return norm(arg(0), n.Eps, own[graph.RoleGain], own[graph.RoleBias])
+	case graph.Mul:
+		var out mat.Dense
+		out.MulElem(arg(0), arg(1))
+		return &out
+	case graph.Rotary:
+		return rotary(n, arg(0))
 	case graph.Act:
 		out := mat.DenseCopyOf(arg(0))
 		out.Apply(func(_, _ int, v float64) float64 { return activate(n.Fn, v) }, out)
@@ -244,40 +253,6 @@ func activate(fn graph.Activation, v float64) float64 {
 		return math.Tanh(v)
 	}
 	panic(fmt.Sprintf("modeltest: the activation %q is not implemented", fn))
-}
-
-// attend returns softmax(scale · q kᵀ/√d) v for each head of d units, over the
-// tokens that the mask allows (nil: all) and, where it is causal, up to the token
-// itself.
-func attend(n *graph.Node, q, k, v *mat.Dense, mask []int32) *mat.Dense {
-	heads := n.Heads
-	from, units := q.Dims()
-	to, valueUnits := v.Dims()
-	d, dv := units/heads, valueUnits/heads
-	out := mat.NewDense(from, valueUnits, nil)
-	for h := range heads {
-		for i := range from {
-			share := make([]float64, to)
-			var total float64
-			for j := range to {
-				if mask != nil && mask[j] == 0 || n.Causal && j > i {
-					continue
-				}
-				var score float64
-				for c := h * d; c < (h+1)*d; c++ {
-					score += q.At(i, c) * k.At(j, c)
-				}
-				share[j] = math.Exp(n.Scale * score / math.Sqrt(float64(d)))
-				total += share[j]
-			}
-			for j := range to {
-				for c := h * dv; c < (h+1)*dv; c++ {
-					out.Set(i, c, out.At(i, c)+share[j]/total*v.At(j, c))
-				}
-			}
-		}
-	}
-	return out
 }
 
 // add returns the sum of branches. Of a table with more rows than there are tokens,

@@ -32,9 +32,10 @@ type Config struct {
 // Nets returns small networks that have every operation, stored in every way:
 // pre-norm with a class token; pre-norm with fixed positions, packed queries, keys
 // and values, and no biases; post-norm over masked words with tied logits; the
-// BERTs; and layers that are transposed and packed.
+// BERTs; layers that are transposed and packed; and a decoder with rotary positions,
+// gated hidden units and queries that share keys and values.
 func Nets() []Net {
-	return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier(), PackedWords()}
+	return []Net{ViT(), SimpleViT(), Words(), MaskedLM(), Classifier(), PackedWords(), Llama()}
 }
 
 func images() Config {
@@ -83,6 +84,17 @@ func Classifier() Net {
 func (c Config) bert() models.BERTConfig {
 	return models.BERTConfig{Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, MLP: c.MLP, Act: c.Act, Eps: c.Eps,
 		Vocab: c.Vocab, Positions: c.Positions, TypeVocab: c.TypeVocab, TieWords: c.TieWords, PosType: c.PosType}
+}
+
+// Llama is a small LlamaForCausalLM in which two heads of queries share each of keys
+// and values.
+func Llama() Net {
+	c := texts()
+	c.Heads, c.Act = 4, graph.SiLU
+	return Net{models.Llama(), c, func(c Config) models.Config {
+		return models.LlamaConfig{Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, KeyHeads: c.Heads / 2, HeadDim: 4,
+			MLP: c.MLP, Act: c.Act, Eps: c.Eps, Vocab: c.Vocab, Positions: c.Positions, Theta: 20}
+	}}
 }
 
 // Words is an architecture like BertForMaskedLM that package models does not have.

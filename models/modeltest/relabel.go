@@ -17,42 +17,104 @@ import (
 // A Relabelling is an aligner whose plan for every node is the permutation of the
 // node's space, and the identity where the basis of the node is fixed.
 type Relabelling struct {
-	Of    []int     // space of each node, -1 where its basis is fixed
-	Plans []ot.Plan // of each space
-	graph *graph.Graph
+	Of     []int     // space of each node, -1 where its basis is fixed
+	Plans  []ot.Plan // of each space
+	spaces []graph.Space
+	shared []ot.Plan // of keys and values, in each space where several queries share them
+	graph  *graph.Graph
 }
 
 // Relabel draws a permutation for every space of g. Units of an attention layer
-// stay within their head. Heads are permuted as a whole, in the same way for the
-// queries, keys and values of a layer.
+// stay within their head, and in their place where rotary positions turn them. Heads
+// are permuted as a whole, in the same way for the queries, keys and values of a
+// layer: those of keys and values with all that share them, and these among
+// themselves.
 func Relabel(g *graph.Graph, seed uint64) (*Relabelling, error) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	spaces, of := g.Spaces()
-	r := &Relabelling{Of: of, graph: g}
+	r := &Relabelling{Of: of, graph: g, spaces: spaces}
 	order := map[*graph.Node][]int{}
 	for _, s := range spaces {
-		perm := rng.Perm(s.Units)
-		if s.Attend != nil {
-			if order[s.Attend] == nil {
-				order[s.Attend] = rng.Perm(s.Heads)
+		if s.Attend == nil {
+			if err := r.add(shuffled(rng, s.Units), nil); err != nil {
+				return nil, err
 			}
-			perm = nil
-			for _, h := range order[s.Attend] {
-				for _, i := range rng.Perm(s.Units / s.Heads) {
-					perm = append(perm, h*(s.Units/s.Heads)+i)
-				}
-			}
+			continue
 		}
-		if slices.IsSorted(perm) { // the identity would prove nothing
-			perm[0], perm[1] = perm[1], perm[0]
+		if order[s.Attend] == nil {
+			order[s.Attend] = headOrder(rng, s)
 		}
-		plan, err := ot.PermutationPlan(perm)
-		if err != nil {
+		if err := r.add(headUnits(rng, s, order[s.Attend])); err != nil {
 			return nil, err
 		}
-		r.Plans = append(r.Plans, plan)
 	}
 	return r, nil
+}
+
+// add adds the permutation of a space, and that of its keys and values.
+func (r *Relabelling) add(units, shared []int) error {
+	plan, err := ot.PermutationPlan(units)
+	r.Plans, r.shared = append(r.Plans, plan), append(r.shared, ot.Plan{})
+	if err == nil && shared != nil {
+		r.shared[len(r.shared)-1], err = ot.PermutationPlan(shared)
+	}
+	return err
+}
+
+// shuffled returns a permutation that is not the identity, which would prove nothing.
+func shuffled(rng *rand.Rand, n int) []int {
+	perm := rng.Perm(n)
+	if slices.IsSorted(perm) && n > 1 {
+		perm[0], perm[1] = perm[1], perm[0]
+	}
+	return perm
+}
+
+// headOrder draws an order of heads in which those that share keys stay together.
+func headOrder(rng *rand.Rand, s graph.Space) []int {
+	var out []int
+	for _, k := range shuffled(rng, s.Heads/s.Shared) {
+		for _, h := range rng.Perm(s.Shared) {
+			out = append(out, k*s.Shared+h)
+		}
+	}
+	return out
+}
+
+// headUnits draws the order of the units of heads that come in a given order, and of
+// their keys and values.
+func headUnits(rng *rand.Rand, s graph.Space, heads []int) (units, shared []int) {
+	d := s.Units / s.Heads
+	var within []int
+	for i, h := range heads {
+		if i%s.Shared == 0 {
+			within = headUnitOrder(rng, s)
+			for _, u := range within {
+				shared = append(shared, h/s.Shared*d+u)
+			}
+		}
+		for _, u := range within {
+			units = append(units, h*d+u)
+		}
+	}
+	return units, shared
+}
+
+// headUnitOrder draws an order of the units of a head that its group allows.
+func headUnitOrder(rng *rand.Rand, s graph.Space) []int {
+	d := s.Units / s.Heads
+	free := d - 2*s.Planes // rotary positions leave them as they are
+	if s.Group != graph.Headwise && s.Group != graph.HeadPlanes {
+		free = 0
+	}
+	out := make([]int, d)
+	for i := range out {
+		out[i] = i
+	}
+	for i, u := range rng.Perm(free) {
+		out[d-free+i] = d - free + u
+	}
+	return out
 }
 
 // Relabelled returns m with the units of every space permuted by a [Relabelling]. It
@@ -78,9 +140,18 @@ func (r *Relabelling) Apply(ctx context.Context, m *models.Model) (*models.Model
 // fixed.
 func (r *Relabelling) push(n *graph.Node) *mat.Dense {
 	if k := r.Of[n.ID]; k >= 0 {
-		return r.Plans[k].Push()
+		return r.plan(n).Push()
 	}
 	return nil
+}
+
+// plan returns the permutation of the units of n.
+func (r *Relabelling) plan(n *graph.Node) ot.Plan {
+	k := r.Of[n.ID]
+	if r.spaces[k].Copies(n) > 1 {
+		return r.shared[k]
+	}
+	return r.Plans[k]
 }
 
 // moves reports whether r permutes an axis of the parameters of n.
@@ -94,8 +165,8 @@ func (*Relabelling) Needs() align.Needs { return align.Needs{} }
 
 // Align implements [align.Aligner].
 func (r *Relabelling) Align(_ context.Context, sites ...align.Site) (align.Result, error) {
-	if k := r.Of[r.graph.Find(sites[0].Name).ID]; k >= 0 {
-		return align.Result{Plan: r.Plans[k]}, nil
+	if n := r.graph.Find(sites[0].Name); r.Of[n.ID] >= 0 {
+		return align.Result{Plan: r.plan(n)}, nil
 	}
 	return align.Result{}, nil
 }
