@@ -8,7 +8,8 @@ import (
 )
 
 // Labels is the name under which a [Batch] holds the labels: [N], or [N, T]
-// with [Ignore] where no loss counts.
+// with [Ignore] where no loss counts. Those of a causal language model are the tokens
+// themselves; [Spec.Targets] shifts them.
 const Labels = "labels"
 
 // Ignore is the label of a position without a loss.

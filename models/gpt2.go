@@ -10,7 +10,7 @@ import (
 // GPT2 is GPT2LMHeadModel of Hugging Face: pre-norm, causal, learned positions,
 // weights stored as [inputs, units] with queries, keys and values side by side, and
 // logits over the word embeddings or over a layer of their own (Radford et al., 2019).
-// Its configuration is a [GPT2Config]. The label of a token is the id of the next one.
+// Its configuration is a [GPT2Config].
 func GPT2() Architecture {
 	return Architecture{
 		Class:   "GPT2LMHeadModel",

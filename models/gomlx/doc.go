@@ -25,7 +25,9 @@
 // # Scores
 //
 // [Device.Evaluate] returns accuracy and loss of a model, or of several as an
-// ensemble. [Device.Logits] returns what a model puts out.
+// ensemble. [Device.Logits] returns what a model puts out. Causal language models are
+// trained and scored on the next token, with the tokens themselves as labels, so that
+// exp of the loss is the perplexity; [Device.Generate] continues a text.
 //
 // # Training
 //

@@ -139,7 +139,7 @@ func (l *Learner) updates(ctx context.Context, run *learningRun) error {
 			if err != nil {
 				return located(fmt.Sprintf("batch of step %d", at), err)
 			}
-			batches[i] = maps.Clone(batch)
+			batches[i] = maps.Clone(withTargets(run.models[0], batch))
 			batches[i][weightsInput] = run.drawWeights(batch.Len(), random)
 		}
 		loss, err := run.update(ctx, run.inputs, batches)

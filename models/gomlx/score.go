@@ -40,15 +40,15 @@ func (d *Device) Evaluate(ctx context.Context, data models.Batch, size int, ms .
 		return Score{}, err
 	}
 	defer done()
-	right, loss, err := d.scoreLabels(ctx, data, size, ms...)
+	run, err := d.scoreLabels(ctx, data, size, ms...)
 	if err != nil {
 		return Score{}, err
 	}
 	var s Score
-	for i, label := range data[models.Labels].Ints {
-		if label >= 0 {
-			s.Accuracy += float64(right[i])
-			s.Loss += float64(loss[i])
+	for i, target := range run.targets {
+		if target >= 0 {
+			s.Accuracy += float64(run.right[i])
+			s.Loss += float64(run.loss[i])
 			s.Count++
 		}
 	}
@@ -70,27 +70,23 @@ func (d *Device) FilterByLoss(
 		return nil, err
 	}
 	defer done()
-	labels, ok := data[models.Labels]
-	if !ok {
-		return nil, fmt.Errorf("gomlx: filtering by loss: %w", ErrNoLabels)
-	}
 	n := data.Len()
-	if n == 0 {
+	if _, ok := data[models.Labels]; !ok || n == 0 {
 		return nil, fmt.Errorf("gomlx: filtering by loss: %w", ErrNoLabels)
 	}
-	per := len(labels.Ints) / n
 	keep := make([]int, 0, n)
 	worst := make([]float64, n)
 	for _, m := range ms {
-		_, loss, err := d.scoreLabels(ctx, data, min(n, 50), m)
+		run, err := d.scoreLabels(ctx, data, min(n, 50), m)
 		if err != nil {
 			return nil, err
 		}
+		per := len(run.targets) / n
 		for i := range n {
 			var sum, count float64
 			for k := i * per; k < (i+1)*per; k++ {
-				if labels.Ints[k] >= 0 {
-					sum += float64(loss[k])
+				if run.targets[k] >= 0 {
+					sum += float64(run.loss[k])
 					count++
 				}
 			}
@@ -114,37 +110,38 @@ type scoring struct {
 	program     *program
 	models      []*models.Model
 	params      [][]*tensors.Tensor // of each model
-	right, loss []float32           // of every label so far: 1 where it is the most likely class, 0 else; nats
+	targets     []int32             // what each of the logits should be; negative where it does not count
+	right, loss []float32           // of every target so far: 1 where it is the most likely class, 0 else; nats
 }
 
-// scoreLabels scores every label: whether it is the most likely class (1 or 0) and
-// its loss in nats.
+// scoreLabels scores every label. The parameters of the models are freed when it
+// returns.
 func (d *Device) scoreLabels(
 	ctx context.Context, data models.Batch, size int, ms ...*models.Model,
-) (right, loss []float32, err error) {
+) (s *scoring, err error) {
 	if data.Len() == 0 || size <= 0 || len(ms) == 0 {
-		return nil, nil, fmt.Errorf("gomlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
+		return nil, fmt.Errorf("gomlx: scoring %d models on %d samples, %d at a time", len(ms), data.Len(), size)
 	}
-	s := &scoring{device: d, models: ms}
+	s = &scoring{device: d, models: ms}
 	defer func() {
 		for _, p := range s.params {
 			err = errors.Join(err, free(p...))
 		}
 	}()
 	if data, err = s.start(data); err != nil {
-		return nil, nil, err
+		return s, err
 	}
 	size = min(size, data.Len())
 	for from := 0; from < data.Len(); from += size {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, located("scoring", err)
+			return s, located("scoring", err)
 		}
 		to := min(from+size, data.Len())
 		if err := s.add(data.Slice(from, to).Pad(size), to-from); err != nil {
-			return nil, nil, err
+			return s, err
 		}
 	}
-	return s.right, s.loss, nil
+	return s, nil
 }
 
 // start checks and uploads the models and returns the data with all that they
@@ -156,6 +153,8 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 	for i, m := range s.models {
 		if first := s.models[0]; m.Classes() != first.Classes() {
 			return nil, fmt.Errorf("gomlx: scoring: model 0 has %d classes, model %d has %d", first.Classes(), i, m.Classes())
+		} else if m.PredictsNext() != first.PredictsNext() {
+			return nil, fmt.Errorf("gomlx: scoring: of model 0 and model %d only one predicts the next token", i)
 		}
 		var err error
 		if data, err = completed(m, data); err != nil {
@@ -167,6 +166,8 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 		}
 		s.params = append(s.params, params)
 	}
+	data = withTargets(s.models[0], data)
+	s.targets = data[models.Labels].Ints
 	var err error
 	s.program, err = s.device.cached("score", "scoring", scoreGraph)
 	return data, err

@@ -3,6 +3,7 @@ package gomlx
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -70,6 +71,18 @@ func completed(m *models.Model, batch models.Batch) (models.Batch, error) {
 		return nil, errors.New("gomlx: the batch holds no samples")
 	}
 	return batch, nil
+}
+
+// withTargets returns a completed batch with what each of the logits should be in
+// place of the labels.
+func withTargets(m *models.Model, batch models.Batch) models.Batch {
+	labels, ok := batch[models.Labels]
+	if !ok || !m.PredictsNext() {
+		return batch
+	}
+	batch = maps.Clone(batch)
+	batch[models.Labels] = m.Targets(labels)
+	return batch
 }
 
 // uploadBatch makes tensors of the named arrays of a batch.

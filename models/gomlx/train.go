@@ -81,7 +81,7 @@ func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64,
 		if err != nil {
 			return 0, err
 		}
-		fit = append(fit, batch)
+		fit = append(fit, withTargets(t.model, batch))
 	}
 	return t.update(ctx, t.reads(fit[0]), fit)
 }
@@ -101,7 +101,7 @@ func (t *Trainer) Loss(ctx context.Context, batch models.Batch) (float64, error)
 	if err != nil {
 		return 0, err
 	}
-	return t.lossOf(ctx, t.reads(batch), batch)
+	return t.lossOf(ctx, t.reads(batch), withTargets(t.model, batch))
 }
 
 // Model returns the model as trained so far.
