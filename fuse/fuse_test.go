@@ -220,7 +220,18 @@ func TestWeights(t *testing.T) {
 		_, err = (&fuse.Aligned{Anchor: a, Others: []models.Params{b.Params}}).Mean(w)
 		require.ErrorIs(t, err, fuse.ErrWeights, "%v", w)
 	}
-	_, _, err := fuse.Into(t.Context(), a, nil, nil, nil)
+	// Weights whose sum is 1 and whose mean is not finite.
+	_, err := (&fuse.Aligned{Anchor: a, Others: []models.Params{b.Params, b.Params}}).Mean([]float64{1e300, -1e300, 1})
+	require.ErrorIs(t, err, fuse.ErrWeights)
+	beyond := fuse.Settings{Weights: []float64{1.5, -0.5}}
+	_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Vanilla{}, &beyond)
+	require.ErrorIs(t, err, fuse.ErrWeights)
+	require.ErrorContains(t, err, "set Extrapolate if that is meant")
+	beyond.Extrapolate = true
+	_, _, err = fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Vanilla{}, &beyond)
+	require.NoError(t, err)
+
+	_, _, err = fuse.Into(t.Context(), a, nil, nil, nil)
 	require.ErrorContains(t, err, "nothing to fuse")
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/models"
@@ -13,7 +14,8 @@ import (
 // Settings hold for every [Method]. The zero value, and a nil *Settings, means
 // equal weights, no calibration data and no refit.
 type Settings struct {
-	Weights     []float64             // anchor first, then each other model; finite, sum 1; nil means equal
+	Weights     []float64             // anchor first, then each other model; 0 to 1, sum 1; nil means equal
+	Extrapolate bool                  // Weights may be below 0 or above 1, as on the line beyond a model
 	Calibration Calibration           // for what needs activations; nil for none
 	Refit       *Refit                // follows the mean in [Into]; nil for none
 	KeepMaps    bool                  // the report keeps every [NodeReport.Push], units² values each
@@ -36,7 +38,10 @@ func (s *Settings) withDefaults(n int) (Settings, error) {
 		c = *s
 	}
 	var err error
-	if c.Weights, err = modelWeights(c.Weights, n); err == nil && c.Refit != nil {
+	if c.Weights, err = modelWeights(c.Weights, n); err == nil && !c.Extrapolate && slices.Min(c.Weights) < 0 {
+		err = fmt.Errorf("weights %v: %w; set Extrapolate if that is meant", c.Weights, errNegative)
+	}
+	if err == nil && c.Refit != nil {
 		err = c.Refit.check(c.Calibration)
 	}
 	if err != nil {
@@ -60,9 +65,17 @@ func (s Settings) kept(r NodeReport) NodeReport {
 	return r
 }
 
-// ErrWeights reports weights that are not finite, not one for each model, or do
-// not sum to 1.
+// ErrWeights reports weights that are not one for each model, do not sum to 1, or are
+// beyond a thousand. It also reports those below 0, unless Settings.Extrapolate says
+// that they are meant.
 var ErrWeights = errors.New("weights must be finite, one for each model, and sum to 1")
+
+// errNegative is ErrWeights for a weight below 0.
+var errNegative = fmt.Errorf("one is below 0: %w", ErrWeights)
+
+// maxWeight is the largest weight of a model. A mean of float32 tensors with larger
+// ones is rounding, or infinite.
+const maxWeight = 1000
 
 // modelWeights returns the weights of n models.
 func modelWeights(w []float64, n int) ([]float64, error) {
@@ -74,7 +87,9 @@ func modelWeights(w []float64, n int) ([]float64, error) {
 	}
 	var sum float64
 	for _, v := range w {
-		sum += v
+		if sum += v; !(math.Abs(v) <= maxWeight) { // NaN is not
+			return nil, fmt.Errorf("weights %v, at most %d each: %w", w, maxWeight, ErrWeights)
+		}
 	}
 	if len(w) != n || !(math.Abs(sum-1) <= 1e-6) {
 		return nil, fmt.Errorf("weights %v for %d models: %w", w, n, ErrWeights)

@@ -18,7 +18,8 @@ import (
 // Save writes m as a checkpoint directory that Hugging Face's transformers loads.
 // The directory appears as a whole or not at all. It may take the place of an older
 // checkpoint, but of nothing else: see [Replaceable]. Tensors are stored in their
-// DType, float64 as float32.
+// DType, float64 as float32. What [Open] would refuse is not written: a value that is
+// not finite, also because it is too large for the DType, is an error.
 //
 // The config.json that was read is written back byte for byte. Where the
 // configuration was changed in Go, its keys are changed in that text and all others
@@ -99,6 +100,9 @@ func (m *Model) encode(name string) (safetensors.Tensor, error) {
 		return safetensors.Tensor{}, err
 	}
 	out, err := t.ToSafetensors()
+	if err == nil {
+		err = t.checkStored(out)
+	}
 	if err != nil {
 		return out, fmt.Errorf("tensor %q: %w", name, err)
 	}

@@ -187,3 +187,24 @@ func TestSaveShards(t *testing.T) {
 	require.NoFileExists(t, files[0])
 	require.Error(t, m.SaveShards(filepath.Join(t.TempDir(), "x"), -1))
 }
+
+// TestSaveRefusesWhatOpenWould: a value that is not finite, or not as it would be
+// stored, leaves an older checkpoint as it was.
+func TestSaveRefusesWhatOpenWould(t *testing.T) {
+	m := model(t, modeltest.ViT())
+	dir := saved(t, m)
+	for _, c := range []struct {
+		dtype safetensors.DType
+		value float64
+	}{{"", math.NaN()}, {safetensors.F32, math.Inf(-1)}, {safetensors.F16, 70000}, {safetensors.BF16, math.MaxFloat32}} {
+		bad := m.With(maps.Clone(m.Params))
+		old := m.Params["classifier.bias"]
+		data := append([]float32{float32(c.value)}, old.Data[1:]...)
+		bad.Params["classifier.bias"] = models.Tensor{DType: c.dtype, Shape: old.Shape, Data: data}
+		err := bad.Save(dir)
+		require.ErrorContains(t, err, `tensor "classifier.bias": value 0 is`, c.value)
+		got, err := models.Open(dir)
+		require.NoError(t, err)
+		require.Equal(t, m.Params["classifier.bias"].Data, got.Params["classifier.bias"].Data)
+	}
+}

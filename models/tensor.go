@@ -42,6 +42,22 @@ func storedAs(dtype safetensors.DType) safetensors.DType {
 	return dtype
 }
 
+// checkStored reports a value that is not finite as it is stored: float16 ends at
+// 65504.
+func (t Tensor) checkStored(s safetensors.Tensor) error {
+	stored := t.Data
+	if s.DType != safetensors.F32 {
+		var err error
+		if stored, err = s.Float32s(); err != nil {
+			return err
+		}
+	}
+	if i := notFinite(stored); i >= 0 {
+		return fmt.Errorf("value %d is %v, which is %v as %s", i, t.Data[i], stored[i], s.DType)
+	}
+	return nil
+}
+
 // Params holds the tensors of a checkpoint by name. Tensors are shared between
 // models, so they must not be changed in place.
 type Params map[string]Tensor

@@ -157,7 +157,7 @@ func replaceAside(next, path string) error {
 	defer f.Close()
 	if !canRenameOpen {
 		f.Close()
-	} else if err := tryLock(f); errors.Is(err, errLocked) {
+	} else if err := tryLock(f); errors.Is(err, ErrLocked) {
 		return err
 	}
 	old := sibling(path, aside)
@@ -192,7 +192,7 @@ func restore(path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := tryLock(f); errors.Is(err, errLocked) {
+	if err := tryLock(f); errors.Is(err, ErrLocked) {
 		return err
 	}
 	if !canRenameOpen {

@@ -13,14 +13,14 @@ const (
 )
 
 // tryLock takes the exclusive lock of f without waiting. It is released when f is
-// closed or the process ends. It fails with errLocked if another process has the
+// closed or the process ends. It fails with ErrLocked if another process has the
 // lock, and with another error if the file system has no locks.
 func tryLock(f *os.File) error {
 	for {
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err {
 		case syscall.EINTR:
 		case syscall.EWOULDBLOCK:
-			return errLocked
+			return ErrLocked
 		default:
 			return err
 		}

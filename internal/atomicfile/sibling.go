@@ -11,9 +11,6 @@ import (
 	"strings"
 )
 
-// errLocked says that another writer has the lock.
-var errLocked = errors.New("another process is writing it")
-
 // The kinds of sibling: a draft is new content that is being written; a directory
 // that is being replaced is set aside where the system cannot exchange two names.
 const (
@@ -44,7 +41,7 @@ func claimDraft(path string, create func(name string) (*os.File, error)) (*os.Fi
 			return nil, err
 		}
 		// Between the creation and the lock removeStale may have taken it.
-		if !errors.Is(tryLock(f), errLocked) && isStillNamed(f) {
+		if !errors.Is(tryLock(f), ErrLocked) && isStillNamed(f) {
 			return f, nil
 		}
 		f.Close()

@@ -44,6 +44,7 @@ func OpenImages(ctx context.Context, from ImageSource) (*Images, error) {
 			cli.OneLine(err))
 		name = "shapes"
 		train, test, label, err = dataset.Images(ctx, name, data.Options{})
+		label += ", in place of CIFAR-10, which could not be had"
 	}
 	if err != nil {
 		return nil, err

@@ -19,6 +19,8 @@ type training struct {
 	trainer    *gomlx.Trainer
 	config     gomlx.TrainConfig // of the trainer
 	batches    gomlx.Batches
+	data       string                                // what the batches are of, in words
+	teachers   []*models.Model                       // whose answers are learned; nil for labels
 	checkpoint string                                // file to resume from; empty for none
 	every      int                                   // updates between two looks
 	look       func(step int, m *models.Model) error // also after the last update; nil for none
@@ -54,6 +56,12 @@ func (t training) run(ctx context.Context) (*models.Model, error) {
 	}
 	batches := data.Prefetch(max(t.config.Accumulate, 1), t.batches) // the next update's, while one computes
 	o := gomlx.FitOptions{Checkpoint: t.checkpoint, Every: max(t.config.Steps/checkpoints, 1), Observe: observe}
+	if t.checkpoint != "" {
+		var err error
+		if o.Data, err = t.fingerprint(); err != nil {
+			return nil, err
+		}
+	}
 	if err := gomlx.Fit(ctx, t.trainer, batches, o); err != nil {
 		return nil, err
 	}
@@ -83,6 +91,12 @@ func NewScratch(t Task, n Net, s Schedule) (*Scratch, error) {
 // Model returns the network as it was drawn.
 func (s *Scratch) Model() *models.Model { return s.model }
 
+// describe says what a training is of.
+func describe(t Task, seed uint64) string {
+	_, label := t.Names()
+	return fmt.Sprintf("%s, %d %s, seed %d", label, t.Size(), t.Unit(), seed)
+}
+
 // looks is the number of times that a training from scratch is scored.
 const looks = 5
 
@@ -97,7 +111,7 @@ func (s *Scratch) Train(ctx context.Context, d *gomlx.Device) error {
 	}
 	defer trainer.Close()
 	t := training{label: "training", trainer: trainer, config: config, batches: batches.At,
-		checkpoint: s.Out + checkpointSuffix, every: max(config.Steps/looks, 1)}
+		data: describe(s.Task, s.Net.Seed), checkpoint: s.Out + checkpointSuffix, every: max(config.Steps/looks, 1)}
 	t.look = func(step int, m *models.Model) error {
 		score, err := s.Task.Score(ctx, d, m)
 		if err == nil {

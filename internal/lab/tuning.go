@@ -88,7 +88,8 @@ func (r *run) tuneModel(ctx context.Context, t Tuning, trainer *gomlx.Trainer, s
 	}
 	row = report.Row{Method: row.Method, Label: row.Label + t.Suffix, Options: row.Options, Finetuned: t.Config.Steps,
 		Seen: seen}
-	run := training{label: row.Label, trainer: trainer, config: t.Config, batches: t.Batches}
+	run := training{label: row.Label, trainer: trainer, config: t.Config, batches: t.Batches,
+		data: describe(r.Task, r.Seed) + ", " + row.Label, teachers: t.Teachers}
 	if t.Points > 0 {
 		run.every = max(t.Config.Steps/t.Points, 1)
 		run.look = func(step int, m *models.Model) error {

@@ -44,7 +44,7 @@ func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Set
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &fuse.Settings{Weights: r.Weights}
+	s := &fuse.Settings{Weights: r.Weights, Extrapolate: r.Beyond}
 	if r.Refit > 0 {
 		s.Refit = &fuse.Refit{Ridge: r.Refit}
 	}

@@ -25,7 +25,7 @@ func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
 		return r, fmt.Errorf("%w, in start",
 			checkAllowed("method", start.Method, methods()[:4]...))
 	}
-	start.Samples, start.MaxLoss, start.Weights = r.Samples, r.MaxLoss, r.Weights
+	start.Samples, start.MaxLoss, start.Weights, start.Beyond = r.Samples, r.MaxLoss, r.Weights, r.Beyond
 	start, err := start.Resolve(calibrated)
 	if err != nil {
 		return r, fmt.Errorf("%w, in start", err)
@@ -36,7 +36,7 @@ func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
 
 // distil returns the method of a distillation.
 func (r Recipe) distil(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Settings, error) {
-	m, s := fuse.Distil{Distiller: by.Distiller}, &fuse.Settings{Weights: r.Weights}
+	m, s := fuse.Distil{Distiller: by.Distiller}, &fuse.Settings{Weights: r.Weights, Extrapolate: r.Beyond}
 	if r.Start == nil {
 		return m, s, nil
 	}

@@ -16,31 +16,32 @@ import (
 // A Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`             // flow | vanilla | match | learned | distil
-	Features string    `json:"features,omitempty"` // activations | weights
-	Prep     []string  `json:"prep"`               // center, standardize, unit-norm, pca:K
-	Samples  int       `json:"samples,omitempty"`  // the first K of the calibration data
-	MaxLoss  *float64  `json:"max_loss,omitempty"` // keep samples with a loss below it, nats
-	Tokens   string    `json:"tokens,omitempty"`   // all | cls | window:K | mean
-	Narrow   *bool     `json:"narrow,omitempty"`   // nodes read at the selected token only use that token
-	Metric   string    `json:"metric,omitempty"`   // euclidean | sqeuclidean | cosine
-	Scale    string    `json:"scale,omitempty"`    // max | mean | median | log | none
-	Aligner  string    `json:"aligner,omitempty"`  // units | heads
-	Solver   string    `json:"solver,omitempty"`   // emd | sinkhorn | widening | sinkhorn-device
-	Reg      float64   `json:"reg,omitempty"`      // of Sinkhorn, in units of the scaled cost
-	Residual string    `json:"residual,omitempty"` // main | skip | identity | average | weighted-scalar | weighted-matrix
-	QK       string    `json:"qk,omitempty"`       // separate | shared | joint
-	Mix      *float64  `json:"mix,omitempty"`      // match: share of activations beside weights, 0 to 1
-	Rounds   int       `json:"rounds,omitempty"`   // match: most rounds over the spaces
-	Restarts int       `json:"restarts,omitempty"` // match: further starts, from random maps
-	Steps    int       `json:"steps,omitempty"`    // learned, distil: updates of the maps, of the model
-	Batch    int       `json:"batch,omitempty"`    // learned, distil: samples of an update
-	LR       float64   `json:"lr,omitempty"`       // learned, distil: peak learning rate
-	Inexact  bool      `json:"inexact,omitempty"`  // learned: streams turn where that is no symmetry
-	Refit    float64   `json:"refit,omitempty"`    // ridge of a refit of the linear layers; 0 for none
-	Weights  []float64 `json:"weights,omitempty"`  // anchor first; absent means equal
-	Start    *Recipe   `json:"start,omitempty"`    // distil: makes the model to start from; absent means the anchor
-	HeldOut  *float64  `json:"held_out,omitempty"` // distil: share of the samples that answers are compared on, 0 to 0.5
+	Method   string    `json:"method"`                // flow | vanilla | match | learned | distil
+	Features string    `json:"features,omitempty"`    // activations | weights
+	Prep     []string  `json:"prep"`                  // center, standardize, unit-norm, pca:K
+	Samples  int       `json:"samples,omitempty"`     // the first K of the calibration data
+	MaxLoss  *float64  `json:"max_loss,omitempty"`    // keep samples with a loss below it, nats
+	Tokens   string    `json:"tokens,omitempty"`      // all | cls | window:K | mean
+	Narrow   *bool     `json:"narrow,omitempty"`      // nodes read at the selected token only use that token
+	Metric   string    `json:"metric,omitempty"`      // euclidean | sqeuclidean | cosine
+	Scale    string    `json:"scale,omitempty"`       // max | mean | median | log | none
+	Aligner  string    `json:"aligner,omitempty"`     // units | heads
+	Solver   string    `json:"solver,omitempty"`      // emd | sinkhorn | widening | sinkhorn-device
+	Reg      float64   `json:"reg,omitempty"`         // of Sinkhorn, in units of the scaled cost
+	Residual string    `json:"residual,omitempty"`    // main | skip | identity | average | weighted-scalar | weighted-matrix
+	QK       string    `json:"qk,omitempty"`          // separate | shared | joint
+	Mix      *float64  `json:"mix,omitempty"`         // match: share of activations beside weights, 0 to 1
+	Rounds   int       `json:"rounds,omitempty"`      // match: most rounds over the spaces
+	Restarts int       `json:"restarts,omitempty"`    // match: further starts, from random maps
+	Steps    int       `json:"steps,omitempty"`       // learned, distil: updates of the maps, of the model
+	Batch    int       `json:"batch,omitempty"`       // learned, distil: samples of an update
+	LR       float64   `json:"lr,omitempty"`          // learned, distil: peak learning rate
+	Inexact  bool      `json:"inexact,omitempty"`     // learned: streams turn where that is no symmetry
+	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of the linear layers; 0 for none
+	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
+	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
+	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor
+	HeldOut  *float64  `json:"held_out,omitempty"`    // distil: share of the samples that answers are compared on, 0 to 0.5
 }
 
 // Parse reads a recipe. Keys that are not known are errors.

@@ -231,7 +231,7 @@ func TestUnknown(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, ` +
 			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
-			`restarts, steps, batch, lr, inexact, refit, weights, start, held_out`,
+			`restarts, steps, batch, lr, inexact, refit, weights, extrapolate, start, held_out`,
 		`{"method": "magic"}`:                        `recipe: method is "magic", allowed are flow, vanilla, match, learned, distil`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,

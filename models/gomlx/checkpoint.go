@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -61,7 +62,8 @@ func (t *Trainer) identity() (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gomlx: configuration of %s: %w", t.model.Arch.Class, err)
 	}
-	return map[string]string{"training": string(config), "network": t.model.Arch.Class + " " + string(network)}, nil
+	return map[string]string{"training": string(config), "network": t.model.Arch.Class + " " + string(network),
+		"data": t.data}, nil
 }
 
 // stateName is the name in a checkpoint of tensor i of the state.
@@ -98,6 +100,9 @@ func (t *Trainer) Load(path string) (err error) {
 		if err != nil {
 			return fmt.Errorf("gomlx: loading a training: %w", err)
 		}
+		if at := slices.IndexFunc(data, t.impossible(i)); at >= 0 {
+			return fmt.Errorf("%w: %s: tensor %q is %v at position %d", ErrCheckpoint, path, t.stateName(i), data[at], at)
+		}
 		want := t.state[i].Shape()
 		if state[i] = tensors.FromFlatDataAndDimensions(data, raw.Shape...); !state[i].Shape().Equal(want) {
 			return fmt.Errorf("%w: %s: tensor %q has shape %v, want %s",
@@ -109,13 +114,23 @@ func (t *Trainer) Load(path string) (err error) {
 	return free(old...)
 }
 
+// impossible tells values that tensor i of the state cannot have: those that are not
+// finite, and second moments below 0.
+func (t *Trainer) impossible(i int) func(float32) bool {
+	second := i/(len(t.state)/len(statePrefixes())) == 2
+	return func(v float32) bool { return v-v != 0 || second && v < 0 }
+}
+
 // identify returns the number of updates of a checkpoint of this training.
 func (t *Trainer) identify(f *safetensors.File, path string) (step int, err error) {
 	want, err := t.identity()
 	if err != nil {
 		return 0, err
 	}
-	for _, key := range []string{"network", "training"} {
+	for _, key := range []string{"network", "training", "data"} {
+		if key == "data" && want[key] == "" {
+			continue // nobody says
+		}
 		if got := f.Metadata()[key]; got != want[key] {
 			return 0, fmt.Errorf("%w: %s: %s is %q, want %q", ErrCheckpoint, path, key, got, want[key])
 		}

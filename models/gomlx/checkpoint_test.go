@@ -1,9 +1,12 @@
 package gomlx
 
 import (
+	"encoding/binary"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -124,4 +127,47 @@ func TestLoadErrors(t *testing.T) {
 	_, err = tr.Update(t.Context(), net.Batch(2, 2))
 	require.NoError(t, err)
 	require.Equal(t, 2, tr.Step())
+}
+
+// TestImpossibleStates: values and steps that no training has are refused.
+func TestImpossibleStates(t *testing.T) {
+	d, net := openDevice(t), tiny()[0]
+	tr := trainer(t, d, randomModel(t, net, 1), TrainConfig{Steps: 6, LR: 0.02})
+	_, err := tr.Update(t.Context(), net.Batch(2, 1))
+	require.NoError(t, err)
+	before := trained(t, tr)
+	path := filepath.Join(t.TempDir(), "state")
+	for _, c := range []struct {
+		prefix string // of the tensors that get a value
+		value  float32
+		step   string
+		want   string
+	}{
+		{"param/", float32(math.NaN()), "1", "is NaN at position 0"},
+		{"first/", float32(math.Inf(1)), "1", "is +Inf at position 0"},
+		{"second/", -1, "1", "is -1 at position 0"},
+		{"", 0, "999999999999999999", "step is \"999999999999999999\", want 0 to 6"},
+		{"", 0, "-1", "step is"},
+		{"", 0, "many", "step is"},
+	} {
+		require.NoError(t, tr.Save(path))
+		f, err := safetensors.Open(path)
+		require.NoError(t, err)
+		stored, said := map[string]safetensors.Tensor{}, f.Metadata()
+		for _, name := range f.Names() {
+			stored[name], err = f.Tensor(name)
+			require.NoError(t, err)
+			if c.prefix != "" && strings.HasPrefix(name, c.prefix) {
+				binary.LittleEndian.PutUint32(stored[name].Data, math.Float32bits(c.value))
+			}
+		}
+		require.NoError(t, f.Close())
+		said["step"] = c.step
+		require.NoError(t, safetensors.WriteFile(path, stored, said))
+		err = tr.Load(path)
+		require.ErrorIs(t, err, ErrCheckpoint)
+		require.ErrorContains(t, err, c.want)
+	}
+	require.Equal(t, 1, tr.Step())
+	require.Equal(t, before, trained(t, tr))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -24,6 +25,11 @@ type FitOptions struct {
 	// Checkpoint is a file with the state of the training, of which Fit resumes
 	// where it exists and which it writes; empty for none.
 	Checkpoint string
+
+	// Data says what the batches are of, such as the data set and a seed. It is kept in
+	// Checkpoint, and a checkpoint of other data is an [ErrCheckpoint]. Empty means that
+	// nobody asks.
+	Data string
 
 	// Every is the number of updates between two writes of Checkpoint; 0 means 100.
 	Every int
@@ -43,6 +49,9 @@ type FitOptions struct {
 // ends with the very bits of a training without interruption. The checkpoint of a
 // finished training stays; remove it once the model is saved.
 //
+// One training at a time has a checkpoint: a second one, also of another process, is an
+// error. The lock, a file beside the checkpoint, is free when the process ends.
+//
 // Batches that take long to make are best made while the device computes, see
 // data.Prefetch.
 func Fit(ctx context.Context, t *Trainer, batches Batches, o FitOptions) error {
@@ -61,6 +70,15 @@ func Fit(ctx context.Context, t *Trainer, batches Batches, o FitOptions) error {
 	}
 	start := models.Progress{Stage: StageTrain}
 	if o.Checkpoint != "" {
+		unlock, err := atomicfile.Lock(o.Checkpoint)
+		if errors.Is(err, atomicfile.ErrLocked) {
+			return fmt.Errorf("gomlx: fit: another process is training with %s", o.Checkpoint)
+		}
+		if err != nil {
+			return fmt.Errorf("gomlx: fit: %w", err)
+		}
+		defer unlock()
+		t.data = o.Data
 		switch err := t.Load(o.Checkpoint); {
 		case err == nil:
 			start.Item = o.Checkpoint

@@ -96,3 +96,23 @@ func TestFitErrors(t *testing.T) {
 	require.ErrorIs(t, Fit(t.Context(), tr, func(int) (models.Batch, error) { return net.Batch(2, 1), nil }, FitOptions{}),
 		ErrNotOpen)
 }
+
+// TestFitAlone: one training at a time has a checkpoint, and only one of the same data.
+func TestFitAlone(t *testing.T) {
+	d, net := openDevice(t), tiny()[0]
+	config := TrainConfig{Steps: 2, LR: 0.02}
+	first, second := trainer(t, d, randomModel(t, net, 1), config), trainer(t, d, randomModel(t, net, 1), config)
+	o := FitOptions{Checkpoint: filepath.Join(t.TempDir(), "new", "state.safetensors"), Data: "shapes, seed 0", Every: 1}
+	batches := func(step int) (models.Batch, error) {
+		err := Fit(t.Context(), second, noBatches(t), o)
+		require.ErrorContains(t, err, "another process is training with "+o.Checkpoint)
+		return net.Batch(2, uint64(step)), nil
+	}
+	require.NoError(t, Fit(t.Context(), first, batches, o))
+	o.Data = "shapes, seed 1"
+	err := Fit(t.Context(), second, noBatches(t), o)
+	require.ErrorIs(t, err, ErrCheckpoint)
+	require.ErrorContains(t, err, `data is "shapes, seed 0", want "shapes, seed 1"`)
+	o.Data = ""
+	require.NoError(t, Fit(t.Context(), second, noBatches(t), o), "nobody asks")
+}

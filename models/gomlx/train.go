@@ -19,6 +19,7 @@ type Trainer struct {
 	model    *models.Model
 	inputs   []string // of a batch, labels last where they are learned from
 	teachers []*models.Model
+	data     string    // what the batches are of: see [FitOptions]
 	weights  []float64 // of the teachers
 }
 
