@@ -2,10 +2,8 @@ package models
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/otfuse/otfuse/internal/bounded"
 	"github.com/otfuse/otfuse/models/safetensors"
@@ -101,7 +99,7 @@ func readFiles(dir string) (map[string][]byte, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.Name() == configName || isWeights(e.Name()) || !isText(e.Name()) {
+		if !isKept(e.Name()) {
 			continue
 		}
 		path := safetensors.Follow(filepath.Join(dir, e.Name()))
@@ -120,16 +118,4 @@ func readFiles(dir string) (map[string][]byte, error) {
 		}
 	}
 	return out, nil
-}
-
-// isKept reports whether a file is one that is kept beside the weights: a small
-// text, such as the vocabulary of a tokenizer.
-func isKept(e fs.DirEntry) bool {
-	info, err := e.Info()
-	return err == nil && info.Mode().IsRegular() && info.Size() <= maxText && isText(e.Name())
-}
-
-// isText reports whether a file is a text by its name.
-func isText(name string) bool {
-	return slices.Contains([]string{".json", ".txt", ".md"}, filepath.Ext(name))
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
-	"github.com/otfuse/otfuse/internal/bounded"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -36,8 +35,11 @@ func (m *Model) SaveShards(dir string, shardSize int64) error {
 	if shardSize < 0 {
 		return fmt.Errorf("models: saving %s: shards of %d bytes", dir, shardSize)
 	}
-	if err := errors.Join(m.check(), replaceable(dir)); err != nil {
+	if err := m.check(); err != nil {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
+	}
+	if err := Replaceable(dir); err != nil {
+		return err
 	}
 	text, err := m.configText()
 	if err != nil {
@@ -107,47 +109,4 @@ func (m *Model) encode(name string) (safetensors.Tensor, error) {
 		return out, fmt.Errorf("tensor %q: %w", name, err)
 	}
 	return out, nil
-}
-
-// Replaceable reports why [Model.Save] would not write a checkpoint to path: there
-// is a directory that holds something else than a checkpoint. It returns nil where
-// there is nothing, or an empty directory.
-//
-// A checkpoint consists of a config.json that names an architecture,
-// model.safetensors in one file or in shards with their index, and the small text
-// files that [Open] keeps in Files.
-func Replaceable(path string) error {
-	if err := replaceable(path); err != nil {
-		return fmt.Errorf("models: %s: %w", path, err)
-	}
-	return nil
-}
-
-func replaceable(path string) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !isWeights(e.Name()) && e.Name() != configName && !isKept(e) {
-			return fmt.Errorf("it holds %q, so it is not a checkpoint and is not replaced", e.Name())
-		}
-	}
-	text, err := bounded.ReadFile(filepath.Join(path, configName), maxConfig)
-	if err != nil {
-		return fmt.Errorf("it is not a checkpoint and is not replaced: %w", err)
-	}
-	if named, err := classesIn(text); err != nil || len(named) == 0 {
-		return fmt.Errorf("its %s names no architectures, so it is not a checkpoint and is not replaced", configName)
-	}
-	return nil
-}
-
-// isWeights reports whether a file holds weights of a checkpoint or lists them.
-func isWeights(name string) bool {
-	shard, _ := filepath.Match("model-*-of-*.safetensors", name)
-	return shard || name == safetensors.SingleName || name == safetensors.IndexName
 }

@@ -74,9 +74,9 @@ func TestSaveFails(t *testing.T) {
 // TestSaveReplaces: an older checkpoint gives way as a whole.
 func TestSaveReplaces(t *testing.T) {
 	m := model(t, modeltest.ViT())
-	m.Files["old.txt"] = []byte("old")
+	m.Files["vocab.txt"] = []byte("old")
 	dir := saved(t, m)
-	m.Files = map[string][]byte{"new.txt": []byte("new")}
+	m.Files = map[string][]byte{"merges.txt": []byte("new")}
 	require.NoError(t, m.Save(dir))
 	got, err := models.Open(dir)
 	require.NoError(t, err)
@@ -115,34 +115,66 @@ func with(p models.Params, name string, t models.Tensor) models.Params {
 }
 
 // TestSaveKeepsForeignFiles: a directory with anything in it that is not of a
-// checkpoint is left as it is.
+// checkpoint is left as it is, and the error names the first such file.
 func TestSaveKeepsForeignFiles(t *testing.T) {
 	m := model(t, modeltest.ViT())
+	write := func(name, text string) func(dir string) error {
+		return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600) }
+	}
 	for name, change := range map[string]func(dir string) error{
-		".git": func(dir string) error { return os.Mkdir(filepath.Join(dir, ".git"), 0o755) },
-		"vite.config.js": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "vite.config.js"), nil,
-				0o644)
-		},
-		"trainer.safetensors": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "trainer.safetensors"), nil,
-				0o644)
-		},
-		"names no architecture": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"port": 80}`), 0o644)
-		},
-		"config.json": func(dir string) error { return os.Remove(filepath.Join(dir, "config.json")) },
+		".git":                func(dir string) error { return os.Mkdir(filepath.Join(dir, ".git"), 0o755) },
+		"vite.config.js":      write("vite.config.js", ""),
+		"trainer.safetensors": write("trainer.safetensors", ""),
+		"trainer_state.json":  write("trainer_state.json", "{}"),
+		"all_results.json":    write("all_results.json", "{}"),
+		"notes.md":            write("notes.md", "by hand"),
+		"thesis.txt":          write("thesis.txt", "by hand"),
+		"training_args.bin":   write("training_args.bin", ""),
+		"config.json":         write("config.json", `{"port": 80}`),
+		"tokenizer.json":      func(dir string) error { return os.Symlink("/etc/hosts", filepath.Join(dir, "tokenizer.json")) },
+		"vocab.txt":           func(dir string) error { return os.Mkdir(filepath.Join(dir, "vocab.txt"), 0o755) },
+		"model.safetensors":   func(dir string) error { return os.Chmod(filepath.Join(dir, "model.safetensors"), 0o444) },
 	} {
 		dir := saved(t, m)
 		require.NoError(t, models.Replaceable(dir))
 		require.NoError(t, change(dir))
 		before := listed(t, dir)
-		require.ErrorContains(t, models.Replaceable(dir), name)
+		var refused *models.NotReplaceableError
+		require.ErrorAs(t, models.Replaceable(dir), &refused)
+		require.Equal(t, name, refused.File)
+		require.Equal(t, dir, refused.Path)
+		require.ErrorAs(t, m.Save(dir), &refused)
 		require.ErrorContains(t, m.Save(dir), name)
 		require.Equal(t, before, listed(t, dir))
 	}
 	require.NoError(t, models.Replaceable(t.TempDir()), "an empty directory")
 	require.NoError(t, models.Replaceable(filepath.Join(t.TempDir(), "none")))
+}
+
+// TestSaveRefuses: what is no checkpoint as a whole, is protected, leads nowhere or is
+// where one stands is refused before anything is written.
+func TestSaveRefuses(t *testing.T) {
+	m, tmp := model(t, modeltest.ViT()), t.TempDir()
+	file, link := filepath.Join(tmp, "file"), filepath.Join(tmp, "link")
+	require.NoError(t, os.WriteFile(file, []byte("x"), 0o600))
+	require.NoError(t, os.Symlink(filepath.Join(tmp, "none"), link))
+	protected, bare, elsewhere, here := saved(t, m), saved(t, m), saved(t, m), saved(t, m)
+	require.NoError(t, os.Chmod(protected, 0o555))
+	defer func() { require.NoError(t, os.Chmod(protected, 0o755)) }()
+	require.NoError(t, os.Remove(filepath.Join(bare, "model.safetensors")))
+	require.NoError(t, os.Remove(filepath.Join(elsewhere, "config.json")))
+	t.Chdir(here)
+	for path, says := range map[string]string{file: "is not a directory", link: "leads nowhere", bare: "has no weights",
+		protected: "protected", elsewhere: "config.json", here: "current directory", ".": "current directory",
+		filepath.Dir(here): "current directory"} {
+		var refused *models.NotReplaceableError
+		require.ErrorAs(t, m.Save(path), &refused, path)
+		require.ErrorContains(t, refused, says)
+		require.Empty(t, refused.File, path)
+	}
+	leads := filepath.Join(tmp, "leads")
+	require.NoError(t, os.Symlink(saved(t, m), leads))
+	require.NoError(t, m.Save(leads), "a link to a checkpoint")
 }
 
 // listed returns the names in a directory.

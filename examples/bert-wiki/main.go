@@ -73,7 +73,7 @@ func main() {
 // compare fuses parents in every way that was asked for, finetunes on equal budgets
 // and shows what comes out.
 func compare(ctx context.Context, o options) error {
-	if err := cli.Writable(o.out); err != nil {
+	if err := lab.CheckOutputs(o.out, o.parents, "fused", "finetuned", "classifier"); err != nil {
 		return fmt.Errorf("bert-wiki: -out: %w", err)
 	}
 	text, parents, err := o.open(ctx)
@@ -176,7 +176,7 @@ func (o options) budget(batches lab.Batches) lab.Tuning {
 
 // trainParent is the -train mode: one parent from scratch into -out.
 func trainParent(ctx context.Context, o options) error {
-	if err := cli.Replaceable(o.out); err != nil {
+	if err := cli.Replaceable(o.out, o.vocab); err != nil {
 		return fmt.Errorf("bert-wiki: -out: %w", err)
 	}
 	parent, err := o.parent(ctx)
@@ -235,7 +235,8 @@ func parse(args []string) (options, error) {
 		"atlas (an encyclopedia that the program writes) or folder")
 	f.StringVar(&o.dir, "dir", "", "`folder` that the text is looked for in first; for folder the one with train.txt and "+
 		"valid.txt, a paragraph a line")
-	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the anchor first; "+
+	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the "+
+		"anchor first; "+
 		"default: the pair shipped for the text")
 	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces; default: that of -dir or "+
 		"of the parents; with -train one learned from the text")

@@ -294,7 +294,7 @@ func TestBadInput(t *testing.T) {
 		"-out DIR is required":                                 {a, b},
 		"want ANCHOR and at least one OTHER":                   {"-out", out, a},
 		"not defined":                                          {"-bogus"},
-		"no such file":                                         {"-out", out, a, "nowhere"},
+		"no such file":                                         {"-out", out, a, "./nowhere"},
 		"truncated":                                            {"-out", out, a, torn},
 		"depth differs":                                        {"-out", out, a, parent(t, 2, deep)},
 		"they have different vocabularies":                     {"-out", out, bert, garbled},

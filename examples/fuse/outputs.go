@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,39 +11,21 @@ import (
 )
 
 // checkOutputs reports, before any work is done, what cannot be written and what
-// is read too: an input is never replaced.
+// is read too: an input is never changed.
 func (o options) checkOutputs() error {
-	if err := cli.Replaceable(o.out); err != nil {
-		return fmt.Errorf("-out: %w", err)
-	}
 	inputs := append([]string{o.config, o.calib, o.eval}, o.dirs...)
-	if err := notAmong(o.out, inputs); err != nil {
+	if err := cli.Replaceable(o.out, inputs...); err != nil {
 		return fmt.Errorf("-out: %w", err)
 	}
 	for _, output := range []struct{ flag, path string }{{"-maps", o.maps}, {"-report", o.report}, {"-html", o.html}} {
 		if output.path == "" {
 			continue
 		}
-		err := errors.Join(cli.Writable(filepath.Dir(output.path)), notAmong(output.path, inputs))
-		if err != nil {
+		if err := cli.Apart(output.path, inputs...); err != nil {
 			return fmt.Errorf("%s: %w", output.flag, err)
 		}
-	}
-	return nil
-}
-
-// notAmong reports an output that is one of the inputs, by whatever path.
-func notAmong(output string, inputs []string) error {
-	to, err := os.Stat(output)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, input := range inputs {
-		if from, err := os.Stat(input); err == nil && os.SameFile(from, to) {
-			return fmt.Errorf("%s is an input, which is never replaced", output)
+		if err := cli.Writable(filepath.Dir(output.path)); err != nil {
+			return fmt.Errorf("%s: %w", output.flag, err)
 		}
 	}
 	return nil

@@ -57,6 +57,9 @@ func run(dir, out string) error {
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("-out: %w", err)
 	}
+	if err := cli.Apart(out, dir); err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("-out: %w", err)
 	}

@@ -78,6 +78,7 @@ func TestHalfOfSnapshot(t *testing.T) {
 func TestHalfRefuses(t *testing.T) {
 	dir := checkpoint(t, 1)
 	require.ErrorContains(t, run(dir, dir), "want a new or an empty directory")
+	require.ErrorContains(t, run(dir, filepath.Join(dir, "half")), "an input, to which nothing is added")
 	require.ErrorContains(t, run(t.TempDir(), t.TempDir()), "file does not exist")
 	out := filepath.Join(t.TempDir(), "out")
 	require.ErrorContains(t, run(checkpoint(t, 1, 70000), out), "value 1, 70000, does not fit float16")

@@ -68,7 +68,7 @@ func main() {
 // compare fuses parents in every way that was asked for, finetunes and distils on
 // equal budgets, and shows what comes out.
 func compare(ctx context.Context, o options) error {
-	if err := cli.Writable(o.out); err != nil {
+	if err := lab.CheckOutputs(o.out, o.parents, "fused", "finetuned"); err != nil {
 		return fmt.Errorf("vit-cifar: -out: %w", err)
 	}
 	images, parents, err := o.open(ctx)
@@ -165,7 +165,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.data, "data", "auto", "data `set`: auto, cifar10, cifar100, tinyimagenet, imagefolder or shapes")
 	f.StringVar(&o.dir, "dir", "", "`folder` that the data set is looked for in first; for imagefolder the images "+
 		"train|test/<class>/*.jpg")
-	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the anchor first; "+
+	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the "+
+		"anchor first; "+
 		"default: the pair shipped for the data set")
 	f.StringVar(&o.out, "out", "vit-cifar-out",
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")

@@ -89,7 +89,7 @@ func replaceable(path, marker string) (fs.FileInfo, error) {
 			return nil, err
 		case !info.IsDir():
 			return nil, errors.New("exists and is not a directory")
-		case holdsCurrent(path):
+		case HoldsCurrent(path):
 			return nil, errors.New("is or holds the current directory, which cannot be replaced")
 		}
 		ours, err := hasMarker(path, marker)
@@ -119,17 +119,34 @@ func hasMarker(dir, marker string) (bool, error) {
 	return ours || len(entries) == 0, nil
 }
 
-// holdsCurrent reports whether the current directory is dir or below it.
-func holdsCurrent(dir string) bool {
+// HoldsCurrent reports whether a directory is the current one or holds it.
+func HoldsCurrent(dir string) bool {
 	here, err := os.Getwd()
 	if err != nil {
 		return false
 	}
-	if resolved, err := filepath.EvalSymlinks(here); err == nil {
-		here = resolved
-	}
-	rel, err := filepath.Rel(dir, here)
+	return Holds(dir, here)
+}
+
+// Holds reports whether a directory is another path or holds it. Links are followed, and
+// of a path that does not exist those of the part that does.
+func Holds(dir, path string) bool {
+	rel, err := filepath.Rel(resolved(dir), resolved(path))
 	return err == nil && filepath.IsLocal(rel)
+}
+
+// resolved returns a path without links, absolute where it can be.
+func resolved(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	if followed, err := filepath.EvalSymlinks(path); err == nil {
+		return followed
+	}
+	if parent := filepath.Dir(path); parent != path {
+		return filepath.Join(resolved(parent), filepath.Base(path))
+	}
+	return path
 }
 
 // replace renames the directory next to path. A directory old that was there is

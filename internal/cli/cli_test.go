@@ -81,6 +81,26 @@ func TestReplaceable(t *testing.T) {
 	require.Error(t, Replaceable(filepath.Join(file, "x")))
 }
 
+// TestApart: an output that is an input, holds one or lies in one is refused by
+// whatever path.
+func TestApart(t *testing.T) {
+	dir := t.TempDir()
+	input, link := filepath.Join(dir, "a", "input"), filepath.Join(dir, "link")
+	require.NoError(t, os.MkdirAll(input, 0o755))
+	require.NoError(t, os.Symlink(input, link))
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.NoError(t, os.Link(file, filepath.Join(dir, "same")))
+	t.Chdir(dir)
+	for output, says := range map[string]string{input: "is an input", "a": "holds", link: "is an input",
+		filepath.Join(link, "new", "x"): "lies in", "a/../a/input/x": "lies in", "file": "is an input", "same": "is an input"} {
+		require.ErrorContains(t, Apart(output, "", input, file), says, output)
+	}
+	for _, output := range []string{"b", "a/inputs", "a/other", "file2", link + "2"} {
+		require.NoError(t, Apart(output, "", input, file), output)
+	}
+}
+
 // TestNoticeStages: a stage is told once, however often it is reported.
 func TestNoticeStages(t *testing.T) {
 	text := captured(t, &os.Stderr, func() {

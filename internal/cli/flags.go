@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -41,11 +42,33 @@ func Writable(dir string) error {
 }
 
 // Replaceable reports, before any work is done, that a checkpoint cannot be
-// saved at path: its parent is not writable, or it is something else than a
-// checkpoint or an empty directory.
-func Replaceable(path string) error {
-	if err := Writable(filepath.Dir(filepath.Clean(path))); err != nil {
+// saved at path: its parent is not writable, it is something else than a
+// checkpoint or an empty directory, or it is not [Apart] from what is read.
+func Replaceable(path string, inputs ...string) error {
+	if err := Apart(path, inputs...); err != nil {
 		return err
 	}
-	return models.Replaceable(path)
+	if err := models.Replaceable(path); err != nil {
+		return err
+	}
+	return Writable(filepath.Dir(filepath.Clean(path)))
+}
+
+// Apart reports an output that is one of the inputs, holds one or lies in one, by
+// whatever path: an input is never changed. Inputs that are "" are none.
+func Apart(output string, inputs ...string) error {
+	for _, input := range inputs {
+		from, err := os.Stat(input)
+		to, missing := os.Stat(output)
+		switch {
+		case input == "":
+		case err == nil && missing == nil && os.SameFile(from, to):
+			return fmt.Errorf("%s is an input, which is never replaced", output)
+		case atomicfile.Holds(output, input):
+			return fmt.Errorf("%s holds %s, an input, which is never replaced", output, input)
+		case atomicfile.Holds(input, output):
+			return fmt.Errorf("%s lies in %s, an input, to which nothing is added", output, input)
+		}
+	}
+	return nil
 }

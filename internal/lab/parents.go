@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/parents"
 	"github.com/otfuse/otfuse/models"
@@ -15,12 +17,9 @@ import (
 // OpenParents opens the models of a comma-separated list of directories, or ids of the
 // Hugging Face hub, the anchor first. It returns nil where the list is empty.
 func OpenParents(ctx context.Context, list string) ([]*models.Model, error) {
-	names := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+	names := listed(list)
 	if len(names) == 1 {
 		return nil, errors.New("-parents names one checkpoint, want at least two")
-	}
-	for k, name := range names {
-		names[k] = strings.TrimSpace(name)
 	}
 	dirs, err := cli.Checkpoints(ctx, names...)
 	if err != nil {
@@ -35,6 +34,33 @@ func OpenParents(ctx context.Context, list string) ([]*models.Model, error) {
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+// listed splits a comma-separated list.
+func listed(list string) []string {
+	names := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+	for k, name := range names {
+		names[k] = strings.TrimSpace(name)
+	}
+	return names
+}
+
+// CheckOutputs reports, before any work is done, that a comparison cannot write into
+// out: checkpoints of some names cannot be saved there, or what is written would be put
+// in place of a parent, or into one. The parents are those of [OpenParents].
+func CheckOutputs(out, parents string, names ...string) error {
+	dirs := listed(parents)
+	for _, dir := range dirs {
+		if atomicfile.Holds(dir, out) {
+			return fmt.Errorf("%s is or lies in %s, a parent, to which nothing is added", out, dir)
+		}
+	}
+	for _, name := range names {
+		if err := cli.Replaceable(filepath.Join(out, name), dirs...); err != nil {
+			return err
+		}
+	}
+	return cli.Writable(out)
 }
 
 // ShippedParents opens the pair that is shipped for a data set.

@@ -205,3 +205,17 @@ func TestOpen(t *testing.T) {
 	_, err = ShippedParents("folder")
 	require.ErrorContains(t, err, "no parents are shipped for folder; give two with -parents")
 }
+
+// TestCheckOutputs: neither a parent nor somebody's files are in danger, and that is
+// known before any work.
+func TestCheckOutputs(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"fused", "own", "foreign"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
+	}
+	require.NoError(t, CheckOutputs(dir, filepath.Join(dir, "own"), "fused", "finetuned"))
+	require.ErrorContains(t, CheckOutputs(dir, "owner/name, "+filepath.Join(dir, "fused"), "fused"), "an input")
+	require.ErrorContains(t, CheckOutputs(filepath.Join(dir, "own", "x"), filepath.Join(dir, "own")), "a parent")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "foreign", "thesis.txt"), nil, 0o600))
+	require.ErrorContains(t, CheckOutputs(dir, "", "foreign"), "thesis.txt")
+}
