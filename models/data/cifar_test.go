@@ -3,7 +3,6 @@ package data
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -208,22 +207,3 @@ func fuzzCIFAR(f *testing.F, c cifar) {
 
 func FuzzCIFAR10(f *testing.F)  { fuzzCIFAR(f, cifar10()) }
 func FuzzCIFAR100(f *testing.F) { fuzzCIFAR(f, cifar100()) }
-
-// FuzzArchive: whatever the bytes, an archive is a set or an error.
-func FuzzArchive(f *testing.F) {
-	var t testing.T
-	f.Add(tarGz(&t, content{"test_batch.bin", records(1, 1, 1)}, content{"data_batch_1.bin", records(1, 2, 1)}))
-	f.Add(zipped(&t, content{"test_batch.bin", records(1, 1, 1)}, content{"data_batch_1.bin", records(1, 2, 1)}))
-	f.Add([]byte("PK"))
-	f.Add([]byte{0x1f, 0x8b})
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		p := filepath.Join(write(t, t.TempDir(), content{"x", raw}), "x")
-		train, test, err := OpenCIFAR10(t.Context(), p)
-		if err == nil && (train.Len() == 0 || test.Len() == 0) {
-			t.Fatal("an empty set without an error")
-		}
-		if err != nil && !errors.As(err, new(*FileError)) {
-			t.Fatalf("an error without a place: %v", err)
-		}
-	})
-}

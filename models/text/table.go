@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/otfuse/otfuse/internal/bounded"
 )
 
 // ErrTable reports a table of sentences that cannot be used.
@@ -24,7 +25,7 @@ const maxLine = 1 << 20
 // sentence and label. The error is [ErrTable] with the number of the line, or
 // [ErrEmpty] where the table has no rows.
 func OpenTable(path string) (Table, error) {
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return Table{}, fmt.Errorf("text: %w", err)
 	}

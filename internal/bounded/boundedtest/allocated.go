@@ -11,6 +11,9 @@ import (
 // tests.
 const Hostile = 300 << 20
 
+// Slack is what a reader may allocate besides, for its buffers.
+const Slack = 8 << 20
+
 // Allocated returns the bytes that f allocates in all, collected or not: an upper
 // bound on the memory that it has at any moment. Nothing else may run meanwhile.
 func Allocated(f func()) uint64 {

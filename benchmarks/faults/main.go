@@ -1,0 +1,52 @@
+// Faults kills, starves and crowds the library and counts what breaks.
+//
+//	go run ./benchmarks/faults [-kills N] [-pairs N] [-seed N]
+//
+// It starts itself as a child that does one job on a tiny network, such as saving,
+// fusing, training or downloading, again and again, and kills it at a random moment;
+// lets two children do the same job at the same time; fills the disk under them; and
+// takes away their right to write. After each try it looks at what is there. A try is
+// torn if a file can be opened and is neither the old nor the new one, or cannot be
+// opened; lost if the old one is gone and the new one is not there; hung if the child
+// does not end within a minute; wrong if the child says that all is well and it is
+// not, or the other way round. What lies about when a clean run has followed is
+// leaked. Everything is computed in pure Go and nothing is fetched: the server of the
+// downloads is its own.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/otfuse/otfuse/internal/cli"
+)
+
+func main() {
+	if job := os.Getenv(jobVariable); job != "" {
+		os.Exit(child(job, os.Args[1:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	p := plan{seed: 1}
+	flag.IntVar(&p.kills, "kills", 500, "`kills` in all")
+	flag.IntVar(&p.pairs, "pairs", 20, "`pairs` of processes that do the same at the same time")
+	flag.Uint64Var(&p.seed, "seed", p.seed, "`seed` of the moments")
+	flag.Parse()
+	started := time.Now()
+	rows, err := p.run(ctx, func(r row) { cli.Notice("%s: %d tries", r.what, r.tries) })
+	printTable(os.Stdout, rows)
+	fmt.Printf("\n%d s\n", int(time.Since(started).Seconds()))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(2)
+	}
+	for _, r := range rows {
+		if r.faults() > 0 {
+			os.Exit(1)
+		}
+	}
+}
