@@ -4,7 +4,6 @@ package backend
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gomlx/compute"
 )
@@ -12,7 +11,9 @@ import (
 // disableAutoInstall has nothing to switch off where go-xla is left out.
 func disableAutoInstall() {}
 
-// openXLA says that there is none.
-func openXLA(context.Context, string, observer) (compute.Backend, error) {
-	return nil, fmt.Errorf("XLA: %w", ErrUnknown)
+// plugins says that there are none.
+func (s *search) plugins(context.Context, request) []candidate {
+	return []candidate{{name: "XLA", open: func(context.Context) (compute.Backend, error) {
+		return nil, ErrUnknown
+	}}}
 }

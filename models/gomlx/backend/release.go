@@ -6,12 +6,15 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gomlx/go-xla/installer"
@@ -21,76 +24,94 @@ import (
 )
 
 const (
-	lookupLimit  = 5 * time.Second // to be told where the release is; a missing network shows here
-	releaseLimit = 2 * time.Minute // to download it
+	lookupLimit  = 10 * time.Second // to be told where the release is; a missing network shows here
+	releaseLimit = 30 * time.Minute // to download it
+	releaseBytes = 100_000_000      // about what it has
+	answerLimit  = 4 << 20          // bytes of the description of a release
 )
 
-// release is the plugin of the release that go-xla is made for. Its publisher
-// gives no hash, so it is as safe as the connection.
+// A release is the plugin of the release that go-xla is made for. Its address and
+// its SHA-256 sum are what the publisher's site says of it: it is as safe as the
+// connection to that site.
 type release struct {
-	lookup func() (url string, err error)
+	description string // URL
 }
 
-// lookupRelease asks go-xla's installer. Nothing else of it is used: the rest
-// draws on standard output and cannot be interrupted.
-func lookupRelease() (string, error) {
-	return installer.CPUGetDownloadURL(runtime.GOOS+"_"+runtime.GOARCH, pjrt.DefaultCPUVersion)
+// cpuRelease is the release for this version of go-xla.
+func cpuRelease() release {
+	return release{fmt.Sprintf("https://api.github.com/repos/%s/releases/tags/%s",
+		installer.BinaryCPUReleasesRepo, pjrt.DefaultCPUVersion)}
 }
 
 func (r release) source(o observer) source {
 	return source{
-		name: pjrt.DefaultCPUVersion,
+		name:  pjrt.DefaultCPUVersion,
+		bytes: releaseBytes,
 		write: func(ctx context.Context, w io.Writer, scratch string) error {
-			url, err := r.address(ctx)
+			file, err := r.archive(ctx)
 			if err != nil {
 				return err
 			}
 			o.notice("fetching the XLA plugin for the CPU, release %s", pjrt.DefaultCPUVersion)
 			ctx, cancel := context.WithTimeout(ctx, releaseLimit)
 			defer cancel()
-			archive, err := openArchive(ctx, url, scratch, o)
+			path := filepath.Join(scratch, "plugin.tar.gz")
+			fetcher := fetch.Fetcher{Observe: o}
+			if err := fetcher.Fetch(ctx, file, path); err != nil {
+				return err
+			}
+			archive, err := os.Open(path)
 			if err != nil {
 				return err
 			}
 			defer archive.Close()
 			if err := unpackArchive(w, archive); err != nil {
-				return fmt.Errorf("%s: %w", url, err)
+				return fmt.Errorf("%s: %w", file.URL, err)
 			}
 			return nil
 		},
 	}
 }
 
-// address waits for the lookup for a short while. One that comes too late has no effect.
-func (r release) address(ctx context.Context) (string, error) {
-	type answer struct {
-		url string
-		err error
-	}
+// archive finds the archive for this platform in the description of the release. One
+// without a SHA-256 sum is refused.
+func (r release) archive(ctx context.Context) (fetch.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
 	defer cancel()
-	answers := make(chan answer, 1)
-	go func() {
-		var a answer
-		a.err = recovered(func() (err error) { a.url, err = r.lookup(); return err })
-		answers <- a
-	}()
-	select {
-	case a := <-answers:
-		return a.url, a.err
-	case <-ctx.Done():
-		return "", fmt.Errorf("where the release is: %w", ctx.Err())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.description, http.NoBody)
+	if err != nil {
+		return fetch.File{}, err
 	}
-}
-
-// openArchive downloads the archive at url into a directory.
-func openArchive(ctx context.Context, url, dir string, o observer) (*os.File, error) {
-	path := filepath.Join(dir, "plugin.tar.gz")
-	f := fetch.Fetcher{Observe: o}
-	if err := f.Fetch(ctx, fetch.File{URL: url, Limit: pluginLimit}, path); err != nil {
-		return nil, err
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fetch.File{}, fmt.Errorf("where the release is: %w", err)
 	}
-	return os.Open(path)
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fetch.File{}, fmt.Errorf("%s: %s", r.description, answer.Status)
+	}
+	var found struct {
+		Assets []struct {
+			Name   string
+			Digest string
+			URL    string `json:"browser_download_url"`
+		}
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, answerLimit)).Decode(&found); err != nil {
+		return fetch.File{}, fmt.Errorf("%s: %w", r.description, err)
+	}
+	name := fmt.Sprintf("pjrt_cpu_%s_%s.tar.gz", runtime.GOOS, runtime.GOARCH)
+	for _, asset := range found.Assets {
+		if asset.Name != name {
+			continue
+		}
+		sum, ok := strings.CutPrefix(asset.Digest, "sha256:")
+		if !ok {
+			return fetch.File{}, fmt.Errorf("%s: %s has no SHA-256 sum", r.description, name)
+		}
+		return fetch.File{URL: asset.URL, SHA256: sum, Limit: pluginLimit}, nil
+	}
+	return fetch.File{}, fmt.Errorf("%s: it has no %s", r.description, name)
 }
 
 // unpackArchive writes to w the CPU plugin in the gzipped tar archive r.

@@ -11,11 +11,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,18 +49,34 @@ func content(t *testing.T, s *pluginStore, src source) string {
 }
 
 // testWheel writes a wheel with a plugin in it.
-func testWheel(t *testing.T) (w wheel, path string) {
+func testWheel(t *testing.T) (w cpuWheel, path string) {
+	path = writeWheel(t, map[string]string{"plug/pjrt_c_api_cpu_plugin.so": pluginText})
+	sum, err := fileSHA256(path)
+	require.NoError(t, err)
+	return cpuWheel{pinnedWheel: pinnedWheel{requirement: "plug==1", sha256: sum},
+		member: "plug/pjrt_c_api_cpu_plugin.so", plugin: sumOf(pluginText)}, path
+}
+
+// sumOf is the SHA-256 sum of a text.
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// writeWheel writes a wheel of files.
+func writeWheel(t *testing.T, files map[string]string) (path string) {
 	var buf bytes.Buffer
 	z := zipfile.NewWriter(&buf)
-	f, err := z.Create("plug/pjrt_c_api_cpu_plugin.so")
-	require.NoError(t, err)
-	_, err = io.WriteString(f, pluginText)
-	require.NoError(t, err)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, err := z.Create(name)
+		require.NoError(t, err)
+		_, err = io.WriteString(f, files[name])
+		require.NoError(t, err)
+	}
 	require.NoError(t, z.Close())
 	path = filepath.Join(t.TempDir(), "plug-1-py3-none-any.whl")
 	require.NoError(t, os.WriteFile(path, buf.Bytes(), 0o644))
-	sum := sha256.Sum256(buf.Bytes())
-	return wheel{requirement: "plug==1", sha256: hex.EncodeToString(sum[:]), member: "plug/pjrt_c_api_cpu_plugin.so"}, path
+	return path
 }
 
 // fakePip puts a python3 into the path that runs the shell lines; $dest is
@@ -66,6 +86,7 @@ func fakePip(t *testing.T, shell string) (calls string) {
 	calls = filepath.Join(dir, "calls")
 	script := "#!/bin/sh\necho \"$@\" >>'" + calls + "'\nfor dest; do :; done\n" + shell + "\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "python3"), []byte(script), 0o755))
+	t.Setenv("VIRTUAL_ENV", "")
 	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	return calls
 }
@@ -78,13 +99,15 @@ func TestWheel(t *testing.T) {
 	for range 2 {
 		got, err := s.fetch(t.Context(), src)
 		require.NoError(t, err)
-		assert.Equal(t, s.path(src), got)
+		assert.Equal(t, src.name, got.name)
+		require.NoError(t, s.check(src))
 		assert.Equal(t, pluginText, content(t, s, src))
 	}
 	said, err := os.ReadFile(calls)
 	require.NoError(t, err)
 	assert.Equal(t, 1, strings.Count(string(said), "\n"), "pip was called for a plugin that is there")
 	assert.Contains(t, string(said), "--require-hashes")
+	assert.Regexp(t, `^-I -m pip `, string(said), "the folder's modules and $PYTHONPATH must not be seen")
 	left, err := filepath.Glob(filepath.Join(s.dir, "*"))
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{s.path(src), filepath.Join(s.dir, "plugins.lock")}, left)
@@ -94,17 +117,18 @@ func TestWheelRefused(t *testing.T) {
 	w, path := testWheel(t)
 	other := filepath.Join(t.TempDir(), "other.whl")
 	require.NoError(t, os.WriteFile(other, []byte("another wheel"), 0o644))
-	for name, c := range map[string]struct{ shell, member, want string }{
-		"wrong hash": {"cp '" + other + "' \"$dest\"", w.member, "SHA-256"},
-		"no wheel":   {":", w.member, "0 wheels, want 1"},
-		"two wheels": {"cp '" + path + "' '" + other + "' \"$dest\"", w.member, "2 wheels, want 1"},
-		"pip fails":  {"echo a lot; echo no route to the index >&2; exit 3", w.member, "exit status 3 no route to the index"},
-		"no member":  {"cp '" + path + "' \"$dest\"", "plug/other.so", "plug/other.so"},
+	for name, c := range map[string]struct{ shell, member, plugin, want string }{
+		"wrong hash":   {"cp '" + other + "' \"$dest\"", w.member, w.plugin, "SHA-256"},
+		"no wheel":     {":", w.member, w.plugin, "0 wheels, want 1"},
+		"two wheels":   {"cp '" + path + "' '" + other + "' \"$dest\"", w.member, w.plugin, "2 wheels, want 1"},
+		"pip fails":    {"echo a lot; echo no route >&2; exit 3", w.member, w.plugin, "exit status 3 no route"},
+		"no member":    {"cp '" + path + "' \"$dest\"", "plug/other.so", w.plugin, "plug/other.so"},
+		"wrong plugin": {"cp '" + path + "' \"$dest\"", w.member, sumOf("another"), errChanged.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fakePip(t, c.shell)
 			w := w
-			w.member = c.member
+			w.member, w.plugin = c.member, c.plugin
 			src := w.source(func(models.Progress) {})
 			s := storeOf(t, src)
 			_, err := s.fetch(t.Context(), src)
@@ -117,6 +141,7 @@ func TestWheelRefused(t *testing.T) {
 
 func TestWheelWithoutPython(t *testing.T) {
 	t.Setenv("PATH", "")
+	t.Setenv("VIRTUAL_ENV", "")
 	w, _ := testWheel(t)
 	src := w.source(func(models.Progress) {})
 	_, err := storeOf(t, src).fetch(t.Context(), src)
@@ -186,26 +211,31 @@ func TestRelease(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		body   []byte
+		digest string // of the archive if empty
 		want   string
 	}{
-		"good":      {http.StatusOK, good, ""},
-		"missing":   {http.StatusNotFound, good, "404"},
-		"torn":      {http.StatusOK, torn, "unexpected EOF"},
-		"no plugin": {http.StatusOK, archiveOf(t, "README", "read me"), "holds no CPU plugin"},
-		"no gzip":   {http.StatusOK, []byte("<html>please log in</html>"), "gzip"},
+		"good":         {http.StatusOK, good, "", ""},
+		"missing":      {http.StatusNotFound, good, "", "404"},
+		"torn":         {http.StatusOK, torn, "", "unexpected EOF"},
+		"no plugin":    {http.StatusOK, archiveOf(t, "README", "read me"), "", "holds no CPU plugin"},
+		"no gzip":      {http.StatusOK, []byte("<html>please log in</html>"), "", "gzip"},
+		"no sum":       {http.StatusOK, good, "md5:0", "has no SHA-256 sum"},
+		"another file": {http.StatusOK, good, "sha256:" + sumOf("another"), fetch.ErrChecksum.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(c.status)
-				_, _ = w.Write(c.body)
-			}))
-			defer server.Close()
-			src := release{lookup: func() (string, error) { return server.URL, nil }}.source(func(models.Progress) {})
+			digest := c.digest
+			if digest == "" {
+				digest = "sha256:" + sumOf(string(c.body))
+			}
+			src := releaseServer(t, c.status, c.body, digest).source(func(models.Progress) {})
 			s := storeOf(t, src)
 			_, err := s.fetch(t.Context(), src)
 			if c.want == "" {
 				require.NoError(t, err)
 				assert.Equal(t, pluginText, content(t, s, src))
+				require.NoError(t, s.check(src))
+				require.NoError(t, os.WriteFile(s.path(src), []byte("another plugin"), 0o644))
+				require.ErrorIs(t, s.check(src), errChanged)
 				return
 			}
 			require.ErrorContains(t, err, c.want)
@@ -214,20 +244,38 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// releaseServer serves the description of a release and its archive.
+func releaseServer(t *testing.T, status int, archive []byte, digest string) release {
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/archive" {
+			w.WriteHeader(status)
+			_, _ = w.Write(archive)
+			return
+		}
+		name := "pjrt_cpu_" + runtime.GOOS + "_" + runtime.GOARCH + ".tar.gz"
+		_, _ = fmt.Fprintf(w, `{"assets": [{"name": "other"}, {"name": %q, "digest": %q, "browser_download_url": %q}]}`,
+			name, digest, server.URL+"/archive")
+	}))
+	t.Cleanup(server.Close)
+	return release{server.URL}
+}
+
 func TestReleaseLookup(t *testing.T) {
-	lost := errors.New("no such host")
-	for name, lookup := range map[string]func() (string, error){
-		"fails":  func() (string, error) { return "", lost },
-		"panics": func() (string, error) { panic(lost) },
+	for name, c := range map[string]struct{ answer, want string }{
+		"no asset": {`{"assets": []}`, "it has no pjrt_cpu_"},
+		"no JSON":  {"<html>", "invalid character"},
 	} {
-		_, err := release{lookup: lookup}.address(t.Context())
-		require.ErrorIs(t, err, lost, name)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, c.answer)
+		}))
+		_, err := release{server.URL}.archive(t.Context())
+		require.ErrorContains(t, err, c.want, name)
+		server.Close()
 	}
-	silent := make(chan struct{})
-	defer close(silent)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := release{lookup: func() (string, error) { <-silent; return "", nil }}.address(ctx)
+	_, err := release{"http://127.0.0.1:9"}.archive(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -240,14 +288,15 @@ func TestOpenStored(t *testing.T) {
 	}
 	first, last := junk("first"), junk("last")
 	s := storeOf(t, first, last)
+	look := &search{observe: func(models.Progress) {}}
 	t.Run("forbidden", func(t *testing.T) {
 		t.Setenv(xla.NoAutoInstallEnv, "")
-		_, err := openStored(t.Context(), s)
+		_, err := look.openStored(t.Context(), s, "")
 		require.ErrorContains(t, err, xla.NoAutoInstallEnv)
 		assert.NoDirExists(t, s.dir)
 	})
 	t.Run("fetches until one works", func(t *testing.T) {
-		_, err := openStored(t.Context(), s)
+		_, err := look.openStored(t.Context(), s, "")
 		require.ErrorContains(t, err, "first: ")
 		require.ErrorContains(t, err, "last: ")
 		assert.Empty(t, content(t, s, first))
@@ -256,7 +305,7 @@ func TestOpenStored(t *testing.T) {
 	t.Run("does not fetch again", func(t *testing.T) {
 		before, err := os.Stat(s.path(last))
 		require.NoError(t, err)
-		_, err = openStored(t.Context(), s)
+		_, err = look.openStored(t.Context(), s, "")
 		require.ErrorContains(t, err, "remove the file to fetch it anew")
 		after, err := os.Stat(s.path(last))
 		require.NoError(t, err)
@@ -268,22 +317,22 @@ func TestOpenStored(t *testing.T) {
 // TestOpenFileAnywhere opens the plugin of this machine under a path that
 // go-xla would misread.
 func TestOpenFileAnywhere(t *testing.T) {
-	s, err := userStore(func(models.Progress) {})
-	require.NoError(t, err)
-	b, err := openStored(t.Context(), s)
+	look := &search{observe: func(models.Progress) {}}
+	s := cpuStore(systemPlaces().cache, look.observe)
+	b, err := look.openStored(t.Context(), s, "")
 	if err != nil {
 		t.Skipf("no XLA plugin can be had here: %v", err)
 	}
 	b.Finalize()
 	for _, src := range s.sources {
-		if !isFile(s.path(src)) {
+		if !s.has(src) {
 			continue
 		}
 		dir := filepath.Join(t.TempDir(), "cuda, nvidia and rocm")
 		require.NoError(t, os.Mkdir(dir, 0o755))
 		path := filepath.Join(dir, filepath.Base(s.path(src)))
 		require.NoError(t, os.Symlink(s.path(src), path))
-		b, err := openFile(path)
+		b, err := openFile(path, "")
 		require.NoError(t, err)
 		assert.Equal(t, "xla", b.Name())
 		b.Finalize()
