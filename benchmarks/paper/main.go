@@ -20,7 +20,6 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/lab"
-	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 type options struct {
@@ -135,7 +134,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			continue
 		}
 		if b.device == nil {
-			if b.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
+			if b.device, err = cli.Open(ctx); err != nil {
 				return err
 			}
 			defer b.device.Close() //nolint:gocritic // it is opened once

@@ -34,7 +34,7 @@ type bench struct {
 
 // measure runs all phases.
 func measure(ctx context.Context, o options) (*results, error) {
-	device, err := gomlx.Open(ctx, cli.Opening)
+	device, err := cli.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

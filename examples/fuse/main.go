@@ -98,7 +98,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() {
-		if j.device, err = gomlx.Open(ctx, cli.Opening); err != nil {
+		if j.device, err = cli.Open(ctx); err != nil {
 			return err
 		}
 		defer j.device.Close()

@@ -13,10 +13,13 @@ import (
 )
 
 // Parse parses flags. -h prints the usage to stdout and gives [flag.ErrHelp];
-// a mistake gives an error and prints nothing.
+// a mistake gives an error and prints nothing. It adds the flag -backend, which all
+// programs have: "list" prints the backends and gives [flag.ErrHelp] too.
 func Parse(f *flag.FlagSet, args []string) error {
 	var text bytes.Buffer
 	f.SetOutput(&text)
+	name := f.String("backend", "", "what computes: list shows the choice and why, xla:cuda insists on a GPU, xla:cpu "+
+		"and go on the\nprocessor; the best that there is if empty (`name`, as in $GOMLX_BACKEND)")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Print(text.String())
@@ -25,7 +28,11 @@ func Parse(f *flag.FlagSet, args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; -h explains the flags", f.Name(), err)
 	}
-	return nil
+	done, err := useBackend(*name)
+	if err == nil && done {
+		return flag.ErrHelp
+	}
+	return err
 }
 
 // Writable reports, before any work is done, that nothing can be written into a

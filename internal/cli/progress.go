@@ -9,7 +9,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/gomlx"
 )
 
 // Notice prints one line to stderr.
@@ -17,14 +16,6 @@ func Notice(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", ar
 
 // Line prints a line to stderr as it is.
 func Line(s string) { Notice("%s", s) }
-
-// Opening prints what gomlx.Open tells: the backend that was taken and, before
-// that, what was tried in vain. Compilations are not printed.
-func Opening(p models.Progress) {
-	if p.Stage == gomlx.StageOpen {
-		Line(p.Item)
-	}
-}
 
 // Progress shows long work: a bar on a terminal, a line now and then elsewhere.
 type Progress struct {

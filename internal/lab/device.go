@@ -10,7 +10,7 @@ import (
 
 // WithDevice calls a function with the best device that there is, and closes it.
 func WithDevice(ctx context.Context, f func(context.Context, *gomlx.Device) error) error {
-	d, err := gomlx.Open(ctx, cli.Opening)
+	d, err := cli.Open(ctx)
 	if err != nil {
 		return err
 	}

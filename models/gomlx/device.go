@@ -51,11 +51,17 @@ const StageCompile = "compiling"
 // before that (Stage [StageOpen]) and, as long as the device is open, of each
 // compilation ([StageCompile]). It must not call the device.
 func Open(ctx context.Context, observe func(models.Progress)) (*Device, error) {
-	b, err := backend.Open(ctx, observe)
+	return OpenWith(ctx, backend.Settings{Observe: observe})
+}
+
+// OpenWith is [Open] for a caller that is asked before a large download, such as
+// that of CUDA.
+func OpenWith(ctx context.Context, settings backend.Settings) (*Device, error) {
+	b, err := backend.OpenWith(ctx, settings)
 	if err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
-	return newDevice(b, observe), nil
+	return newDevice(b, settings.Observe), nil
 }
 
 func newDevice(b compute.Backend, observe func(models.Progress)) *Device {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
-	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -59,7 +58,7 @@ func run(ctx context.Context, dir, file, out string) error {
 	if data.Len() == 0 {
 		return fmt.Errorf("%s: there are no samples", file)
 	}
-	device, err := gomlx.Open(ctx, cli.Opening)
+	device, err := cli.Open(ctx)
 	if err != nil {
 		return err
 	}

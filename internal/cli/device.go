@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
+	"github.com/otfuse/otfuse/models/gomlx/backend"
+)
+
+// backendVariable asks for a backend, as the flag -backend does.
+const backendVariable = "GOMLX_BACKEND"
+
+// downloadEvery is the time between two lines about a download.
+const downloadEvery = 5 * time.Second
+
+// A compilation is what XLA compiles at the moment.
+type compilation struct {
+	mu   sync.Mutex
+	what []string
+}
+
+// compilationKey is the key of a program's compilation in its context.
+type compilationKey struct{}
+
+// observe takes in a report of a device.
+func (c *compilation) observe(p models.Progress) {
+	if c == nil || p.Stage != gomlx.StageCompile {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.Done == 0 {
+		c.what = append(c.what, p.Item)
+		return
+	}
+	for i, what := range c.what {
+		if what == p.Item {
+			c.what = append(c.what[:i], c.what[i+1:]...)
+			return
+		}
+	}
+}
+
+// current names what is being compiled; empty for nothing.
+func (c *compilation) current() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.what) == 0 {
+		return ""
+	}
+	return c.what[len(c.what)-1]
+}
+
+// Open opens the best device that there is for a program that [Main] runs. It prints
+// which backend was taken and what was tried in vain, shows downloads, and asks before
+// large ones where there is somebody to answer.
+func Open(ctx context.Context) (*gomlx.Device, error) {
+	compiling, _ := ctx.Value(compilationKey{}).(*compilation)
+	var told time.Time
+	return gomlx.OpenWith(ctx, backend.Settings{
+		Observe: func(p models.Progress) {
+			compiling.observe(p)
+			switch {
+			case p.Stage == gomlx.StageOpen:
+				Line(p.Item)
+			case p.Stage != gomlx.StageCompile && p.Total > 0 && time.Since(told) >= downloadEvery:
+				told = time.Now()
+				Notice("%s %s: %d of %d MB", p.Stage, p.Item, p.Done/1_000_000, p.Total/1_000_000)
+			}
+		},
+		Allow: agrees,
+	})
+}
+
+// agrees asks on a terminal whether to download something.
+func agrees(ctx context.Context, d backend.Download) bool {
+	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return false
+	}
+	fmt.Fprintf(os.Stderr, "%s: download %.1f GB into %s, where it takes up to %.1f of %.1f GB that are free? [y/N] ",
+		d.What, float64(d.Bytes)/1e9, d.Dir, float64(d.Needs)/1e9, float64(d.Free)/1e9)
+	answers := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // the end of the input is no agreement
+		answers <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return false
+	case answer := <-answers:
+		return answer == "y" || answer == "yes"
+	}
+}
+
+// useBackend does what the flag -backend asks for. It tells whether the program is
+// done with that.
+func useBackend(name string) (done bool, err error) {
+	switch name {
+	case "":
+		return false, nil
+	case "list":
+		return true, listBackends()
+	}
+	return false, os.Setenv(backendVariable, name)
+}
+
+// listBackends prints the backends that there are and why each would be taken or not.
+func listBackends() error {
+	all, err := backend.List(context.Background())
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, c := range all {
+		mark := " "
+		if c.Taken {
+			mark = "*"
+		}
+		fmt.Fprintf(w, "%s %s\t%s\n", mark, c.Name, c.Verdict)
+	}
+	return w.Flush()
+}

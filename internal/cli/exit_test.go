@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
+)
+
+// childVariable has TestChild be a program of a kind.
+const childVariable = "OTFUSE_TEST_CHILD"
+
+// TestChild is the program that the tests of interrupts run in another process.
+func TestChild(t *testing.T) {
+	kind := os.Getenv(childVariable)
+	if kind == "" {
+		t.Skip("it is run by other tests")
+	}
+	Main(func(ctx context.Context) error {
+		if kind == "compiling" {
+			ctx.Value(compilationKey{}).(*compilation).observe(
+				models.Progress{Stage: gomlx.StageCompile, Item: "update of ViT", Total: 1})
+		}
+		fmt.Println("ready")
+		<-ctx.Done()
+		if kind == "polite" {
+			return fmt.Errorf("program: %w", ctx.Err())
+		}
+		select {} // as a compilation does
+	})
+}
+
+// startChild starts a program of a kind and waits until it is ready.
+func startChild(t *testing.T, kind string) (cmd *exec.Cmd, log *bufio.Reader) {
+	program, err := os.Executable()
+	require.NoError(t, err)
+	cmd = exec.CommandContext(t.Context(), program, "-test.run=^TestChild$", "-test.v=false")
+	cmd.Env = append(os.Environ(), childVariable+"="+kind)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	errs, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+	return cmd, bufio.NewReader(errs)
+}
+
+// status is what a program that has ended exits with.
+func status(t *testing.T, cmd *exec.Cmd) int {
+	err := cmd.Wait()
+	exit := (*exec.ExitError)(nil)
+	require.True(t, errors.As(err, &exit), "%v", err)
+	return exit.ExitCode()
+}
+
+// TestInterrupt: one interrupt ends a program that heeds its context.
+func TestInterrupt(t *testing.T) {
+	cmd, log := startChild(t, "polite")
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	said, err := io.ReadAll(log)
+	require.NoError(t, err)
+	assert.True(t, strings.HasSuffix(string(said), "interrupted\n"), "%s", said)
+	assert.Equal(t, 130, status(t, cmd))
+}
+
+// TestSecondInterrupt: a program that goes on after the first interrupt says why, and
+// the second ends it, whatever it is at.
+func TestSecondInterrupt(t *testing.T) {
+	for kind, want := range map[string]string{
+		"stubborn":  "interrupted: stopping; a second Ctrl-C ends the program at once\n",
+		"compiling": "interrupted: waiting for XLA, which compiles the update of ViT and cannot be stopped; a second Ctrl-C ends the program at once\n",
+	} {
+		for _, second := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+			cmd, log := startChild(t, kind)
+			require.NoError(t, cmd.Process.Signal(os.Interrupt))
+			line, err := log.ReadString('\n')
+			require.NoError(t, err)
+			assert.Equal(t, want, line)
+			require.NoError(t, cmd.Process.Signal(second))
+			assert.Equal(t, 130, status(t, cmd))
+		}
+	}
+}
+
+// TestCompilation: what is compiled is known while it is, several at a time.
+func TestCompilation(t *testing.T) {
+	c := &compilation{}
+	at := func(what string, done int) {
+		c.observe(models.Progress{Stage: gomlx.StageCompile, Item: what, Done: done, Total: 1})
+	}
+	require.Empty(t, c.current())
+	at("a", 0)
+	at("b", 0)
+	require.Equal(t, "b", c.current())
+	at("b", 1)
+	require.Equal(t, "a", c.current())
+	at("a", 1)
+	require.Empty(t, c.current())
+	c.observe(models.Progress{Stage: "downloading", Item: "c"})
+	require.Empty(t, c.current())
+	(*compilation)(nil).observe(models.Progress{Stage: gomlx.StageCompile})
+}
+
+// TestBackendFlag: the flag asks for a backend as the environment does; list prints
+// the choice.
+func TestBackendFlag(t *testing.T) {
+	t.Setenv(backendVariable, "")
+	require.NoError(t, Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "go"}))
+	require.Equal(t, "go", os.Getenv(backendVariable))
+	var err error
+	out := captured(t, &os.Stdout, func() { err = Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "list"}) })
+	require.ErrorIs(t, err, flag.ErrHelp)
+	require.Contains(t, out, "* go:ops_sequential")
+	t.Setenv(backendVariable, "abacus")
+	out = captured(t, &os.Stdout, func() { err = Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "list"}) })
+	require.ErrorIs(t, err, flag.ErrHelp)
+	require.Contains(t, out, "no such backend in this build")
+}
