@@ -249,7 +249,7 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, with -glue 3), or of training with "+
 		"-train (default 6)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	o.choice = lab.Choice{Learn: 400, Batch: batchSize, Tokens: "all"}
+	o.choice = lab.Choice{Learn: 400, Distil: 300, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 0, "test `sequences` to score on (default 512)")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")

@@ -88,15 +88,15 @@ func TestCompare(t *testing.T) {
 	require.FileExists(t, filepath.Join(a, "vocab.txt"))
 	out := filepath.Join(t.TempDir(), "out")
 	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-epochs", "0.1", "-samples", "20",
-		"-learn", "3", "-texts", "20")
+		"-learn", "3", "-distil", "2", "-texts", "20")
 	require.NoError(t, compare(context.Background(), o))
 
 	report, rows := readReport(t, filepath.Join(out, "report.json"))
 	steps := report.Rows[len(rows)-1].Finetuned
 	require.Positive(t, steps)
-	want := []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0",
-		"flow 0", "flow 0",
-		"match 0", "match 0", "match 0", "learned 0", "learned 0"}
+	want := []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0",
+		"flow 0", "flow 0", "flow 0", "flow 0",
+		"match 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "distil 0", "distil 0", "match 0"}
 	for _, method := range []string{"flow", "match", "learned", "vanilla", "parent", "parent"} {
 		want = append(want, fmt.Sprint(method, " ", steps))
 	}
@@ -147,16 +147,17 @@ func TestGLUE(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-glue",
 		write(t, t.TempDir(), tables), "-method", "flow",
-		"-solver", "emd", "-samples", "20", "-epochs", "20", "-lr", "1e-2")
+		"-solver", "emd", "-samples", "20", "-distil", "2", "-epochs", "20", "-lr", "1e-2")
 	require.NoError(t, compare(context.Background(), o))
 	report, rows := readReport(t, filepath.Join(out, "report.json"))
 	steps := report.Rows[len(rows)-1].Finetuned
-	want := []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0"}
+	want := []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0",
+		"flow 0", "flow 0", "distil 0"}
 	for _, method := range []string{"flow", "vanilla", "parent", "parent"} {
 		want = append(want, fmt.Sprint(method, " ", steps))
 	}
 	require.Equal(t, want, rows)
-	for _, r := range report.Rows[8:] {
+	for _, r := range report.Rows[11:] {
 		require.Nil(t, r.Pseudo, r.Label)
 		require.Greater(t, *r.Accuracy, 0.9, r.Label)
 	}

@@ -6,4 +6,4 @@ import (
 	"github.com/otfuse/otfuse/internal/testxla"
 )
 
-func TestMain(m *testing.M) { testxla.Main(m) }
+func TestMain(m *testing.M) { testxla.MainInGo(m) }

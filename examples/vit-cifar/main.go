@@ -6,8 +6,13 @@
 //
 // needs no flag, no data and no GPU: it uses CIFAR-10 where it is on this
 // machine or can be downloaded, and a set that it draws by itself otherwise,
-// with a pair of small parents that it brings along. Other sets need parents of
-// their own, two or more:
+// with a pair of small parents that it brings along. It ends in a paragraph that
+// says what fusion is better than, and what it is not; -all tries everything.
+//
+//	go run ./examples/vit-cifar -compress 64
+//
+// makes narrow networks of the parents. Other sets need parents of their own, two or
+// more:
 //
 //	go run ./examples/vit-cifar -train -data tinyimagenet -seed 0 -out a
 //	go run ./examples/vit-cifar -train -data tinyimagenet -seed 1 -out b
@@ -47,6 +52,9 @@ type options struct {
 	choice  lab.Choice
 	images  int
 
+	all      bool
+	compress int // units; 0 for no narrow network of its own
+
 	train                      bool
 	width, depth, heads, patch int
 	side                       int // pixels; 0 means 64 where the set leaves the choice
@@ -77,17 +85,15 @@ func compare(ctx context.Context, o options) error {
 	}
 	c := lab.Comparison{Task: images, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
 		Title: fmt.Sprintf("Fusing %d vision transformers", len(parents)), Out: o.out, File: o.report}
-	experiment, err := c.Experiment()
-	if err != nil {
-		return err
+	plan := o.fusion
+	if o.compress > 0 {
+		plan = o.compression
 	}
-	finetune := o.finetuning(images)
-	finetune.Of = c.Starts(experiment)
-	distil := finetune
-	distil.Suffix, distil.Teachers, distil.Of = ", distilled", parents, []string{experiment.Main(),
-		experiment.Names.Parents[0]}
-	experiment.Tune = []lab.Tuning{finetune, distil}
-	save := c.Saver(map[string]string{experiment.Main(): "fused", experiment.Main() + finetune.Suffix: "finetuned"})
+	experiment, saved, err := plan(c, images)
+	if err != nil {
+		return fmt.Errorf("vit-cifar: %w", err)
+	}
+	save := c.Saver(saved)
 	cli.Notice("data: %s, %d test images; anchor and %d other model(s) of %d parameters",
 		images.Label, images.Tests(), len(parents)-1, parents[0].Size())
 	return lab.WithDevice(ctx, func(ctx context.Context, d *gomlx.Device) error {
@@ -96,9 +102,33 @@ func compare(ctx context.Context, o options) error {
 	})
 }
 
+// fusion is the experiment of fusing parents into one of their size and, in the end,
+// one of half their width; and the directories of the models that are saved.
+func (o options) fusion(c lab.Comparison, images *lab.Images) (lab.Experiment, map[string]string, error) {
+	experiment, err := c.Experiment()
+	if err != nil {
+		return experiment, nil, err
+	}
+	finetune := o.finetuning(images)
+	finetune.Of = c.Starts(experiment)
+	experiment.Tune = []lab.Tuning{finetune}
+	if o.all || o.choice.Method != "all" {
+		distil := finetune
+		distil.Suffix, distil.Teachers = ", distilled", c.Parents
+		distil.Of = []string{experiment.Main(), experiment.Names.Parents[0]}
+		experiment.Tune = append(experiment.Tune, distil)
+	}
+	saved := map[string]string{experiment.Main(): "fused", experiment.Main() + finetune.Suffix: "finetuned"}
+	return experiment, saved, o.addNarrow(&experiment, c, finetune)
+}
+
 // open opens the parents and the images that they read.
 func (o options) open(ctx context.Context) (*lab.Images, []*models.Model, error) {
-	parents, err := lab.OpenParents(ctx, o.parents)
+	list := lab.OpenParents
+	if o.compress > 0 {
+		list = lab.OpenModels
+	}
+	parents, err := list(ctx, o.parents)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,10 +202,14 @@ func parse(args []string) (options, error) {
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
-	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5), or of training with -train (default 24)")
-	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
-	o.choice = lab.Choice{Learn: 500, Batch: learnSize, Mixed: true}
+	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5, with -compress 1), or of training with "+
+		"-train (default 24)")
+	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train and -compress)")
+	o.choice = lab.Choice{Learn: 500, Distil: 300, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
+	f.BoolVar(&o.all, "all", false, "try every method with every setting, and finetune all of them: eight minutes more")
+	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is enough, "+
+		"beside drawn ones on the same budget of -epochs and -lr")
 	f.StringVar(&o.choice.Tokens, "tokens", "",
 		"`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
@@ -200,20 +234,31 @@ func parse(args []string) (options, error) {
 	return o, o.check()
 }
 
-func (o *options) check() error {
+// fill sets the defaults that depend on what is done.
+func (o *options) fill() {
+	epochs, lr := 0.5, 3e-4
+	switch {
+	case o.train:
+		epochs, lr = 24, 1e-3
+	case o.compress > 0:
+		epochs, lr = 1, narrowRate
+	}
 	if o.epochs == 0 {
-		o.epochs = 0.5
-		if o.train {
-			o.epochs = 24
-		}
+		o.epochs = epochs
 	}
 	if o.lr == 0 {
-		o.lr = 3e-4
-		if o.train {
-			o.lr = 1e-3
-		}
+		o.lr = lr
 	}
+	o.choice.Brief = !o.all
+}
+
+func (o *options) check() error {
+	o.fill()
 	switch {
+	case o.compress < 0:
+		return fmt.Errorf("vit-cifar: -compress is %d, want at least 1", o.compress)
+	case o.compress > 0 && o.train:
+		return errors.New("vit-cifar: -train and -compress are two jobs, want one")
 	case o.epochs < 0:
 		return fmt.Errorf("vit-cifar: -epochs is %g, want more than 0", o.epochs)
 	case !(o.lr > 0):

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 )
@@ -72,7 +73,7 @@ func TestCompare(t *testing.T) {
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	out := filepath.Join(t.TempDir(), "out")
 	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", a+","+b, "-out", out, "-epochs", "2", "-samples", "30",
-		"-learn", "5")
+		"-learn", "5", "-distil", "3", "-all")
 	require.NoError(t, compare(context.Background(), o))
 
 	report := reported(t, out)
@@ -83,13 +84,15 @@ func TestCompare(t *testing.T) {
 		require.True(t, *r.Accuracy >= 0 && *r.Accuracy <= 1, r.Label)
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
-	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0",
-		"flow 0", "flow 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2",
-		"vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2"}, rows)
+	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0",
+		"flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0", "learned 0",
+		"learned 0", "distil 0", "distil 0", "match 0", "drawn 0", "match 0", "match 0", "flow 2", "match 2", "learned 2",
+		"vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2", "match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
-	require.Equal(t, "30 images; 5 updates of 64 with labels", report.Rows[13].Seen)
-	require.Equal(t, "30 images; 5 updates of 30 of them", report.Rows[14].Seen)
-	require.Equal(t, "30 images; 5 updates of 64 with labels; 2 updates of 128 without labels", report.Rows[21].Seen)
+	require.Equal(t, "30 images; 5 updates of 64 with labels", report.Rows[16].Seen)
+	require.Equal(t, "30 images; 5 updates of 30 of them", report.Rows[17].Seen)
+	require.Equal(t, "30 images; 3 updates of 24 of them", report.Rows[18].Seen)
+	require.Equal(t, "30 images; 5 updates of 64 with labels; 2 updates of 128 without labels", report.Rows[30].Seen)
 	lines := map[string]int{}
 	for _, c := range report.Curves {
 		if c.Barrier == nil {
@@ -153,18 +156,76 @@ func TestMany(t *testing.T) {
 		parents = append(parents, untrained(t, set, "-seed", fmt.Sprint(seed)))
 	}
 	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(parents, ","), "-out", out, "-method",
-		"match", "-epochs", "1", "-samples", "8")
+		"match", "-epochs", "1", "-samples", "8", "-distil", "2")
 	require.NoError(t, compare(context.Background(), o))
 	report := reported(t, out)
 	var rows []string
 	for _, r := range report.Rows {
 		rows = append(rows, r.Method)
 	}
-	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "vanilla", "vanilla", "match", "match", "match",
-		"match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "shrunk", "vanilla", "vanilla", "match", "match",
+		"match", "match", "distil", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
 	require.Equal(t, 16, m.Config.(models.ViTConfig).Image)
+}
+
+// TestCompress makes narrow networks of one parent and of two.
+func TestCompress(t *testing.T) {
+	set := imageFolder(t)
+	a, b := untrained(t, set, "-seed", "0"), untrained(t, set, "-seed", "1")
+	for parents, want := range map[string][]string{
+		a: {"parent 0", "drawn 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
+		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "match 0", "match 0", "drawn 1", "match 1", "match 1",
+			"drawn 1", "match 1", "match 1"},
+	} {
+		out := filepath.Join(t.TempDir(), "out")
+		o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", parents, "-out", out, "-compress", "8", "-samples",
+			"8")
+		require.Equal(t, []float64{1, narrowRate}, []float64{o.epochs, o.lr})
+		require.NoError(t, compare(context.Background(), o))
+		var rows []string
+		for _, r := range reported(t, out).Rows {
+			rows = append(rows, fmt.Sprint(r.Method, " ", r.Finetuned))
+		}
+		require.Equal(t, want, rows)
+		for _, name := range []string{"fused", "distilled", "finetuned"} {
+			m, err := models.Open(filepath.Join(out, name))
+			require.NoError(t, err)
+			c := m.Config.(models.ViTConfig)
+			require.Equal(t, []int{8, 32, 2}, []int{c.Hidden, c.MLP, c.Heads}, name)
+		}
+	}
+}
+
+// TestStory: without flags the story alone is told: few trials, the controls, a network
+// of half the width.
+func TestStory(t *testing.T) {
+	images, err := parse1(t, "-data", "imagefolder", "-dir", imageFolder(t), "-side", "16").openImages(t.Context())
+	require.NoError(t, err)
+	var parents []*models.Model
+	for seed := range uint64(2) {
+		m, err := images.Network(lab.Net{Width: 16, Depth: 1, Heads: 2, Patch: 8, Seed: seed})
+		require.NoError(t, err)
+		parents = append(parents, m)
+	}
+	o := parse1(t)
+	e, saved, err := o.fusion(lab.Comparison{Task: images, Parents: parents, Choice: o.choice}, images)
+	require.NoError(t, err)
+	var labels []string
+	for _, trial := range e.Trials {
+		labels = append(labels, trial.Label)
+	}
+	require.Equal(t, []string{"vanilla fusion", "transport fusion, activations, sinkhorn", "matching, activations, refit",
+		"matching, activations", "anchor, distilled on the same samples", "matching, refit, distilled on the same samples"},
+		labels)
+	require.True(t, e.Controls)
+	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut from parent 0"}, e.Narrow.Of)
+	require.Equal(t, []string{"matching, activations, refit", "parent 0 (anchor)"}, e.Tune[0].Of)
+	require.Equal(t, e.Narrow.Of, e.Tune[1].Of)
+	require.Equal(t, parents, e.Tune[1].Teachers)
+	require.Equal(t, map[string]string{"matching, activations, refit": "fused",
+		"matching, activations, refit, finetuned": "finetuned"}, saved)
 }
 
 func TestBadFlags(t *testing.T) {
@@ -172,7 +233,7 @@ func TestBadFlags(t *testing.T) {
 		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-aligner", "heads", "-solver", "widening"},
 		{"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
 		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"-side", "-1"}, {"stray"},
-		{"-seed", "x"},
+		{"-seed", "x"}, {"-distil", "0"}, {"-compress", "-1"}, {"-compress", "8", "-train"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)
@@ -205,6 +266,7 @@ func TestBadInput(t *testing.T) {
 		"want at least two":      append(base, "-parents", "a"),
 		"no such file":           append(base, "-parents", "a,b"),
 		"unknown architecture":   append(base, "-parents", a+","+strange),
+		"a width of 16 units":    append(base, "-parents", a, "-compress", "16"),
 		"depth differs":          append(base, "-parents", a+","+untrained(t, set, "-depth", "2")),
 		"parent 1 reads 24×24":   append(base, "-parents", a+","+untrained(t, set, "-side", "24")),
 		"which reads no images": append(base, "-parents",

@@ -21,7 +21,9 @@ type Choice struct {
 	Samples  int
 	Learn    int  // updates of learned matching
 	Batch    int  // samples of each
-	Mixed    bool // learned matching without labels sees samples laid over each other
+	Distil   int  // updates of distillation on the samples
+	Mixed    bool // learned matching without labels and distillation see samples laid over each other
+	Brief    bool // the few trials that tell the story; where Method is allMethods
 }
 
 // allMethods stands for every method that aligns, side by side.
@@ -32,8 +34,8 @@ const allMethods = "all"
 func (c *Choice) Flags(f *flag.FlagSet) {
 	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
 	f.StringVar(&c.Method, "method", allMethods,
-		"how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient) or "+
-			"all, side by side")
+		"how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient), "+
+			"distil (training on what the parents answer) or all, side by side")
 	f.StringVar(&c.Aligner, "aligner", "units",
 		"what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, "+
 			"sinkhorn or both")
@@ -44,11 +46,12 @@ func (c *Choice) Flags(f *flag.FlagSet) {
 	f.StringVar(&c.Residual, "residual", "average",
 		"residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
 	f.IntVar(&c.Learn, "learn", c.Learn, "`updates` of learned matching")
+	f.IntVar(&c.Distil, "distil", c.Distil, "`updates` of distillation on the calibration samples")
 }
 
 // check reports a flag that is out of bounds.
 func (c Choice) check() error {
-	switch methods := []string{allMethods, recipe.Flow, recipe.Match, recipe.Learned}; {
+	switch methods := []string{allMethods, recipe.Flow, recipe.Match, recipe.Learned, recipe.Distil}; {
 	case !slices.Contains(methods, c.Method):
 		return fmt.Errorf("-method is %q, allowed are %s", c.Method, strings.Join(methods, ", "))
 	case c.Samples < 1:
@@ -57,6 +60,8 @@ func (c Choice) check() error {
 		return fmt.Errorf("-reg is %g, want more than 0", c.Reg)
 	case c.Learn < 1:
 		return fmt.Errorf("-learn is %d, want at least 1", c.Learn)
+	case c.Distil < 1:
+		return fmt.Errorf("-distil is %d, want at least 1", c.Distil)
 	}
 	return nil
 }
@@ -72,13 +77,21 @@ func (c Choice) Baselines() []Trial {
 	mean := recipe.Recipe{Method: recipe.Vanilla, Samples: c.Samples, Tokens: "all", Narrow: &every}
 	refitted := mean
 	refitted.Refit = Ridge
-	return []Trial{{Label: "vanilla fusion", Recipe: mean, Shown: true},
+	out := []Trial{{Label: "vanilla fusion", Recipe: mean, Shown: true},
 		{Label: "vanilla fusion, refit", Recipe: refitted}}
+	if c.brief() {
+		return out[:1]
+	}
+	return out
 }
 
+// brief reports whether only the story is told.
+func (c Choice) brief() bool { return c.Brief && c.Method == allMethods }
+
 // Trials lists what is tried: every method, transport with every solver that was
-// asked for, on activations and on weights, learning with and without labels. The
-// first of a method does best; it is the one that is shown.
+// asked for, on activations and on weights, learning with and without labels, and a
+// parent distilled from all on the same samples, which every method has to beat. The
+// first of a method that aligns does best; it is the one that is shown.
 func (c Choice) Trials() ([]Trial, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -86,20 +99,39 @@ func (c Choice) Trials() ([]Trial, error) {
 	var out []Trial
 	var failed error
 	add := func(t Trial) {
-		if c.Method != allMethods && c.Method != t.Recipe.Method {
+		if c.Method != allMethods && c.Method != t.Recipe.Method && t.Label != distilledAnchor {
 			return
 		}
-		t.Recipe.Samples, t.Recipe.Tokens = c.Samples, c.Tokens
+		t.Recipe.Samples = c.Samples
+		if a := t.Recipe.Alignment(); a != nil {
+			a.Tokens = c.Tokens
+		}
 		if _, err := t.Resolved(); failed == nil {
 			failed = err // the others would say the same
 		}
-		t.Shown = len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method
+		t.Shown = !t.Recipe.Distils() && (len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method)
 		out = append(out, t)
 	}
-	for _, t := range slices.Concat(c.transport(), c.matching()) {
+	all := slices.Concat(c.transport(), c.matching(), c.distillation())
+	if c.brief() {
+		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.distillation())
+	}
+	for _, t := range all {
 		add(t)
 	}
 	return out, failed
+}
+
+// distilledAnchor is the label of the trial that every method has to beat.
+const distilledAnchor = "anchor, distilled on the same samples"
+
+// distillation are the trials that train on what the parents answer on the samples.
+func (c Choice) distillation() []Trial {
+	r := recipe.Recipe{Method: recipe.Distil, Steps: c.Distil, Batch: c.Batch}
+	matched := r
+	matched.Start = &recipe.Recipe{Method: recipe.Match, Refit: Ridge}
+	return []Trial{{Label: distilledAnchor, Recipe: r, Mixed: c.Mixed},
+		{Label: "matching, refit, distilled on the same samples", Recipe: matched, Mixed: c.Mixed}}
 }
 
 // transport are the trials of the paper's method.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"flag"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,7 @@ import (
 
 // chosen parses flags of a program.
 func chosen(t *testing.T, args ...string) Choice {
-	c := Choice{Learn: 7, Batch: 5, Tokens: "all", Mixed: true}
+	c := Choice{Learn: 7, Distil: 4, Batch: 5, Tokens: "all", Mixed: true}
 	f := flag.NewFlagSet("program", flag.ContinueOnError)
 	c.Flags(f)
 	require.NoError(t, f.Parse(args))
@@ -25,15 +26,18 @@ func TestTrials(t *testing.T) {
 		"transport fusion, activations, emd", "transport fusion, weights, sinkhorn", "transport fusion, weights, emd"}
 	match := []string{"matching, activations, refit", "matching, activations", "matching, weights"}
 	learned := []string{"learned matching, labels", "learned matching, no labels"}
+	control := "anchor, distilled on the same samples" // beside every method
+	distil := []string{control, "matching, refit, distilled on the same samples"}
 	for _, c := range []struct {
 		args, want, shown []string
 	}{
-		{nil, append(append(append([]string{}, flow...), match...), learned...), []string{flow[0], match[0], learned[0]}},
-		{[]string{"-method", "flow"}, flow, flow[:1]},
-		{[]string{"-method", "match"}, match, match[:1]},
-		{[]string{"-method", "learned"}, learned, learned[:1]},
+		{nil, slices.Concat(flow, match, learned, distil), []string{flow[0], match[0], learned[0]}},
+		{[]string{"-method", "flow"}, append(slices.Clip(flow), control), flow[:1]},
+		{[]string{"-method", "match"}, append(slices.Clip(match), control), match[:1]},
+		{[]string{"-method", "learned"}, append(slices.Clip(learned), control), learned[:1]},
+		{[]string{"-method", "distil"}, distil, nil},
 		{[]string{"-method", "flow", "-solver", "emd"}, []string{"transport fusion, activations, emd, refit",
-			"transport fusion, activations, emd", "transport fusion, weights, emd"},
+			"transport fusion, activations, emd", "transport fusion, weights, emd", control},
 			[]string{"transport fusion, activations, emd, refit"}},
 	} {
 		trials, err := chosen(t, c.args...).Trials()
@@ -58,11 +62,15 @@ func TestTrialRecipes(t *testing.T) {
 	for _, trial := range trials {
 		r := trial.Recipe
 		require.Equal(t, 11, r.Samples, trial.Label)
-		require.Equal(t, "all", r.Tokens, trial.Label)
+		if a := r.Alignment(); a != nil {
+			require.Equal(t, "all", a.Tokens, trial.Label)
+		}
+		require.Equal(t, r.Method == recipe.Distil, r.Steps == 4 && r.Batch == 5, trial.Label)
 		require.Equal(t, r.Method == recipe.Flow, r.Residual == "main" && r.Aligner == "heads" && r.Reg == 0.5, trial.Label)
 		require.Equal(t, r.Method == recipe.Learned, r.Steps == 3 && r.Batch == 5 && r.Inexact, trial.Label)
 	}
-	last := trials[len(trials)-2:]
+	require.True(t, trials[len(trials)-1].Mixed && trials[len(trials)-2].Mixed)
+	last := trials[len(trials)-4 : len(trials)-2]
 	require.True(t, last[0].Labels && !last[0].Mixed && !last[1].Labels && last[1].Mixed)
 	require.Zero(t, trials[1].Recipe.Refit)
 	require.Equal(t, Ridge, trials[0].Recipe.Refit)
@@ -83,13 +91,14 @@ func TestBaselines(t *testing.T) {
 
 func TestBadChoice(t *testing.T) {
 	for want, args := range map[string][]string{
-		`-method is "vanilla", allowed are all, flow, match, learned`: {"-method", "vanilla"},
-		"-samples is 0, want at least 1":                              {"-samples", "0"},
-		"-reg is -1, want more than 0":                                {"-reg", "-1"},
-		"-learn is 0, want at least 1":                                {"-learn", "0"},
-		"allowed are emd, sinkhorn":                                   {"-solver", "magic"},
-		"allowed are units, heads":                                    {"-aligner", "x"},
-		"allowed are main, skip":                                      {"-residual", "none"},
+		`-method is "vanilla", allowed are all, flow, match, learned, distil`: {"-method", "vanilla"},
+		"-samples is 0, want at least 1":                                      {"-samples", "0"},
+		"-reg is -1, want more than 0":                                        {"-reg", "-1"},
+		"-learn is 0, want at least 1":                                        {"-learn", "0"},
+		"-distil is 0, want at least 1":                                       {"-distil", "0"},
+		"allowed are emd, sinkhorn":                                           {"-solver", "magic"},
+		"allowed are units, heads":                                            {"-aligner", "x"},
+		"allowed are main, skip":                                              {"-residual", "none"},
 	} {
 		_, err := chosen(t, args...).Trials()
 		require.ErrorContains(t, err, want)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 )
@@ -15,6 +16,7 @@ import (
 // The points of a line and of a training, and the maps, that a comparison shows.
 const (
 	linePoints   = 21
+	briefPoints  = 11 // of a line where only the story is told
 	TuningPoints = 5
 	shownMaps    = 4
 )
@@ -40,7 +42,10 @@ func (c Comparison) Experiment() (Experiment, error) {
 	}
 	e := Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Trials: trials, Seed: c.Seed,
 		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"},
-		Line:  linePoints, Quick: c.Quick, Maps: shownMaps}
+		Line:  linePoints, Quick: c.Quick, Maps: shownMaps, Controls: true}
+	if c.Choice.brief() {
+		e.Line = briefPoints
+	}
 	e.Nodes = e.Main()
 	if c.equalWidths() {
 		e.Trials = append(c.Choice.Baselines(), trials...)
@@ -59,20 +64,28 @@ func (c Comparison) equalWidths() bool {
 	return true
 }
 
-// Main is the label of the trial that is saved: the last that is shown.
+// Main is the label of the trial that is saved: the last that is shown, or the last of
+// all where only baselines are shown.
 func (e Experiment) Main() string {
 	var out string
 	for _, t := range e.Trials {
-		if t.Shown {
+		if t.Shown && t.Recipe.Method != recipe.Vanilla {
 			out = t.Label
 		}
+	}
+	if out == "" && len(e.Trials) > 0 {
+		out = e.Trials[len(e.Trials)-1].Label
 	}
 	return out
 }
 
 // Starts are the labels of the rows that are finetuned: the trials that are shown,
-// then the baselines and the parents of the anchor's widths.
+// then the baselines and the parents of the anchor's widths. Where only the story is
+// told, they are the main trial and the anchor.
 func (c Comparison) Starts(e Experiment) []string {
+	if c.Choice.brief() {
+		return []string{e.Main(), e.Names.Parents[0]}
+	}
 	baselines := map[string]bool{}
 	for _, t := range c.Choice.Baselines() {
 		baselines[t.Label] = true
@@ -123,7 +136,11 @@ func (c Comparison) Publish(e Experiment, found *report.Report) error {
 		return err
 	}
 	cli.Notice("wrote report.html, report.json, plots and checkpoints to %s", c.Out)
-	return found.Print(os.Stdout)
+	if err := found.Print(os.Stdout); err != nil {
+		return err
+	}
+	_, err := fmt.Printf("\n%s\n", c.Story(e, found))
+	return err
 }
 
 // facts say what was fused and how.

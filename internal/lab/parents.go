@@ -17,10 +17,15 @@ import (
 // OpenParents opens the models of a comma-separated list of directories, or ids of the
 // Hugging Face hub, the anchor first. It returns nil where the list is empty.
 func OpenParents(ctx context.Context, list string) ([]*models.Model, error) {
-	names := listed(list)
-	if len(names) == 1 {
+	if len(listed(list)) == 1 {
 		return nil, errors.New("-parents names one checkpoint, want at least two")
 	}
+	return OpenModels(ctx, list)
+}
+
+// OpenModels is OpenParents of any number.
+func OpenModels(ctx context.Context, list string) ([]*models.Model, error) {
+	names := listed(list)
 	dirs, err := cli.Checkpoints(ctx, names...)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,12 @@ type Experiment struct {
 	Quick  int      // test samples that points of curves are scored on; 0 means all
 	Maps   int      // maps that are kept of each trial that is shown
 	Nodes  string   // label of the trial whose nodes are reported
+	Narrow Narrow   // narrow networks made of the parents of the first group; the zero value for none
 	Tune   []Tuning // what is trained afterwards
+
+	// Controls adds what costs as much without fusing: the anchor shrunk, and beside
+	// what is refitted or distilled a uniform share as far from the anchor.
+	Controls bool
 
 	Profile bool // every fusion is made twice, and its stages are timed
 }
@@ -46,6 +51,7 @@ type Outcome struct {
 	Barriers []report.Barrier // of these
 	Stages   *Stages          // of the last run, but for compilation; nil unless profiled
 	fusion   *Fusion          // first run; nil where nothing was fused
+	uniform  *Outcome         // the control beside it; nil for none
 	shown    bool
 }
 
@@ -85,6 +91,9 @@ func (r *run) runAll(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", t.Label, err)
 		}
 	}
+	if err := r.runNarrow(ctx, r.Narrow); err != nil {
+		return err
+	}
 	for _, t := range r.Tune {
 		if err := r.runTuning(ctx, t); err != nil {
 			return err
@@ -101,8 +110,15 @@ func (r *run) scoreParents(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(r.Groups[0]) == 1 {
+		return nil
+	}
 	pick := func(group []*models.Model) []*models.Model { return group }
-	return r.scoreGroups(ctx, report.Row{Method: report.Ensemble, Label: r.Names.Ensemble}, pick)
+	err := r.scoreGroups(ctx, report.Row{Method: report.Ensemble, Label: r.Names.Ensemble}, pick)
+	if err == nil && r.Controls {
+		err = r.scoreShrunk(ctx)
+	}
+	return err
 }
 
 // scoreGroups adds a row of what pick takes from each group.
@@ -149,12 +165,17 @@ func (r *run) runTrial(ctx context.Context, t Trial) error {
 		}
 		if k == 0 {
 			o.Models, o.fusion, o.Row.Seen = []*models.Model{f.Model}, f, t.seen(len(a.Samples), r.Task.Unit())
+			o.uniform = uniformOf(t, o.Row)
 		}
 		if err := r.measure(ctx, &o, f, k/draws); err != nil {
 			return err
 		}
 	}
-	return r.add(o)
+	control := o.uniform
+	if err := r.add(o); err != nil || control == nil || len(control.Scores) == 0 {
+		return err
+	}
+	return r.add(*control)
 }
 
 // samples returns the training samples that run k aligns on, and the seed of its
@@ -198,6 +219,9 @@ func (r *run) measure(ctx context.Context, o *Outcome, f *Fusion, group int) err
 		return err
 	}
 	o.Scores = append(o.Scores, s)
+	if err := r.scoreUniform(ctx, o, f); err != nil {
+		return err
+	}
 	if r.Line == 0 || !o.shown || len(o.Lines) > group {
 		return nil
 	}
@@ -289,7 +313,7 @@ func (r *run) add(o Outcome) error {
 // remember keeps what later steps need of a row: models only where they are trained
 // further.
 func (r *run) remember(o Outcome) {
-	o.fusion = nil
+	o.fusion, o.uniform = nil, nil
 	if !slices.ContainsFunc(r.Tune, func(t Tuning) bool { return slices.Contains(t.Of, o.Row.Label) }) {
 		o.Models = nil
 	}

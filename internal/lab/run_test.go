@@ -31,7 +31,7 @@ func pair(t *testing.T, task Task, net func(seed uint64) Net) []*models.Model {
 // comparison is that of a pair by few samples.
 func comparison(t *testing.T, task Task, net func(seed uint64) Net) Comparison {
 	c := Comparison{Task: task, Parents: pair(t, task, net), Quick: 10, Title: "a pair", Out: t.TempDir(),
-		Choice: Choice{Method: "all", Aligner: "units", Solver: "emd", Residual: "average", Samples: 12, Learn: 2, Batch: 6,
+		Choice: Choice{Method: "all", Aligner: "units", Solver: "emd", Residual: "average", Samples: 12, Learn: 2, Distil: 2, Batch: 6,
 			Mixed: true}}
 	if _, ok := task.(*Text); ok {
 		c.Choice.Tokens, c.Choice.Mixed = "all", false
@@ -76,15 +76,16 @@ func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Rep
 		rows = append(rows, fmt.Sprint(r.Method, " ", r.Finetuned))
 		seen[r.Label] = r.Seen
 	}
-	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0", "flow 0",
-		"match 0", "match 0", "match 0", "learned 0", "learned 0", "flow 2", "match 2", "learned 2", "vanilla 2",
-		"parent 2", "parent 2", "flow 2"}, rows)
+	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0",
+		"flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "distil 0",
+		"distil 0", "match 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "flow 2"}, rows)
 	require.Empty(t, seen["vanilla fusion"])
 	require.Equal(t, fmt.Sprintf("%d %s", n, unit), seen["vanilla fusion, refit"])
 	require.Empty(t, seen["matching, weights"])
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 with labels; 2 updates of 8 with labels", n, unit),
 		seen["learned matching, labels, finetuned"])
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 of them", n, unit), seen["learned matching, no labels"])
+	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 of them", n, unit), seen[distilledAnchor])
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 8 without labels", n, unit),
 		seen["transport fusion, activations, emd, refit, distilled"])
 

@@ -28,3 +28,15 @@ func Main(m *testing.M) {
 	}
 	m.Run()
 }
+
+// backendVariable names the backend that package gomlx opens.
+const backendVariable = "GOMLX_BACKEND"
+
+// MainInGo runs the tests of a package whose networks are too small to be worth
+// compiling at all: on GoMLX's pure Go backend, unless the environment names another.
+func MainInGo(m *testing.M) {
+	if _, given := os.LookupEnv(backendVariable); !given {
+		_ = os.Setenv(backendVariable, "go:ops_sequential")
+	}
+	Main(m)
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"github.com/otfuse/otfuse/internal/lab"
+	"github.com/otfuse/otfuse/models"
+)
+
+// narrowRate is the peak learning rate of narrow networks, which start farther from
+// where they go than fused ones of the parents' size.
+const narrowRate = 1e-3
+
+// compression is the experiment of narrow networks alone: drawn, cut from one parent and
+// cut from all, each distilled and each finetuned on the same budget.
+func (o options) compression(c lab.Comparison, images *lab.Images) (lab.Experiment, map[string]string, error) {
+	experiment, err := c.Compression(o.compress)
+	if err != nil {
+		return experiment, nil, err
+	}
+	finetune := o.finetuning(images)
+	finetune.Of = experiment.Narrow.Of
+	distil := finetune
+	distil.Suffix, distil.Teachers = ", distilled", c.Parents
+	experiment.Tune = []lab.Tuning{distil, finetune}
+	cut := experiment.Narrow.Of[1]
+	return experiment, map[string]string{cut: "fused", cut + distil.Suffix: "distilled",
+		cut + finetune.Suffix: "finetuned"}, nil
+}
+
+// addNarrow adds a network of half the width, cut from the first parent and distilled,
+// beside a drawn one, where the architecture can be narrowed.
+func (o options) addNarrow(e *lab.Experiment, c lab.Comparison, budget lab.Tuning) error {
+	d := c.Parents[0].Dims()
+	if c.Parents[0].Arch.Class != models.ViT().Class || d.Width%(2*d.Heads) != 0 || o.choice.Method != "all" {
+		return nil
+	}
+	var err error
+	if e.Narrow, err = c.Narrowed(d.Width / 2); err != nil {
+		return err
+	}
+	if !o.all {
+		e.Narrow.Of = e.Narrow.Of[:2]
+	}
+	budget.Of, budget.Suffix, budget.Teachers = e.Narrow.Of, ", distilled", c.Parents
+	budget.Config.LR = narrowRate
+	e.Tune = append(e.Tune, budget)
+	return nil
+}
