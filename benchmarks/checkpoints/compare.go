@@ -12,6 +12,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/lab"
+	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
@@ -20,20 +21,50 @@ import (
 // compare fuses parents in every way, scores what comes out on each file and writes a
 // table.
 func compare(ctx context.Context, d *gomlx.Device, o options, parents []*models.Model, w io.Writer) error {
-	task := &files{calib: o.calib, eval: o.eval}
+	task := &files{calib: o.calib, eval: o.eval, scores: map[gomlx.Score][]gomlx.Score{}}
 	if err := task.Accept(parents); err != nil {
 		return err
 	}
-	experiment, err := lab.Comparison{Task: task, Parents: parents, Choice: o.choice}.Experiment()
-	if err != nil {
-		return err
-	}
-	experiment.Line, experiment.Maps = 0, 0
+	experiment := lab.Experiment{Task: task, Groups: [][]*models.Model{parents}, Trials: o.trials(),
+		Names: lab.Names{Parents: o.parents, Ensemble: "ensemble"}}
 	if err := exactness(ctx, d, task.samples, parents); err != nil {
 		return err
 	}
-	found, err := lab.Run(ctx, d, experiment, func(*lab.Outcome) error { return nil })
-	return errors.Join(err, task.table(found.Rows).Markdown(w))
+	var lines []line
+	_, err := lab.Run(ctx, d, experiment, func(out *lab.Outcome) error {
+		var all gomlx.Score
+		for _, s := range out.Scores {
+			all = all.Add(s)
+		}
+		lines = append(lines, line{&out.Row, task.scores[all]})
+		return nil
+	})
+	return errors.Join(err, task.table(lines).Markdown(w)) // whatever stops it, what was found is shown
+}
+
+// trials are the ways to fuse, and what training takes in place of that.
+func (o options) trials() []lab.Trial {
+	every := false
+	of := func(label string, r recipe.Recipe) lab.Trial {
+		r.Samples, r.Batch = o.samples, o.batch
+		if r.Method != recipe.Distil {
+			r.Tokens, r.Narrow = "all", &every
+		}
+		return lab.Trial{Label: label, Recipe: r}
+	}
+	matched := recipe.Recipe{Method: recipe.Match}
+	return []lab.Trial{
+		of("vanilla", recipe.Recipe{Method: recipe.Vanilla}),
+		of("vanilla, refit", recipe.Recipe{Method: recipe.Vanilla, Refit: lab.Ridge}),
+		of("transport, activations", recipe.Recipe{Method: recipe.Flow}),
+		of("transport, activations, refit", recipe.Recipe{Method: recipe.Flow, Refit: lab.Ridge}),
+		of("matching, weights", recipe.Recipe{Method: recipe.Match, Features: "weights"}),
+		of("matching, weights and activations", matched),
+		of("matching, weights and activations, refit", recipe.Recipe{Method: recipe.Match, Refit: lab.Ridge}),
+		of("learned matching, no labels", recipe.Recipe{Method: recipe.Learned, Inexact: true, Steps: o.updates}),
+		of("distilled, from the anchor", recipe.Recipe{Method: recipe.Distil, Steps: o.updates}),
+		of("distilled, from matching", recipe.Recipe{Method: recipe.Distil, Start: &matched, Steps: o.updates}),
+	}
 }
 
 // exactness tells how far a matched model is from what it computed before.
@@ -82,16 +113,12 @@ func apart(ctx context.Context, d *gomlx.Device, samples models.Batch, a, b *mod
 
 // A line is a row of a report with its scores on each file.
 type line struct {
-	report.Row
+	*report.Row
 	scores []gomlx.Score
 }
 
-// table shows the rows of a report beside the scores on each file.
-func (f *files) table(rows []report.Row) report.Table {
-	lines := make([]line, len(rows))
-	for i, row := range rows {
-		lines[i] = line{row, f.scores[i]}
-	}
+// table shows rows with their scores on each file.
+func (f *files) table(lines []line) report.Table {
 	columns := []report.Column[line]{
 		{Head: "model", Cell: func(l line) string { return l.Name() }},
 		{Head: "seen", Cell: func(l line) string { return l.Seen }},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/models"
@@ -20,7 +19,7 @@ type files struct {
 
 	samples models.Batch
 	tests   []models.Batch
-	scores  [][]gomlx.Score // on each file of eval, of every network that was scored
+	scores  map[gomlx.Score][]gomlx.Score // of every network on all tests: those on each
 }
 
 // scored is the number of samples scored at a time.
@@ -82,15 +81,8 @@ func (f *files) Batches(idx []int, size int, seed uint64) lab.Batches {
 	if idx == nil {
 		idx = f.First(f.Size())
 	}
-	order := data.Sampler{N: len(idx), Batch: min(size, len(idx)), Seed: seed}
-	at := func(step int) (models.Batch, error) {
-		picked := slices.Clone(order.Indices(step))
-		for i, k := range picked {
-			picked[i] = idx[k]
-		}
-		return f.samples.Pick(picked), nil
-	}
-	return lab.Batches{At: at, PerEpoch: order.StepsPerEpoch()}
+	views := data.Views{Samples: f.samples.Pick(idx), Size: size, Seed: seed}
+	return lab.Batches{At: views.Batch, PerEpoch: max(len(idx)/size, 1)}
 }
 
 // Score implements [lab.Task].
@@ -104,7 +96,7 @@ func (f *files) Score(ctx context.Context, d *gomlx.Device, ms ...*models.Model)
 		}
 		all, each = all.Add(s), append(each, s)
 	}
-	f.scores = append(f.scores, each)
+	f.scores[all] = each
 	return all, nil
 }
 

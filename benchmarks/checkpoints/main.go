@@ -29,7 +29,9 @@ type options struct {
 	calib   string
 	eval    []string
 	planted uint64
-	choice  lab.Choice
+	samples int
+	updates int
+	batch   int
 	parents []string
 }
 
@@ -44,12 +46,14 @@ func main() {
 }
 
 func parse(args []string) (options, error) {
-	o := options{choice: lab.Choice{Learn: 250, Batch: 32, Tokens: "all"}}
+	var o options
 	f := flag.NewFlagSet("checkpoints", flag.ContinueOnError)
 	f.StringVar(&o.calib, "calib", "", "safetensors `file` of samples to align on")
 	eval := f.String("eval", "", "safetensors `files` of labelled samples to score on, comma-separated")
 	f.Uint64Var(&o.planted, "planted", 0, "`seed` of the order that is planted into a copy of the anchor; 0 fuses OTHERs")
-	o.choice.Flags(f)
+	f.IntVar(&o.samples, "samples", 200, "`samples` of -calib that are aligned on, the first")
+	f.IntVar(&o.updates, "updates", 250, "`updates` of learned matching and of distillation, on these samples without labels")
+	f.IntVar(&o.batch, "batch", 32, "`samples` of an update")
 	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}

@@ -42,7 +42,7 @@ TOKENS = ["<s>", "<pad>", "</s>", "<unk>", *"ACDEFGHIKLMNPQRSTVWY", "<mask>"]
 IDS = {token: i for i, token in enumerate(TOKENS)}
 POSITIONS = 130  # of the light chains' model; the heavy chains' has 146, of which no sequence here reaches the last 16
 LENGTH = POSITIONS - 2
-EVALUATED, CALIBRATED = 300, 200  # sequences of each chain, sequences of both
+EVALUATED, CALIBRATED = 200, 200  # sequences of each chain, sequences of both
 MASKED = 0.15
 
 
