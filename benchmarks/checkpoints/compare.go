@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -53,7 +54,7 @@ func (o options) trials() []lab.Trial {
 		return lab.Trial{Label: label, Recipe: r}
 	}
 	matched := recipe.Recipe{Method: recipe.Match}
-	return []lab.Trial{
+	all := []lab.Trial{
 		of("vanilla", recipe.Recipe{Method: recipe.Vanilla}),
 		of("vanilla, refit", recipe.Recipe{Method: recipe.Vanilla, Refit: lab.Ridge}),
 		of("transport, activations", recipe.Recipe{Method: recipe.Flow}),
@@ -65,6 +66,7 @@ func (o options) trials() []lab.Trial {
 		of("distilled, from the anchor", recipe.Recipe{Method: recipe.Distil, Steps: o.updates}),
 		of("distilled, from matching", recipe.Recipe{Method: recipe.Distil, Start: &matched, Steps: o.updates}),
 	}
+	return slices.DeleteFunc(all, func(t lab.Trial) bool { return !slices.Contains(o.methods, t.Recipe.Method) })
 }
 
 // exactness tells how far a matched model is from what it computed before.

@@ -32,6 +32,7 @@ type options struct {
 	samples int
 	updates int
 	batch   int
+	methods []string
 	parents []string
 }
 
@@ -54,10 +55,11 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.samples, "samples", 200, "`samples` of -calib that are aligned on, the first")
 	f.IntVar(&o.updates, "updates", 250, "`updates` of learned matching and of distillation, on these samples without labels")
 	f.IntVar(&o.batch, "batch", 32, "`samples` of an update")
+	methods := f.String("methods", "vanilla,flow,match,learned,distil", "`methods` of recipes to try, comma-separated")
 	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
-	o.parents = f.Args()
+	o.parents, o.methods = f.Args(), strings.Split(*methods, ",")
 	if *eval != "" {
 		o.eval = strings.Split(*eval, ",")
 	}

@@ -40,6 +40,8 @@ TEXTS = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, interme
              max_position_embeddings=20, pad_token_id=1)
 DISTIL = dict(dim=16, n_layers=2, n_heads=4, hidden_dim=24, vocab_size=31, max_position_embeddings=20, pad_token_id=1)
 GPT2 = dict(n_embd=16, n_layer=2, n_head=4, vocab_size=31, n_positions=20)
+LLAMA = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=24,
+             vocab_size=31, max_position_embeddings=20, rope_parameters=dict(rope_type="default", rope_theta=100.0))
 LABELS = dict(num_labels=5)
 ENCODERS = ("ViTModel", "BertModel")  # put out features, in the basis of the anchor
 CASES = [  # class and configuration, beside which weights are drawn
@@ -57,6 +59,10 @@ CASES = [  # class and configuration, beside which weights are drawn
     ("DistilBertForSequenceClassification", DISTIL | LABELS),
     ("GPT2LMHeadModel", GPT2),
     ("GPT2LMHeadModel", GPT2 | dict(tie_word_embeddings=False)),
+    ("LlamaForCausalLM", LLAMA),
+    ("LlamaForCausalLM", LLAMA | dict(num_key_value_heads=4, tie_word_embeddings=True)),
+    ("Qwen2ForCausalLM", LLAMA),
+    ("MistralForCausalLM", LLAMA | dict(head_dim=6)),
 ]
 
 
@@ -181,7 +187,8 @@ def families(scratch, names):
         found, largest = through(go, name, config, scratch / f"{i}-{name}")
         fine = fine and all(v <= TOLERANCE for v in found.values()) and found["again"] == 0
         cells = [f"{found[step]:.1e}" if step in found else "" for step in ("read", "fused", "carried", "again")]
-        label = name + (", untied" if config.get("tie_word_embeddings") is False else "")
+        tied = config.get("tie_word_embeddings")
+        label = name + {True: ", tied", False: ", untied", None: ""}[tied]
         print(f"| {label} | {largest:.3g} | {' | '.join(cells)} |", flush=True)
     return fine
 
