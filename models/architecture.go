@@ -66,7 +66,7 @@ func Known() []Architecture {
 		ViT(), ViTEncoder(), DeiT(), DeiTWithTeacher(), SimpleViT(),
 		BERTForMaskedLM(), BERTForClassification(), BERTForPreTraining(), BERTEncoder(),
 		RoBERTaForMaskedLM(), RoBERTaForClassification(),
-		DistilBERTForMaskedLM(), DistilBERTForClassification(), GPT2(), Llama(),
+		DistilBERTForMaskedLM(), DistilBERTForClassification(), GPT2(), GPTNeoX(), Llama(), Mistral(), Qwen2(), Qwen3(),
 	}
 }
 

@@ -31,6 +31,16 @@ func families() []family {
 	distil := models.DistilBERTConfig{Hidden: 8, Layers: 1, Heads: 2, MLP: 12, Act: graph.GELU, Vocab: 11, Positions: 7}
 	gpt2 := models.GPT2Config{Hidden: 8, Layers: 2, Heads: 2, Act: graph.GELUTanh, Eps: 1e-5, Vocab: 11, Positions: 7,
 		ScaleByWidth: true, Tied: true}
+	llama := models.LlamaConfig{Hidden: 8, Layers: 2, Heads: 4, KeyHeads: 2, HeadDim: 4, MLP: 12, Act: graph.SiLU,
+		Eps: 1e-6, Vocab: 11, Positions: 7, Theta: 20}
+	tied := llama
+	tied.Tied, tied.AttentionBias, tied.MLPBias, tied.KeyHeads = true, true, true, 4
+	window := 3
+	windows := models.LayerWindows{Windowed: true, Window: &window, From: 1}
+	neox := models.GPTNeoXConfig{Hidden: 16, Layers: 2, Heads: 2, MLP: 12, Act: graph.GELU, Eps: 1e-5, Vocab: 11,
+		Positions: 7, Theta: 20, PartRotary: 0.5, Parallel: true, AttentionBias: true}
+	serial := neox
+	serial.Parallel, serial.AttentionBias, serial.Tied = false, false, true
 	untied := gpt2
 	untied.Tied, untied.ScaleByLayer, untied.ScaleByWidth = false, true, false
 	return []family{
@@ -46,6 +56,12 @@ func families() []family {
 			models.DistilBERTClassifierConfig{DistilBERTConfig: distil, Labels: vit.Labels}},
 		{models.GPT2(), gpt2},
 		{models.GPT2(), untied},
+		{models.Llama(), tied},
+		{models.Mistral(), models.MistralConfig{LlamaConfig: llama, Window: &window}},
+		{models.Qwen2(), models.Qwen2Config{LlamaConfig: llama, LayerWindows: windows}},
+		{models.Qwen3(), models.Qwen3Config{LlamaConfig: llama, LayerWindows: windows}},
+		{models.GPTNeoX(), neox},
+		{models.GPTNeoX(), serial},
 	}
 }
 
@@ -113,7 +129,8 @@ func TestFamilyGoldens(t *testing.T) {
 		"bertpre": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM",
 		"bertmodel": "BertModel", "vitmodel": "ViTModel", "bertextra": "BertForMaskedLM",
 		"gpt2": "GPT2LMHeadModel", "gpt2u": "GPT2LMHeadModel",
-		"llama": "LlamaForCausalLM", "llamat": "LlamaForCausalLM"} {
+		"llama": "LlamaForCausalLM", "llamat": "LlamaForCausalLM", "mistral": "MistralForCausalLM",
+		"qwen2": "Qwen2ForCausalLM"} {
 		t.Run(name, func(t *testing.T) {
 			m, samples, want := golden(t, name)
 			require.Equal(t, class, m.Arch.Class)

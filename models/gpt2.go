@@ -77,10 +77,7 @@ func (c GPT2Config) Spec() (Spec, error) {
 		x = b.Linear("lm_head", x, c.Vocab, graph.NoBias)
 	}
 	g, err := b.Output(x)
-	return Spec{Graph: g, Inputs: []Input{
-		{Name: "input_ids", Shape: []int{Any}, Longest: c.Positions, Below: c.Vocab},
-		{Name: "attention_mask", Like: "input_ids", Below: 2, Default: Filled(1)},
-	}}, err
+	return Spec{Graph: g, Inputs: causalInputs(c.Positions, c.Vocab)}, err
 }
 
 // scale is the factor of the scores of layer i, from 0, on top of 1/√d.

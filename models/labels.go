@@ -69,9 +69,6 @@ func (m *Model) labels() map[string]string {
 // WithClassNames returns a copy of m whose configuration names the classes so. Its
 // parameters stay as they are.
 func (m *Model) WithClassNames(names []string) (*Model, error) {
-	if m.Arch.Parse == nil {
-		return nil, fmt.Errorf("models: %s: the architecture has no Parse to read id2label", m.Arch.Class)
-	}
 	labels, ids := map[string]string{}, map[string]int{}
 	for i, name := range names {
 		labels[strconv.Itoa(i)], ids[name] = name, i
@@ -83,20 +80,9 @@ func (m *Model) WithClassNames(names []string) (*Model, error) {
 			return nil, fmt.Errorf("models: %w", err)
 		}
 	}
-	current, err := configMembers(m.Config)
+	c, err := m.configWith(member{key: "id2label", value: values[0]}, member{key: "label2id", value: values[1]})
 	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
-	}
-	text, err := patched([]byte("{\n}\n"), current)
-	if err == nil {
-		text, err = patched(text, []member{{key: "id2label", value: values[0]}, {key: "label2id", value: values[1]}})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
-	}
-	c, err := m.Arch.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("models: %w", err)
+		return nil, fmt.Errorf("models: %s: %w", m.Arch.Class, err)
 	}
 	out := *m
 	out.Config = c

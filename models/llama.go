@@ -118,10 +118,15 @@ func (c gatedDecoder) spec() (Spec, error) {
 		x = b.Linear("lm_head", x, c.Vocab, graph.NoBias)
 	}
 	g, err := b.Output(x)
-	return Spec{Graph: g, Inputs: []Input{
-		{Name: "input_ids", Shape: []int{Any}, Longest: c.Positions, Below: c.Vocab},
+	return Spec{Graph: g, Inputs: causalInputs(c.Positions, c.Vocab)}, err
+}
+
+// causalInputs are what decoders read: ids of texts that are at most so long, and a mask.
+func causalInputs(longest, vocab int) []Input {
+	return []Input{
+		{Name: "input_ids", Shape: []int{Any}, Longest: longest, Below: vocab},
 		{Name: "attention_mask", Like: "input_ids", Below: 2, Default: Filled(1)},
-	}}, err
+	}
 }
 
 // projection declares queries or keys at their positions.

@@ -11,15 +11,22 @@ import (
 )
 
 // TestFamilies compares what the networks of [modeltest.Nets] lack: positions that are
-// looked up, and two heads on tokens of their own with their mean.
+// looked up, two heads on tokens of their own with their mean, windows of tokens, norms
+// within heads, rotary positions on a part of each head and layers packed head by head.
 func TestFamilies(t *testing.T) {
 	d := openDevice(t)
 	vit := modeltest.ViT().ModelConfig().(models.ViTConfig)
 	bert := modeltest.MaskedLM().ModelConfig().(models.BERTConfig)
+	llama := modeltest.Llama().ModelConfig().(models.LlamaConfig)
+	window := 2
 	for _, c := range []struct {
 		arch   models.Architecture
 		config models.Config
 	}{
+		{models.Mistral(), models.MistralConfig{LlamaConfig: llama, Window: &window}},
+		{models.Qwen3(), models.Qwen3Config{LlamaConfig: llama}},
+		{models.GPTNeoX(), models.GPTNeoXConfig{Hidden: 16, Layers: 2, Heads: 2, MLP: 12, Act: "gelu", Eps: 1e-5, Vocab: 11,
+			Theta: 20, PartRotary: 0.5, Parallel: true, AttentionBias: true}},
 		{models.DeiTWithTeacher(), models.DeiTTeacherConfig{ViTConfig: vit}},
 		{models.RoBERTaForMaskedLM(), models.RoBERTaConfig{BERTConfig: bert, Pad: 1}},
 		{models.BERTForPreTraining(), models.BERTPreTrainingConfig{BERTConfig: bert}},

@@ -180,24 +180,26 @@ func (run *learningRun) maps() ([][]*mat.Dense, error) {
 			return nil, located(StageLearn, err)
 		}
 		s := run.spaces[i%len(run.spaces)]
-		n, d := s.Units, s.Units/max(s.Heads, 1)
+		n, d, shared := s.Units, s.Units/max(s.Heads, 1), max(s.Shared, 1)
 		m := mat.NewDense(n, n, nil)
 		for k, v := range data { // [blocks, d, d]
-			m.Set(k/(d*d)*d+k/d%d, k/(d*d)*d+k%d, float64(v))
+			for h := range shared {
+				at := (k/(d*d)*shared + h) * d
+				m.Set(at+k/d%d, at+k%d, float64(v))
+			}
 		}
 		out[i/len(run.spaces)] = append(out[i/len(run.spaces)], m)
 	}
 	return out, nil
 }
 
-// identities are the maps to start from, [heads, d, d] within attention and
-// [1, n, n] elsewhere.
+// identities are the maps to start from, [heads of keys and values, d, d] within
+// attention and [1, n, n] elsewhere.
 func (run *learningRun) identities() []*tensors.Tensor {
 	var out []*tensors.Tensor
 	for i := range (len(run.models) - 1) * len(run.spaces) {
 		s := run.spaces[i%len(run.spaces)]
-		blocks := max(s.Heads, 1)
-		d := s.Units / blocks
+		blocks, d := max(s.Heads, 1)/max(s.Shared, 1), s.Units/max(s.Heads, 1)
 		eye := make([]float32, blocks*d*d)
 		for k := range blocks * d {
 			eye[k/d*d*d+k%d*d+k%d] = 1
@@ -211,9 +213,9 @@ func (run *learningRun) identities() []*tensors.Tensor {
 func (run *learningRun) retracted(ws []*gx.Node) []*gx.Node {
 	out := make([]*gx.Node, len(ws))
 	for i, w := range ws {
-		if run.spaces[i%len(run.spaces)].Group != graph.Headwise {
+		if group := run.spaces[i%len(run.spaces)].Group; !group.WithinHeads() {
 			for range 5 {
-				w = orthogonalize(w)
+				w = orthogonalize(group, w)
 			}
 		}
 		out[i] = w
@@ -226,9 +228,13 @@ type turn struct{ own, dual *gx.Node }
 
 // turn makes both from the parameters of space k.
 func (run *learningRun) turn(k int, w *gx.Node) turn {
-	if run.spaces[k].Group != graph.Headwise {
-		w = orthogonalize(w)
+	s := run.spaces[k]
+	if !s.Group.WithinHeads() {
+		w = orthogonalize(s.Group, w)
 		return turn{w, w}
+	}
+	if s.Group == graph.HeadPlanes {
+		w = complexPlanes(w, s.Planes)
 	}
 	return turn{w, gx.Transpose(inverse(w), 1, 2)}
 }
@@ -279,15 +285,18 @@ func (run *learningRun) moved(params nodes, to []turn) nodes {
 			if at == nil || run.of[at.ID] < 0 {
 				continue
 			}
-			by := to[run.of[at.ID]]
+			by, s := to[run.of[at.ID]], run.spaces[run.of[at.ID]]
+			turn := by.own
 			switch {
 			case axis == graph.Gain: // the diagonal of a map: see bySquares in package fuse
-				w = turned(w, k, gx.Square(by.own))
-			case run.spaces[run.of[at.ID]].Dual(n, axis):
-				w = turned(w, k, by.dual)
-			default:
-				w = turned(w, k, by.own)
+				turn = gx.Square(turn)
+			case s.Dual(n, axis):
+				turn = by.dual
 			}
+			if s.Shared > 1 && s.Copies(at) == 1 {
+				turn = repeated(turn, s.Shared)
+			}
+			w = turned(w, k, turn)
 		}
 		if parts[p.Name] == nil {
 			parts[p.Name], along[p.Name] = make([]*gx.Node, max(p.Slice.Of, 1)), p.Slice
@@ -299,6 +308,13 @@ func (run *learningRun) moved(params nodes, to []turn) nodes {
 		out[name] = whole(ws, along[name])
 	}
 	return out
+}
+
+// repeated returns each of the maps [blocks, d, d] so often in a row, as the heads of
+// queries take it that share a head of keys.
+func repeated(turn *gx.Node, times int) *gx.Node {
+	blocks, d := turn.Shape().Dim(0), turn.Shape().Dim(1)
+	return gx.Reshape(gx.BroadcastToDims(gx.InsertAxes(turn, 1), blocks, times, d, d), blocks*times, d, d)
 }
 
 // turned multiplies axis k of w with a block-diagonal matrix [blocks, d, d].

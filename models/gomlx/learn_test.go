@@ -17,7 +17,7 @@ import (
 func TestLearner(t *testing.T) {
 	d := openDevice(t)
 	for labelled, nets := range map[string][]modeltest.Net{"labels": {modeltest.ViT(), modeltest.SimpleViT()},
-		"no labels": {modeltest.ViT(), modeltest.MaskedLM()}} {
+		"no labels": {modeltest.ViT(), modeltest.MaskedLM(), modeltest.Llama()}} {
 		for _, net := range nets {
 			t.Run(net.Arch.Class+" "+labelled, func(t *testing.T) {
 				anchor, err := net.Model(1)
