@@ -90,7 +90,12 @@ func golden(t *testing.T, name string) (m *models.Model, samples models.Batch, w
 	if dir == "" {
 		t.Skip("OTFUSE_GOLDEN is not set: no reference outputs to compare with")
 	}
-	dir = filepath.Join(dir, "families", name)
+	return readGolden(t, filepath.Join(dir, "families", name))
+}
+
+// readGolden opens a checkpoint that transformers wrote to a directory, with samples and
+// what it put out for them.
+func readGolden(t *testing.T, dir string) (m *models.Model, samples models.Batch, want []float32) {
 	require.DirExists(t, dir)
 	m, err := models.Open(dir)
 	require.NoError(t, err)
@@ -134,30 +139,35 @@ func TestFamilyGoldens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, samples, want := golden(t, name)
 			require.Equal(t, class, m.Arch.Class)
-			got := attended(m, samples, modeltest.Logits(m, samples))
-			require.LessOrEqual(t, modeltest.Apart(t, attended(m, samples, want), got), 1e-4)
-
-			again, err := models.Open(saved(t, m))
-			require.NoError(t, err)
-			require.Equal(t, m.Params, again.Params)
-			require.Equal(t, m.Config, again.Config)
-
-			other, err := modeltest.Random(m.Arch, m.Config, 3)
-			require.NoError(t, err)
-			before := modeltest.Outputs(other, samples)
-			if !m.Graph.HasLogits() {
-				before = modeltest.Outputs(m, samples)
-				other, err = modeltest.Relabelled(t.Context(), m, 3)
-				require.NoError(t, err)
-				require.Greater(t, modeltest.Apart(t, before, modeltest.Outputs(other, samples)), 0.1)
-			}
-			aligned, _, err := fuse.Align(t.Context(), m, []*models.Model{other}, fuse.Matching{}, nil)
-			require.NoError(t, err)
-			matched := aligned.Anchor.With(aligned.Others[0])
-			require.NotEqual(t, other.Params, matched.Params)
-			require.LessOrEqual(t, modeltest.Apart(t, before, modeltest.Outputs(matched, samples)), 1e-4)
+			requireGolden(t, m, samples, want)
 		})
 	}
+}
+
+// requireGolden compares a model with what transformers puts out for it.
+func requireGolden(t *testing.T, m *models.Model, samples models.Batch, want []float32) {
+	got := attended(m, samples, modeltest.Logits(m, samples))
+	require.LessOrEqual(t, modeltest.Apart(t, attended(m, samples, want), got), 1e-4)
+
+	again, err := models.Open(saved(t, m))
+	require.NoError(t, err)
+	require.Equal(t, m.Params, again.Params)
+	require.Equal(t, m.Config, again.Config)
+
+	other, err := modeltest.Random(m.Arch, m.Config, 3)
+	require.NoError(t, err)
+	before := modeltest.Outputs(other, samples)
+	if !m.Graph.HasLogits() {
+		before = modeltest.Outputs(m, samples)
+		other, err = modeltest.Relabelled(t.Context(), m, 3)
+		require.NoError(t, err)
+		require.Greater(t, modeltest.Apart(t, before, modeltest.Outputs(other, samples)), 0.1)
+	}
+	aligned, _, err := fuse.Align(t.Context(), m, []*models.Model{other}, fuse.Matching{}, nil)
+	require.NoError(t, err)
+	matched := aligned.Anchor.With(aligned.Others[0])
+	require.NotEqual(t, other.Params, matched.Params)
+	require.LessOrEqual(t, modeltest.Apart(t, before, modeltest.Outputs(matched, samples)), 1e-4)
 }
 
 // TestEncoderOfAnotherClass: the checkpoint of a class with heads is that of its
@@ -266,17 +276,4 @@ func TestFamilyConfigs(t *testing.T) {
 	config, err := models.RoBERTaForMaskedLM().Parse([]byte(`{"pad_token_id": null}`))
 	require.NoError(t, err)
 	require.Equal(t, 1, config.(models.RoBERTaConfig).Pad)
-}
-
-// TestGPT2Groups: the stream of a decoder whose logits have a layer of their own may
-// be rotated, although that layer has no bias; tied to the words it may be permuted.
-func TestGPT2Groups(t *testing.T) {
-	for tied, want := range map[bool]graph.Group{true: graph.Permutation, false: graph.MeanKeeping} {
-		c := models.GPT2Config{Hidden: 8, Layers: 1, Heads: 2, Act: graph.GELUTanh, Eps: 1e-5, Vocab: 11, Positions: 7,
-			ScaleByWidth: true, Tied: tied}
-		s, err := c.Spec()
-		require.NoError(t, err)
-		spaces, of := s.Graph.Spaces()
-		require.Equal(t, want, spaces[of[s.Graph.Find("transformer.wte").ID]].Group)
-	}
 }
