@@ -19,6 +19,8 @@ import (
 //   - inputs: batches with wrong sizes, kinds, ids or labels are refused.
 //   - relabelling: permuting the units of every space leaves the logits unchanged.
 //   - mutations: a wrong axis of any parameter would break the law of relabelling.
+//   - groups: every map that the group of a space grants leaves the logits unchanged,
+//     and one beyond it changes them.
 //   - recovery: exact transport carries a relabelled copy back onto the model.
 //   - matching: a model computes the same after matching as before.
 //   - weights: an anchor of weight 1 is the result, and others may come in any order.
@@ -64,6 +66,7 @@ func (l law) holds(ctx context.Context, s subject, dir string) (err error) {
 func laws() []law {
 	return []law{
 		{"graph", graphLaw}, {"inputs", inputsLaw}, {"relabelling", relabellingLaw}, {"mutations", mutationsLaw},
+		{"groups", groupsLaw},
 		{"recovery", recoveryLaw}, {"matching", matchingLaw}, {"weights", weightsLaw}, {"parameters", parametersLaw},
 		{"checkpoint", checkpointLaw},
 	}
