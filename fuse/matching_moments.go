@@ -66,7 +66,7 @@ func informative(s graph.Space, n *graph.Node) bool {
 	case s.Group.WithinHeads():
 		return n.Op == graph.Linear || n.Op == graph.Attend
 	case s.Group == graph.SignedPermutation: // a gate alone would not tell the sign
-		return n.Op == graph.Mul || n.Op == graph.Norm
+		return n.Op == graph.Mul || n.Op == graph.Norm || n.Op == graph.Act && s.TakesSigns(n, graph.Out)
 	}
 	return n.Op == graph.Act || n.Op == graph.Norm
 }

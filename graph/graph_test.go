@@ -240,7 +240,8 @@ func TestGroups(t *testing.T) {
 		{modeltest.SimpleViT(), "headwise headwise permutation headwise headwise permutation"},
 		{modeltest.PackedWords(), "mean-keeping headwise headwise permutation headwise headwise permutation"},
 		{modeltest.Llama(), "orthogonal head planes headwise signed permutation head planes headwise signed permutation"},
-		{modeltest.Classifier(), "permutation headwise headwise permutation headwise headwise permutation permutation"},
+		{modeltest.Classifier(),
+			"permutation headwise headwise permutation headwise headwise permutation signed permutation"},
 		{modeltest.MaskedLM(), "permutation headwise headwise permutation headwise headwise permutation"},
 	} {
 		spaces, _ := net(t, c.net).Spaces()

@@ -131,10 +131,10 @@ func (g *Graph) grantedByNorm(s Space, n *Node) Group {
 	return Permutation
 }
 
-// grantedByAct returns what an activation grants: permutations, and the signs of the
-// other factor where it is that of a gate.
+// grantedByAct returns what an activation grants: permutations, and signs where the
+// function is odd or, being that of a gate, leaves them to the other factor.
 func (g *Graph) grantedByAct(s Space, n *Node) Group {
-	if s.gated[n] {
+	if n.Fn == Tanh || s.gated[n] {
 		return SignedPermutation
 	}
 	return Permutation

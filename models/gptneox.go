@@ -9,7 +9,7 @@ import (
 // GPTNeoX is GPTNeoXForCausalLM of Hugging Face: pre-norm, rotary positions on a part of
 // each head, attention and MLP side by side on one residual stream, and queries, keys and
 // values packed head by head (Black et al., 2022; Biderman et al., "Pythia", 2023). Its
-// configuration is a [GPTNeoXConfig]. The label of a token is the id of the next one.
+// configuration is a [GPTNeoXConfig].
 func GPTNeoX() Architecture {
 	return Architecture{
 		Class: "GPTNeoXForCausalLM",

@@ -8,8 +8,7 @@ import (
 
 // Llama is LlamaForCausalLM of Hugging Face: pre-norm without means, rotary positions,
 // gated hidden units, and keys and values that several queries may share (Touvron et
-// al., 2023). Its configuration is a [LlamaConfig]. The label of a token is the id of
-// the next one.
+// al., 2023). Its configuration is a [LlamaConfig].
 func Llama() Architecture {
 	return Architecture{
 		Class:   "LlamaForCausalLM",
