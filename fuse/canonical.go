@@ -15,7 +15,8 @@ import (
 // that writes to the space or reads it; and of every attention, the bias of values
 // folded into the layers that read it, since shares sum to 1, and that of keys left
 // out, which no softmax sees unless rotary positions turn them. What other spaces hold
-// is left as it is.
+// is left as it is. Extra tensors of the model may read a norm that was folded: they are
+// dropped where there is such a space.
 func Canonical(m *models.Model) (*models.Model, error) {
 	m, err := m.Load()
 	if err != nil {
@@ -27,9 +28,11 @@ func Canonical(m *models.Model) (*models.Model, error) {
 func canonical(m *models.Model) *models.Model {
 	c := canonicalForm{m: m, params: models.Params{}}
 	spaces, _ := m.Graph.Spaces()
+	var folded bool
 	for _, s := range spaces {
 		if s.Group.Rotates() {
 			c.normaliseSpace(s)
+			folded = true
 		}
 	}
 	for _, n := range m.Graph.Nodes {
@@ -44,7 +47,11 @@ func canonical(m *models.Model) *models.Model {
 		}
 		out[name] = t
 	}
-	return m.With(out)
+	made := m.With(out)
+	if folded {
+		made.Extra = nil
+	}
+	return made
 }
 
 // canonicalForm holds the tensors that were changed.

@@ -1,6 +1,11 @@
 package models
 
-import "github.com/otfuse/otfuse/graph"
+import (
+	"cmp"
+	"errors"
+
+	"github.com/otfuse/otfuse/graph"
+)
 
 // BERTEncoder is BertModel of Hugging Face: the encoder of [BERTForMaskedLM] with its
 // pooler, and no head. It puts out features: the last hidden state [batch, tokens,
@@ -17,14 +22,14 @@ func BERTEncoder() Architecture {
 }
 
 // ViTEncoder is ViTModel of Hugging Face. It puts out features: the last hidden state
-// [batch, tokens, units]. Those of a fused model come in the basis of the anchor. A
-// pooler is not run, and the fused model has that of the anchor. Its configuration is
-// a [ViTEncoderConfig].
+// [batch, tokens, units] and, where the checkpoint has a pooler, what that makes of the
+// class token as a further output. Those of a fused model come in the basis of the
+// anchor. Its configuration is a [ViTEncoderConfig].
 func ViTEncoder() Architecture {
 	return Architecture{
 		Class:   "ViTModel",
 		Type:    "vit",
-		Parse:   Parser(ViTEncoderConfig{vitDefaults()}),
+		Parse:   Parser(ViTEncoderConfig{ViTConfig: vitDefaults()}),
 		Renamed: vitModules(),
 		Ignored: []string{"mask_token"},
 	}
@@ -36,7 +41,19 @@ type BERTEncoderConfig struct{ BERTConfig }
 
 // A ViTEncoderConfig configures a [ViTEncoder]. Its network reads what that of
 // [ViTConfig] reads.
-type ViTEncoderConfig struct{ ViTConfig }
+type ViTEncoderConfig struct {
+	ViTConfig
+
+	Pooler     bool             `json:"-"`                            // whether there is one: the tensors tell
+	PoolerAct  graph.Activation `json:"pooler_act,omitempty"`         // "" means tanh
+	PoolerSize int              `json:"pooler_output_size,omitempty"` // 0 means hidden_size
+}
+
+// withPooler implements poolable.
+func (c ViTEncoderConfig) withPooler() Config {
+	c.Pooler = true
+	return c
+}
 
 // Spec implements [Config].
 func (c BERTEncoderConfig) Spec() (Spec, error) {
@@ -51,10 +68,16 @@ func (c BERTEncoderConfig) Spec() (Spec, error) {
 
 // Spec implements [Config].
 func (c ViTEncoderConfig) Spec() (Spec, error) {
-	if err := c.check(); err != nil {
+	if err := errors.Join(c.check(), checkSizes(size{"pooler_output_size", cmp.Or(c.PoolerSize, 1)})); err != nil {
 		return Spec{}, err
 	}
 	var b graph.Builder
-	g, err := b.Features(c.encoder(&b, ""))
+	x := c.encoder(&b, "")
+	var further []*graph.Node
+	if c.Pooler {
+		pooled := b.Linear("pooler.dense", b.Select("cls", x), cmp.Or(c.PoolerSize, c.Hidden))
+		further = append(further, b.Act("pooler", pooled, cmp.Or(c.PoolerAct, graph.Tanh)))
+	}
+	g, err := b.Features(x, further...)
 	return Spec{g, []Input{pixels(c.Channels, c.Image)}, c.layout(1)}, err
 }

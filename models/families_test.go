@@ -62,6 +62,7 @@ func families() []family {
 		{models.Qwen3(), models.Qwen3Config{LlamaConfig: llama, LayerWindows: windows}},
 		{models.GPTNeoX(), neox},
 		{models.GPTNeoX(), serial},
+		{models.ViTEncoder(), models.ViTEncoderConfig{ViTConfig: vit, Pooler: true, PoolerSize: 6, PoolerAct: graph.ReLU}},
 	}
 }
 
@@ -187,6 +188,40 @@ func TestEncoderOfAnotherClass(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, m.Params, again.Params)
 	require.Equal(t, m.Extra, again.Extra)
+}
+
+// TestPoolerOfViT: a pooler that the tensors show is run, and a fused model has one that
+// fits. A tensor that nothing reads is kept, but not where the norms that it may read are
+// folded.
+func TestPoolerOfViT(t *testing.T) {
+	f := families()[3]
+	c := f.config.(models.ViTEncoderConfig)
+	c.Pooler = true
+	a, err := modeltest.Random(f.arch, c, 1)
+	require.NoError(t, err)
+	a.Extra = map[string]safetensors.Tensor{"head.weight": tensor(t, 1, 2)}
+	dir := saved(t, a)
+	a, err = models.Open(dir)
+	require.NoError(t, err)
+	require.Contains(t, a.Params, "pooler.dense.weight")
+	require.Equal(t, c, a.Config)
+	samples, err := modeltest.Batch(a, 3, 2)
+	require.NoError(t, err)
+	for _, method := range []fuse.Method{fuse.Matching{}, fuse.Vanilla{}} {
+		fused, _, err := fuse.Into(t.Context(), a, []*models.Model{a}, method, nil)
+		require.NoError(t, err)
+		again, err := models.Open(saved(t, fused))
+		require.NoError(t, err)
+		require.Len(t, again.Extra, 1)
+		require.LessOrEqual(t, modeltest.Apart(t, modeltest.Outputs(a, samples), modeltest.Outputs(again, samples)), 1e-4)
+	}
+	classifier := model(t, modeltest.ViT())
+	classifier.Extra = map[string]safetensors.Tensor{"vit.pooler.dense.weight": tensor(t, 1, 2)}
+	for method, extra := range map[fuse.Method]int{fuse.Matching{}: 0, fuse.Vanilla{}: 1, fuse.Transport{}: 1} {
+		fused, _, err := fuse.Into(t.Context(), classifier, []*models.Model{classifier}, method, nil)
+		require.NoError(t, err)
+		require.Len(t, fused.Extra, extra)
+	}
 }
 
 // TestFeaturesHaveNoLabels: what has no logits is given no labels.

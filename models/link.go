@@ -45,12 +45,30 @@ func Link(dir string, archs ...Architecture) (*Model, error) {
 	return m, nil
 }
 
+// A poolable configuration is of a class that comes with a pooler and without, which
+// config.json does not tell.
+type poolable interface{ withPooler() Config }
+
 // linked returns the model of the text of a config.json and of tensors on disk.
 func (a Architecture) linked(text []byte, files *safetensors.Checkpoint) (*Model, error) {
 	m, err := a.parse(text)
 	if err != nil {
 		return nil, err
 	}
+	if c, ok := m.Config.(poolable); ok {
+		if with, err := a.bind(c.withPooler()); err == nil {
+			with.text = text
+			if with, err = with.linkedTo(files); err == nil {
+				return with, nil
+			}
+		}
+	}
+	return m.linkedTo(files)
+}
+
+// linkedTo returns m with tensors on disk.
+func (m *Model) linkedTo(files *safetensors.Checkpoint) (*Model, error) {
+	a := m.Arch
 	names, err := a.named(m.Graph, files)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Class, err)

@@ -170,9 +170,6 @@ func (j *job) link() error {
 			if m, err = fuse.Translate(m, j.models[0]); err != nil {
 				return fmt.Errorf("%s: %w", dir, err)
 			}
-		} else if n := len(m.Extra); n > 0 {
-			cli.Notice("%s holds %d tensors that %s does not read, such as %s; the result has them as they are",
-				dir, n, m.Arch.Class, slices.Sorted(maps.Keys(m.Extra))[0])
 		}
 		j.models = append(j.models, m)
 		if err := sameVocabulary(j.models[0], m); err != nil {
@@ -206,6 +203,7 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 	j.fusion = rep
 	j.report.AddNodes(rep)
 	warn(rep)
+	j.tellExtra(fused)
 	maps, err := pushes(rep)
 	if err != nil {
 		return nil, nil, err
@@ -234,6 +232,20 @@ func warn(rep *fuse.Report) {
 		cli.Notice("warning: %d of %d plans did not converge (marginals off by up to %.1e); they were used as they are",
 			count, len(rep.Nodes), worst)
 	}
+}
+
+// tellExtra says what becomes of tensors of the anchor that its class does not read.
+func (j *job) tellExtra(fused *models.Model) {
+	anchor := j.models[0]
+	if len(anchor.Extra) == 0 {
+		return
+	}
+	fate := "the result has them as they are"
+	if len(fused.Extra) == 0 {
+		fate = "the result lacks them, because the norms that they may read were folded into other layers"
+	}
+	cli.Notice("%s holds %d tensors that %s does not read, such as %s; %s",
+		j.names[0], len(anchor.Extra), anchor.Arch.Class, slices.Sorted(maps.Keys(anchor.Extra))[0], fate)
 }
 
 // pushes are the push matrices of the solved and tied nodes of the first other.
