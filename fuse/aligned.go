@@ -13,12 +13,21 @@ type Aligned struct {
 	Anchor *models.Model   // under [Matching] in [Canonical] form
 	Others []models.Params // of each other model, with the names and shapes of the anchor's
 	Nodes  []NodeReport    // of every source in turn, nodes in order; may be empty
+
+	// Circuits says that a mean is taken of what heads compute with, the products of
+	// queries with keys and of values with the layer that reads them, cut back to
+	// the width of a head. [Matching] without a Learner sets it: a Learner's maps
+	// are made for the mean of the factors.
+	Circuits bool
 }
 
 // Mean returns the weighted mean of the anchor and the others, whose weights
 // follow that of the anchor: finite and of sum 1. Nil weights are equal.
 func (a *Aligned) Mean(weights []float64) (*models.Model, error) {
 	p, err := average(a.Params(), weights)
+	if err == nil && a.Circuits {
+		err = a.replaceCircuits(weights, p)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fuse: %w", err)
 	}
@@ -36,7 +45,7 @@ func (a *Aligned) Line(t float64) (*models.Model, error) {
 	if len(a.Others) == 0 {
 		return nil, errNothing
 	}
-	return (&Aligned{Anchor: a.Anchor, Others: a.Others[:1]}).Mean([]float64{1 - t, t})
+	return (&Aligned{Anchor: a.Anchor, Others: a.Others[:1], Circuits: a.Circuits}).Mean([]float64{1 - t, t})
 }
 
 // check reports what a method returned that is no alignment of k models with

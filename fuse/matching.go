@@ -103,7 +103,7 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	if err := u.refineByLearner(ctx); err != nil {
 		return nil, err
 	}
-	out := &Aligned{Anchor: anchor}
+	out := &Aligned{Anchor: anchor, Circuits: how.Learner == nil}
 	took := time.Since(started).Seconds() / float64(len(others)*len(anchor.Graph.Nodes))
 	for i, m := range u.sources {
 		moved := m.movedModel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
@@ -71,26 +72,31 @@ func informative(s graph.Space, n *graph.Node) bool {
 	return n.Op == graph.Act || n.Op == graph.Norm
 }
 
-// normalisedCross scales cross moments so that a perfect match is worth 1: by
-// the scatter of all units where units may be mixed, by that of single units
-// (correlations) where they may only be permuted.
+// normalisedCross scales cross moments so that a perfect match is worth 1: raw ones by
+// the squares of all units where units may be mixed, since a mean of models is as
+// right as ‖xS − y‖² is small, means included; correlations where units may only be
+// permuted.
 func normalisedCross(m *align.Moments, g graph.Group) *mat.Dense {
+	if g.Permutes() {
+		return correlations(m)
+	}
+	out := mat.DenseCopyOf(m.Cross)
+	out.RankOne(out, m.N, mat.NewVecDense(len(m.MeanX), m.MeanX), mat.NewVecDense(len(m.MeanY), m.MeanY))
+	x := floats.Sum(m.ScatterX) + m.N*floats.Dot(m.MeanX, m.MeanX)
+	y := floats.Sum(m.ScatterY) + m.N*floats.Dot(m.MeanY, m.MeanY)
+	if x*y > 0 {
+		out.Scale(1/math.Sqrt(x*y), out)
+	}
+	return out
+}
+
+// correlations of units, over the number of pairs.
+func correlations(m *align.Moments) *mat.Dense {
 	n, c := m.Cross.Dims()
 	out := mat.NewDense(n, c, nil)
-	var x, y float64
-	for _, v := range m.ScatterX {
-		x += v
-	}
-	for _, v := range m.ScatterY {
-		y += v
-	}
 	for i := range n {
 		for j, row := 0, out.RawRowView(i); j < c; j++ {
-			s := math.Sqrt(x * y)
-			if g.Permutes() {
-				s = math.Sqrt(m.ScatterX[i]*m.ScatterY[j]) * float64(min(n, c))
-			}
-			if s > 0 {
+			if s := math.Sqrt(m.ScatterX[i]*m.ScatterY[j]) * float64(min(n, c)); s > 0 {
 				row[j] = m.Cross.At(i, j) / s
 			}
 		}
