@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/mat"
 
@@ -33,10 +32,19 @@ import (
 type Learner struct {
 	device *Device
 
-	Config  TrainConfig           // Steps 0 means 250, LR 0 means 1e-2
-	Seed    uint64                // of the weights that are drawn
-	Batches Batches               // of the inputs of the models, with labels or without
-	Observe func(models.Progress) // told after each update; nil for nobody
+	Config  TrainConfig // Steps 0 means 250, LR 0 means 1e-2
+	Seed    uint64      // of the weights that are drawn
+	Batches Batches     // of the inputs of the models, with labels or without
+
+	// HeldOut are samples that no map is learned on, with labels where batches have
+	// them. The mean of the models, with equal weights, is scored on them before the
+	// first update and now and then after that, and the maps that did best are what
+	// Learn returns. Nil returns the last maps.
+	HeldOut models.Batch
+
+	Every    int                   // updates between two scores; 0 means a tenth of all
+	Patience int                   // scores without gain that end the learning; 0 means never
+	Observe  func(models.Progress) // told after each update and each score; nil for nobody
 }
 
 // StageLearn is the Stage under which a [Learner] reports.
@@ -58,6 +66,8 @@ type learningRun struct {
 	of       []int    // index of the space of each node, -1 for none
 	inputs   []string // of a batch: what the network reads, labels if there are any, the weights
 	labelled bool
+	size     int            // samples of a batch
+	best     [][]*mat.Dense // what Learn returns
 }
 
 // Learn implements fuse.Learner: it returns for each model but the anchor, the
@@ -82,7 +92,7 @@ func (l *Learner) Learn(
 	if err := l.updates(ctx, run); err != nil {
 		return nil, located(StageLearn, err)
 	}
-	return run.maps()
+	return run.best, nil
 }
 
 // start readies a run.
@@ -95,7 +105,8 @@ func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learnin
 	if err != nil {
 		return nil, located("batch of step 0", err)
 	}
-	run := &learningRun{models: aligned, spaces: spaces, of: make([]int, len(g.Nodes)), inputs: g.Inputs()}
+	run := &learningRun{models: aligned, spaces: spaces, of: make([]int, len(g.Nodes)), inputs: g.Inputs(),
+		size: first.Len()}
 	if _, run.labelled = first[models.Labels]; run.labelled {
 		run.inputs = append(run.inputs, models.Labels)
 	}
@@ -125,36 +136,69 @@ func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learnin
 	return run, nil
 }
 
-// updates makes all updates of a run.
+// updates makes all updates of a run and keeps the best maps, or the last.
 func (l *Learner) updates(ctx context.Context, run *learningRun) error {
+	choice := selection{samples: l.HeldOut, size: run.size, every: l.Every, patience: l.Patience,
+		steps: run.config.Steps, loss: run.heldOutLoss, keep: run.keep, observe: l.report}
+	if err := choice.check(); err != nil {
+		return err
+	}
 	random := rand.New(rand.NewPCG(l.Seed, 7))
 	for step := range run.config.Steps {
+		if ended, err := choice.after(ctx, step); ended || err != nil {
+			return err
+		}
 		batches := make([]models.Batch, run.config.Accumulate)
 		for i := range batches {
 			at := step*len(batches) + i
 			batch, err := l.Batches(at)
 			if err == nil {
-				batch, err = completed(run.models[0], batch)
+				batches[i], err = run.weighted(batch, run.drawWeights(random))
 			}
 			if err != nil {
 				return located(fmt.Sprintf("batch of step %d", at), err)
 			}
-			batches[i] = maps.Clone(withTargets(run.models[0], batch))
-			batches[i][weightsInput] = run.drawWeights(batch.Len(), random)
 		}
 		loss, err := run.update(ctx, run.inputs, batches)
 		if err != nil {
 			return err
 		}
-		if l.Observe != nil {
-			l.Observe(models.Progress{Stage: StageLearn, Done: step + 1, Total: run.config.Steps, Loss: loss})
-		}
+		l.report(models.Progress{Stage: StageLearn, Done: step + 1, Total: run.config.Steps, Loss: loss})
 	}
-	return nil
+	_, err := choice.after(ctx, run.config.Steps)
+	return err
 }
 
-// drawWeights draws weights of the models for n samples [n, models].
-func (run *learningRun) drawWeights(n int, random *rand.Rand) models.Array {
+func (l *Learner) report(p models.Progress) {
+	if l.Observe != nil {
+		l.Observe(p)
+	}
+}
+
+// heldOutLoss is the loss of the mean of the models, with equal weights.
+func (run *learningRun) heldOutLoss(ctx context.Context, portion models.Batch) (float64, error) {
+	equal := slices.Repeat([]float32{1 / float32(len(run.models))}, len(run.models))
+	batch, err := run.weighted(portion, equal)
+	if err != nil {
+		return 0, err
+	}
+	return run.lossOf(ctx, run.inputs, batch)
+}
+
+// weighted returns a batch with the weights of the models, the same for every sample.
+func (run *learningRun) weighted(batch models.Batch, weights []float32) (models.Batch, error) {
+	batch, err := completed(run.models[0], batch)
+	if err != nil {
+		return nil, err
+	}
+	batch = maps.Clone(withTargets(run.models[0], batch))
+	n := batch.Len()
+	batch[weightsInput] = models.Array{Shape: []int{n, len(weights)}, Floats: slices.Repeat(weights, n)}
+	return batch, nil
+}
+
+// drawWeights draws weights of the models.
+func (run *learningRun) drawWeights(random *rand.Rand) []float32 {
 	row, sum := make([]float32, len(run.models)), float32(0)
 	for i := range row {
 		row[i] = 0.8 + 0.4*random.Float32()
@@ -163,7 +207,13 @@ func (run *learningRun) drawWeights(n int, random *rand.Rand) models.Array {
 	for i := range row {
 		row[i] /= sum
 	}
-	return models.Array{Shape: []int{n, len(row)}, Floats: slices.Repeat(row, n)}
+	return row
+}
+
+// keep keeps the maps as they are now.
+func (run *learningRun) keep() (err error) {
+	run.best, err = run.maps()
+	return err
 }
 
 // maps reads the maps back.
@@ -207,128 +257,4 @@ func (run *learningRun) identities() []*tensors.Tensor {
 		out = append(out, tensors.FromFlatDataAndDimensions(eye, blocks, d, d))
 	}
 	return out
-}
-
-// retracted brings the maps of residual streams [1, n, n] back to rotations.
-func (run *learningRun) retracted(ws []*gx.Node) []*gx.Node {
-	out := make([]*gx.Node, len(ws))
-	for i, w := range ws {
-		if group := run.spaces[i%len(run.spaces)].Group; !group.WithinHeads() {
-			for range 5 {
-				w = orthogonalize(group, w)
-			}
-		}
-		out[i] = w
-	}
-	return out
-}
-
-// A turn is the map of a space and that of its dual axes.
-type turn struct{ own, dual *gx.Node }
-
-// turn makes both from the parameters of space k.
-func (run *learningRun) turn(k int, w *gx.Node) turn {
-	s := run.spaces[k]
-	if !s.Group.WithinHeads() {
-		w = orthogonalize(s.Group, w)
-		return turn{w, w}
-	}
-	if s.Group == graph.HeadPlanes {
-		w = complexPlanes(w, s.Planes)
-	}
-	return turn{w, gx.Transpose(inverse(w), 1, 2)}
-}
-
-// lossGraph: inputs.., labels, weights, anchor.., others.. and maps → loss.
-func (run *learningRun) lossGraph(in, turns []*gx.Node) *gx.Node {
-	g := run.models[0].Graph
-	all := tensorNames(g)
-	k := len(in) - len(run.models)*len(all)
-	inputs := byName(run.inputs, in[:k])
-	mean, answers := nodes{}, []*gx.Node(nil)
-	for i := range run.models {
-		own := byName(all, in[k+i*len(all):k+(i+1)*len(all)])
-		answers = append(answers, logitsOf(interpret(g, own, inputs)))
-		if i > 0 {
-			to := make([]turn, len(run.spaces))
-			for x := range to {
-				to[x] = run.turn(x, turns[(i-1)*len(to)+x])
-			}
-			own = run.moved(own, to)
-		}
-		at := gx.Squeeze(gx.Slice(inputs[weightsInput], gx.AxisElem(0), gx.AxisElem(i)))
-		for _, name := range all {
-			w := own[name]
-			if mean[name] == nil {
-				mean[name] = gx.ZerosLike(w)
-			}
-			mean[name] = gx.Add(mean[name], gx.Mul(at, w))
-		}
-	}
-	logits := logitsOf(interpret(g, mean, inputs))
-	target := meanProbabilities(answers, slices.Repeat([]float64{1 / float64(len(answers))}, len(answers)))
-	if !run.labelled {
-		return gx.ReduceAllMean(crossEntropies(logits, target))
-	}
-	labels := inputs[models.Labels]
-	target = gx.DivScalar(gx.Add(target, oneHotLabels(logits, labels)), 2)
-	return meanOver(labels, crossEntropies(logits, target))
-}
-
-// moved turns the parameters of the other model.
-func (run *learningRun) moved(params nodes, to []turn) nodes {
-	parts, along := map[string][]*gx.Node{}, map[string]graph.Slice{}
-	for n, p := range run.models[0].Graph.Params() {
-		w := part(params[p.Name], p)
-		for k, axis := range p.Axes {
-			at := n.Along(axis)
-			if at == nil || run.of[at.ID] < 0 {
-				continue
-			}
-			by, s := to[run.of[at.ID]], run.spaces[run.of[at.ID]]
-			turn := by.own
-			switch {
-			case axis == graph.Gain: // the diagonal of a map: see bySquares in package fuse
-				turn = gx.Square(turn)
-			case s.Dual(n, axis):
-				turn = by.dual
-			}
-			if s.Shared > 1 && s.Copies(at) == 1 {
-				turn = repeated(turn, s.Shared)
-			}
-			w = turned(w, k, turn)
-		}
-		if parts[p.Name] == nil {
-			parts[p.Name], along[p.Name] = make([]*gx.Node, max(p.Slice.Of, 1)), p.Slice
-		}
-		parts[p.Name][p.Slice.Part] = w
-	}
-	out := nodes{}
-	for name, ws := range parts {
-		out[name] = whole(ws, along[name])
-	}
-	return out
-}
-
-// repeated returns each of the maps [blocks, d, d] so often in a row, as the heads of
-// queries take it that share a head of keys.
-func repeated(turn *gx.Node, times int) *gx.Node {
-	blocks, d := turn.Shape().Dim(0), turn.Shape().Dim(1)
-	return gx.Reshape(gx.BroadcastToDims(gx.InsertAxes(turn, 1), blocks, times, d, d), blocks*times, d, d)
-}
-
-// turned multiplies axis k of w with a block-diagonal matrix [blocks, d, d].
-func turned(w *gx.Node, k int, turn *gx.Node) *gx.Node {
-	dims := w.Shape().Clone().Dimensions
-	before, after := 1, 1
-	for _, n := range dims[:k] {
-		before *= n
-	}
-	for _, n := range dims[k+1:] {
-		after *= n
-	}
-	b, d := turn.Shape().Dim(0), turn.Shape().Dim(1)
-	w = gx.Reshape(w, before, b, d, after)
-	w = gx.Einsum("pbia,bij->pbja", w, turn)
-	return gx.Reshape(w, dims...)
 }

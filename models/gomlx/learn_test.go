@@ -3,6 +3,7 @@ package gomlx
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -204,4 +205,63 @@ func mean(x []float64) float64 {
 		s += v / float64(len(x))
 	}
 	return s
+}
+
+// TestLearnerKeepsTheBest: of the maps on the way those are returned that do best on
+// samples that are held out, which are the first where learning leads away, as soon as
+// patience ends.
+func TestLearnerKeepsTheBest(t *testing.T) {
+	d, net := openDevice(t), modeltest.ViT()
+	anchor, err := net.Model(1)
+	require.NoError(t, err)
+	other, err := net.Model(2)
+	require.NoError(t, err)
+	learned := func(l *Learner) []models.Params {
+		aligned, _, err := fuse.Align(t.Context(), anchor, []*models.Model{other}, fuse.Matching{Learner: l}, nil)
+		require.NoError(t, err)
+		return aligned.Others
+	}
+	batch, held := net.Batch(32, 3), net.Batch(40, 4)
+	delete(batch, models.Labels)
+	delete(held, models.Labels)
+	var losses []float64
+	updates := 0
+	learner := &Learner{device: d, Config: TrainConfig{Steps: 40, LR: 2e-2}, HeldOut: held, Every: 10,
+		Batches: func(int) (models.Batch, error) { return batch, nil },
+		Observe: func(p models.Progress) {
+			if p.Stage == StageHeldOut {
+				losses = append(losses, p.Loss)
+				return
+			}
+			updates++
+		}}
+	got := learned(learner)
+	require.Len(t, losses, 5)
+	require.Less(t, slices.Min(losses), losses[0])
+	mean, err := (&fuse.Aligned{Anchor: canonical(t, anchor), Others: got}).Mean(nil)
+	require.NoError(t, err)
+	require.InDelta(t, slices.Min(losses), taught(mean, held.Slice(0, 32), anchor, other), 1e-4)
+
+	losses, updates = nil, 0
+	batch[models.Labels], held[models.Labels] = constantLabels(32, 0), constantLabels(40, 1)
+	learner.Every, learner.Patience = 2, 3
+	learned(learner)
+	require.Len(t, losses, slices.Index(losses, slices.Min(losses))+1+learner.Patience)
+	require.Equal(t, 2*(len(losses)-1), updates)
+	require.Less(t, updates, learner.Config.Steps)
+	learner.Every = -1
+	_, _, err = fuse.Align(t.Context(), anchor, []*models.Model{other}, fuse.Matching{Learner: learner}, nil)
+	require.ErrorContains(t, err, "at least 0")
+}
+
+// constantLabels labels samples alike.
+func constantLabels(n int, label int32) models.Array {
+	return models.Array{Shape: []int{n}, Ints: slices.Repeat([]int32{label}, n)}
+}
+
+// canonical is the form in which matching returns its anchor.
+func canonical(t *testing.T, m *models.Model) *models.Model {
+	c, err := fuse.Canonical(m)
+	require.NoError(t, err)
+	return c
 }
