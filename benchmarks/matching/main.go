@@ -140,7 +140,7 @@ func (o options) open(ctx context.Context, dirs string) (*lab.Images, []*models.
 	if err != nil {
 		return nil, nil, err
 	}
-	parents, err := lab.OpenParents(dirs)
+	parents, err := lab.OpenParents(ctx, dirs)
 	if err == nil && parents == nil {
 		parents, err = lab.ShippedParents(images.Name)
 	}
