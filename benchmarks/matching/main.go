@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 
 	"gonum.org/v1/gonum/stat"
 
@@ -29,6 +30,7 @@ type options struct {
 	draws   int
 	samples int
 	images  int
+	feed    string // what learning sees
 	json    string
 }
 
@@ -65,12 +67,17 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.draws, "draws", 3, "random `draws` of the calibration images")
 	f.IntVar(&o.samples, "samples", 200, "calibration `images` of a draw")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
+	f.StringVar(&o.feed, "learn-on", "samples", "what learning and distillation `see`: samples (the calibration images, "+
+		"laid over each other), all (training images without labels) or labels (all with them)")
 	f.StringVar(&o.json, "json", "", "JSON `file` to write the results to")
 	if err := cli.Parse(f, args); err != nil {
 		return o, err
 	}
 	if o.draws < 1 || o.samples < 1 || o.images < 0 {
 		return o, fmt.Errorf("matching: -draws is %d, -samples %d, -images %d, want at least 1", o.draws, o.samples, o.images)
+	}
+	if !slices.Contains([]string{"samples", "all", "labels"}, o.feed) {
+		return o, fmt.Errorf("matching: -learn-on is %q, allowed are samples, all, labels", o.feed)
 	}
 	if len(o.recipes) == 0 {
 		o.recipes = []string{`{"method": "vanilla"}`, `{"method": "match", "features": "weights"}`, `{"method": "match"}`}
@@ -90,7 +97,7 @@ func (o options) trials() ([]lab.Trial, error) {
 			return nil, fmt.Errorf("matching: %w", err)
 		}
 		r.Samples = o.samples
-		t := lab.Trial{Label: text, Recipe: r, Shown: true}
+		t := lab.Trial{Label: text, Recipe: r, Shown: true, Mixed: true, All: o.feed == "all", Labels: o.feed == "labels"}
 		if _, err := t.Resolved(); err != nil {
 			return nil, fmt.Errorf("matching: %w", err)
 		}

@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 	require.Equal(t, []string{"a,b", "c,d"}, o.pairs)
 	for want, args := range map[string][]string{
 		"-draws is 0":                      {"-draws", "0"},
+		"allowed are samples, all, labels": {"-learn-on", "x"},
 		"allowed are flow, vanilla, match": {"-recipe", `{"method": "x"}`},
 	} {
 		if o, err = parse(args); err == nil {

@@ -54,15 +54,25 @@ func (j *job) trainers(calibration *gomlx.Calibration) (recipe.Trainers, error) 
 	return by, nil
 }
 
-// learner refines maps, with the labels of the samples where they are there.
+// learner refines maps on the samples but for those that are held out: with their
+// labels where they are there, on views of them otherwise.
 func learner(device *gomlx.Device, r recipe.Recipe, samples models.Batch) *gomlx.Learner {
-	l := device.Learner(shuffled(samples, r.Batch))
+	n := samples.Len()
+	seen := n - r.HeldOutOf(n)
+	l := device.Learner(shuffled(samples.Slice(0, seen), r.Batch))
 	if _, labelled := samples[models.Labels]; !labelled {
-		l.Batches = data.Views{Samples: samples, Size: r.Batch, Seed: feedSeed}.Batch
+		l.Batches = data.Views{Samples: samples.Slice(0, seen), Size: r.Batch, Seed: feedSeed}.Batch
+	}
+	if seen < n {
+		l.HeldOut = samples.Slice(seen, n)
 	}
 	l.Config = gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}
 	bar := cli.NewProgress("learning maps", r.Steps, 0)
-	l.Observe = func(p models.Progress) { bar.Step(fmt.Sprintf("loss %.3f", p.Loss)) }
+	l.Observe = func(p models.Progress) {
+		if p.Stage == gomlx.StageLearn {
+			bar.Step(fmt.Sprintf("loss %.3f", p.Loss))
+		}
+	}
 	return l
 }
 

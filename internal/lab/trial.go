@@ -38,7 +38,7 @@ func (t Trial) seen(samples int, unit string) string {
 	}
 	text := fmt.Sprintf("%d %s", samples, unit)
 	if r.Learns() {
-		text += t.updates(*r.Alignment(), samples)
+		text += t.updates(*r.Alignment(), samples-r.Alignment().HeldOutOf(samples))
 	}
 	if r.Distils() {
 		t.Labels = false // they are those of learned matching
@@ -129,7 +129,10 @@ func (a Attempt) method(ctx context.Context) (fuse.Method, *fuse.Settings, error
 	if err != nil {
 		return nil, nil, err
 	}
-	by := recipe.Trainers{Learner: a.learner()}
+	var by recipe.Trainers
+	if by.Learner, err = a.learner(); err != nil {
+		return nil, nil, err
+	}
 	if by.Distiller, err = a.distiller(); err != nil {
 		return nil, nil, err
 	}

@@ -33,8 +33,8 @@ func (r Recipe) check() error {
 	if !(r.Refit >= 0) {
 		return fmt.Errorf("recipe: refit is %g, want at least 0", r.Refit)
 	}
-	if !(r.LR > 0) {
-		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
+	if err := r.checkTraining(); err != nil {
+		return err
 	}
 	_, _, err := r.Build(Trainers{}, nil)
 	if err == nil {
@@ -61,15 +61,25 @@ func (r Recipe) checkDistil() error {
 	switch {
 	case r.Samples < 0:
 		return fmt.Errorf("recipe: samples is %d, want at least 1", r.Samples)
-	case !(*r.HeldOut >= 0 && *r.HeldOut <= 0.5):
-		return fmt.Errorf("recipe: held_out is %g, want 0 to 0.5", *r.HeldOut)
-	case !(r.LR > 0):
-		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
 	case r.Refit != 0:
 		return fmt.Errorf("recipe: refit is %g, and of method distil it is the start that is refitted: give it in start",
 			r.Refit)
 	}
+	if err := r.checkTraining(); err != nil {
+		return err
+	}
 	return r.checkCounts()
+}
+
+// checkTraining reports what is out of range of learned matching and distillation.
+func (r Recipe) checkTraining() error {
+	switch {
+	case !(r.LR > 0):
+		return fmt.Errorf("recipe: lr is %g, want more than 0", r.LR)
+	case r.HeldOut != nil && !(*r.HeldOut >= 0 && *r.HeldOut <= 0.5):
+		return fmt.Errorf("recipe: held_out is %g, want 0 to 0.5", *r.HeldOut)
+	}
+	return nil
 }
 
 // checkAllowed reports a value that is not one of those allowed.

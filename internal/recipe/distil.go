@@ -11,10 +11,7 @@ import (
 // resolveDistil fills in what is absent of a distillation. Samples, their filter and
 // weights are those of the start too.
 func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
-	heldOut := 0.2
-	if r.HeldOut == nil {
-		r.HeldOut = &heldOut
-	}
+	r.holdOut()
 	r.Samples, r.Steps, r.Batch, r.LR = cmp.Or(r.Samples, 200), cmp.Or(r.Steps, 300), cmp.Or(r.Batch, 64),
 		cmp.Or(r.LR, 3e-4)
 	if err := r.check(); err != nil || r.Start == nil {
@@ -45,5 +42,13 @@ func (r Recipe) distil(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Se
 	return m, s, err
 }
 
-// HeldOutOf is the number of samples, of n, that a distillation compares answers on.
+// holdOut sets the share of the samples that answers are compared on.
+func (r *Recipe) holdOut() {
+	if share := 0.2; r.HeldOut == nil {
+		r.HeldOut = &share
+	}
+}
+
+// HeldOutOf is the number of samples, of n, that answers are compared on: those of a
+// distilled model with those of all models, or of a mean by learned maps.
 func (r Recipe) HeldOutOf(n int) int { return int(*r.HeldOut * float64(n)) }

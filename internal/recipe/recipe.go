@@ -41,7 +41,7 @@ type Recipe struct {
 	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
 	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
 	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor
-	HeldOut  *float64  `json:"held_out,omitempty"`    // distil: share of the samples that answers are compared on, 0 to 0.5
+	HeldOut  *float64  `json:"held_out,omitempty"`    // learned, distil: share of the samples that answers are compared on
 }
 
 // Parse reads a recipe. Keys that are not known are errors.
@@ -114,6 +114,9 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	r.Metric, r.Scale = cmp.Or(r.Metric, "euclidean"), cmp.Or(r.Scale, "max")
 	r.Aligner, r.Solver, r.Reg = cmp.Or(r.Aligner, "units"), cmp.Or(r.Solver, solver), cmp.Or(r.Reg, reg)
 	r.Residual, r.QK = cmp.Or(r.Residual, "average"), cmp.Or(r.QK, "separate")
+	if r.Learns() {
+		r.holdOut()
+	}
 	r.Rounds, r.Steps, r.Batch, r.LR = cmp.Or(r.Rounds, 20), cmp.Or(r.Steps, 250), cmp.Or(r.Batch, 256), cmp.Or(r.LR, 1e-2)
 	return r, r.check()
 }

@@ -146,6 +146,7 @@ func TestMethods(t *testing.T) {
 	}
 	r, err := Recipe{Method: Learned}.Resolve(Calibrated)
 	require.NoError(t, err)
+	require.Equal(t, 40, r.HeldOutOf(200))
 	learner := &gomlx.Learner{}
 	method, _, err := r.Build(Trainers{Learner: learner}, nil)
 	require.NoError(t, err)
@@ -258,6 +259,7 @@ func TestUnknown(t *testing.T) {
 		`{"batch": -1}`:                         `recipe: batch is -1, want at least 1`,
 		`{"lr": -1}`:                            `recipe: lr is -1, want more than 0`,
 		`{"refit": -1}`:                         `recipe: refit is -1, want at least 0`,
+		`{"method": "learned", "held_out": -1}`: `recipe: held_out is -1, want 0 to 0.5`,
 		`{"method": "distil", "held_out": 0.7}`: `recipe: held_out is 0.7, want 0 to 0.5`,
 		`{"method": "distil", "refit": 0.1}`:    `recipe: refit is 0.1, and of method distil`,
 		`{"method": "distil", "lr": -1}`:        `recipe: lr is -1, want more than 0`,
