@@ -32,6 +32,7 @@ type options struct {
 	out, config, calib, maps, eval, report, html string
 	names                                        []string // of the checkpoints, the anchor first
 	dirs                                         []string // where they are
+	controls                                     bool
 }
 
 func main() {
@@ -58,6 +59,8 @@ func parse(args []string) (options, error) {
 		"parents, their ensemble and the fused model")
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
 	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
+	f.BoolVar(&o.controls, "controls", false, "score beside the fused model what costs as much without fusing: the anchor "+
+		"shrunk to its share, a uniform share as far from the anchor, the anchor distilled on the samples of -calib")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
 			"the Hugging Face hub, into one of the anchor's size.")
@@ -69,6 +72,8 @@ func parse(args []string) (options, error) {
 	switch {
 	case o.out == "":
 		return o, errors.New("fuse: -out DIR is required")
+	case o.controls && o.eval == "":
+		return o, errors.New("fuse: -controls needs -eval to score on")
 	case f.NArg() < 2:
 		return o, fmt.Errorf("fuse: got %d checkpoints, want ANCHOR and at least one OTHER", f.NArg())
 	}
@@ -196,7 +201,7 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 	if err != nil {
 		return nil, nil, err
 	}
-	fused, rep, err := fuse.Into(ctx, j.models[0], j.models[1:], method, set)
+	fused, rep, err := j.into(ctx, method, set)
 	if err != nil {
 		return nil, nil, err
 	}

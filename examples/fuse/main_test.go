@@ -245,6 +245,28 @@ func TestDistil(t *testing.T) {
 	}
 }
 
+// TestControls: what costs as much without fusing is scored before the fused model.
+func TestControls(t *testing.T) {
+	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
+	for text, want := range map[string][]string{
+		`{"method":"vanilla"}`:                                    {"shrunk", "distil", "vanilla"},
+		`{"method":"match","refit":0.1,"weights":[0.25,0.75]}`:    {"shrunk", "match", "distil", "match"},
+		`{"method":"distil","steps":2,"batch":4}`:                 {"shrunk", "distil"},
+		`{"method":"distil","steps":2,"start":{"method":"flow"}}`: {"shrunk", "flow", "distil", "distil"},
+	} {
+		rep, out := filepath.Join(t.TempDir(), "report.json"), filepath.Join(t.TempDir(), "out")
+		require.NoError(t, program(t, "-out", out, "-config", config(t, text), "-calib", data, "-eval", data, "-report", rep,
+			"-controls", a, b))
+		report := readReport(t, rep)
+		var methods []string
+		for _, r := range report.Rows[3:] {
+			methods = append(methods, r.Method)
+			require.NotNil(t, r.Accuracy, r.Label)
+		}
+		require.Equal(t, want, methods, text)
+	}
+}
+
 // TestInexact: under fixed positions the stream turns only where the recipe lets
 // it.
 func TestInexact(t *testing.T) {
@@ -291,6 +313,7 @@ func TestBadInput(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	with := func(text string) []string { return []string{"-out", out, "-config", config(t, text), a, b} }
 	for want, args := range map[string][]string{
+		"-controls needs -eval":                                {"-out", out, "-controls", a, b},
 		"-out DIR is required":                                 {a, b},
 		"want ANCHOR and at least one OTHER":                   {"-out", out, a},
 		"not defined":                                          {"-bogus"},

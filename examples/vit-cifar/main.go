@@ -76,7 +76,7 @@ func main() {
 // compare fuses parents in every way that was asked for, finetunes and distils on
 // equal budgets, and shows what comes out.
 func compare(ctx context.Context, o options) error {
-	if err := lab.CheckOutputs(o.out, o.parents, "fused", "finetuned"); err != nil {
+	if err := lab.CheckOutputs(o.out, o.parents, "fused", "finetuned", "distilled"); err != nil {
 		return fmt.Errorf("vit-cifar: -out: %w", err)
 	}
 	images, parents, err := o.open(ctx)

@@ -105,21 +105,39 @@ func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
 	}
 	started, used := time.Now(), meter.Start()
 	out := &Fusion{}
-	if out.Aligned, out.Report, err = fuse.Align(ctx, a.Parents[0], a.Parents[1:], method, settings); err != nil {
+	if err := out.make(ctx, a.Parents, method, settings); err != nil {
 		return nil, err
-	}
-	if out.Model, err = out.Aligned.Mean(settings.Weights); err == nil && settings.Refit != nil {
-		out.Model, err = settings.Refit.Fit(ctx, out.Model, out.Aligned, settings)
-	}
-	if distil, ok := method.(fuse.Distil); ok && err == nil {
-		out.Model, err = distil.Train(ctx, out.Model, a.Parents, settings)
 	}
 	out.Seconds = time.Since(started).Seconds()
 	u := used.Read()
 	out.Stages = Stages{Collect: spent.Collect.Seconds(), Costs: (spent.Align - spent.Solve).Seconds(),
 		Plans: spent.Solve.Seconds(),
 		Rest:  u.Seconds - (spent.Collect + spent.Align).Seconds(), Usage: u}
-	return out, err
+	return out, nil
+}
+
+// FuseAligned is fuse.Into that keeps the aligned models too.
+func FuseAligned(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (*Fusion, error) {
+	started, out := time.Now(), &Fusion{}
+	if err := out.make(ctx, parents, m, s); err != nil {
+		return nil, err
+	}
+	out.Seconds = time.Since(started).Seconds()
+	return out, nil
+}
+
+// make aligns, averages, refits and trains as fuse.Into does.
+func (f *Fusion) make(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (err error) {
+	if f.Aligned, f.Report, err = fuse.Align(ctx, parents[0], parents[1:], m, s); err != nil {
+		return err
+	}
+	if f.Model, err = f.Aligned.Mean(s.Weights); err == nil && s.Refit != nil {
+		f.Model, err = s.Refit.Fit(ctx, f.Model, f.Aligned, s)
+	}
+	if distil, ok := m.(fuse.Distil); ok && err == nil {
+		f.Model, err = distil.Train(ctx, f.Model, parents, s)
+	}
+	return err
 }
 
 // method returns the method and the settings of the recipe, with the samples that

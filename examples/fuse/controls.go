@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/lab"
+	"github.com/otfuse/otfuse/internal/recipe"
+	"github.com/otfuse/otfuse/internal/report"
+	"github.com/otfuse/otfuse/models"
+)
+
+// into fuses. Where controls were asked for it scores them before the fused model, which
+// takes all models into memory.
+func (j *job) into(ctx context.Context, m fuse.Method, s *fuse.Settings) (*models.Model, *fuse.Report, error) {
+	if !j.controls {
+		return fuse.Into(ctx, j.models[0], j.models[1:], m, s)
+	}
+	f, err := lab.FuseAligned(ctx, j.models, m, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := j.scoreShrunk(ctx, s.Weights); err != nil {
+		return nil, nil, err
+	}
+	if err := j.scoreUniform(ctx, f); err != nil {
+		return nil, nil, err
+	}
+	return f.Model, f.Report, j.scoreDistilled(ctx)
+}
+
+// scoreShrunk adds the row of the anchor, shrunk to its share of the fused model.
+func (j *job) scoreShrunk(ctx context.Context, weights []float64) error {
+	share := 1 / float64(len(j.models))
+	if weights != nil {
+		share = weights[0]
+	}
+	m, err := lab.Shrunk(j.models[0], share)
+	if err != nil {
+		return err
+	}
+	return j.score(ctx, report.Row{Method: report.Shrunk, Label: fmt.Sprintf("anchor shrunk, × %.2g", share),
+		Options: map[string]float64{"share": share}}, m)
+}
+
+// scoreUniform adds the row of the point of the line that is as far from the anchor as a
+// fused model that was refitted or trained.
+func (j *job) scoreUniform(ctx context.Context, f *lab.Fusion) error {
+	a := j.recipe.Alignment()
+	if a == nil || a.Refit == 0 && !j.recipe.Distils() {
+		return nil // it lies on the line, or there is none
+	}
+	m, weights, err := lab.UniformShare(f.Aligned, f.Model)
+	if err != nil || m == nil {
+		return err
+	}
+	options := *a
+	options.Refit, options.Weights = 0, weights
+	return j.score(ctx, report.Row{Method: options.Method, Label: "uniform share as far from the anchor",
+		Options: options}, m)
+}
+
+// scoreDistilled adds the row of the anchor, distilled on the calibration samples, unless
+// that is what is made.
+func (j *job) scoreDistilled(ctx context.Context) error {
+	if j.calib == nil || j.recipe.Distils() && j.recipe.Alignment() == nil {
+		return nil
+	}
+	control := recipe.Recipe{Method: recipe.Distil, Samples: j.recipe.Samples, MaxLoss: j.recipe.MaxLoss,
+		Weights: j.recipe.Weights}
+	if j.recipe.Distils() { // the same budget
+		control.Steps, control.Batch, control.LR, control.HeldOut = j.recipe.Steps, j.recipe.Batch, j.recipe.LR,
+			j.recipe.HeldOut
+	}
+	control, err := control.Resolve(recipe.Calibrated)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	beside := job{recipe: control, models: j.models, calib: j.calib, device: j.device}
+	method, settings, err := beside.method(ctx)
+	if err != nil {
+		return err
+	}
+	m, _, err := fuse.Into(ctx, j.models[0], j.models[1:], method, settings)
+	if err != nil {
+		return err
+	}
+	return j.score(ctx, report.Row{Method: recipe.Distil, Label: "anchor, distilled on the same samples",
+		Options: control, Seconds: time.Since(started).Seconds()}, m)
+}
