@@ -27,7 +27,6 @@ import (
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
-	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // The number of sequences in an update, and of test sequences for the points of a
@@ -208,24 +207,9 @@ func (o options) parent(ctx context.Context) (*lab.Scratch, error) {
 	}
 	p.Out = o.out
 	if o.half {
-		p.Finish = halved
+		p.Finish = lab.Halved
 	}
 	return p, nil
-}
-
-// halved is m with its weights to be stored as float16.
-func halved(m *models.Model) *models.Model {
-	p := models.Params{}
-	for name, t := range m.Params {
-		t.DType = safetensors.F16
-		p[name] = t
-	}
-	h := m.With(p)
-	if c, ok := m.Config.(models.BERTConfig); ok {
-		c.DType = "float16"
-		h.Config = c
-	}
-	return h
 }
 
 func parse(args []string) (options, error) {

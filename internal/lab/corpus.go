@@ -86,11 +86,11 @@ func openCorpus(ctx context.Context, name, dir string) (Corpus, error) {
 
 // learnVocabulary makes a tokenizer of a vocabulary learned from the training
 // text, and the files that hold it beside a checkpoint.
-func (c Corpus) learnVocabulary(words int) (*text.Tokenizer, map[string][]byte, error) {
-	v, err := dataset.TrainVocabulary(c.Train, words)
+func (c Corpus) learnVocabulary(o objective, words int) (*text.Tokenizer, map[string][]byte, error) {
+	name, raw, err := o.vocabulary(c.Train, words)
 	if err != nil {
 		return nil, nil, fmt.Errorf("a vocabulary of %s: %w", c.Label, err)
 	}
-	tok, err := text.NewTokenizer(v)
-	return tok, map[string][]byte{VocabularyFile: []byte(strings.Join(v, "\n") + "\n")}, err
+	tok, err := text.ParseTokenizer(name, raw)
+	return tok, map[string][]byte{name: raw}, err
 }

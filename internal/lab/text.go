@@ -11,12 +11,14 @@ import (
 	"github.com/otfuse/otfuse/models/text"
 )
 
-// Text is the task of finding masked words of a text.
+// Text is the task of finding words of a text: those that are masked or, where the
+// networks are causal, those that come next.
 type Text struct {
 	Corpus
 	Given *Vocabulary // nil means that of the parents, or one learned from the text
 	Most  int         // test sequences
 
+	learns      objective
 	tok         *text.Tokenizer
 	train, test [][]int32 // sequences of word pieces
 }
@@ -36,6 +38,10 @@ func (t *Text) Tests() int { return len(t.test) }
 // Accept implements [Task]: the text is cut into sequences of the word pieces
 // that the parents read.
 func (t *Text) Accept(parents []*models.Model) error {
+	var err error
+	if t.learns, err = commonObjective(parents); err != nil {
+		return err
+	}
 	if err := t.restoreVocabularies(parents); err != nil {
 		return err
 	}
@@ -57,10 +63,10 @@ func (t *Text) Accept(parents []*models.Model) error {
 // packSequences makes sequences of the text.
 func (t *Text) packSequences(tok *text.Tokenizer, length int) error {
 	var err error
-	if t.train, err = text.Pack(tok, t.Train, length); err != nil {
+	if t.train, err = t.learns.pack(tok, t.Train, length); err != nil {
 		return fmt.Errorf("the training part of %s: %w", t.Label, err)
 	}
-	if t.test, err = text.Pack(tok, t.Test, length); err != nil {
+	if t.test, err = t.learns.pack(tok, t.Test, length); err != nil {
 		return fmt.Errorf("the test part of %s: %w", t.Label, err)
 	}
 	t.tok, t.test = tok, t.test[:min(t.Most, len(t.test))]
@@ -70,9 +76,10 @@ func (t *Text) packSequences(tok *text.Tokenizer, length int) error {
 // Network implements [Task]. It makes the task ready for networks of that
 // vocabulary and length.
 func (t *Text) Network(n Net) (*models.Model, error) {
+	t.learns = objectiveFor(n.Class)
 	v := t.Given
 	if v == nil {
-		tok, files, err := t.learnVocabulary(n.Words)
+		tok, files, err := t.learnVocabulary(t.learns, n.Words)
 		if err != nil {
 			return nil, err
 		}
@@ -81,10 +88,11 @@ func (t *Text) Network(n Net) (*models.Model, error) {
 	if err := t.packSequences(v.Tokenizer, n.Length); err != nil {
 		return nil, err
 	}
-	config := models.BERTConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, MLP: 4 * n.Width, Act: "gelu",
-		Eps:     1e-12,
-		InitStd: n.initialStd(), Vocab: t.tok.Size(), Positions: n.Length, TypeVocab: 2, DType: "float32"}
-	m, err := models.Fresh(models.BERTForMaskedLM(), config, n.Seed, n.initialStd())
+	arch, config, err := t.learns.network(n, t.tok.Size())
+	if err != nil {
+		return nil, err
+	}
+	m, err := models.Fresh(arch, config, n.Seed, n.initialStd())
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +115,9 @@ const (
 	calibMask = 1_000_002
 )
 
-// maskedBatch returns sequences, masked.
-func (t *Text) maskedBatch(seqs [][]int32, seed uint64) models.Batch {
-	return text.Masking{Seed: seed}.Batch(t.tok, seqs, 0)
-}
-
 // Samples implements [Task].
 func (t *Text) Samples(idx []int) (models.Batch, error) {
-	return t.maskedBatch(t.sequences(idx), calibMask), nil
+	return t.learns.batch(t.tok, t.sequences(idx), calibMask, 0), nil
 }
 
 // sequences returns training sequences; nil means all.
@@ -129,8 +132,8 @@ func (t *Text) sequences(idx []int) [][]int32 {
 	return out
 }
 
-// Batches implements [Task]: sequences come in a new order in every epoch, masked
-// anew.
+// Batches implements [Task]: sequences come in a new order in every epoch, and
+// other words are masked.
 func (t *Text) Batches(idx []int, size int, seed uint64) Batches {
 	seqs := t.sequences(idx)
 	order := data.Sampler{N: len(seqs), Batch: min(size, len(seqs)), Seed: seed}
@@ -139,7 +142,7 @@ func (t *Text) Batches(idx []int, size int, seed uint64) Batches {
 		for _, i := range order.Indices(step) {
 			picked = append(picked, seqs[i])
 		}
-		return text.Masking{Seed: seed}.Batch(t.tok, picked, step), nil
+		return t.learns.batch(t.tok, picked, seed, step), nil
 	}
 	return Batches{at, order.StepsPerEpoch()}
 }
@@ -149,12 +152,12 @@ const scoreSequences = 64
 
 // Score implements [Task].
 func (t *Text) Score(ctx context.Context, d *gomlx.Device, ms ...*models.Model) (gomlx.Score, error) {
-	return d.Evaluate(ctx, t.maskedBatch(t.test, testMask), scoreSequences, ms...)
+	return d.Evaluate(ctx, t.learns.batch(t.tok, t.test, testMask, 0), scoreSequences, ms...)
 }
 
 // Quick implements [Task].
 func (t *Text) Quick(n int) (models.Batch, int, error) {
-	test := t.maskedBatch(t.test, testMask)
+	test := t.learns.batch(t.tok, t.test, testMask, 0)
 	return test.Slice(0, min(n, test.Len())), scoreSequences, nil
 }
 

@@ -74,8 +74,8 @@ type Scratch struct {
 	Task     Task
 	Net      Net
 	Schedule Schedule
-	Out      string                            // directory that the network is saved to
-	Finish   func(*models.Model) *models.Model // makes what is saved; may be nil
+	Out      string                                     // directory that the network is saved to
+	Finish   func(*models.Model) (*models.Model, error) // makes what is saved; may be nil
 	model    *models.Model
 }
 
@@ -133,7 +133,10 @@ func (s *Scratch) Train(ctx context.Context, d *gomlx.Device) error {
 // save saves the trained network; then the checkpoint of the training can go.
 func (s *Scratch) save(m *models.Model, checkpoint string) error {
 	if s.Finish != nil {
-		m = s.Finish(m)
+		var err error
+		if m, err = s.Finish(m); err != nil {
+			return err
+		}
 	}
 	if err := m.Save(s.Out); err != nil {
 		return err

@@ -55,7 +55,10 @@ func TestScratch(t *testing.T) {
 		s, err := NewScratch(c.task, c.net, Schedule{Epochs: 0.5, Batch: 16, LR: 1e-2})
 		require.NoError(t, err)
 		s.Out = filepath.Join(t.TempDir(), "out")
-		s.Finish = func(m *models.Model) *models.Model { m.Files["finished.txt"] = []byte("yes"); return m }
+		s.Finish = func(m *models.Model) (*models.Model, error) {
+			m.Files["finished.txt"] = []byte("yes")
+			return m, nil
+		}
 		require.NoError(t, s.Train(t.Context(), d))
 		m, err := models.Open(s.Out)
 		require.NoError(t, err)

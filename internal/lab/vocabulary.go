@@ -69,7 +69,7 @@ func (c Corpus) restoreVocabularies(parents []*models.Model) error {
 		}
 		words := wordPieces(m).Below
 		if learned[words] == nil {
-			_, files, err := c.learnVocabulary(words)
+			_, files, err := c.learnVocabulary(hiddenWords{}, words)
 			if err != nil {
 				return err
 			}
@@ -136,14 +136,27 @@ func mostPadding(words int) int { return max(words/8, 8) }
 // longer ones.
 const longestSequence = 128
 
-// commonLength checks that parents find masked words in sequences of one length,
-// and returns it.
+// commonObjective returns what all parents learned.
+func commonObjective(parents []*models.Model) (common objective, err error) {
+	for k, m := range parents {
+		own, err := objectiveOf(m)
+		if err != nil {
+			return nil, fmt.Errorf("parent %d is %w", k, err)
+		}
+		if k == 0 {
+			common = own
+		}
+		if m.Arch.Class != parents[0].Arch.Class {
+			return nil, fmt.Errorf("parent %d is a %s, parent 0 a %s", k, m.Arch.Class, parents[0].Arch.Class)
+		}
+	}
+	return common, nil
+}
+
+// commonLength checks that parents read sequences of one length, and returns it.
 func commonLength(parents []*models.Model) (int, error) {
 	length := wordPieces(parents[0]).Longest
 	for k, m := range parents {
-		if want := models.BERTForMaskedLM().Class; m.Arch.Class != want {
-			return 0, fmt.Errorf("parent %d is a %s, want a %s", k, m.Arch.Class, want)
-		}
 		if own := wordPieces(m).Longest; own != length {
 			return 0, fmt.Errorf("parent %d reads sequences of up to %d word pieces, parent 0 of %d", k, own, length)
 		}

@@ -33,8 +33,10 @@ type Row struct {
 	Accuracy  *float64 `json:"accuracy,omitempty"` // 0 to 1
 	Loss      *float64 `json:"loss,omitempty"`     // nats
 	Pseudo    *float64 `json:"pseudo_perplexity,omitempty"`
-	Seconds   float64  `json:"seconds"`        // to make it
-	Seen      string   `json:"seen,omitempty"` // samples, labels and updates that it took beside the parents
+	// Perplexity is exp of the loss, of causal language models.
+	Perplexity *float64 `json:"perplexity,omitempty"`
+	Seconds    float64  `json:"seconds"`        // to make it
+	Seen       string   `json:"seen,omitempty"` // samples, labels and updates that it took beside the parents
 }
 
 // Score fills in how well the model of a row does.
@@ -110,12 +112,17 @@ func (r *Report) Print(w io.Writer) error {
 		{"accuracy", func(r Row) string { return number(r.Accuracy, "%.2f %%", 100) }},
 		{"loss", func(r Row) string { return number(r.Loss, "%.3f", 1) }},
 		{"pseudo-perplexity", func(r Row) string { return number(r.Pseudo, "%.2f", 1) }},
+		{"perplexity", func(r Row) string { return number(r.Perplexity, "%.2f", 1) }},
 		{"seconds", func(r Row) string { return fmt.Sprintf("%.1f", r.Seconds) }},
 		{"seen", func(r Row) string { return r.Seen }},
 	}
-	if !slices.ContainsFunc(r.Rows, func(r Row) bool { return r.Pseudo != nil }) {
-		columns = slices.DeleteFunc(columns, func(c Column[Row]) bool { return c.Head == "pseudo-perplexity" })
+	without := func(name string, value func(Row) *float64) {
+		if !slices.ContainsFunc(r.Rows, func(r Row) bool { return value(r) != nil }) {
+			columns = slices.DeleteFunc(columns, func(c Column[Row]) bool { return c.Head == name })
+		}
 	}
+	without("pseudo-perplexity", func(r Row) *float64 { return r.Pseudo })
+	without("perplexity", func(r Row) *float64 { return r.Perplexity })
 	return Tabulate(r.Rows, columns).Print(w)
 }
 

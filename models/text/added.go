@@ -126,6 +126,7 @@ func (t *Tokenizer) addTokens(vocabulary map[string]int, added []addedToken, giv
 		}
 	}
 	t.meaning.vocabulary, t.meaning.added = vocabulary, byID(last)
+	t.setWords(vocabulary)
 	for _, a := range t.meaning.added {
 		if !a.Normalized {
 			t.added.raw.add(a)

@@ -15,7 +15,10 @@
 // them. It gives the ids of Python's tokenizers for the word pieces of BERT, through
 // github.com/gomlx/go-huggingface, and for the byte pairs of GPT-2 and RoBERTa.
 //
-// [Pack] makes sequences of running text, [Tokenizer.EncodeBatch] one of each
+// For causal language models [Chunks] cuts running text into sequences, [NextTokens]
+// makes batches of them, and [Tokenizer.Decode] turns what a model says into text.
+//
+// For others [Pack] makes sequences of running text, [Tokenizer.EncodeBatch] one of each
 // sentence. [Masking] makes batches to train and score masked language models,
 // [MaskEach] those of their pseudo-perplexity, [Labeled] those of classifiers. What
 // is drawn at random follows from a seed, so that training resumes exactly.

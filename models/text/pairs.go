@@ -27,9 +27,9 @@ type bytePairs struct {
 	form    func(string) string
 }
 
-// byteLetters returns the letters of GPT-2 for bytes: visible Latin-1 characters
-// stand for themselves, the others are numbered from U+0100.
-func byteLetters() [256]string {
+// ByteLetters returns the letters that GPT-2 writes bytes as in a vocabulary: visible
+// Latin-1 characters stand for themselves, the others are numbered from U+0100.
+func ByteLetters() [256]string {
 	var letters [256]string
 	next := rune(256)
 	for b := range rune(256) {
@@ -104,7 +104,7 @@ func (t *Tokenizer) readBytePairs(file map[string]json.RawMessage) (map[string]i
 	case len(model.Vocab) == 0:
 		return nil, fmt.Errorf("%w: the vocabulary is empty", ErrVocabulary)
 	}
-	p := &bytePairs{ids: model.Vocab, ranks: make(map[[2]string]int, len(model.Merges)), letters: byteLetters(),
+	p := &bytePairs{ids: model.Vocab, ranks: make(map[[2]string]int, len(model.Merges)), letters: ByteLetters(),
 		unknown: -1, whole: model.Whole, space: before.Space, rules: before.Rules == nil || *before.Rules, form: form}
 	for rank, m := range model.Merges {
 		if _, ok := model.Vocab[m[0]+m[1]]; !ok {

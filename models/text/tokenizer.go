@@ -35,6 +35,7 @@ func (s Special) contains(id int32) bool {
 type Tokenizer struct {
 	Special Special // ids of the special word pieces
 	size    int
+	words   []string  // text of every id
 	longest int       // runes of a word; a longer one is unknown
 	lower   bool      // the normalizer writes capital letters small
 	added   addedList // words that the model does not cut

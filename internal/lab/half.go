@@ -1,0 +1,34 @@
+package lab
+
+import (
+	"encoding/json"
+
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// Halved returns m with its weights to be stored as float16.
+func Halved(m *models.Model) (*models.Model, error) {
+	p := models.Params{}
+	for name, t := range m.Params {
+		t.DType = safetensors.F16
+		p[name] = t
+	}
+	text, err := json.Marshal(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return nil, err
+	}
+	keys["torch_dtype"] = json.RawMessage(`"float16"`)
+	if text, err = json.Marshal(keys); err != nil {
+		return nil, err
+	}
+	config, err := m.Arch.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return m.With(p).WithConfig(config)
+}
