@@ -30,7 +30,7 @@ type options struct {
 
 // families returns the classes that parents are shipped of, by what -family calls them.
 func families() map[string]string {
-	return map[string]string{"gpt2": models.GPT2().Class}
+	return map[string]string{"gpt2": models.GPT2().Class, "llama": models.Llama().Class}
 }
 
 func parse(args []string) (options, error) {

@@ -83,10 +83,15 @@ func (nextWords) vocabulary(paragraphs []string, words int) (string, []byte, err
 }
 
 func (nextWords) network(n Net, words int) (models.Architecture, models.Config, error) {
-	if arch := models.GPT2(); n.Class == arch.Class {
-		return arch, models.GPT2Config{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, Act: graph.GELUTanh, Eps: 1e-5,
+	switch gpt2, llama := models.GPT2(), models.Llama(); n.Class {
+	case gpt2.Class:
+		return gpt2, models.GPT2Config{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, Act: graph.GELUTanh, Eps: 1e-5,
 			Vocab: words, Positions: n.Length, ScaleByWidth: true, Tied: true, InitStd: n.initialStd(),
 			DType: "float32"}, nil
+	case llama.Class: // as many parameters as GPT-2 has in a layer, and keys that queries share in pairs
+		return llama, models.LlamaConfig{Hidden: n.Width, Layers: n.Depth, Heads: n.Heads, KeyHeads: max(n.Heads/2, 1),
+			MLP: 3 * n.Width, Act: graph.SiLU, Eps: 1e-6, Vocab: words, Positions: n.Length, Theta: 10000,
+			InitStd: n.initialStd(), DType: "float32"}, nil
 	}
 	return models.Architecture{}, nil, fmt.Errorf("no network of class %q is trained on text", n.Class)
 }
