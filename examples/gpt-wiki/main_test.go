@@ -129,7 +129,7 @@ func TestBadInput(t *testing.T) {
 		"sequences of up to 12":         fusing(a + "," + untrained(1, "-length", "12")),
 		"no text is called":             {"-data", "enwik8", "-out", out},
 		"letters of the text":           small(dir, "-out", out+"1", "-words", "20"),
-		"is not a checkpoint":           small(dir, "-out", dir),
+		"is not replaced":               small(dir, "-out", dir),
 	} {
 		o := parsed(t, args...)
 		run := compare
