@@ -60,7 +60,7 @@ func TestCompare(t *testing.T) {
 	require.NoFileExists(t, a+".training.safetensors", "what a finished training leaves")
 	out := filepath.Join(t.TempDir(), "out")
 	o := parsed(t, "-data", "folder", "-dir", dir, "-parents", a+","+b, "-out", out, "-epochs", "0.05", "-samples", "20",
-		"-learn", "3", "-texts", "20", "-solver", "emd", "-say", "3")
+		"-learn", "3", "-distil", "3", "-texts", "20", "-solver", "emd", "-say", "3")
 	require.NoError(t, compare(t.Context(), o))
 
 	raw, err := os.ReadFile(filepath.Join(out, "report.json"))

@@ -51,7 +51,7 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and generated tokens")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.1), or of training with -train (default 3)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 1e-3 for finetuning, 3e-3 with -train)")
-	o.choice = lab.Choice{Learn: 400, Batch: batchSize, Tokens: "all"}
+	o.choice = lab.Choice{Learn: 300, Distil: 300, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 512, "test `sequences` to score on")
 	f.StringVar(&o.prompt, "prompt", "", "`text` that the models continue at the end (default: the beginning of the test "+
