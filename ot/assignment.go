@@ -27,12 +27,6 @@ type assigner[T number] struct {
 	colOf     []int     // column matched with each row, or none
 	shortlist shortlist
 	costsSeen int // since the last check of the context
-
-	// Scratch space of augment, [n] each: the distance of every column from the start,
-	// the row before it on the shortest path, and the columns in three parts.
-	dist []float64
-	pred []int
-	list []int // columns that are done, those at the least distance, those still open
 }
 
 // newAssigner returns an assigner in which no row or column is matched.
@@ -40,10 +34,9 @@ func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
 	s := &assigner[T]{
 		ctx: ctx, n: n, cost: cost, shortlist: newShortlist(n),
 		v: make([]float64, n), rowOf: make([]int, n), colOf: make([]int, n),
-		dist: make([]float64, n), pred: make([]int, n), list: make([]int, n),
 	}
 	for i := range n {
-		s.rowOf[i], s.colOf[i], s.list[i] = none, none, i
+		s.rowOf[i], s.colOf[i] = none, none
 	}
 	return s
 }
@@ -75,19 +68,14 @@ func (s *assigner[T]) solve(start []float64) error {
 	if err != nil {
 		return err
 	}
-	// A round of row reduction is cheaper than shortest paths, and eight leave only a
+	// A round of row reduction is cheaper than shortest paths, and four leave only a
 	// few rows unmatched.
-	for range 8 {
+	for range 4 {
 		if open, err = s.reduceRows(open); err != nil {
 			return err
 		}
 	}
-	for _, i := range open {
-		if err := s.augment(i); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.augmentAll(s.augmentTight(open))
 }
 
 // reduceColumns starts from vⱼ = minᵢ cᵢⱼ and matches each column with the row of its
@@ -99,8 +87,10 @@ func (s *assigner[T]) reduceColumns() error {
 	arg := make([]int, s.n)
 	for i := range s.n {
 		for j, c := range s.row(i) {
-			if float64(c) < s.v[j] {
-				s.v[j], arg[j] = float64(c), i
+			// Of rows that are alike the first from row j on is taken, so that columns
+			// with many ties do not all want the same rows.
+			if d := float64(c); d < s.v[j] || d == s.v[j] && arg[j] < j && i >= j {
+				s.v[j], arg[j] = d, i
 			}
 		}
 		if err := s.checkContext(s.n); err != nil {
@@ -187,105 +177,23 @@ func (s *assigner[T]) leastTwo(i int) (d1, d2 float64, j1, j2 int) {
 	row := s.row(i)
 	for _, j := range s.shortlist.columnsOf(i) {
 		d := float64(row[j]) - s.v[j]
-		if d >= d2 {
-			continue
-		}
-		if d < d1 {
+		switch {
+		case d < d1:
 			d2, j2 = d1, j1
 			d1, j1 = d, int(j)
-		} else {
+		case d < d2:
 			d2, j2 = d, int(j)
+		case d == d1 && s.rowOf[j1] != none && s.rowOf[j] == none:
+			j1 = int(j) // of columns that are alike, one that is not matched
 		}
 	}
 	if d2 <= s.shortlist.bound[i] {
 		return d1, d2, j1, j2
 	}
 	s.costsSeen += s.n
-	near := closestColumns(s.shortlist.nearest, row, s.v)
+	near := closestColumns(s.shortlist.nearest, row, s.v, i)
 	s.shortlist.replace(i, near)
 	return near[0].d, near[1].d, int(near[0].j), int(near[1].j)
-}
-
-// augment finds the shortest path, in reduced costs, from row start to an unmatched
-// column, changes partners along it, and updates the potentials of the columns that
-// the search has passed (Dijkstra's algorithm).
-func (s *assigner[T]) augment(start int) error {
-	n, list, dist, v := s.n, s.list, s.dist, s.v
-	for j, c := range s.row(start) {
-		dist[j] = float64(c) - v[j]
-		s.pred[j] = start
-	}
-	var done, low, high, end int // list[low:high] is at the least distance
-	var least float64
-	for end = none; end == none; {
-		if low == high {
-			done = low
-			high, least = s.nearest(low)
-			for _, j := range list[low:high] {
-				if s.rowOf[j] == none {
-					end = j
-					break
-				}
-			}
-			if end != none {
-				break
-			}
-		}
-		if err := s.checkContext(n); err != nil {
-			return err
-		}
-		j1 := list[low]
-		low++
-		i := s.rowOf[j1]
-		row := s.row(i)
-		h := float64(row[j1]) - v[j1] - least
-		for k := high; k < n; k++ {
-			j := list[k]
-			d := float64(row[j]) - v[j] - h
-			if d >= dist[j] {
-				continue
-			}
-			dist[j], s.pred[j] = d, i
-			if d <= least {
-				if s.rowOf[j] == none {
-					end = j
-					break
-				}
-				list[k], list[high] = list[high], j
-				high++
-			}
-		}
-	}
-	for _, j := range list[:done] {
-		v[j] += dist[j] - least
-	}
-	for j := end; ; {
-		i := s.pred[j]
-		s.rowOf[j] = i
-		j, s.colOf[i] = s.colOf[i], j
-		if i == start {
-			return nil
-		}
-	}
-}
-
-// nearest moves the columns at the least distance among list[low:] to the front of
-// it, list[low:high].
-func (s *assigner[T]) nearest(low int) (high int, least float64) {
-	high, least = low+1, s.dist[s.list[low]]
-	for k := high; k < s.n; k++ {
-		j := s.list[k]
-		d := s.dist[j]
-		if d > least {
-			continue
-		}
-		if d < least {
-			high, least = low, d
-		}
-		s.list[k], s.list[high] = s.list[high], j
-		high++
-	}
-	return high, least
 }
 
 // potentials returns the row potentials, for which uᵢ + vⱼ = cᵢⱼ on the matched pairs.

@@ -43,15 +43,20 @@ func (l *shortlist) replace(i int, near []neighbour) {
 }
 
 // closestColumns fills near, up to its capacity, with the columns of least reduced
-// cost in a row, in rising order.
-func closestColumns[T number](near []neighbour, row []T, v []float64) []neighbour {
+// cost in a row, in rising order. Of columns that are alike it takes those from the given
+// one on first, so that rows with many ties do not all want the same columns.
+func closestColumns[T number](near []neighbour, row []T, v []float64, from int) []neighbour {
 	near = near[:0]
 	last := math.Inf(1) // largest reduced cost in near once near is full
-	for j, c := range row {
-		if d := float64(c) - v[j]; d < last {
-			near = insertNeighbour(near, neighbour{d, int32(j)})
-			if len(near) == cap(near) {
-				last = near[len(near)-1].d
+	for _, part := range [2][2]int{{from, len(row)}, {0, from}} {
+		lo := part[0]
+		v := v[lo:part[1]]
+		for j, c := range row[lo:part[1]] {
+			if d := float64(c) - v[j]; d < last {
+				near = insertNeighbour(near, neighbour{d, int32(lo + j)})
+				if len(near) == cap(near) {
+					last = near[len(near)-1].d
+				}
 			}
 		}
 	}

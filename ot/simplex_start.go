@@ -71,7 +71,7 @@ func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
 	k := min(startArcsPerRow, s.m)
 	arcs, near := make([]pricedArc, 0, k*s.n), make([]neighbour, 0, k)
 	for i := range s.n {
-		near = closestColumns(near, s.row(i), v)
+		near = closestColumns(near, s.row(i), v, 0)
 		for _, e := range near {
 			arcs = append(arcs, pricedArc{e.d - near[0].d, int32(i), e.j})
 		}
