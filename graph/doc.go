@@ -15,12 +15,21 @@
 //	                   [In, Out], bias [Out]
 //	Norm               gain [Gain], bias [Out]     Carry                     orthogonal maps that keep (1, …, 1)
 //	                                                                         where gains fold; else permutations
-//	Act                -                           Carry                     permutations
-//	Attend             -                           Carry from the values     heads, and any map within each
+//	Norm (RMS)         gain [Gain]                 Carry                     any orthogonal map where gains fold;
+//	                                                                         else signed permutations
+//	Norm (of heads)    gain [Fixed]                Carry                     heads, and a sign of each plane
+//	Act                -                           Carry                     permutations; signs where it is odd
+//	                                                                         or a gate, which has none itself
+//	Mul                -                           Carry from the first      permutations; signs where one factor
+//	                                                                         is a gate
+//	Rotary             -                           Carry                     heads, and a complex number of each
+//	                                                                         plane, any map of the rest
+//	Attend             -                           Carry from the values     heads, and any map within each; heads
+//	                                                                         of keys with those that share them
 //	Select, Mean       -                           Carry                     anything
 //	Prepend            -                           Carry from the sequence   anything
 //	Add                -                           Join by a [Policy]        anything
-//	Unembed            bias [Fixed] or none        Fix                       permutations
+//	Unembed            bias [Fixed] or none        Fix                       orthogonal maps
 //
 // [Graph.Spaces] derives which nodes share one set of units, and what all nodes
 // that touch these units grant: its [Group]. [Graph.Check] compares a checkpoint

@@ -32,8 +32,9 @@
 // With the package come [ViT], [DeiT], [DeiTWithTeacher] and [SimpleViT] on images,
 // and on texts [BERTForMaskedLM], [BERTForClassification], [BERTForPreTraining],
 // [RoBERTaForMaskedLM], [RoBERTaForClassification], [DistilBERTForMaskedLM],
-// [DistilBERTForClassification] and [GPT2]; [ViTEncoder] and [BERTEncoder] put out
-// features in place of logits. [Known] lists them. Others need not live here: [Open]
+// [DistilBERTForClassification], and the decoders [GPT2], [GPTNeoX], [Llama],
+// [Mistral], [Qwen2] and [Qwen3]; [ViTEncoder] and [BERTEncoder] put out features in
+// place of logits. [Untie] gives a decoder logits of their own. [Known] lists them. Others need not live here: [Open]
 // takes them as arguments, and TestArchitecture of package modeltest runs the laws of
 // the library on them. The example of [Architecture] is a whole one.
 //
