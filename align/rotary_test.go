@@ -13,8 +13,9 @@ import (
 // TestPlanes: under rotary positions heads are carried as wholes. Units in planes keep
 // their place, the others are aligned among themselves.
 func TestPlanes(t *testing.T) {
-	rows := [][]float64{{1, 0, 0, 0}, {0, 2, 0, 0}, {0, 0, 3, 0}, {0, 0, 0, 4}, {5, 5, 0, 0}, {0, 6, 6, 0}, {0, 0, 7, 7}, {8, 0, 0, 8}}
-	from := []int{4, 5, 7, 6, 0, 1, 3, 2} // of the anchor, by unit of the source: heads change places, and so do the last two
+	rows := [][]float64{{1, 0, 0, 0}, {0, 2, 0, 0}, {0, 0, 3, 0}, {0, 0, 0, 4},
+		{5, 5, 0, 0}, {0, 6, 6, 0}, {0, 0, 7, 7}, {8, 0, 0, 8}}
+	from := []int{4, 5, 7, 6, 0, 1, 3, 2} // the unit of the anchor for each of the source: heads and last units swap
 	y, x := mat.NewDense(8, 4, nil), mat.NewDense(8, 4, nil)
 	for i, row := range rows {
 		y.SetRow(i, row)
