@@ -82,8 +82,9 @@ func TestInterrupt(t *testing.T) {
 // the second ends it, whatever it is at.
 func TestSecondInterrupt(t *testing.T) {
 	for kind, want := range map[string]string{
-		"stubborn":  "interrupted: stopping; a second Ctrl-C ends the program at once\n",
-		"compiling": "interrupted: waiting for XLA, which compiles the update of ViT and cannot be stopped; a second Ctrl-C ends the program at once\n",
+		"stubborn": "interrupted: stopping; a second Ctrl-C ends the program at once\n",
+		"compiling": "interrupted: waiting for XLA, which compiles the update of ViT and cannot be stopped; " +
+			"a second Ctrl-C ends the program at once\n",
 	} {
 		for _, second := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 			cmd, log := startChild(t, kind)

@@ -20,15 +20,17 @@ func attention(n *graph.Node, args []*gx.Node) *gx.Node {
 		return gx.TransposeAllAxes(gx.Reshape(x, batch, x.Shape().Dim(1), heads, -1), 0, 2, 1, 3)
 	}
 	q, k, v := split(args[0], n.Heads), split(args[1], n.Heads/shared), split(args[2], n.Heads/shared)
+	q, k = gx.ConvertDType(q, v.DType()), gx.ConvertDType(k, v.DType())
 	d := q.Shape().Dim(3)
 	q = gx.Reshape(q, batch, n.Heads/shared, shared*tokens, d)
-	scores := gx.MulScalar(gx.Einsum("bhqd,bhkd->bhqk", q, k), n.Scale/math.Sqrt(float64(d)))
+	scores := gx.ConvertDType(gx.Einsum("bhqd,bhkd->bhqk", q, k), dtypes.Float32)
+	scores = gx.MulScalar(scores, n.Scale/math.Sqrt(float64(d)))
 	scores = gx.Reshape(scores, batch, n.Heads, tokens, -1)
 	if keep := attendedTokens(n, args, scores); keep != nil {
 		scores = gx.Add(scores, gx.MulScalar(gx.OneMinus(gx.ConvertDType(keep, dtypes.Float32)), -1e30))
 	}
 	shares := gx.Reshape(gx.Softmax(scores, -1), batch, n.Heads/shared, shared*tokens, -1)
-	y := gx.Reshape(gx.Einsum("bhqk,bhkd->bhqd", shares, v), batch, n.Heads, tokens, -1)
+	y := gx.Reshape(gx.Einsum("bhqk,bhkd->bhqd", gx.ConvertDType(shares, v.DType()), v), batch, n.Heads, tokens, -1)
 	return gx.Reshape(gx.TransposeAllAxes(y, 0, 2, 1, 3), batch, tokens, n.Units)
 }
 

@@ -95,7 +95,7 @@ func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
 		answers = append(answers, logitsOf(interpret(m.Graph, byName(all, batch[k:k+len(all)]), inputs)))
 		k += len(all)
 	}
-	logits := logitsOf(interpret(t.model.Graph, byName(tensorNames(t.model.Graph), params), inputs))
+	logits := logitsOf(interpret(t.model.Graph, t.rounded(params), inputs))
 	losses := crossEntropies(logits, meanProbabilities(answers, t.weights))
 	if len(labels) > 0 {
 		return meanOver(labels[0], losses)

@@ -78,7 +78,7 @@ func nodeValue(n *graph.Node, inputs, params nodes, args []*gx.Node) *gx.Node {
 			panic(&graphError{fmt.Sprintf("node %s (%s) of shapes %s: %s", n.Name, n.Op, shapesOf(args), text)})
 		}
 	}()
-	own := byRole(n, params)
+	own, args := byRole(n, params), widened(n.Op, args)
 	switch n.Op {
 	case graph.Input:
 		return inputs[n.Name]
@@ -207,9 +207,9 @@ func linear(n *graph.Node, own roles, x *gx.Node) *gx.Node {
 		x = patches(x, p, 0, 2, 4, 1, 3, 5)
 		w = gx.Reshape(w, n.Units, -1)
 	}
-	y := nn.Dense(x, w, nil, layout)
+	y := nn.Dense(gx.ConvertDType(x, w.DType()), w, nil, layout)
 	if bias := own[graph.RoleBias]; bias != nil {
-		y = gx.Add(y, gx.ExpandLeftToRank(bias, y.Rank()))
+		y = gx.Add(y, gx.ConvertDType(gx.ExpandLeftToRank(bias, y.Rank()), y.DType()))
 	}
 	return y
 }

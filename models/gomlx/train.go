@@ -139,6 +139,11 @@ func decayingTensors(g *graph.Graph) []bool {
 // lossGraph is the mean loss of a batch.
 func (t *Trainer) lossGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs) - 1
-	values := interpret(t.model.Graph, byName(tensorNames(t.model.Graph), params), byName(t.inputs[:k], batch[:k]))
+	values := interpret(t.model.Graph, t.rounded(params), byName(t.inputs[:k], batch[:k]))
 	return crossEntropy(values[len(values)-1], batch[k], t.config.Smoothing)
+}
+
+// rounded are the parameters by name, as products read them.
+func (t *Trainer) rounded(params []*gx.Node) nodes {
+	return t.config.Precision.rounded(t.model.Graph, byName(tensorNames(t.model.Graph), params))
 }

@@ -21,6 +21,8 @@ type TrainConfig struct {
 	Clip        float64 // largest norm of the gradient; 0 means no clipping
 	Smoothing   float64 // share of the label that is spread over all classes, 0 to 1
 	Accumulate  int     // batches per update; 0 means 1
+
+	Precision Precision // of large products
 }
 
 // ErrTrainConfig reports a field of a [TrainConfig] that is out of range.
@@ -74,6 +76,7 @@ func (c TrainConfig) check() error {
 		{"Clip", c.Clip, 0, largest},
 		{"Smoothing", c.Smoothing, 0, 1},
 		{"Accumulate", float64(c.Accumulate), 0, largest},
+		{"Precision", float64(c.Precision), 0, float64(Bfloat16)},
 	} {
 		if !(field.value >= field.low && field.value <= field.high) { // NaN is neither
 			return fmt.Errorf("%w: %s is %g, want %s",

@@ -73,7 +73,8 @@ func setToolkit(folder string) (undo func()) {
 // CUDA alone tries them whatever that look says.
 func (s *search) cudaCandidates(ctx context.Context, r request) []candidate {
 	if err := seeNvidia(ctx, s.places).check(); err != nil && r.kind != cudaPlugin {
-		return []candidate{{name: "CUDA", cuda: true, open: func(context.Context) (compute.Backend, error) { return nil, err }}}
+		refused := func(context.Context) (compute.Backend, error) { return nil, err }
+		return []candidate{{name: "CUDA", cuda: true, open: refused}}
 	}
 	all := s.installed(r, func(name string) bool { return strings.HasPrefix(name, cudaPlugin) })
 	return append(all,

@@ -63,8 +63,9 @@ func TestSeeNvidia(t *testing.T) {
 		"nvidia-smi, old driver": {0, "", "echo Tesla T4, 470.57.02, 15109, 15000", "470.57.02 is too old"},
 		"full": {1, openDriver, "echo RTX 4090, 580.65.06, 24564, 12; echo RTX 3060, 580.65.06, 12288, 512",
 			"512 of 12288 MiB on the RTX 3060"},
-		"one of two is free": {1, openDriver, "echo RTX 4090, 580.65.06, 24564, 12; echo RTX 3060, 580.65.06, 12288, 9000", ""},
-		"shared memory":      {1, openDriver, "echo GB10, 580.65.06, [N/A], [N/A]", ""},
+		"one of two is free": {1, openDriver,
+			"echo RTX 4090, 580.65.06, 24564, 12; echo RTX 3060, 580.65.06, 12288, 9000", ""},
+		"shared memory": {1, openDriver, "echo GB10, 580.65.06, [N/A], [N/A]", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fakePrograms(t, map[string]string{"nvidia-smi": c.smi})
@@ -90,7 +91,8 @@ func testSet(t *testing.T) (set wheelSet, pip string) {
 		sum, err := fileSHA256(path)
 		require.NoError(t, err)
 		set.wheels = append(set.wheels, pinnedWheel{name + "==1", sum, 1000})
-		pip += "if read line <requirements.txt && [ \"${line%%==*}\" = " + name + " ]; then /bin/cp '" + path + "' \"$dest\"; fi\n"
+		pip += "if read line <requirements.txt && [ \"${line%%==*}\" = " + name + " ]; then /bin/cp '" + path +
+			"' \"$dest\"; fi\n"
 	}
 	return set, pip
 }
@@ -122,7 +124,8 @@ func TestFetchSet(t *testing.T) {
 		assert.Equal(t, dir, again)
 	})
 	t.Run("a library that changed is refused", func(t *testing.T) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "nvidia/cu13/lib/libcudart.so.13"), []byte("b library"), 0o755))
+		library := filepath.Join(dir, "nvidia/cu13/lib/libcudart.so.13")
+		require.NoError(t, os.WriteFile(library, []byte("b library"), 0o755))
 		_, err := s.fetchedSet(t.Context(), set)
 		require.ErrorIs(t, err, errChanged)
 	})
@@ -130,7 +133,8 @@ func TestFetchSet(t *testing.T) {
 		path := filepath.Join(dir, set.plugin)
 		info, err := os.Stat(path)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "nvidia/cu13/lib/libcudart.so.13"), []byte("a library"), 0o755))
+		library := filepath.Join(dir, "nvidia/cu13/lib/libcudart.so.13")
+		require.NoError(t, os.WriteFile(library, []byte("a library"), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(strings.ToUpper(pluginText)), 0o755))
 		require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
 		_, err = s.fetchedSet(t.Context(), set)
@@ -142,7 +146,8 @@ func TestFetchSet(t *testing.T) {
 func TestFetchSetResumes(t *testing.T) {
 	set, pip := testSet(t)
 	first, _, _ := strings.Cut(set.wheels[0].requirement, "==")
-	fakePrograms(t, map[string]string{"python3": pip + `[ "${line%%==*}" = ` + first + ` ] || { echo the line broke >&2; exit 1; }`})
+	fakePrograms(t, map[string]string{"python3": pip +
+		`[ "${line%%==*}" = ` + first + ` ] || { echo the line broke >&2; exit 1; }`})
 	s := fetching(t)
 	_, err := s.fetchedSet(t.Context(), set)
 	require.ErrorContains(t, err, "the line broke")
@@ -164,7 +169,8 @@ func TestFetchSetRefusesPaths(t *testing.T) {
 
 // TestAllowed: who may fetch what.
 func TestAllowed(t *testing.T) {
-	small, large := Download{What: "it", Bytes: 1, Needs: 2, Free: 9}, Download{What: "it", Bytes: 2e9, Needs: 5e9, Free: 9e9}
+	small := Download{What: "it", Bytes: 1, Needs: 2, Free: 9}
+	large := Download{What: "it", Bytes: 2e9, Needs: 5e9, Free: 9e9}
 	yes := func(context.Context, Download) bool { return true }
 	no := func(context.Context, Download) bool { return false }
 	for name, c := range map[string]struct {
@@ -179,9 +185,10 @@ func TestAllowed(t *testing.T) {
 		"small, asked":              {search{rule: fetchAsk, allow: no}, small, "not fetched"},
 		"large, yes":                {search{rule: fetchYes}, large, ""},
 		"small, no":                 {search{rule: fetchNo, allow: yes}, small, "forbids"},
-		"full disk":                 {search{rule: fetchYes}, Download{What: "it", Bytes: 1, Needs: 5e9, Free: 4e9}, "needs 5000 MB"},
-		"unknown disk":              {search{rule: fetchYes}, Download{What: "it", Bytes: 1, Needs: 5e9, Free: -1}, ""},
-		"a look":                    {search{rule: fetchYes, listing: true}, small, "not fetched yet"},
+		"full disk": {search{rule: fetchYes},
+			Download{What: "it", Bytes: 1, Needs: 5e9, Free: 4e9}, "needs 5000 MB"},
+		"unknown disk": {search{rule: fetchYes}, Download{What: "it", Bytes: 1, Needs: 5e9, Free: -1}, ""},
+		"a look":       {search{rule: fetchYes, listing: true}, small, "not fetched yet"},
 	} {
 		err := c.s.allowed(t.Context(), c.d)
 		if c.want == "" {
@@ -228,7 +235,8 @@ func TestJAXPluginOfPython(t *testing.T) {
 		t.Skipf("no Python: %v", err)
 	}
 	folder := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "json.py"), []byte("raise SystemExit('ran a file of the user')"), 0o644))
+	trap := []byte("raise SystemExit('ran a file of the user')")
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "json.py"), trap, 0o644))
 	t.Chdir(folder)
 	t.Setenv("PYTHONPATH", folder)
 	if _, _, err := jaxPlugin(t.Context()); err != nil {

@@ -145,7 +145,8 @@ func notTried(rest []candidate, taken string) []Candidate {
 // candidates are the backends to try for a request, the best first.
 func (s *search) candidates(ctx context.Context, r request) []candidate {
 	if r.exact != "" {
-		return []candidate{{name: r.exact, open: func(context.Context) (compute.Backend, error) { return openConfig(r.exact) }}}
+		exact := func(context.Context) (compute.Backend, error) { return openConfig(r.exact) }
+		return []candidate{{name: r.exact, open: exact}}
 	}
 	all := s.plugins(ctx, r)
 	if r.orGo {

@@ -135,7 +135,8 @@ func (set wheelSet) check(dir string) error {
 
 // download describes what fetching the set would mean.
 func (set wheelSet) download(cache string) Download {
-	return Download{What: set.what, Bytes: set.bytes(), Needs: set.onDisk + set.largest(), Free: freeBytes(cache), Dir: cache}
+	return Download{What: set.what, Bytes: set.bytes(), Needs: set.onDisk + set.largest(),
+		Free: freeBytes(cache), Dir: cache}
 }
 
 // freeBytes are those free on the disk of a folder, or of the nearest one above it

@@ -58,8 +58,10 @@ func (s *search) installed(r request, wanted func(name string) bool) []candidate
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !wanted(name) })
 	rank := func(name string) int {
-		if i := slices.IndexFunc([]string{"cuda", "rocm", cpuPlugin}, func(p string) bool { return isNamed(name, p) }); i >= 0 {
-			return i
+		for i, kind := range []string{cudaPlugin, "rocm", cpuPlugin} {
+			if isNamed(name, kind) {
+				return i
+			}
 		}
 		return 3
 	}
