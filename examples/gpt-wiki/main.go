@@ -26,8 +26,8 @@ import (
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
-// The number of sequences in an update, and of test sequences for the points of a
-// curve.
+// The number of sequences in an update of maps and, unless another is asked for, of
+// finetuning, and of test sequences for the points of a curve.
 const (
 	batchSize = 32
 	quickTest = 128
@@ -147,9 +147,9 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 
 // finetuning is the budget that all models get.
 func (o options) finetuning(text *lab.Text) lab.Tuning {
-	batches := lab.TuneBatches(text, batchSize, o.seed)
+	batches := lab.TuneBatches(text, o.batch, o.seed)
 	steps := max(int(o.epochs*float64(batches.PerEpoch)), 1)
-	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: batchSize, Points: lab.TuningPoints,
+	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: o.batch, Points: lab.TuningPoints,
 		Config: gomlx.TrainConfig{Steps: steps, LR: o.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1}}
 }
 
@@ -177,7 +177,7 @@ func (o options) parent(ctx context.Context) (*lab.Scratch, error) {
 	p, err := lab.NewScratch(&lab.Text{Corpus: corpus, Most: o.texts},
 		lab.Net{Class: families()[o.family], Width: o.width, Depth: o.depth, Heads: o.heads, Words: o.words,
 			Length: o.length, Seed: o.seed, Std: o.std},
-		lab.Schedule{Epochs: o.epochs, Warmup: o.epochs / 20, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100,
+		lab.Schedule{Epochs: o.epochs, Warmup: o.epochs / 20, Batch: o.batch, LR: o.lr, MinLR: o.lr / 100,
 			WeightDecay: 0.01, Clip: 1})
 	if err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-bogus"}, {"-family", "t5"}, {"-method", "vanilla"}, {"-samples", "0"}, {"-epochs", "-1"}, {"-lr", "-1"},
 		{"-texts", "0"}, {"-learn", "0"}, {"-words", "-1"}, {"-length", "1"}, {"-out", ""}, {"-say", "0"},
-		{"-temperature", "-1"}, {"stray"},
+		{"-temperature", "-1"}, {"-batch", "-1"}, {"stray"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)

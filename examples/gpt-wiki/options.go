@@ -23,6 +23,7 @@ type options struct {
 	temperature float64
 	choice      lab.Choice
 	texts, say  int
+	batch       int
 
 	train, half                        bool
 	width, depth, heads, words, length int
@@ -49,8 +50,10 @@ func parse(args []string) (options, error) {
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and generated tokens")
-	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.1), or of training with -train (default 3)")
+	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.1), or of training with -train (default 0.5)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 1e-3 for finetuning, 3e-3 with -train)")
+	f.IntVar(&o.batch, "batch", 0, "`sequences` of an update of finetuning (default 32), or of training with -train "+
+		"(default 8)")
 	o.choice = lab.Choice{Learn: 300, Distil: 300, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 512, "test `sequences` to score on")
@@ -83,9 +86,12 @@ func parse(args []string) (options, error) {
 
 // fill sets the defaults that depend on what is done.
 func (o *options) fill() {
-	epochs, lr := 0.1, 1e-3
+	epochs, lr, batch := 0.1, 1e-3, batchSize
 	if o.train {
-		epochs, lr = 3, 3e-3
+		epochs, lr, batch = 0.5, 3e-3, 8
+	}
+	if o.batch == 0 {
+		o.batch = batch
 	}
 	if o.epochs == 0 {
 		o.epochs = epochs
@@ -116,7 +122,7 @@ func (o *options) check() error {
 	for _, n := range []struct {
 		name         string
 		value, least int
-	}{{"texts", o.texts, 1}, {"say", o.say, 1}, {"words", o.words, 0}, {"length", o.length, 2}} {
+	}{{"texts", o.texts, 1}, {"batch", o.batch, 1}, {"say", o.say, 1}, {"words", o.words, 0}, {"length", o.length, 2}} {
 		if n.value < n.least {
 			return fmt.Errorf("gpt-wiki: -%s is %d, want at least %d", n.name, n.value, n.least)
 		}
