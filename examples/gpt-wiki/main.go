@@ -19,7 +19,9 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/models"
@@ -56,6 +58,7 @@ func compare(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("gpt-wiki: %w", err)
 	}
+	o.choice.Untied = slices.ContainsFunc(parents[0].Graph.Nodes, func(n *graph.Node) bool { return n.Op == graph.Unembed })
 	c := lab.Comparison{Task: text, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
 		Title: fmt.Sprintf("Fusing %d causal language models", len(parents)), Out: o.out, File: o.report}
 	experiment, err := c.Experiment()

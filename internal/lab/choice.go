@@ -24,6 +24,7 @@ type Choice struct {
 	Distil   int  // updates of distillation on the samples
 	Mixed    bool // learned matching without labels and distillation see samples laid over each other
 	Brief    bool // the few trials that tell the story; where Method is allMethods
+	Untied   bool // matching is tried on parents whose logits have a layer of their own, and as they are
 }
 
 // allMethods stands for every method that aligns, side by side.
@@ -152,8 +153,26 @@ func (c Choice) transport() []Trial {
 	return out
 }
 
-// matching are the trials by exact symmetries.
+// matching are the trials by exact symmetries, which are more where the words are not
+// tied.
 func (c Choice) matching() []Trial {
+	tied := c.symmetries()
+	if !c.Untied {
+		return tied
+	}
+	out := slices.Clone(tied)
+	for i := range out {
+		out[i].Untied = true
+		out[i].Label = strings.Replace(out[i].Label, "matching", "matching, untied", 1)
+	}
+	out = append(out, tied...)
+	// Rows of a method stand together: those of match, then those of learned.
+	slices.SortStableFunc(out, func(a, b Trial) int { return strings.Compare(b.Recipe.Method, a.Recipe.Method) })
+	return out
+}
+
+// symmetries are the trials of matching on parents as they are.
+func (c Choice) symmetries() []Trial {
 	learned := recipe.Recipe{Method: recipe.Learned, Steps: c.Learn, Batch: c.Batch, Inexact: true}
 	return []Trial{
 		{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: recipe.Match, Refit: Ridge}},

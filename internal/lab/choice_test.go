@@ -3,6 +3,7 @@ package lab
 import (
 	"flag"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -105,4 +106,26 @@ func TestBadChoice(t *testing.T) {
 		_, err = Comparison{Choice: chosen(t, args...)}.Experiment()
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// TestUntiedTrials: matching is tried on untied parents first, method by method.
+func TestUntiedTrials(t *testing.T) {
+	c := chosen(t, "-method", "match")
+	c.Untied = true
+	c.Method = allMethods
+	trials, err := c.Trials()
+	require.NoError(t, err)
+	var got []string
+	for _, trial := range trials {
+		if method := trial.Recipe.Method; method != recipe.Match && method != recipe.Learned {
+			continue
+		}
+		require.Equal(t, strings.Contains(trial.Label, "untied"), trial.Untied)
+		got = append(got, trial.Label)
+	}
+	require.Equal(t, []string{
+		"matching, untied, activations, refit", "matching, untied, activations", "matching, untied, weights",
+		"matching, activations, refit", "matching, activations", "matching, weights",
+		"learned matching, untied, labels", "learned matching, untied, no labels",
+		"learned matching, labels", "learned matching, no labels"}, got)
 }

@@ -148,7 +148,11 @@ func (r *run) runTrial(ctx context.Context, t Trial) error {
 	runs := len(r.Groups) * draws
 	o := Outcome{Row: report.Row{Method: t.Recipe.Method, Label: t.Label, Options: t.Recipe}, shown: t.Shown}
 	for k := range runs {
-		a := Attempt{Device: r.device, Task: r.Task, Parents: r.Groups[k/draws], Trial: t, KeepMaps: t.Shown && r.Maps > 0,
+		parents, err := t.parents(r.Groups[k/draws])
+		if err != nil {
+			return err
+		}
+		a := Attempt{Device: r.device, Task: r.Task, Parents: parents, Trial: t, KeepMaps: t.Shown && r.Maps > 0,
 			Profile: r.Profile}
 		a.Samples, a.Seed = r.samples(t.Recipe.Samples, k)
 		f, compile, err := a.measured(ctx)

@@ -18,9 +18,25 @@ type Trial struct {
 	Recipe recipe.Recipe `json:"recipe"`
 	// learned matching sees all training samples with labels, else the calibration samples without
 	Labels bool `json:"labels,omitempty"`
-	Mixed  bool `json:"mixed,omitempty"` // it, or a distillation, sees the calibration samples laid over each other
-	All    bool `json:"all,omitempty"`   // it, or a distillation, sees all training samples without labels
-	Shown  bool `json:"-"`               // its line is drawn and its maps are shown
+	Mixed  bool `json:"mixed,omitempty"`  // it, or a distillation, sees the calibration samples laid over each other
+	All    bool `json:"all,omitempty"`    // it, or a distillation, sees all training samples without labels
+	Untied bool `json:"untied,omitempty"` // the parents' logits get a layer of their own before
+	Shown  bool `json:"-"`                // its line is drawn and its maps are shown
+}
+
+// parents returns the models that the trial fuses.
+func (t Trial) parents(group []*models.Model) ([]*models.Model, error) {
+	if !t.Untied {
+		return group, nil
+	}
+	out := make([]*models.Model, len(group))
+	for i, m := range group {
+		var err error
+		if out[i], err = models.Untie(m); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // Resolved returns the trial with all that its recipe leaves out.

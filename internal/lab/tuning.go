@@ -56,18 +56,37 @@ func (r *run) runTuning(ctx context.Context, t Tuning) error {
 		}
 		starts = append(starts, start)
 	}
+	all := starts
+	for len(starts) > 0 {
+		alike := slices.IndexFunc(starts, func(o Outcome) bool { return !sameNetwork(o.Models[0], starts[0].Models[0]) })
+		if alike < 0 {
+			alike = len(starts)
+		}
+		if err := r.tuneAlike(ctx, t, starts[:alike]); err != nil {
+			return err
+		}
+		starts = starts[alike:]
+	}
+	return t.clearCache(r.Task, all)
+}
+
+// tuneAlike trains models of one network, which is compiled once.
+func (r *run) tuneAlike(ctx context.Context, t Tuning, starts []Outcome) (err error) {
 	trainer, err := t.trainer(r.device, starts[0].Models[0])
 	if err != nil {
 		return err
 	}
-	defer trainer.Close()
+	defer func() { err = errors.Join(err, trainer.Close()) }()
 	for _, start := range starts {
 		if err := r.tuneModel(ctx, t, trainer, start); err != nil {
 			return fmt.Errorf("%s%s: %w", start.Row.Label, t.Suffix, err)
 		}
 	}
-	return t.clearCache(r.Task, starts)
+	return nil
 }
+
+// sameNetwork reports whether two models of an experiment have one forward pass.
+func sameNetwork(a, b *models.Model) bool { return a.Graph.String() == b.Graph.String() }
 
 func (t Tuning) trainer(d *gomlx.Device, m *models.Model) (*gomlx.Trainer, error) {
 	if t.Teachers != nil {
