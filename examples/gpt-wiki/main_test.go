@@ -67,15 +67,20 @@ func TestCompare(t *testing.T) {
 	require.NoError(t, err)
 	var found report.Report
 	require.NoError(t, json.Unmarshal(raw, &found))
-	seen := map[string]int{}
+	seen, labels := map[string]int{}, map[string]bool{}
 	for _, r := range found.Rows {
 		require.True(t, *r.Accuracy >= 0 && *r.Accuracy <= 1, r.Label)
 		require.InDelta(t, math.Exp(*r.Loss), *r.Perplexity, 1e-9, r.Label)
+		labels[r.Label] = true
 		seen[fmt.Sprint(r.Method, " ", min(r.Finetuned, 1))]++
 	}
 	for _, want := range []string{"parent 0", "ensemble 0", "vanilla 0", "flow 0", "match 0", "learned 0", "parent 1",
 		"vanilla 1", "flow 1", "match 1", "learned 1"} {
 		require.Positive(t, seen[want], want)
+	}
+	for _, want := range []string{"matching, weights", "matching, untied, weights", "anchor shrunk, × 0.5",
+		"anchor, distilled on the same samples", "learned matching, untied, labels, finetuned", "parent 1, finetuned"} {
+		require.Contains(t, labels, want)
 	}
 	anchor, err := models.Open(a)
 	require.NoError(t, err)
