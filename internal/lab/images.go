@@ -210,8 +210,8 @@ func ImageSide(m *models.Model) int {
 	return in.Shape[1]
 }
 
-// Accept implements [Task]: it takes over how the parents' images were
-// normalised.
+// Accept implements [Task]: it takes over how the parents' images were normalised and
+// in which order they have the classes.
 func (i *Images) Accept(parents []*models.Model) error {
 	for k, m := range parents {
 		in, ok := m.Input(pixels)
@@ -235,5 +235,5 @@ func (i *Images) Accept(parents []*models.Model) error {
 		}
 		i.Norm = p.Norm
 	}
-	return nil
+	return i.orderClasses(parents)
 }

@@ -15,7 +15,9 @@ import (
 )
 
 // OpenParents opens the models of a comma-separated list of directories, or ids of the
-// Hugging Face hub, the anchor first. It returns nil where the list is empty.
+// Hugging Face hub, the anchor first. It returns nil where the list is empty. The others
+// come in the conventions of the anchor, see [fuse.Translate], so that one batch of
+// samples is for all; what cannot be translated is left to [CheckParents].
 func OpenParents(ctx context.Context, list string) ([]*models.Model, error) {
 	if len(listed(list)) == 1 {
 		return nil, errors.New("-parents names one checkpoint, want at least two")
@@ -35,6 +37,11 @@ func OpenModels(ctx context.Context, list string) ([]*models.Model, error) {
 		m, err := models.Open(dir)
 		if err != nil {
 			return nil, err
+		}
+		if len(out) > 0 {
+			if translated, err := fuse.Translate(m, out[0]); err == nil {
+				m = translated
+			}
 		}
 		out = append(out, m)
 	}
