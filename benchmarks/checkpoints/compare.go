@@ -27,7 +27,7 @@ func compare(ctx context.Context, d *gomlx.Device, o options, parents []*models.
 		return err
 	}
 	experiment := lab.Experiment{Task: task, Groups: [][]*models.Model{parents}, Trials: o.trials(),
-		Names: lab.Names{Parents: o.parents, Ensemble: "ensemble"}}
+		Names: lab.Names{Parents: o.parents, Ensemble: "ensemble"}, Controls: true}
 	if err := exactness(ctx, d, task.samples, parents); err != nil {
 		return err
 	}
