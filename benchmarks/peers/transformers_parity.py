@@ -42,6 +42,8 @@ DISTIL = dict(dim=16, n_layers=2, n_heads=4, hidden_dim=24, vocab_size=31, max_p
 GPT2 = dict(n_embd=16, n_layer=2, n_head=4, vocab_size=31, n_positions=20)
 LLAMA = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=24,
              vocab_size=31, max_position_embeddings=20, rope_parameters=dict(rope_type="default", rope_theta=100.0))
+NEOX = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24, vocab_size=31,
+            max_position_embeddings=20)
 LABELS = dict(num_labels=5)
 ENCODERS = ("ViTModel", "BertModel")  # put out features, in the basis of the anchor
 CASES = [  # class and configuration, beside which weights are drawn
@@ -63,6 +65,9 @@ CASES = [  # class and configuration, beside which weights are drawn
     ("LlamaForCausalLM", LLAMA | dict(num_key_value_heads=4, tie_word_embeddings=True)),
     ("Qwen2ForCausalLM", LLAMA),
     ("MistralForCausalLM", LLAMA | dict(head_dim=6)),
+    ("Qwen3ForCausalLM", LLAMA | dict(head_dim=6)),
+    ("GPTNeoXForCausalLM", NEOX),
+    ("GPTNeoXForCausalLM", NEOX | dict(use_parallel_residual=False, tie_word_embeddings=True)),
 ]
 
 
