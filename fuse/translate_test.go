@@ -176,7 +176,7 @@ func TestMeaningOfConfigurations(t *testing.T) {
 	require.NoError(t, fuse.Check(multi, multi))
 	b := modeltest.Classifier().Batch(2, 1)
 	_, err = multi.Complete(b)
-	require.ErrorContains(t, err, "multi_label_classification, which is not scored")
+	require.ErrorContains(t, err, "labels has shape [2] of integers, want [N 3] of floats")
 	delete(b, models.Labels)
 	_, err = multi.Complete(b)
 	require.NoError(t, err)

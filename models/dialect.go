@@ -35,7 +35,7 @@ func standard(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%s: quantization_config: quantised tensors are not supported: "+
 			"save the checkpoint dequantised", configName)
 	}
-	if err := errors.Join(standardLabels(c), standardRope(c)); err != nil {
+	if err := errors.Join(standardLabels(c), standardRope(c), checkProblem(c)); err != nil {
 		return nil, err
 	}
 	for _, key := range []string{"image_size", "patch_size"} {

@@ -96,6 +96,8 @@ func TestDialectsRefused(t *testing.T) {
 		"id2label":                           func(c object) { c["id2label"] = []string{"a", "b", "c"} },
 		`"hardswish"`:                        func(c object) { c["hidden_act"] = "hardswish" },
 		`"leaky_relu"`:                       func(c object) { c["hidden_act"] = "leaky_relu" },
+		`problem_type is "ranking"`:          func(c object) { c["problem_type"] = "ranking" },
+		"problem_type":                       func(c object) { c["problem_type"] = 3 },
 		"architectures":                      func(c object) { c["architectures"] = 3 },
 	} {
 		dir := saved(t, model(t, modeltest.ViT()))

@@ -52,7 +52,7 @@ func (s Spec) Input(name string) (Input, bool) {
 // which is not changed.
 //
 // Shapes, kinds and values are checked: sizes of images, ids below the vocabulary,
-// finite floats, and [Labels], which must be classes of the output or [Ignore].
+// finite floats, and [Labels], which must be what [Model.Labels] says.
 func (m *Model) Complete(b Batch) (Batch, error) {
 	out, err := m.completed(b)
 	if err != nil {
@@ -79,14 +79,8 @@ func (m *Model) completed(b Batch) (Batch, error) {
 		}
 	}
 	if labels, ok := out[Labels]; ok {
-		if !m.Graph.HasLogits() {
-			return nil, fmt.Errorf("the batch has labels, and %s puts out features, not logits", m.Arch.Class)
-		}
-		if kind := m.ProblemType(); kind != SingleLabel {
-			return nil, fmt.Errorf("problem_type of %s is %s, which is not scored: labels are read as classes",
-				m.Arch.Class, kind)
-		}
-		if err := m.Labels().check(labels, out); err != nil {
+		var err error
+		if out[Labels], err = m.checkLabels(labels, out); err != nil {
 			return nil, err
 		}
 	}

@@ -16,8 +16,11 @@ const (
 
 // ProblemType returns what the logits mean: the problem_type of config.json or, where
 // it has none, what transformers assumes: [Regression] for a single label, else
-// [SingleLabel].
+// [SingleLabel]. It is always [SingleLabel] where every token has logits.
 func (m *Model) ProblemType() string {
+	if !onePerSample(m.output()) {
+		return SingleLabel
+	}
 	var c struct {
 		Problem string `json:"problem_type"`
 	}
@@ -31,6 +34,55 @@ func (m *Model) ProblemType() string {
 		return Regression
 	}
 	return SingleLabel
+}
+
+// checkProblem reports a problem_type that transformers does not know either.
+func checkProblem(c map[string]json.RawMessage) error {
+	var problem string
+	if err := json.Unmarshal(c["problem_type"], &problem); c["problem_type"] != nil && err != nil {
+		return fmt.Errorf("%s: problem_type: %w", configName, err)
+	}
+	switch problem {
+	case "", SingleLabel, MultiLabel, Regression:
+		return nil
+	}
+	return fmt.Errorf("%s: problem_type is %q, want %s, %s or %s",
+		configName, problem, SingleLabel, MultiLabel, Regression)
+}
+
+// Labels describes the [Labels] of the network, as [Spec.Labels] does for classes. Of a
+// [Regression] they are floats, one for each output; of [MultiLabel] they are floats from
+// 0 to 1, one for each class. A single output takes them without an axis of its own too.
+func (m *Model) Labels() Input {
+	switch m.ProblemType() {
+	case Regression, MultiLabel:
+		if m.Classes() == 1 {
+			return Input{Name: Labels}
+		}
+		return Input{Name: Labels, Shape: []int{m.Classes()}}
+	}
+	return m.Spec.Labels()
+}
+
+// checkLabels returns labels in the shape that [Model.Labels] says, or why they are
+// none. The shapes of other arrays are those of b.
+func (m *Model) checkLabels(labels Array, b Batch) (Array, error) {
+	if !m.Graph.HasLogits() {
+		return labels, fmt.Errorf("the batch has labels, and %s puts out features, not logits", m.Arch.Class)
+	}
+	in := m.Labels()
+	if n := len(labels.Shape); in.IsFloats() && len(in.Shape) == 0 && n == 2 && labels.Shape[1] == 1 {
+		labels.Shape = labels.Shape[:1]
+	}
+	if err := in.check(labels, b); err != nil {
+		return labels, err
+	}
+	for i, v := range labels.Floats {
+		if m.ProblemType() == MultiLabel && (v < 0 || v > 1) {
+			return labels, fmt.Errorf("label %d is %g, want 0 to 1", i, v)
+		}
+	}
+	return labels, nil
 }
 
 // ClassNames returns the names of the classes in the order of the logits, as id2label

@@ -23,7 +23,10 @@ func (m *Model) ReadSamples(path string) (b Batch, err error) {
 	b = Batch{}
 	for _, name := range f.Names() {
 		in, ok := m.Input(name)
-		if name != Labels && !ok {
+		if name == Labels {
+			in, ok = m.Labels(), true
+		}
+		if !ok {
 			return nil, fmt.Errorf("models: %s: tensor %q is no input of %s, which reads %v",
 				path, name, m.Arch.Class, m.Graph.Inputs())
 		}
@@ -31,12 +34,7 @@ func (m *Model) ReadSamples(path string) (b Batch, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("models: %w", err)
 		}
-		a := Array{Shape: t.Shape}
-		if ok && in.IsFloats() {
-			a.Floats, err = t.Float32s()
-		} else {
-			a.Ints, err = t.Int32s()
-		}
+		a, err := arrayOf(t, in)
 		if err != nil {
 			return nil, fmt.Errorf("models: %s: tensor %q: %w", path, name, err)
 		}
@@ -46,4 +44,26 @@ func (m *Model) ReadSamples(path string) (b Batch, err error) {
 		return nil, fmt.Errorf("models: %s: %w", path, err)
 	}
 	return b, nil
+}
+
+// arrayOf reads a tensor as an input takes it. Where labels are floats, integers do as
+// well.
+func arrayOf(t safetensors.Tensor, in Input) (Array, error) {
+	a := Array{Shape: t.Shape}
+	var err error
+	if !in.IsFloats() {
+		a.Ints, err = t.Int32s()
+		return a, err
+	}
+	if a.Floats, err = t.Float32s(); err != nil && in.Name == Labels {
+		whole, other := t.Int32s()
+		if other != nil {
+			return a, err
+		}
+		a.Floats, err = make([]float32, len(whole)), nil
+		for i, v := range whole {
+			a.Floats[i] = float32(v)
+		}
+	}
+	return a, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/atomicfile"
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
@@ -31,7 +32,8 @@ type Row struct {
 	Options   any      `json:"options"`
 	Finetuned int      `json:"finetuned_steps"`
 	Accuracy  *float64 `json:"accuracy,omitempty"` // 0 to 1
-	Loss      *float64 `json:"loss,omitempty"`     // nats
+	Loss      *float64 `json:"loss,omitempty"`     // nats, or what Problem says
+	Problem   string   `json:"problem_type,omitempty"`
 	Pseudo    *float64 `json:"pseudo_perplexity,omitempty"`
 	// Perplexity is exp of the loss, of causal language models.
 	Perplexity *float64 `json:"perplexity,omitempty"`
@@ -39,8 +41,30 @@ type Row struct {
 	Seen       string   `json:"seen,omitempty"` // samples, labels and updates that it took beside the parents
 }
 
-// Score fills in how well the model of a row does.
-func (r *Row) Score(s gomlx.Score) { r.Accuracy, r.Loss = &s.Accuracy, &s.Loss }
+// Score fills in how well the model of a row does. A model that answers in numbers has no
+// accuracy.
+func (r *Row) Score(s gomlx.Score) {
+	r.Accuracy, r.Loss = &s.Accuracy, &s.Loss
+	if s.Problem != models.SingleLabel {
+		r.Problem = s.Problem
+	}
+	if s.Problem == models.Regression {
+		r.Accuracy = nil
+	}
+}
+
+// metrics returns what accuracy and loss of the rows are called.
+func (r *Report) metrics() (accuracy, loss string) {
+	for _, row := range r.Rows {
+		switch row.Problem {
+		case models.Regression:
+			return "accuracy", "mean squared error"
+		case models.MultiLabel:
+			return "accuracy per class", "binary cross entropy"
+		}
+	}
+	return "accuracy", "loss"
+}
 
 // Name is what a row is called.
 func (r Row) Name() string {
@@ -106,11 +130,12 @@ func WriteJSON(path string, v any) error {
 
 // Print writes the rows as a table.
 func (r *Report) Print(w io.Writer) error {
+	accuracy, loss := r.metrics()
 	columns := []Column[Row]{
 		{"model", Row.Name},
 		{"finetuned", func(r Row) string { return fmt.Sprint(r.Finetuned) }},
-		{"accuracy", func(r Row) string { return number(r.Accuracy, "%.2f %%", 100) }},
-		{"loss", func(r Row) string { return number(r.Loss, "%.3f", 1) }},
+		{accuracy, func(r Row) string { return number(r.Accuracy, "%.2f %%", 100) }},
+		{loss, func(r Row) string { return number(r.Loss, "%.3f", 1) }},
 		{"pseudo-perplexity", func(r Row) string { return number(r.Pseudo, "%.2f", 1) }},
 		{"perplexity", func(r Row) string { return number(r.Perplexity, "%.2f", 1) }},
 		{"seconds", func(r Row) string { return fmt.Sprintf("%.1f", r.Seconds) }},

@@ -6,12 +6,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/ot"
 )
@@ -77,4 +79,20 @@ func TestMarkdown(t *testing.T) {
 	var text bytes.Buffer
 	require.NoError(t, table.Markdown(&text))
 	require.Equal(t, "| n | even |\n|---|---|\n| 1 |  |\n| 2 | yes |\n", text.String())
+}
+
+// TestProblemsAreNamed: what was measured is what the table says, and numbers have no
+// accuracy.
+func TestProblemsAreNamed(t *testing.T) {
+	for kind, want := range map[string][2]string{models.Regression: {"mean squared error", "-"},
+		models.MultiLabel: {"accuracy per class", "50.00 %"}, models.SingleLabel: {"accuracy", "50.00 %"}} {
+		var row Row
+		row.Score(gomlx.Score{Accuracy: 0.5, Loss: 2, Problem: kind})
+		r := Report{Rows: []Row{row}}
+		var text strings.Builder
+		require.NoError(t, r.Print(&text))
+		require.Contains(t, text.String(), want[0])
+		require.Contains(t, text.String(), want[1])
+		require.Equal(t, kind == models.Regression, row.Accuracy == nil)
+	}
 }

@@ -12,7 +12,8 @@ import (
 
 // Student returns a trainer that starts from m and learns, in place of labels,
 // the mean of the probabilities that teachers answer (Hinton, Vinyals and Dean,
-// 2015, at temperature 1). Weights, one for each teacher, are those of the mean;
+// 2015, at temperature 1), or of the numbers where they answer in numbers. Weights,
+// one for each teacher, are those of the mean;
 // nil means equal. Teachers must read the inputs of m and answer in its classes;
 // widths, depths and architectures may differ. Smoothing of the [TrainConfig] has
 // no effect. Where batches have labels, positions whose label is models.Ignore
@@ -69,6 +70,9 @@ func teaches(teacher, m *models.Model) error {
 	if !teacher.Graph.HasLogits() || !m.Graph.HasLogits() {
 		return fmt.Errorf("%s teaches %s: both must put out logits, not features", teacher.Arch.Class, m.Arch.Class)
 	}
+	if a, b := teacher.ProblemType(), m.ProblemType(); a != b {
+		return fmt.Errorf("the problem_type of %s is %s, and that of %s is %s", teacher.Arch.Class, a, m.Arch.Class, b)
+	}
 	if teacher.Classes() != m.Classes() {
 		return fmt.Errorf("%s has %d classes, and %s has %d",
 			teacher.Arch.Class, teacher.Classes(), m.Arch.Class, m.Classes())
@@ -96,7 +100,8 @@ func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
 		k += len(all)
 	}
 	logits := logitsOf(interpret(t.model.Graph, t.rounded(params), inputs))
-	losses := crossEntropies(logits, meanProbabilities(answers, t.weights))
+	c := criterionOf(t.model)
+	losses := c.losses(logits, gx.StopGradient(meanAnswer(c, answers, t.weights)))
 	if len(labels) > 0 {
 		return meanOver(labels[0], losses)
 	}

@@ -66,13 +66,15 @@ func (run *learningRun) lossGraph(in, turns []*gx.Node) *gx.Node {
 		}
 	}
 	logits := logitsOf(interpret(g, mean, inputs))
-	target := meanProbabilities(answers, slices.Repeat([]float64{1 / float64(len(answers))}, len(answers)))
+	c := criterionOf(run.models[0])
+	target := meanAnswer(c, answers, slices.Repeat([]float64{1 / float64(len(answers))}, len(answers)))
+	target = gx.StopGradient(target)
 	if !run.labelled {
-		return gx.ReduceAllMean(crossEntropies(logits, target))
+		return gx.ReduceAllMean(c.losses(logits, target))
 	}
 	labels := inputs[models.Labels]
-	target = gx.DivScalar(gx.Add(target, oneHotLabels(logits, labels)), 2)
-	return meanOver(labels, crossEntropies(logits, target))
+	target = gx.DivScalar(gx.Add(target, c.target(logits, labels, 0)), 2)
+	return meanOver(labels, c.losses(logits, target))
 }
 
 // moved turns the parameters of the other model.

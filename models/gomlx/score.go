@@ -1,22 +1,31 @@
 package gomlx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
-	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/otfuse/otfuse/models"
 )
 
-// A Score says how well a network, or several as an ensemble, does.
+// A Score says how well a network, or several as an ensemble, does. What its numbers are
+// depends on what the logits mean.
+//
+// Of [models.SingleLabel], Accuracy is the share of the labels that are the most likely
+// class, and Loss the mean cross entropy in nats. Of [models.MultiLabel], Accuracy is the
+// share of the classes of all samples that are told right, being likelier than not where
+// their label is above a half, and Loss the mean binary cross entropy in nats. Of
+// [models.Regression], Accuracy is 0 and Loss the mean squared error.
 type Score struct {
-	Accuracy float64 // share of the labels that are the most likely class
-	Loss     float64 // mean cross entropy, nats
-	Count    int     // labels that counted
+	Accuracy float64
+	Loss     float64
+	Count    int    // labels that counted; samples, where a sample has several
+	Problem  string // what the logits mean; "" for models.SingleLabel
 }
 
 // Add returns the score on the labels of both.
@@ -26,14 +35,14 @@ func (s Score) Add(t Score) Score {
 		return Score{}
 	}
 	a, b := float64(s.Count)/float64(n), float64(t.Count)/float64(n)
-	return Score{a*s.Accuracy + b*t.Accuracy, a*s.Loss + b*t.Loss, n}
+	return Score{a*s.Accuracy + b*t.Accuracy, a*s.Loss + b*t.Loss, n, cmp.Or(s.Problem, t.Problem)}
 }
 
 // ErrNoLabels reports data on which nothing can be scored.
 var ErrNoLabels = errors.New("gomlx: no label counts")
 
 // Evaluate scores a network on labelled data, size samples at a time. Several
-// networks are scored as their ensemble, the mean of their probabilities.
+// networks are scored as their ensemble, the mean of their probabilities or numbers.
 func (d *Device) Evaluate(ctx context.Context, data models.Batch, size int, ms ...*models.Model) (Score, error) {
 	done, err := d.acquire()
 	if err != nil {
@@ -44,7 +53,7 @@ func (d *Device) Evaluate(ctx context.Context, data models.Batch, size int, ms .
 	if err != nil {
 		return Score{}, err
 	}
-	var s Score
+	s := Score{Problem: ms[0].ProblemType()}
 	for i, target := range run.targets {
 		if target >= 0 {
 			s.Accuracy += float64(run.right[i])
@@ -153,6 +162,8 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 	for i, m := range s.models {
 		if first := s.models[0]; m.Classes() != first.Classes() {
 			return nil, fmt.Errorf("gomlx: scoring: model 0 has %d classes, model %d has %d", first.Classes(), i, m.Classes())
+		} else if a, b := first.ProblemType(), m.ProblemType(); a != b {
+			return nil, fmt.Errorf("gomlx: scoring: the problem_type of model 0 is %s, that of model %d is %s", a, i, b)
 		} else if m.PredictsNext() != first.PredictsNext() {
 			return nil, fmt.Errorf("gomlx: scoring: of model 0 and model %d only one predicts the next token", i)
 		}
@@ -168,8 +179,14 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 	}
 	data = withTargets(s.models[0], data)
 	s.targets = data[models.Labels].Ints
+	if data[models.Labels].Floats != nil {
+		s.targets = make([]int32, data.Len()) // all count
+	}
 	var err error
-	s.program, err = s.device.cached("score", "scoring", scoreGraph)
+	c := criterionOf(s.models[0])
+	s.program, err = s.device.cached("score "+s.models[0].ProblemType(), "scoring", func(in []*gx.Node) []*gx.Node {
+		return scoreGraph(c, in[0], in[1:])
+	})
 	return data, err
 }
 
@@ -200,24 +217,13 @@ func (s *scoring) add(batch models.Batch, count int) error {
 	return free(out...)
 }
 
-// scoreGraph: labels, logits of every model.. → right, loss of every label.
-func scoreGraph(in []*gx.Node) []*gx.Node {
-	labels := in[0]
-	var probs *gx.Node
-	for _, y := range in[1:] {
-		p := gx.MulScalar(gx.Softmax(y, -1), 1/float64(len(in)-1))
-		if probs == nil {
-			probs = p
-		} else {
-			probs = gx.Add(probs, p)
-		}
+// scoreGraph compares the logits of models with labels → right, loss of every label.
+func scoreGraph(c criterion, labels *gx.Node, logits []*gx.Node) []*gx.Node {
+	answers := meanAnswer(c, logits, slices.Repeat([]float64{1 / float64(len(logits))}, len(logits)))
+	target := c.target(logits[0], labels, 0)
+	loss := c.lossesOf(answers, target)
+	if len(logits) == 1 {
+		loss = c.losses(logits[0], target)
 	}
-	logp := gx.Log(gx.MaxScalar(probs, 1e-37))
-	if len(in) == 2 {
-		logp = gx.LogSoftmax(in[1], -1)
-	}
-	want := gx.OneHot(gx.MaxScalar(labels, 0), probs.Shape().Dim(-1), dtypes.Float32)
-	loss := gx.Neg(gx.ReduceSum(gx.Mul(want, logp), -1))
-	right := gx.ConvertDType(gx.Equal(gx.ArgMax(probs, -1, labels.DType()), labels), dtypes.Float32)
-	return []*gx.Node{right, loss}
+	return []*gx.Node{c.right(answers, labels), loss}
 }

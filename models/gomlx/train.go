@@ -59,8 +59,8 @@ func (t *Trainer) Reset(m *models.Model) error {
 	if err := usable(m); err != nil {
 		return err
 	}
-	if signature(m.Graph) != signature(t.model.Graph) {
-		return errors.New("gomlx: Reset: the model is of another size or architecture than the trainer")
+	if signature(m.Graph) != signature(t.model.Graph) || m.ProblemType() != t.model.ProblemType() {
+		return errors.New("gomlx: Reset: the model is of another size, architecture or problem type than the trainer")
 	}
 	params, err := upload(m)
 	if err != nil {
@@ -140,7 +140,8 @@ func decayingTensors(g *graph.Graph) []bool {
 func (t *Trainer) lossGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs) - 1
 	values := interpret(t.model.Graph, t.rounded(params), byName(t.inputs[:k], batch[:k]))
-	return crossEntropy(values[len(values)-1], batch[k], t.config.Smoothing)
+	c, logits, labels := criterionOf(t.model), logitsOf(values), batch[k]
+	return meanOver(labels, c.losses(logits, c.target(logits, labels, t.config.Smoothing)))
 }
 
 // rounded are the parameters by name, as products read them.

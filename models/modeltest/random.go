@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
@@ -84,10 +85,20 @@ func Batch(m *models.Model, n int, seed uint64) (models.Batch, error) {
 	shape := []int{n}
 	if in.Like != "" {
 		shape = out[in.Like].Shape
-	} else if len(in.Shape) > 0 {
+	} else if slices.Contains(in.Shape, models.Any) {
 		return out, nil // a label for every patch, of which there may be any number
+	} else {
+		shape = append(shape, in.Shape...)
 	}
 	labels := draw(rng, in, shape)
+	for i, v := range labels.Floats {
+		if m.ProblemType() == models.MultiLabel {
+			labels.Floats[i] = 1
+			if v < 0 {
+				labels.Floats[i] = 0
+			}
+		}
+	}
 	for i := range labels.Ints {
 		if len(shape) > 1 && i%3 == 1 {
 			labels.Ints[i] = models.Ignore
