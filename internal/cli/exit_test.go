@@ -124,11 +124,12 @@ func TestBackendFlag(t *testing.T) {
 	require.NoError(t, Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "go"}))
 	require.Equal(t, "go", os.Getenv(backendVariable))
 	var err error
-	out := captured(t, &os.Stdout, func() { err = Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "list"}) })
+	list := func() { err = Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "list"}) }
+	out := captured(t, &os.Stdout, list)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	require.Contains(t, out, "* go:ops_sequential")
 	t.Setenv(backendVariable, "abacus")
-	out = captured(t, &os.Stdout, func() { err = Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-backend", "list"}) })
+	out = captured(t, &os.Stdout, list)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	require.Contains(t, out, "no such backend in this build")
 }

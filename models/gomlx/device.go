@@ -76,6 +76,15 @@ func (d *Device) Name() string {
 	return d.backend.Name()
 }
 
+// Description says in words what the backend is: its plugin and how many devices it
+// sees.
+func (d *Device) Description() string {
+	if d == nil || d.backend == nil {
+		return ""
+	}
+	return d.backend.Description()
+}
+
 // Close frees all that the device holds, its trainers included, once what
 // computes on it is done. Everything that uses the device after that returns
 // [ErrNotOpen]; a second Close has no effect.

@@ -214,8 +214,8 @@ func TestJAXPlugin(t *testing.T) {
 	path := filepath.Join(site, "jax_plugins", "xla_cuda13", "xla_cuda_plugin.so")
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	require.NoError(t, os.WriteFile(path, []byte(pluginText), 0o644))
-	fakePrograms(t, map[string]string{"python3": `[ "$1" = -I ] && [ "$(/bin/ls)" = "" ] && echo '{"plugins": ["/nowhere", "` +
-		site + `/jax_plugins"], "nvidia": ["` + site + `/nvidia"]}'`})
+	fakePrograms(t, map[string]string{"python3": `[ "$1" = -I ] && [ "$(/bin/ls)" = "" ] &&
+		echo '{"plugins": ["/nowhere", "` + site + `/jax_plugins"], "nvidia": ["` + site + `/nvidia"]}'`})
 	plugin, libraries, err := jaxPlugin(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, path, plugin)
@@ -248,8 +248,9 @@ func TestJAXPluginOfPython(t *testing.T) {
 func TestGPUNotUsed(t *testing.T) {
 	fakePrograms(t, nil)
 	for name, c := range map[string]struct{ driver, want string }{
-		"old driver":  {oldDriver, "NOTICE: the GPU is not used: CUDA: the NVIDIA driver 535.183.01 is too old"},
-		"not fetched": {openDriver, "NOTICE: the GPU is not used: CUDA plugin fetched by this library: XLA's plugin for CUDA 13"},
+		"old driver": {oldDriver, "NOTICE: the GPU is not used: CUDA: the NVIDIA driver 535.183.01 is too old"},
+		"not fetched": {openDriver,
+			"NOTICE: the GPU is not used: CUDA plugin fetched by this library: XLA's plugin for CUDA 13"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told lines
