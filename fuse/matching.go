@@ -23,9 +23,11 @@ import (
 //	(1 − Mix) Σ ⟨W_anchor, S(W_source)⟩ / ‖W_anchor‖‖W_source‖  +  Mix Σ ⟨C, S⟩
 //
 // over layers W and cross moments C of activations. Given all other maps, the
-// best map of a space is an assignment, or a polar factor (Procrustes), or, for
-// heads, an assignment on nuclear norms and a polar factor within each pair.
-// Hence no update lowers the objective.
+// best map of a space is an assignment, with the better sign of each pair where
+// signs are free, or a polar factor (Procrustes), or, for heads, an assignment on
+// what the best maps of pairs are worth: a polar factor and its nuclear norm or,
+// under rotary positions, a turn of each plane. Queries that share keys are paired
+// by turns with the map that all of them take. No update lowers the objective.
 //
 // Several sources are matched with the anchor first. Then each is matched anew
 // with the sum of all other models as they lie, layers and moments alike, until

@@ -104,15 +104,28 @@ func (w parallelUpdates) ascend(ctx context.Context) error {
 		return errs[i]
 	}
 	for i, u := range w {
-		for x, k := range u.which {
-			u.m.objective += slopes[i][x].worth(maps[i][x])
-			if u.m.maps[k] != nil {
-				u.m.objective -= slopes[i][x].worth(u.m.maps[k])
-			}
-			u.m.maps[k] = maps[i][x]
-		}
+		u.replace(slopes[i], maps[i])
 	}
 	return nil
+}
+
+// replace replaces the maps of the update by others. Queries that share keys are matched
+// by turns, which may end at less than there was: then the maps stay.
+func (u update) replace(slopes []slope, maps []*mat.Dense) {
+	gained, known := 0.0, true
+	for x, k := range u.which {
+		gained += slopes[x].worth(maps[x])
+		if known = known && u.m.maps[k] != nil; u.m.maps[k] != nil {
+			gained -= slopes[x].worth(u.m.maps[k])
+		}
+	}
+	if known && gained < 0 && u.m.spaces[u.which[0]].Shared > 1 {
+		return
+	}
+	u.m.objective += gained
+	for x, k := range u.which {
+		u.m.maps[k] = maps[x]
+	}
 }
 
 // randomise replaces the maps by random ones of the group.
