@@ -15,9 +15,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/meter"
+	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
@@ -102,27 +104,39 @@ func TestTables(t *testing.T) {
 		if tab.tuned > 0 {
 			tuned = tab.tuned + len(tab.trials)
 		}
-		require.Len(t, r.Rows, len(tab.parents(b.scale)[0])+1+len(tab.trials)+tuned, tab.name)
+		controls := 0
+		if !tab.profiled {
+			controls = 1 // the anchor shrunk, and beside each refit a uniform share
+		}
+		for _, trial := range tab.trials {
+			if trial.Recipe.Refit > 0 && trial.Recipe.Method != recipe.Vanilla {
+				controls++
+			}
+		}
+		require.Len(t, r.Rows, len(tab.parents(b.scale)[0])+1+controls+len(tab.trials)+tuned, tab.name)
 		for _, x := range r.Rows[len(r.Rows)-tuned:] {
 			require.Positive(t, x.Finetuned, x.Label)
 		}
 	}
-	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "OT-WTS", "OT-ACTS", "OT-ACTS widening",
-		"matching, activations, refit", "learned, labels", "parent 0, 8 wide, finetuned", "OT-WTS, finetuned",
-		"OT-ACTS, finetuned",
-		"OT-ACTS widening, finetuned", "matching, activations, refit, " +
-			"finetuned", "learned, labels, finetuned"}, labels(made["compress"]))
+	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "anchor shrunk, × 0.5", "OT-WTS", "OT-ACTS",
+		"OT-ACTS widening", "matching, activations, refit", "matching, activations, refit: uniform share as far from the anchor",
+		"learned, labels", "anchor, distilled on the same samples", "parent 0, 8 wide, finetuned", "OT-WTS, finetuned",
+		"OT-ACTS, finetuned", "OT-ACTS widening, finetuned", "matching, activations, refit, finetuned",
+		"learned, labels, finetuned", "anchor, distilled on the same samples, finetuned"}, labels(made["compress"]))
 	one := made["oneshot"]
-	require.Equal(t, []int{1, 1, 1, 1, 1, 2, 2, 1}, runs(one), "draws of images, where they count")
-	require.NotNil(t, one.Rows[5].AccuracyStd)
+	require.Equal(t, []int{1, 1, 1, 1, 1, 1, 2, 2, 1, 2}, runs(one), "draws of images, where they count")
+	require.NotNil(t, one.Rows[6].AccuracyStd)
 	require.Equal(t, 2*96/16, last(made["finetuned"]).Finetuned)
 	for _, x := range made["profile"].Rows[3:] {
 		require.Positive(t, x.Stages.Seconds, x.Label)
 		require.InDelta(t, x.Stages.Seconds, x.Stages.Collect+x.Stages.Costs+x.Stages.Plans+x.Stages.Rest, 1e-6, x.Label)
 	}
 	barriers(t, made["pairs"])
-	require.Equal(t, []string{"VF", "VF, refit", "OT-ACTS", "OT-ACTS, refit"}, labels(made["symmetries-bert"])[3:7])
-	for _, x := range made["symmetries-simplevit"].Rows[3:] {
+	require.Equal(t, []string{"VF", "VF, refit", "OT-ACTS", "OT-ACTS, refit"}, labels(made["symmetries-bert"])[4:8])
+	for _, x := range made["symmetries-simplevit"].Rows[4:] {
+		if strings.Contains(x.Label, "uniform share") {
+			continue
+		}
 		require.Equal(t, strings.HasSuffix(x.Label, "refit"), x.Barrier == nil, x.Label)
 	}
 	left, err := filepath.Glob(filepath.Join(b.cache, "tuned-*"))
@@ -134,8 +148,8 @@ func TestTables(t *testing.T) {
 // what it did, so that its line ends at the loss of the other parent, as that of
 // vanilla fusion does.
 func barriers(t *testing.T, r result) {
-	require.Equal(t, []int{3, 3, 3, 3, 3, 3, 3, 3, 3}, runs(r), "pairs of parents")
-	for _, x := range r.Rows[3:] {
+	require.Equal(t, []int{3, 3, 3, 3, 3, 3, 3, 3, 3, 3}, runs(r), "pairs of parents")
+	for _, x := range r.Rows[4:] {
 		require.NotNil(t, x.Barrier, x.Label)
 		var middle, from, to float64
 		for _, line := range x.Lines {
@@ -157,11 +171,23 @@ func runs(r result) (out []int) {
 	return out
 }
 
+// TestShrinkage: what is scaled to the norms of the other plans has them, and all rows
+// are there.
+func TestShrinkage(t *testing.T) {
+	b := newBench(t, shrunk(tiny()))
+	require.Equal(t, []string{"soft plans", "hard plans", "hard plans, shrunk as soft ones",
+		"soft plans, grown as hard ones", "anchor shrunk, × 0.5"}, labels(remade(t, b, "shrinkage")))
+	small, large := models.Params{"w": {Shape: []int{2}, Data: []float32{0, 1}}},
+		models.Params{"w": {Shape: []int{2}, Data: []float32{6, 8}}}
+	got := resized(&fuse.Aligned{Others: []models.Params{large}}, &fuse.Aligned{Others: []models.Params{small}})
+	require.InDeltaSlice(t, []float32{0.6, 0.8}, got.Others[0]["w"].Data, 1e-6)
+}
+
 // TestLandscape: the marked places are the models they are called after.
 func TestLandscape(t *testing.T) {
 	b := newBench(t, shrunk(tiny()))
 	one, flat := remade(t, b, "oneshot"), remade(t, b, landscape)
-	for at, model := range map[int]int{0: 0, 1: 1, 3: 3} { // anchor, other, vanilla fusion
+	for at, model := range map[int]int{0: 0, 1: 1, 3: 4} { // anchor, other, vanilla fusion
 		require.InDelta(t, *one.Rows[model].Loss, *flat.Rows[at].Loss, 1e-4, flat.Rows[at].Label)
 	}
 	require.NotEqual(t, *flat.Rows[3].Loss, *flat.Rows[4].Loss)

@@ -23,7 +23,7 @@ func (s *study) rows(ctx context.Context) error {
 // experiment is the table as the lab runs it.
 func (s *study) experiment() lab.Experiment {
 	e := lab.Experiment{Task: s.task, Groups: s.groups, Names: lab.Names{Ensemble: "ensemble"}, Draws: s.scale.Draws,
-		Line: s.table.line, Profile: s.table.profiled}
+		Line: s.table.line, Profile: s.table.profiled, Controls: !s.table.profiled}
 	for k, m := range s.groups[0] {
 		e.Names.Parents = append(e.Names.Parents, fmt.Sprintf("parent %d, %d wide", k, m.Dims().Width))
 	}

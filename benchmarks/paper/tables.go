@@ -51,6 +51,13 @@ func refitted(t lab.Trial) lab.Trial {
 	return t
 }
 
+// distilled trains the anchor on what all parents answer on the same samples: what has to
+// be beaten.
+func distilled(s scale, tune lab.Schedule) lab.Trial {
+	return lab.Trial{Label: "anchor, distilled on the same samples",
+		Recipe: recipe.Recipe{Method: recipe.Distil, Steps: s.Learn, Batch: min(128, tune.Batch)}}
+}
+
 // bestMatching are the ways by exact symmetries that are worth finetuning.
 func bestMatching(s scale, tune lab.Schedule) []lab.Trial {
 	return []lab.Trial{refitted(matching()[1]), learning(s, tune)[1]}
@@ -97,12 +104,12 @@ func tables(s scale) []table {
 	usual := []lab.Trial{vanilla(), weights(), activations()}
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
-		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: slices.Concat(usual, exactPlans())},
+		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: slices.Concat(usual, exactPlans(), []lab.Trial{distilled(s, s.Tune)})},
 		{name: "finetuned", title: "Two models fused and finetuned", parents: pair,
 			trials: slices.Concat(usual, bestMatching(s, s.Tune)), tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,
 			trials: slices.Concat([]lab.Trial{weights(), activations(), {Label: "OT-ACTS widening",
-				Recipe: recipe.Recipe{Solver: "widening"}}}, bestMatching(s, s.Tune))},
+				Recipe: recipe.Recipe{Solver: "widening"}}}, bestMatching(s, s.Tune), []lab.Trial{distilled(s, s.Tune)})},
 		{name: "widen", title: "A narrow model fused into a wide one", parents: widen,
 			trials: []lab.Trial{weights(), activations()}},
 		{name: "residual", title: "Residual policies", parents: pair,
@@ -122,7 +129,7 @@ func tables(s scale) []table {
 			trials: slices.Concat([]lab.Trial{weights(), activations()}, exactPlans(),
 				sweep("OT-ACTS, samples", []int{50, 800}, samples), matching())},
 		{name: "bert", title: "One-shot fusion of two BERTs", parents: texts,
-			trials: slices.Concat(usual, exactPlans(), matching()), line: 11},
+			trials: slices.Concat(usual, exactPlans(), matching(), []lab.Trial{distilled(s, s.TuneText)}), line: 11},
 		{name: "bert-finetuned", title: "Two BERTs fused and finetuned", parents: texts,
 			trials: slices.Concat(usual, bestMatching(s, s.TuneText), inexact(learning(s, s.TuneText)[1:])), tuned: 2},
 		{name: "pairs", title: "Three fresh pairs: barriers along the line, beside exact symmetries", parents: pairs,
@@ -146,7 +153,9 @@ func tables(s scale) []table {
 }
 
 // allTables are the tables and what is laid out otherwise.
-func allTables(s scale) []table { return append(tables(s), growthTable(), landscapeTable()) }
+func allTables(s scale) []table {
+	return append(tables(s), growthTable(), landscapeTable(), shrinkageTable())
+}
 
 // tableNamed returns a table by its name.
 func tableNamed(s scale, name string) table {
