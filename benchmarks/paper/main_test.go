@@ -118,8 +118,9 @@ func TestTables(t *testing.T) {
 			require.Positive(t, x.Finetuned, x.Label)
 		}
 	}
-	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "anchor shrunk, × 0.5", "OT-WTS", "OT-ACTS",
-		"OT-ACTS widening", "matching, activations, refit", "matching, activations, refit: uniform share as far from the anchor",
+	require.Equal(t, []string{"parent 0, 8 wide", "parent 1, 16 wide", "ensemble", "anchor shrunk, × 0.5", "OT-WTS",
+		"OT-ACTS", "OT-ACTS widening", "matching, activations, refit",
+		"matching, activations, refit: uniform share as far from the anchor",
 		"learned, labels", "anchor, distilled on the same samples", "parent 0, 8 wide, finetuned", "OT-WTS, finetuned",
 		"OT-ACTS, finetuned", "OT-ACTS widening, finetuned", "matching, activations, refit, finetuned",
 		"learned, labels, finetuned", "anchor, distilled on the same samples, finetuned"}, labels(made["compress"]))

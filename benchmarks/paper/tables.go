@@ -104,7 +104,8 @@ func tables(s scale) []table {
 	usual := []lab.Trial{vanilla(), weights(), activations()}
 	samples := func(r *recipe.Recipe, v int) { r.Samples = v }
 	return []table{
-		{name: "oneshot", title: "One-shot fusion of two models", parents: pair, trials: slices.Concat(usual, exactPlans(), []lab.Trial{distilled(s, s.Tune)})},
+		{name: "oneshot", title: "One-shot fusion of two models", parents: pair,
+			trials: slices.Concat(usual, exactPlans(), []lab.Trial{distilled(s, s.Tune)})},
 		{name: "finetuned", title: "Two models fused and finetuned", parents: pair,
 			trials: slices.Concat(usual, bestMatching(s, s.Tune)), tuned: 2},
 		{name: "compress", title: "A wide model fused into a narrow one", parents: compress, tuned: 1,

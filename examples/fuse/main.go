@@ -59,8 +59,8 @@ func parse(args []string) (options, error) {
 		"parents, their ensemble and the fused model")
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
 	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
-	f.BoolVar(&o.controls, "controls", false, "score beside the fused model what costs as much without fusing: the anchor "+
-		"shrunk to its share, a uniform share as far from the anchor, the anchor distilled on the samples of -calib")
+	f.BoolVar(&o.controls, "controls", false, "score beside the fused model what costs as much without fusing: the "+
+		"anchor shrunk to its share, a uniform share as far from the anchor, the anchor distilled on the samples of -calib")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
 			"the Hugging Face hub, into one of the anchor's size.")

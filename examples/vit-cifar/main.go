@@ -208,8 +208,8 @@ func parse(args []string) (options, error) {
 	o.choice = lab.Choice{Learn: 500, Distil: 300, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
 	f.BoolVar(&o.all, "all", false, "try every method with every setting, and finetune all of them: eight minutes more")
-	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is enough, "+
-		"beside drawn ones on the same budget of -epochs and -lr")
+	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
+		"enough, beside drawn ones on the same budget of -epochs and -lr")
 	f.StringVar(&o.choice.Tokens, "tokens", "",
 		"`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")

@@ -13,7 +13,7 @@ import (
 
 // TestShrunk: all but gains is scaled, packed tensors once.
 func TestShrunk(t *testing.T) {
-	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT()} { // whose queries, keys and values are packed
+	for _, net := range []modeltest.Net{modeltest.ViT(), modeltest.SimpleViT()} { // the latter packs queries, keys, values
 		m, err := net.Model(1)
 		require.NoError(t, err)
 		s, err := Shrunk(m, 0.25)

@@ -31,8 +31,8 @@ func pair(t *testing.T, task Task, net func(seed uint64) Net) []*models.Model {
 // comparison is that of a pair by few samples.
 func comparison(t *testing.T, task Task, net func(seed uint64) Net) Comparison {
 	c := Comparison{Task: task, Parents: pair(t, task, net), Quick: 10, Title: "a pair", Out: t.TempDir(),
-		Choice: Choice{Method: "all", Aligner: "units", Solver: "emd", Residual: "average", Samples: 12, Learn: 2, Distil: 2, Batch: 6,
-			Mixed: true}}
+		Choice: Choice{Method: "all", Aligner: "units", Solver: "emd", Residual: "average", Samples: 12, Learn: 2, Distil: 2,
+			Batch: 6, Mixed: true}}
 	if _, ok := task.(*Text); ok {
 		c.Choice.Tokens, c.Choice.Mixed = "all", false
 	}

@@ -106,7 +106,8 @@ func (s *story) fusion() {
 	if aligned == nil {
 		return
 	}
-	s.say("The best by exact symmetries, %q, finds %s after %.0f seconds and is %s the best parent.", aligned.Label, percent(aligned), aligned.Seconds, s.compare(aligned, parent))
+	s.say("The best by exact symmetries, %q, finds %s after %.0f seconds and is %s the best parent.",
+		aligned.Label, percent(aligned), aligned.Seconds, s.compare(aligned, parent))
 	if u := s.labelled(aligned.Label + uniformSuffix); u != nil {
 		s.say("A uniform share that lies as far from the anchor finds %s.", percent(u))
 	}
@@ -143,16 +144,16 @@ func (s *story) compression(n Narrow, share float64) {
 		return
 	}
 	parent := s.labelled(s.names.Parents[0])
-	s.say("Matching also cuts a network out of a larger one: %d units wide, %.0f %% of the parameters, it finds %s of its "+
-		"parent's %s after %.0f seconds and without any training.", n.Network.Dims().Width, 100*share, percent(cut),
+	s.say("Matching also cuts a network out of a larger one: %d units wide, %.0f %% of the parameters, it finds %s "+
+		"of its parent's %s after %.0f seconds and without any training.", n.Network.Dims().Width, 100*share, percent(cut),
 		percent(parent), cut.Seconds)
 	for _, suffix := range []string{suffixDistilled, suffixFinetuned} {
 		a, b := s.labelled(n.Of[1]+suffix), s.labelled(n.Of[0]+suffix)
 		if a == nil || b == nil {
 			continue
 		}
-		s.say("%s for %d updates it finds %s, which is %s a drawn network of that size after the same updates, %s, and %s its "+
-			"parent.", map[string]string{suffixDistilled: "Trained on the parents' answers",
+		s.say("%s for %d updates it finds %s, which is %s a drawn network of that size after the same updates, %s, and %s "+
+			"its parent.", map[string]string{suffixDistilled: "Trained on the parents' answers",
 			suffixFinetuned: "Finetuned on labels"}[suffix], a.Finetuned, percent(a), s.compare(a, b), percent(b),
 			s.compare(a, parent))
 	}

@@ -121,7 +121,7 @@ func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
 	}
 	started, used := time.Now(), meter.Start()
 	out := &Fusion{}
-	if err := out.make(ctx, a.Parents, method, settings); err != nil {
+	if err := out.fuse(ctx, a.Parents, method, settings); err != nil {
 		return nil, err
 	}
 	out.Seconds = time.Since(started).Seconds()
@@ -135,15 +135,15 @@ func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
 // FuseAligned is fuse.Into that keeps the aligned models too.
 func FuseAligned(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (*Fusion, error) {
 	started, out := time.Now(), &Fusion{}
-	if err := out.make(ctx, parents, m, s); err != nil {
+	if err := out.fuse(ctx, parents, m, s); err != nil {
 		return nil, err
 	}
 	out.Seconds = time.Since(started).Seconds()
 	return out, nil
 }
 
-// make aligns, averages, refits and trains as fuse.Into does.
-func (f *Fusion) make(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (err error) {
+// fuse aligns, averages, refits and trains as fuse.Into does.
+func (f *Fusion) fuse(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (err error) {
 	if f.Aligned, f.Report, err = fuse.Align(ctx, parents[0], parents[1:], m, s); err != nil {
 		return err
 	}
