@@ -16,6 +16,7 @@ import (
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/testxla"
 	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -147,5 +148,25 @@ func TestBadInput(t *testing.T) {
 		left, err := filepath.Glob(out + "*/*")
 		require.NoError(t, err)
 		require.Empty(t, left, want)
+	}
+}
+
+// TestShipped: both pairs bring the tokenizer that is learned from their text, and
+// have learned from that text.
+func TestShipped(t *testing.T) {
+	device, err := gomlx.Open(t.Context(), func(p models.Progress) { t.Log(p.Item) })
+	require.NoError(t, err)
+	defer device.Close()
+	tokenizer, err := dataset.TrainPairs(dataset.Encyclopedia(20_000, 1), 512)
+	require.NoError(t, err)
+	for family := range families() {
+		text, parents, err := parsed(t, "-family", family, "-texts", "32").open(t.Context())
+		require.NoError(t, err)
+		for k, m := range parents {
+			require.Equal(t, string(tokenizer), string(m.Files["tokenizer.json"]), "%s, parent %d", family, k)
+			s, err := text.Score(t.Context(), device, m)
+			require.NoError(t, err)
+			require.Less(t, s.Loss, 1.2, "%s, parent %d", family, k) // nats
+		}
 	}
 }

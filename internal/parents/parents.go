@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	text "github.com/otfuse/otfuse/examples/bert-wiki/parents"
+	causal "github.com/otfuse/otfuse/examples/gpt-wiki/parents"
 	images "github.com/otfuse/otfuse/examples/vit-cifar/parents"
 	"github.com/otfuse/otfuse/models"
 )
@@ -21,7 +22,7 @@ var ErrNone = errors.New("no network is shipped")
 // Open opens the network for a data set that was trained from a seed.
 func Open(set string, seed int) (*models.Model, error) {
 	name := fmt.Sprintf("%s-seed%d", set, seed)
-	for _, files := range []fs.FS{images.Files(), text.Files()} {
+	for _, files := range []fs.FS{images.Files(), text.Files(), causal.Files()} {
 		sub, err := fs.Sub(files, name)
 		if err != nil {
 			return nil, fmt.Errorf("parents: %w", err)

@@ -15,7 +15,8 @@ func TestPairs(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	for set, class := range map[string]string{"cifar10": "ViTForImageClassification",
 		"shapes": "ViTForImageClassification",
-		"atlas":  "BertForMaskedLM", "wikitext2": "BertForMaskedLM"} {
+		"atlas":  "BertForMaskedLM", "wikitext2": "BertForMaskedLM",
+		"gpt2-atlas": "GPT2LMHeadModel", "llama-atlas": "LlamaForCausalLM"} {
 		pair, err := Pair(set)
 		require.NoError(t, err, set)
 		require.Len(t, pair, 2)
