@@ -65,8 +65,8 @@ func parse(args []string) (options, error) {
 		"(`name`)")
 	f.IntVar(&o.batch, "batch", 0, "`images` at a time; 128 for the paper's network and 16 for the small one if 0")
 	f.IntVar(&o.repeat, "repeat", 0, "`number` of calls that are timed, whose median counts; 20 or 5 if 0")
-	f.StringVar(&o.python, "python", "", "`interpreter` that has PyTorch or JAX; that of $VIRTUAL_ENV or python3 if empty, "+
-		"none for no comparison")
+	f.StringVar(&o.python, "python", "", "`interpreter` that has PyTorch or JAX; that of $VIRTUAL_ENV or python3 if "+
+		"empty, none for no comparison")
 	f.StringVar(&o.file, "report", "", "JSON `file` to write the results to")
 	if err := cli.Parse(f, args); err != nil {
 		return o, err

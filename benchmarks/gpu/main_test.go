@@ -20,7 +20,8 @@ func fakePython(t *testing.T, lines string) string {
 func TestRun(t *testing.T) {
 	t.Setenv("GOMLX_BACKEND", "go")
 	file := filepath.Join(t.TempDir(), "results.json")
-	python := fakePython(t, `[ "$1" = -I ] && echo '{"tool": "abacus", "call": "update", "precision": "beads", "seconds": 2}'`)
+	python := fakePython(t, `[ "$1" = -I ] &&
+		echo '{"tool": "abacus", "call": "update", "precision": "beads", "seconds": 2}'`)
 	o, err := parse([]string{"-batch", "2", "-repeat", "1", "-python", python, "-report", file})
 	require.NoError(t, err)
 	var table bytes.Buffer

@@ -37,6 +37,13 @@ type optimizer struct {
 	updateProgram     *program // makes an update
 	lossProgram       *program // the loss of a batch
 	closed            bool
+
+	parameters int // number of them
+	// shared, unless it is empty, is the key of programs of the device that are called in
+	// place of updateProgram and lossProgram: optimizers whose graphs are the same share
+	// them. template builds them; it holds no parameters and so keeps nothing alive.
+	shared   string
+	template *optimizer
 }
 
 // ErrDiverged reports a loss that is not finite; the trainer keeps the state
@@ -52,7 +59,7 @@ func (o *optimizer) prepare(params []*tensors.Tensor) error {
 	if err := o.config.check(); err != nil {
 		return errors.Join(err, free(params...))
 	}
-	o.config = o.config.withDefaults()
+	o.config, o.parameters = o.config.withDefaults(), len(params)
 	err := o.restart(params)
 	if err != nil {
 		return err
@@ -156,11 +163,15 @@ func (o *optimizer) lossOf(ctx context.Context, inputs []string, batch models.Ba
 	if err := ctx.Err(); err != nil {
 		return 0, located("loss", err)
 	}
+	program, err := o.evaluator()
+	if err != nil {
+		return 0, err
+	}
 	in, err := uploadBatch(batch, inputs)
 	if err != nil {
 		return 0, err
 	}
-	out, err := o.lossProgram.call(arguments(in, o.fixed, o.params())...)
+	out, err := program.call(arguments(in, o.fixed, o.params())...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return 0, err
 	}
@@ -170,7 +181,7 @@ func (o *optimizer) lossOf(ctx context.Context, inputs []string, batch models.Ba
 
 // lossOnlyGraph: batch.., fixed.., params.. → loss.
 func (o *optimizer) lossOnlyGraph(in []*gx.Node) []*gx.Node {
-	k := len(in) - len(o.state)/3
+	k := len(in) - o.parameters
 	return []*gx.Node{o.loss(in[:k], in[k:])}
 }
 
@@ -217,9 +228,29 @@ func (o *optimizer) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, er
 	if !last {
 		return o.accumulateProgram.call(arguments(in, o.fixed, o.params(), o.gradients)...)
 	}
+	program, err := o.updater()
+	if err != nil {
+		return nil, err
+	}
 	constants := o.constants()
-	out, err := o.updateProgram.call(arguments(in, o.fixed, constants, o.state, o.gradients)...)
+	out, err := program.call(arguments(in, o.fixed, constants, o.state, o.gradients)...)
 	return out, errors.Join(err, free(constants...))
+}
+
+// updater returns the program that makes an update.
+func (o *optimizer) updater() (*program, error) {
+	if o.shared == "" {
+		return o.updateProgram, nil
+	}
+	return o.device.cached("update of "+o.shared, "update of "+o.what, o.template.updateGraph)
+}
+
+// evaluator returns the program of the loss of a batch.
+func (o *optimizer) evaluator() (*program, error) {
+	if o.shared == "" {
+		return o.lossProgram, nil
+	}
+	return o.device.cached("loss of "+o.shared, "loss of "+o.what, o.template.lossOnlyGraph)
 }
 
 // constants are the numbers that change from update to update: the learning
@@ -247,7 +278,7 @@ func (o *optimizer) accumulateGraph(in []*gx.Node) []*gx.Node {
 //	m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,
 //	w ← (1 − η λ) w − η (m/(1 − β₁ᵏ)) / (√(v/(1 − β₂ᵏ)) + ε).
 func (o *optimizer) updateGraph(in []*gx.Node) []*gx.Node {
-	n := len(o.state) / 3
+	n := o.parameters
 	k := len(in) - 1 - 3*n - len(o.gradients)
 	constants, params, first, second := in[k], in[k+1:k+1+n], in[k+1+n:k+1+2*n], in[k+1+2*n:k+1+3*n]
 	loss, gradients := o.differentiate(in[:k], params)

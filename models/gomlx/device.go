@@ -107,7 +107,8 @@ func (d *Device) Close() error {
 	return errors.Join(errs...)
 }
 
-// FreePrograms frees the memory of compiled graphs. They are compiled anew when
+// FreePrograms frees the memory of compiled graphs, those of learned matchings
+// included, which are kept for the next one. They are compiled anew when
 // they are needed.
 func (d *Device) FreePrograms() error {
 	if d == nil || d.backend == nil {

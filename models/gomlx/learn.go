@@ -123,6 +123,7 @@ func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learnin
 	c.Steps, c.LR = cmp.Or(c.Steps, 250), cmp.Or(c.LR, 1e-2)
 	run.optimizer = optimizer{device: l.device, what: "maps of " + aligned[0].Arch.Class, config: c,
 		loss: run.lossGraph, retract: run.retracted}
+	run.share()
 	for _, m := range aligned {
 		params, err := upload(m)
 		if err != nil {
