@@ -57,7 +57,8 @@ func TestMeanOfCircuits(t *testing.T) {
 			modeltest.ViT().Config.Hidden / modeltest.ViT().Config.Heads},
 		{modeltest.Llama(), values{llama + "v_proj.weight", llama + "o_proj.weight"}, modeltest.Llama().Config.Heads / 2, 4},
 	} {
-		aligned, _, err := fuse.Align(t.Context(), model(t, c.net, 1), []*models.Model{model(t, c.net, 2)}, fuse.Matching{}, nil)
+		anchor, others := model(t, c.net, 1), []*models.Model{model(t, c.net, 2)}
+		aligned, _, err := fuse.Align(t.Context(), anchor, others, fuse.Matching{}, nil)
 		require.NoError(t, err)
 		require.True(t, aligned.Circuits)
 		weights := []float64{0.4, 0.6}

@@ -122,8 +122,8 @@ func (o options) run(ctx context.Context, d *gomlx.Device, trials []lab.Trial) e
 		if err != nil {
 			return err
 		}
-		e := lab.Experiment{Task: images, Groups: [][]*models.Model{parents}, Trials: trials, Draws: o.draws, Line: linePoints,
-			Quick: lineImages, Names: lab.Names{Parents: []string{"anchor", "other"}, Ensemble: "ensemble"}}
+		e := lab.Experiment{Task: images, Groups: [][]*models.Model{parents}, Trials: trials, Draws: o.draws,
+			Line: linePoints, Quick: lineImages, Names: lab.Names{Parents: []string{"anchor", "other"}, Ensemble: "ensemble"}}
 		_, err = lab.Run(ctx, d, e, func(out *lab.Outcome) error {
 			rows = append(rows, newRow(dirs, out))
 			return nil
