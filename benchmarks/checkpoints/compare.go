@@ -81,7 +81,8 @@ func exactness(ctx context.Context, d *gomlx.Device, samples models.Batch, paren
 	}
 	apart, largest, err := apart(ctx, d, samples, matched, parents[1])
 	if err == nil {
-		cli.Notice("the first OTHER once it is matched: outputs up to %.3g, largest difference from before %.1e", largest, apart)
+		cli.Notice("the first OTHER once it is matched: outputs up to %.3g, largest difference from before %.1e",
+			largest, apart)
 	}
 	return err
 }

@@ -53,7 +53,7 @@ func parse(args []string) (options, error) {
 	eval := f.String("eval", "", "safetensors `files` of labelled samples to score on, comma-separated")
 	f.Uint64Var(&o.planted, "planted", 0, "`seed` of the order that is planted into a copy of the anchor; 0 fuses OTHERs")
 	f.IntVar(&o.samples, "samples", 200, "`samples` of -calib that are aligned on, the first")
-	f.IntVar(&o.updates, "updates", 250, "`updates` of learned matching and of distillation, on these samples without labels")
+	f.IntVar(&o.updates, "updates", 250, "`updates` of learned matching and of distillation, on these samples")
 	f.IntVar(&o.batch, "batch", 32, "`samples` of an update")
 	methods := f.String("methods", "vanilla,flow,match,learned,distil", "`methods` of recipes to try, comma-separated")
 	if err := cli.Parse(f, args); err != nil {

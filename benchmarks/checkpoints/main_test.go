@@ -40,7 +40,7 @@ func TestRun(t *testing.T) {
 	var table bytes.Buffer
 	require.NoError(t, run(t.Context(), o, &table))
 	lines := bytes.Split(bytes.TrimSpace(table.Bytes()), []byte("\n"))
-	require.Len(t, lines, 2+4+len(o.trials())+3, "parents, ensemble and shrunk anchor; controls of what is refitted or distilled")
+	require.Len(t, lines, 2+4+len(o.trials())+3, "parents, ensemble, shrunk anchor; controls of refits and distillation")
 	require.Contains(t, string(lines[0]), "| heavy: accuracy | loss, nats | light: accuracy | loss, nats |")
 	require.Contains(t, string(lines[2]), at("a"))
 

@@ -110,7 +110,8 @@ func TestClassesByName(t *testing.T) {
 	require.Same(t, before, i.Train)
 	foreign[3] = own[5]
 	require.ErrorContains(t, i.Accept(named(foreign)), "only 1 have the same names")
-	require.ErrorContains(t, i.Accept([]*models.Model{named(own)[0], named(turned)[1]}), "parents 0 and 1 name their classes")
+	apart := []*models.Model{named(own)[0], named(turned)[1]}
+	require.ErrorContains(t, i.Accept(apart), "parents 0 and 1 name their classes")
 }
 
 // TestTokenizersOfOthers: parents bring tokenizers as people have them, and their text
@@ -128,8 +129,8 @@ func TestTokenizersOfOthers(t *testing.T) {
 		}
 		raw, err := json.Marshal(numbers)
 		require.NoError(t, err)
-		return `{"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": ` + string(raw) +
-			`}, "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": false},
+		return `{"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+			"vocab": ` + string(raw) + `}, "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": false},
 			"pre_tokenizer": {"type": "BertPreTokenizer"}` + more + `}`
 	}
 	added := fmt.Sprintf(`, "added_tokens": [{"id": %d, "content": "<user>", "special": false}]`, len(words))
@@ -138,8 +139,8 @@ func TestTokenizersOfOthers(t *testing.T) {
 		rows  int      // beyond the vocabulary
 		want  []string // of "aB <user>"
 	}{
-		"cased vocab.txt": {map[string]string{"vocab.txt": vocabulary, "tokenizer_config.json": `{"do_lower_case": false}`}, 0,
-			[]string{"a", "##B", "[UNK]", "u", "##s", "##e", "##r", "[UNK]"}},
+		"cased vocab.txt": {map[string]string{"vocab.txt": vocabulary,
+			"tokenizer_config.json": `{"do_lower_case": false}`}, 0, []string{"a", "##B", "[UNK]", "u", "##s", "##e", "##r", "[UNK]"}},
 		"uncased vocab.txt": {map[string]string{"vocab.txt": vocabulary}, 0,
 			[]string{"a", "##b", "[UNK]", "u", "##s", "##e", "##r", "[UNK]"}},
 		"tokenizer.json": {map[string]string{"tokenizer.json": tokenizer("")}, 0,
