@@ -130,7 +130,9 @@ func TestTokenizersOfOthers(t *testing.T) {
 		raw, err := json.Marshal(numbers)
 		require.NoError(t, err)
 		return `{"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-			"vocab": ` + string(raw) + `}, "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": false},
+			"vocab": ` + string(raw) + `},
+			"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+			"lowercase": false},
 			"pre_tokenizer": {"type": "BertPreTokenizer"}` + more + `}`
 	}
 	added := fmt.Sprintf(`, "added_tokens": [{"id": %d, "content": "<user>", "special": false}]`, len(words))
@@ -140,7 +142,8 @@ func TestTokenizersOfOthers(t *testing.T) {
 		want  []string // of "aB <user>"
 	}{
 		"cased vocab.txt": {map[string]string{"vocab.txt": vocabulary,
-			"tokenizer_config.json": `{"do_lower_case": false}`}, 0, []string{"a", "##B", "[UNK]", "u", "##s", "##e", "##r", "[UNK]"}},
+			"tokenizer_config.json": `{"do_lower_case": false}`}, 0,
+			[]string{"a", "##B", "[UNK]", "u", "##s", "##e", "##r", "[UNK]"}},
 		"uncased vocab.txt": {map[string]string{"vocab.txt": vocabulary}, 0,
 			[]string{"a", "##b", "[UNK]", "u", "##s", "##e", "##r", "[UNK]"}},
 		"tokenizer.json": {map[string]string{"tokenizer.json": tokenizer("")}, 0,
