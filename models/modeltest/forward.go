@@ -121,10 +121,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		}
 		return linear(x, weight(m, n, graph.RoleWeight), own[graph.RoleBias])
 	case graph.Norm:
-		if n.RMS {
-			return rmsNorm(n, arg(0), own[graph.RoleGain])
-		}
-		return norm(arg(0), n.Eps, own[graph.RoleGain], own[graph.RoleBias])
+		return norm(n, arg(0), own[graph.RoleGain], own[graph.RoleBias])
 	case graph.Mul:
 		var out mat.Dense
 		out.MulElem(arg(0), arg(1))
@@ -214,8 +211,12 @@ func linear(x, w *mat.Dense, bias []float64) *mat.Dense {
 	return &out
 }
 
-// norm returns (x − mean)/√(variance + eps) · gain + bias, row by row.
-func norm(x *mat.Dense, eps float64, gain, bias []float64) *mat.Dense {
+// norm returns (x − mean)/√(variance + eps) · gain + bias, row by row, or what [rmsNorm]
+// does.
+func norm(n *graph.Node, x *mat.Dense, gain, bias []float64) *mat.Dense {
+	if n.RMS {
+		return rmsNorm(n, x, gain)
+	}
 	out := mat.DenseCopyOf(x)
 	rows, units := x.Dims()
 	for i := range rows {
@@ -228,7 +229,7 @@ func norm(x *mat.Dense, eps float64, gain, bias []float64) *mat.Dense {
 			square += (v - mean) * (v - mean) / float64(units)
 		}
 		for j, v := range row {
-			row[j] = (v-mean)/math.Sqrt(square+eps)*gain[j] + bias[j]
+			row[j] = (v-mean)/math.Sqrt(square+n.Eps)*gain[j] + bias[j]
 		}
 	}
 	return out
