@@ -90,7 +90,7 @@ func TestCompare(t *testing.T) {
 		"vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2", "match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
 	require.Equal(t, "30 images; 5 updates of 64 with labels", report.Rows[16].Seen)
-	require.Equal(t, "30 images; 5 updates of 30 of them", report.Rows[17].Seen)
+	require.Equal(t, "30 images; 5 updates of 24 of them", report.Rows[17].Seen)
 	require.Equal(t, "30 images; 3 updates of 24 of them", report.Rows[18].Seen)
 	require.Equal(t, "30 images; 5 updates of 64 with labels; 2 updates of 128 without labels", report.Rows[30].Seen)
 	lines := map[string]int{}

@@ -46,13 +46,15 @@ func Shrunk(anchor *models.Model, share float64) (*models.Model, error) {
 // UniformShare returns the point on the line from the anchor to the mean of the other
 // aligned models that is as far from the anchor as a fused model is, and the weights
 // of all models there. A fused model that was trained or refitted has to beat it: going
-// back to the anchor is the easiest way to get better.
+// back to the anchor is the easiest way to get better. It returns nil for a fused model
+// that is farther away than the others are.
 func UniformShare(a *fuse.Aligned, fused *models.Model) (*models.Model, []float64, error) {
 	others := make([]float64, len(a.Others)+1)
 	for i := range a.Others {
 		others[i+1] = 1 / float64(len(a.Others))
 	}
-	end, err := a.Mean(others)
+	factors := fuse.Aligned{Anchor: a.Anchor, Others: a.Others} // whose means lie on a straight line
+	end, err := factors.Mean(others)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -60,7 +62,10 @@ func UniformShare(a *fuse.Aligned, fused *models.Model) (*models.Model, []float6
 	if length == 0 {
 		return nil, nil, nil
 	}
-	t := min(distance(fused, a.Anchor)/length, 1)
+	t := distance(fused, a.Anchor) / length
+	if t > 1 {
+		return nil, nil, nil
+	}
 	others[0] = 1 - t
 	for i := range a.Others {
 		others[i+1] *= t
