@@ -59,6 +59,6 @@ func TestParse(t *testing.T) {
 	}
 	o, err := parse(nil)
 	require.NoError(t, err)
-	require.Equal(t, 384, o.of(true).Units)
-	require.Equal(t, 64, o.of(false).Units)
+	require.Equal(t, 384, o.sizeOr("paper").Units)
+	require.Equal(t, 64, o.sizeOr("small").Units)
 }

@@ -42,7 +42,11 @@ func measure(ctx context.Context, o options) (*results, error) {
 		return nil, err
 	}
 	cuda := strings.Contains(strings.ToLower(device.Description()), "cuda")
-	b := &bench{device: device, cuda: cuda, size: o.of(cuda), results: &results{Backend: device.Description()}}
+	usual := "small"
+	if cuda {
+		usual = "paper"
+	}
+	b := &bench{device: device, cuda: cuda, size: o.sizeOr(usual), results: &results{Backend: device.Description()}}
 	b.results.Size = b.size
 	if cuda {
 		b.results.GPU, _ = askGPU(ctx, "name") // it is only shown
@@ -68,13 +72,9 @@ func measure(ctx context.Context, o options) (*results, error) {
 	return b.results, err
 }
 
-// of returns the size that the options ask for.
-func (o options) of(cuda bool) size {
-	name := "small"
-	if cuda {
-		name = "paper"
-	}
-	s := sizes()[cmp.Or(o.size, name)]
+// sizeOr returns the size that the options ask for, or the usual one.
+func (o options) sizeOr(usual string) size {
+	s := sizes()[cmp.Or(o.size, usual)]
 	s.Batch, s.Repeat = cmp.Or(o.batch, s.Batch), cmp.Or(o.repeat, s.Repeat)
 	return s
 }
@@ -85,7 +85,7 @@ func (b *bench) tf32(ctx context.Context) error {
 	if err := os.Setenv(backendVariable, "xla:cuda,tf32=true"); err != nil {
 		return err
 	}
-	defer os.Setenv(backendVariable, old)
+	defer func() { _ = os.Setenv(backendVariable, old) }() // fails for malformed names only
 	device, err := cli.Open(ctx)
 	if err != nil {
 		return err

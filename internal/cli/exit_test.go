@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -64,7 +63,7 @@ func startChild(t *testing.T, kind string) (cmd *exec.Cmd, log *bufio.Reader) {
 func status(t *testing.T, cmd *exec.Cmd) int {
 	err := cmd.Wait()
 	exit := (*exec.ExitError)(nil)
-	require.True(t, errors.As(err, &exit), "%v", err)
+	require.ErrorAs(t, err, &exit)
 	return exit.ExitCode()
 }
 

@@ -1,6 +1,8 @@
 package gomlx
 
 import (
+	"maps"
+
 	"github.com/gomlx/compute/dtypes"
 	gx "github.com/gomlx/gomlx/core/graph"
 
@@ -26,10 +28,7 @@ func (p Precision) rounded(g *graph.Graph, params nodes) nodes {
 	if p == Float32 {
 		return params
 	}
-	out := nodes{}
-	for name, w := range params {
-		out[name] = w
-	}
+	out := maps.Clone(params)
 	for n, param := range g.Params() {
 		if n.Op == graph.Linear && param.Role == graph.RoleWeight {
 			out[param.Name] = gx.ConvertDType(params[param.Name], dtypes.BFloat16)

@@ -5,7 +5,7 @@ package backend
 // #cgo LDFLAGS: -ldl
 // #include <stdlib.h>
 // #include <dlfcn.h>
-import "C"
+import "C" //nolint:gocritic // cgo has it stand alone
 
 import (
 	"errors"

@@ -145,7 +145,7 @@ func freeBytes(dir string) int64 {
 	for {
 		var stat syscall.Statfs_t
 		if syscall.Statfs(dir, &stat) == nil {
-			return int64(stat.Bavail) * stat.Bsize //nolint:unconvert // the type differs between platforms
+			return int64(stat.Bavail) * stat.Bsize
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
