@@ -2,6 +2,7 @@ package fuse_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/modeltest"
+	"github.com/otfuse/otfuse/models/safetensors"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -167,8 +169,8 @@ func TestLinkedNaN(t *testing.T) {
 	net := modeltest.ViT()
 	dir := filepath.Join(t.TempDir(), "model")
 	m := model(t, net, 2)
-	m.Params[firstLinear(m)].Data[3] = float32(math.NaN())
 	require.NoError(t, m.Save(dir))
+	spoil(t, filepath.Join(dir, safetensors.SingleName), firstLinear(m))
 	linked, err := models.Link(dir)
 	require.NoError(t, err)
 	for _, method := range []fuse.Method{fuse.Vanilla{}, fuse.Transport{}, fuse.Matching{}} {
@@ -176,6 +178,20 @@ func TestLinkedNaN(t *testing.T) {
 		require.ErrorContains(t, err, firstLinear(m))
 		require.ErrorContains(t, err, "NaN at position 3")
 	}
+}
+
+// spoil makes value 3 of a tensor of float32 in a file NaN.
+func spoil(t *testing.T, path, name string) {
+	f, err := safetensors.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	stored := map[string]safetensors.Tensor{}
+	for _, own := range f.Names() {
+		stored[own], err = f.Tensor(own)
+		require.NoError(t, err)
+	}
+	binary.LittleEndian.PutUint32(stored[name].Data[3*4:], math.Float32bits(float32(math.NaN())))
+	require.NoError(t, safetensors.WriteFile(path, stored, f.Metadata()))
 }
 
 func firstLinear(m *models.Model) string {
