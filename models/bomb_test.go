@@ -29,7 +29,8 @@ func smallCheckpoint(t *testing.T, config string) string {
 // claims.
 func TestConfigBombs(t *testing.T) {
 	sizes := `"hidden_size": %[1]d, "num_hidden_layers": %[2]d, "num_attention_heads": 8, "intermediate_size": %[1]d,
-		"image_size": %[3]d, "patch_size": %[4]d, "num_channels": 3, "vocab_size": 16000000, "max_position_embeddings": 16000000,
+		"image_size": %[3]d, "patch_size": %[4]d, "num_channels": 3, "vocab_size": 16000000,
+		"max_position_embeddings": 16000000,
 		"type_vocab_size": 2, "hidden_act": "gelu", "dim": %[1]d, "n_layers": %[2]d, "n_heads": 8, "hidden_dim": %[1]d,
 		"n_embd": %[1]d, "n_layer": %[2]d, "n_head": 8, "n_positions": 16000000`
 	for _, a := range models.Known() {

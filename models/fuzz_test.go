@@ -69,7 +69,8 @@ func FuzzNames(f *testing.F) {
 	for _, p := range m.Graph.Params() {
 		wanted[p.Name] = true
 	}
-	for _, name := range []string{"vit.layernorm.weight", "module.classifier.bias", "vit.layers.0.mlp.fc1.weight", "", ".", "x"} {
+	for _, name := range []string{"vit.layernorm.weight", "module.classifier.bias", "vit.layers.0.mlp.fc1.weight", "", ".",
+		"x"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, tensor string) {

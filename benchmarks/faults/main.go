@@ -29,6 +29,11 @@ func main() {
 	if job := os.Getenv(jobVariable); job != "" {
 		os.Exit(child(job, os.Args[1:]))
 	}
+	os.Exit(report())
+}
+
+// report makes all tries, prints the table and returns the status of the process.
+func report() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	p := plan{seed: 1}
@@ -42,11 +47,12 @@ func main() {
 	fmt.Printf("\n%d s\n", int(time.Since(started).Seconds()))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
-		os.Exit(2)
+		return 2
 	}
 	for _, r := range rows {
 		if r.faults() > 0 {
-			os.Exit(1)
+			return 1
 		}
 	}
+	return 0
 }

@@ -24,7 +24,9 @@ type process struct {
 }
 
 // spawn starts a child and waits until it begins.
-func spawn(ctx context.Context, binary string, rights *syscall.SysProcAttr, job string, args ...string) (*process, error) {
+func spawn(ctx context.Context, binary string, rights *syscall.SysProcAttr, job string, args ...string) (
+	*process, error,
+) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append(os.Environ(), jobVariable+"="+job, "GOMLX_BACKEND=go:ops_sequential")

@@ -36,7 +36,8 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() > limit {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%d bytes, at most %d make sense", info.Size(), limit)}
+		err := fmt.Errorf("%d bytes, at most %d make sense", info.Size(), limit)
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	// The file may grow while it is read.
 	text := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))

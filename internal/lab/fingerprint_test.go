@@ -37,10 +37,11 @@ func TestAnotherTraining(t *testing.T) {
 		lr     float64
 		want   []string
 	}{
-		"seed":    {fewImages(t), tinyImageNet(1), 0.01, []string{"48 images, seed 0", "48 images, seed 1"}},
-		"data":    {other, tinyImageNet(0), 0.01, []string{"data is", "digest"}},
-		"network": {fewImages(t), wider, 0.01, []string{"network is", `\"num_attention_heads\":2`, `\"num_attention_heads\":4`}},
-		"recipe":  {fewImages(t), tinyImageNet(0), 0.02, []string{"training is", "0.01", "0.02"}},
+		"seed": {fewImages(t), tinyImageNet(1), 0.01, []string{"48 images, seed 0", "48 images, seed 1"}},
+		"data": {other, tinyImageNet(0), 0.01, []string{"data is", "digest"}},
+		"network": {fewImages(t), wider, 0.01, []string{"network is",
+			`\"num_attention_heads\":2`, `\"num_attention_heads\":4`}},
+		"recipe": {fewImages(t), tinyImageNet(0), 0.02, []string{"training is", "0.01", "0.02"}},
 	} {
 		err := train(t.Context(), c.images, c.net, c.lr)
 		require.ErrorIs(t, err, gomlx.ErrCheckpoint, name)

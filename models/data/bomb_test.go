@@ -95,6 +95,7 @@ func sharedZip(t *testing.T, names, size int) []byte {
 	require.NoError(t, z.Close())
 	raw := b.Bytes()
 	directory := bytes.Index(raw, []byte("PK\x01\x02"))
+	require.Positive(t, directory)
 	first := raw[directory:]
 	for at := directory; at >= 0; {
 		copy(raw[at+16:at+28], first[16:28]) // the checksum and both sizes

@@ -84,13 +84,13 @@ func heldByJPEG(raw []byte, _ image.Config) int64 {
 	)
 	for at := 2; at+9 < len(raw) && raw[at] == 0xff; {
 		marker := raw[at+1]
-		switch {
-		case marker == 0xff: // filled up
+		switch marker {
+		case 0xff: // filled up
 			at++
 			continue
-		case marker == scan:
+		case scan:
 			return baseline
-		case marker == progressive:
+		case progressive:
 			return baseline + coefficients(raw[at+9:])
 		}
 		at += 2 + int(binary.BigEndian.Uint16(raw[at+2:]))
