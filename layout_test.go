@@ -30,7 +30,8 @@ var layers = map[string]struct {
 	"models":             {layers: []string{"ot", "graph", "align", "models/safetensors"}, libraries: numericAndFiles},
 	"models/safetensors": {libraries: []string{"golang.org/x/sys"}},
 	"models/data": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
-		"gonum.org/v1/gonum", "golang.org/x/image", "golang.org/x/sync", "golang.org/x/sys", "github.com/gofrs/flock"}}, // downloads are locked
+		"gonum.org/v1/gonum", "golang.org/x/image", "golang.org/x/sync", "golang.org/x/sys",
+		"github.com/gofrs/flock"}}, // downloads are locked
 	"models/text": {layers: []string{"ot", "graph", "align", "models", "models/safetensors"}, libraries: []string{
 		// its tokenizer brings its hub along
 		"gonum.org/v1/gonum", "github.com/gomlx/go-huggingface", "github.com/gomlx/compute/support/humanize",

@@ -36,7 +36,7 @@ func TestTroubleshooting(t *testing.T) {
 		for _, message := range regexp.MustCompile("`[^`]+`").FindAllString(cells[1], -1) {
 			for part := range strings.SplitSeq(strings.Trim(message, "`"), "…") {
 				if part = strings.TrimSpace(part); len(part) > 6 {
-					assert.Truef(t, strings.Contains(source, part), "no program says %q of %s", part, message)
+					assert.Containsf(t, source, part, "no program says %q of %s", part, message)
 					found++
 				}
 			}

@@ -57,7 +57,7 @@ func TestLabelsOfProblems(t *testing.T) {
 		for _, labels := range c.right {
 			b, err := m.Complete(models.Batch{"input_ids": ids, models.Labels: labels})
 			require.NoError(t, err, c.kind)
-			require.Equal(t, len(m.Labels().Shape)+1, len(b[models.Labels].Shape))
+			require.Len(t, b[models.Labels].Shape, len(m.Labels().Shape)+1)
 		}
 		for says, labels := range c.wrong {
 			if labels.Ints == nil && labels.Floats == nil {

@@ -131,9 +131,11 @@ func TestSaveKeepsForeignFiles(t *testing.T) {
 		"thesis.txt":          write("thesis.txt", "by hand"),
 		"training_args.bin":   write("training_args.bin", ""),
 		"config.json":         write("config.json", `{"port": 80}`),
-		"tokenizer.json":      func(dir string) error { return os.Symlink("/etc/hosts", filepath.Join(dir, "tokenizer.json")) },
-		"vocab.txt":           func(dir string) error { return os.Mkdir(filepath.Join(dir, "vocab.txt"), 0o755) },
-		"model.safetensors":   func(dir string) error { return os.Chmod(filepath.Join(dir, "model.safetensors"), 0o444) },
+		"tokenizer.json": func(dir string) error {
+			return os.Symlink("/etc/hosts", filepath.Join(dir, "tokenizer.json"))
+		},
+		"vocab.txt":         func(dir string) error { return os.Mkdir(filepath.Join(dir, "vocab.txt"), 0o755) },
+		"model.safetensors": func(dir string) error { return os.Chmod(filepath.Join(dir, "model.safetensors"), 0o444) },
 	} {
 		dir := saved(t, m)
 		require.NoError(t, models.Replaceable(dir))

@@ -110,6 +110,7 @@ func TestBadFeatures(t *testing.T) {
 	assert.Equal(t, 1, r.Iterations)
 	_, err = r.Project(ctx, x)
 	require.ErrorIs(t, err, ot.ErrShape)
+	far, unknown := mat.NewDense(1, 2, []float64{0, 1e300}), ot.Duals{V: []float64{1, math.NaN()}}
 	for name, c := range map[string]struct {
 		f    ot.Features
 		s    ot.Sinkhorn
@@ -119,14 +120,14 @@ func TestBadFeatures(t *testing.T) {
 		"one side":   {f: ot.Features{X: x}, want: ot.ErrShape},
 		"widths":     {f: ot.Features{X: x, Y: mat.NewDense(2, 3, nil)}, want: ot.ErrShape},
 		"not finite": {f: ot.Features{X: x, Y: mat.NewDense(1, 2, []float64{0, math.NaN()})}, want: ot.ErrNotFinite},
-		"overflow":   {f: ot.Features{X: x, Y: mat.NewDense(1, 2, []float64{0, 1e300}), Metric: ot.SqEuclidean{}}, want: ot.ErrNotFinite},
-		"scaled":     {f: ot.Features{X: x, Y: y, Metric: ot.Scaled{Metric: ot.Euclidean{}, By: ot.ScaleMax{}}}, want: ot.ErrOption},
+		"overflow":   {f: ot.Features{X: x, Y: far, Metric: ot.SqEuclidean{}}, want: ot.ErrNotFinite},
+		"scaled":     {f: ot.Features{X: x, Y: y, Metric: ot.Scaled{Metric: ot.Euclidean{}}}, want: ot.ErrOption},
 		"metric":     {f: ot.Features{X: x, Y: y, Metric: wide{}}, want: ot.ErrShape},
 		"masses":     {f: ot.Features{X: x, Y: y, A: []float64{1}}, want: ot.ErrShape},
 		"no mass":    {f: ot.Features{X: x, Y: y, A: []float64{1, 0, 1}, B: []float64{1, 1}}, want: ot.ErrEmpty},
 		"totals":     {f: ot.Features{X: x, Y: y, A: []float64{1, 1, 1}, B: []float64{1, 1}}, want: ot.ErrUnbalanced},
 		"start":      {f: ot.Features{X: x, Y: y}, s: ot.Sinkhorn{Start: &ot.Duals{V: []float64{1}}}, want: ot.ErrShape},
-		"NaN start":  {f: ot.Features{X: x, Y: y}, s: ot.Sinkhorn{Start: &ot.Duals{V: []float64{1, math.NaN()}}}, want: ot.ErrNotFinite},
+		"NaN start":  {f: ot.Features{X: x, Y: y}, s: ot.Sinkhorn{Start: &unknown}, want: ot.ErrNotFinite},
 		"option":     {f: ot.Features{X: x, Y: y}, s: ot.Sinkhorn{Reg: -1}, want: ot.ErrOption},
 		"tiny ε":     {f: ot.Features{X: x, Y: y}, s: ot.Sinkhorn{Reg: 1e-100}, want: ot.ErrOption},
 	} {

@@ -105,19 +105,25 @@ func parse(args []string) (options, error) {
 	if *parents != "" {
 		o.parents = strings.Split(*parents, ",")
 	}
-	switch {
-	case f.NArg() > 0:
+	if f.NArg() > 0 {
 		return o, fmt.Errorf("ot: unexpected argument %q", f.Arg(0))
-	case o.repeat < 1:
-		return o, fmt.Errorf("ot: -repeat is %d, want at least 1", o.repeat)
-	case o.limit <= 0:
-		return o, fmt.Errorf("ot: -limit is %s, want more than 0", o.limit)
-	case o.threads < 1:
-		return o, fmt.Errorf("ot: -threads is %d, want at least 1", o.threads)
-	case len(o.parents) != 0 && len(o.parents) != 2:
-		return o, fmt.Errorf("ot: -parents names %d directories, want two", len(o.parents))
 	}
-	return o, nil
+	return o, o.check()
+}
+
+// check returns an error for options out of range.
+func (o options) check() error {
+	switch {
+	case o.repeat < 1:
+		return fmt.Errorf("ot: -repeat is %d, want at least 1", o.repeat)
+	case o.limit <= 0:
+		return fmt.Errorf("ot: -limit is %s, want more than 0", o.limit)
+	case o.threads < 1:
+		return fmt.Errorf("ot: -threads is %d, want at least 1", o.threads)
+	case len(o.parents) != 0 && len(o.parents) != 2:
+		return fmt.Errorf("ot: -parents names %d directories, want two", len(o.parents))
+	}
+	return nil
 }
 
 // allPeers lists the peers of all solvers.

@@ -58,7 +58,8 @@ func compare(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("gpt-wiki: %w", err)
 	}
-	o.choice.Untied = slices.ContainsFunc(parents[0].Graph.Nodes, func(n *graph.Node) bool { return n.Op == graph.Unembed })
+	tied := func(n *graph.Node) bool { return n.Op == graph.Unembed }
+	o.choice.Untied = slices.ContainsFunc(parents[0].Graph.Nodes, tied)
 	c := lab.Comparison{Task: text, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
 		Title: fmt.Sprintf("Fusing %d causal language models", len(parents)), Out: o.out, File: o.report}
 	experiment, err := c.Experiment()

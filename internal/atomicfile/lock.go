@@ -23,12 +23,13 @@ func Lock(path string) (unlock func(), err error) {
 		if err != nil {
 			return nil, err
 		}
-		err = tryLock(f)
-		if errors.Is(err, ErrLocked) {
+		locked := tryLock(f)
+		if errors.Is(locked, ErrLocked) {
 			return nil, errors.Join(fmt.Errorf("%s: %w", path, ErrLocked), f.Close())
 		}
-		// Whoever had the lock before may have removed the file meanwhile.
-		if err != nil || isStillNamed(f) {
+		// Whoever had the lock before may have removed the file meanwhile. Any other error
+		// says that the system knows no locks.
+		if locked != nil || isStillNamed(f) {
 			return func() {
 				os.Remove(name)
 				f.Close()

@@ -93,7 +93,8 @@ func TestApart(t *testing.T) {
 	require.NoError(t, os.Link(file, filepath.Join(dir, "same")))
 	t.Chdir(dir)
 	for output, says := range map[string]string{input: "is an input", "a": "holds", link: "is an input",
-		filepath.Join(link, "new", "x"): "lies in", "a/../a/input/x": "lies in", "file": "is an input", "same": "is an input"} {
+		filepath.Join(link, "new", "x"): "lies in", "a/../a/input/x": "lies in", "file": "is an input",
+		"same": "is an input"} {
 		require.ErrorContains(t, Apart(output, "", input, file), says, output)
 	}
 	for _, output := range []string{"b", "a/inputs", "a/other", "file2", link + "2"} {

@@ -139,7 +139,7 @@ func (c Comparison) Publish(e Experiment, found *report.Report) error {
 	if err := found.Print(os.Stdout); err != nil {
 		return err
 	}
-	_, err := fmt.Printf("\n%s\n", c.Story(e, found))
+	_, err := fmt.Fprintf(os.Stdout, "\n%s\n", c.Story(e, found))
 	return err
 }
 

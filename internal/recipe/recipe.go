@@ -28,7 +28,7 @@ type Recipe struct {
 	Aligner  string    `json:"aligner,omitempty"`     // units | heads
 	Solver   string    `json:"solver,omitempty"`      // emd | sinkhorn | widening | sinkhorn-device
 	Reg      float64   `json:"reg,omitempty"`         // of Sinkhorn, in units of the scaled cost
-	Residual string    `json:"residual,omitempty"`    // main | skip | identity | average | weighted-scalar | weighted-matrix
+	Residual string    `json:"residual,omitempty"`    // main, skip, identity, average, weighted-scalar or -matrix
 	QK       string    `json:"qk,omitempty"`          // separate | shared | joint
 	Mix      *float64  `json:"mix,omitempty"`         // match: share of activations beside weights, 0 to 1
 	Rounds   int       `json:"rounds,omitempty"`      // match: most rounds over the spaces

@@ -23,7 +23,7 @@ type format struct {
 	pixel     func(image.Image) pixelFunc
 	held      func(raw []byte, c image.Config) int64 // bytes for each pixel that the decoder holds at most
 	densest   int                                    // pixels that a byte of the file can stand for; 0 for any number
-	end       string                                 // marker of the end, which some programs forget; empty where it is needed
+	end       string                                 // marker of the end, which may be missing; empty where it may not
 }
 
 // formats lists the formats that are read. A byte of a JPEG holds a bit each of

@@ -109,7 +109,7 @@ func TestTrainCausal(t *testing.T) {
 	for k := range teachers {
 		trainer, err := d.Trainer(ms[k], TrainConfig{Steps: 150, LR: 3e-2})
 		require.NoError(t, err)
-		defer trainer.Close()
+		t.Cleanup(func() { require.NoError(t, trainer.Close()) })
 		require.NoError(t, Fit(t.Context(), trainer, batches, FitOptions{}))
 		teachers[k], err = trainer.Model()
 		require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -117,7 +118,7 @@ func (t *Trainer) Load(path string) (err error) {
 // impossible tells values that tensor i of the state cannot have: those that are not
 // finite, and second moments below 0.
 func (t *Trainer) impossible(i int) func(float32) bool {
-	second := i/(len(t.state)/len(statePrefixes())) == 2
+	second := strings.HasPrefix(t.stateName(i), statePrefixes()[2])
 	return func(v float32) bool { return v-v != 0 || second && v < 0 }
 }
 

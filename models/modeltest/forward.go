@@ -114,12 +114,7 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		}
 		return lookup(rows, in[n.Args[0].Name].Ints)
 	case graph.Linear:
-		x := values[n.Args[0].ID]
-		if n.Args[0].Op == graph.Input {
-			w, _ := n.Param(graph.RoleWeight)
-			x = patches(in[n.Args[0].Name], w.Shape)
-		}
-		return linear(x, weight(m, n, graph.RoleWeight), own[graph.RoleBias])
+		return linear(linearInput(n, values, in), weight(m, n, graph.RoleWeight), own[graph.RoleBias])
 	case graph.Norm:
 		return norm(n, arg(0), own[graph.RoleGain], own[graph.RoleBias])
 	case graph.Mul:
@@ -154,6 +149,16 @@ func step(m *models.Model, n *graph.Node, values []*mat.Dense, in models.Batch) 
 		return arg(0)
 	}
 	panic(fmt.Sprintf("modeltest: %s %s: the operation is not implemented", n.Op, n.Name))
+}
+
+// linearInput returns what a linear layer reads: the patches of an image where that is
+// its input.
+func linearInput(n *graph.Node, values []*mat.Dense, in models.Batch) *mat.Dense {
+	if n.Args[0].Op != graph.Input {
+		return values[n.Args[0].ID]
+	}
+	w, _ := n.Param(graph.RoleWeight)
+	return patches(in[n.Args[0].Name], w.Shape)
 }
 
 // lookup returns the row of a table for each id.

@@ -83,11 +83,12 @@ func Batch(m *models.Model, n int, seed uint64) (models.Batch, error) {
 	}
 	in := m.Labels()
 	shape := []int{n}
-	if in.Like != "" {
+	switch {
+	case in.Like != "":
 		shape = out[in.Like].Shape
-	} else if slices.Contains(in.Shape, models.Any) {
+	case slices.Contains(in.Shape, models.Any):
 		return out, nil // a label for every patch, of which there may be any number
-	} else {
+	default:
 		shape = append(shape, in.Shape...)
 	}
 	labels := draw(rng, in, shape)

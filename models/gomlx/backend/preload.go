@@ -11,7 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"unsafe"
+	"unsafe" //nolint:gocritic // cgo adds an import of its own
 )
 
 // preloaded are the libraries that XLA's CUDA plugin opens by their bare names, in
