@@ -30,7 +30,7 @@ func Lock(path string) (unlock func(), err error) {
 		// Whoever had the lock before may have removed the file meanwhile. Any other error
 		// says that the system knows no locks.
 		if locked != nil || isStillNamed(f) {
-			return func() {
+			return func() { //nolint:nilerr // the system knows no locks
 				os.Remove(name)
 				f.Close()
 			}, nil
