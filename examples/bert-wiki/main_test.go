@@ -204,7 +204,7 @@ func TestBadInput(t *testing.T) {
 	for want, args := range map[string][]string{
 		"no parents are shipped":        base,
 		"want at least two":             fusing("-parents", a),
-		"no such file":                  fusing("-parents", a+",nowhere"),
+		"no such file":                  fusing("-parents", a+",./nowhere"),
 		"unknown architecture":          fusing("-parents", a+","+strange),
 		"want a BertForMaskedLM":        fusing("-parents", a+","+classifier),
 		"differs from that of parent 0": fusing("-parents", a+","+parent(1, "-words", "150")),
@@ -222,7 +222,7 @@ func TestBadInput(t *testing.T) {
 		"letters of the text":           small(dir, "-out", out+"1", "-words", "20"),
 		"attend bert.encoder.laye":      small(dir, "-out", out+"2", "-heads", "3"),
 		"empty text: train.txt":         {"-train", "-data", "folder", "-dir", empty, "-out", out + "3"},
-		"is not a checkpoint":           small(dir, "-out", dir),
+		"is not replaced":               small(dir, "-out", dir),
 		"no [PAD]":                      small(dir, "-out", out+"4", "-vocab", filepath.Join(dir, "train.txt")),
 	} {
 		o := parse1(t, args...)

@@ -263,8 +263,8 @@ func TestBadInput(t *testing.T) {
 	base := []string{"-data", "imagefolder", "-dir", set, "-out", out}
 	for want, args := range map[string][]string{
 		"no parents are shipped": base,
-		"want at least two":      append(base, "-parents", "a"),
-		"no such file":           append(base, "-parents", "a,b"),
+		"want at least two":      append(base, "-parents", "./a"),
+		"no such file":           append(base, "-parents", "./a,./b"),
 		"unknown architecture":   append(base, "-parents", a+","+strange),
 		"a width of 16 units":    append(base, "-parents", a, "-compress", "16"),
 		"depth differs":          append(base, "-parents", a+","+untrained(t, set, "-depth", "2")),
@@ -275,7 +275,7 @@ func TestBadInput(t *testing.T) {
 		"there are cifar10":       {"-data", "mnist", "-out", out},
 		"needs the folder":        {"-data", "imagefolder", "-out", out},
 		"is not a multiple":       {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "2", "-patch", "7"},
-		"is not a checkpoint":     {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
+		"is not replaced":         {"-train", "-data", "imagefolder", "-dir", set, "-out", set},
 		"attend vit.encoder.laye": {"-train", "-data", "imagefolder", "-dir", set, "-out", out + "3", "-heads", "3"},
 	} {
 		o := parse1(t, args...)
