@@ -205,7 +205,7 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.5, with -compress 1), or of training with "+
 		"-train (default 24)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train and -compress)")
-	o.choice = lab.Choice{Learn: 500, Distil: 300, Batch: learnSize, Mixed: true}
+	o.choice = lab.Choice{Learn: 500, Distil: 200, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
 	f.BoolVar(&o.all, "all", false, "try every method with every setting, and finetune all of them: eight minutes more")
 	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+

@@ -115,7 +115,7 @@ func (c Choice) Trials() ([]Trial, error) {
 	}
 	all := slices.Concat(c.transport(), c.matching(), c.distillation())
 	if c.brief() {
-		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.distillation())
+		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.distillation()[:1])
 	}
 	for _, t := range all {
 		add(t)
