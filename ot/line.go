@@ -76,11 +76,7 @@ func (l Line) read() (*instance, error) {
 		}
 	}
 	in := &instance{n: len(l.X), m: len(l.Y)}
-	var err error
-	if in.fullA, in.totalA, err = checkMasses("A", l.A, in.n); err != nil {
-		return nil, err
-	}
-	if in.fullB, in.totalB, err = checkMasses("B", l.B, in.m); err != nil {
+	if err := in.readMasses(l.A, l.B); err != nil {
 		return nil, err
 	}
 	if err := in.balanced(); err != nil {

@@ -93,10 +93,7 @@ func readProblemAsIs(ctx context.Context, p Problem) (in *instance, err error) {
 	if n == 0 || m == 0 {
 		return nil, invalid("Cost", ErrShape, "%d × %d", n, m)
 	}
-	if in.fullA, in.totalA, err = checkMasses("A", p.A, n); err != nil {
-		return nil, err
-	}
-	if in.fullB, in.totalB, err = checkMasses("B", p.B, m); err != nil {
+	if err := in.readMasses(p.A, p.B); err != nil {
 		return nil, err
 	}
 	if err := contextError(ctx); err != nil {
@@ -304,6 +301,15 @@ func withMass(w []float64) (keep []int, kept []float64) {
 		return nil, kept
 	}
 	return keep, kept
+}
+
+// readMasses checks both marginals for the n and m units of in.
+func (in *instance) readMasses(a, b []float64) (err error) {
+	if in.fullA, in.totalA, err = checkMasses("A", a, in.n); err != nil {
+		return err
+	}
+	in.fullB, in.totalB, err = checkMasses("B", b, in.m)
+	return err
 }
 
 // checkMasses checks a marginal and returns a copy of it and its total.

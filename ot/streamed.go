@@ -14,11 +14,12 @@ import (
 // with masses relative to their totals.
 type streamed struct {
 	progress
-	ctx  context.Context
-	rows costRows
-	reg  float64
-	top  float64 // largest cost
-	a, b []float64
+	ctx     context.Context
+	problem *instance // without costs
+	rows    costRows
+	reg     float64
+	top     float64 // largest cost
+	a, b    []float64
 
 	f, g, oldF  []float64
 	columnSums  []float64   // of P [m]
@@ -38,12 +39,10 @@ func newStreamed(ctx context.Context, f Features) (*streamed, float64, error) {
 		return nil, 0, err
 	}
 	in := &instance{n: rows.n, m: rows.m}
-	if in.a, in.totalA, err = checkMasses("A", f.A, in.n); err != nil {
+	if err := in.readMasses(f.A, f.B); err != nil {
 		return nil, 0, err
 	}
-	if in.b, in.totalB, err = checkMasses("B", f.B, in.m); err != nil {
-		return nil, 0, err
-	}
+	in.a, in.b = in.fullA, in.fullB
 	if err := in.balanced(); err != nil {
 		return nil, 0, err
 	}
@@ -58,7 +57,7 @@ func newStreamed(ctx context.Context, f Features) (*streamed, float64, error) {
 		}
 	}
 	k := &streamed{
-		ctx: ctx, rows: rows, a: make([]float64, in.n), b: make([]float64, in.m),
+		ctx: ctx, problem: in, rows: rows, a: make([]float64, in.n), b: make([]float64, in.m),
 		f: make([]float64, in.n), g: make([]float64, in.m), oldF: make([]float64, in.n),
 		columnSums: make([]float64, in.m), partialSums: make([][]float64, min(rows.blocks(), 16)),
 		rowErrors: make([]float64, in.n), rowTotals: make([]float64, in.n),
@@ -81,19 +80,15 @@ func newStreamed(ctx context.Context, f Features) (*streamed, float64, error) {
 
 // startFrom starts from the potentials of the columns of a similar problem.
 func (k *streamed) startFrom(c control, start *Duals) error {
-	if len(start.V) != k.rows.m {
-		return invalid("Start", ErrShape, "%d potentials for %d units", len(start.V), k.rows.m)
-	}
-	for j, v := range start.V {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return badEntry("Start", j, -1, v, ErrNotFinite)
-		}
+	v, err := k.problem.startPotentials(start)
+	if err != nil {
+		return err
 	}
 	if err := c.checkReg(k.top); err != nil {
 		return err
 	}
-	if floats.Norm(start.V, math.Inf(1)) <= 2*(k.top+1500*c.reg) {
-		copy(k.g, start.V) // larger ones would hide the costs behind their rounding
+	if floats.Norm(v, math.Inf(1)) <= 2*(k.top+1500*c.reg) {
+		copy(k.g, v) // larger ones would hide the costs behind their rounding
 	}
 	k.reg = c.reg
 	r := relaxation{tol: c.tol, limit: c.limit}

@@ -57,7 +57,8 @@ func TestGrow(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-n", "1"}, {"-n", "x"}, {"-n", ""}, {"-repeat", "0"}, {"-limit", "0s"}, {"-peers", "some"}, {"-problems", "all"}, {"-grow", "1"}, {"-threads", "0"},
+		{"-n", "1"}, {"-n", "x"}, {"-n", ""}, {"-repeat", "0"}, {"-limit", "0s"}, {"-peers", "some"},
+		{"-problems", "all"}, {"-grow", "1"}, {"-threads", "0"},
 		{"-solvers", "emd,none"}, {"-parents", "a"}, {"stray"},
 	} {
 		_, err := parse(args)
