@@ -36,7 +36,7 @@ func (s *study) experiment() lab.Experiment {
 	}
 	schedule := s.schedule()
 	batches := lab.TuneBatches(s.task, schedule.Batch, 0)
-	t := lab.Tuning{Of: e.Names.Parents[:min(s.table.tuned, len(e.Names.Parents))], Suffix: ", finetuned",
+	t := lab.Tuning{Of: e.Names.Parents[:min(s.table.tuned, len(e.Names.Parents))], Suffix: lab.SuffixFinetuned,
 		Config: schedule.Config(batches.PerEpoch), Batches: batches.At, Size: schedule.Batch, Cache: s.cache}
 	for _, trial := range e.Trials {
 		t.Of = append(slices.Clip(t.Of), trial.Label)

@@ -169,7 +169,7 @@ func (o options) classifying(text *lab.Text) (lab.Tuning, error) {
 
 func (o options) budget(batches lab.Batches) lab.Tuning {
 	steps := max(int(o.epochs*float64(batches.PerEpoch)), 1)
-	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: batchSize,
+	return lab.Tuning{Suffix: lab.SuffixFinetuned, Batches: batches.At, Size: batchSize,
 		Config: gomlx.TrainConfig{Steps: steps, LR: o.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1}}
 }
 

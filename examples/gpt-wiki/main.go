@@ -51,7 +51,7 @@ func main() {
 // compare fuses parents in every way that was asked for, finetunes on equal budgets
 // and shows what comes out.
 func compare(ctx context.Context, o options) error {
-	if err := cli.Writable(o.out); err != nil {
+	if err := lab.CheckOutputs(o.out, o.parents, "fused", "finetuned"); err != nil {
 		return fmt.Errorf("gpt-wiki: -out: %w", err)
 	}
 	text, parents, err := o.open(ctx)
@@ -153,7 +153,7 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 func (o options) finetuning(text *lab.Text) lab.Tuning {
 	batches := lab.TuneBatches(text, o.batch, o.seed)
 	steps := max(int(o.epochs*float64(batches.PerEpoch)), 1)
-	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: o.batch, Points: lab.TuningPoints,
+	return lab.Tuning{Suffix: lab.SuffixFinetuned, Batches: batches.At, Size: o.batch, Points: lab.TuningPoints,
 		Config: gomlx.TrainConfig{Steps: steps, LR: o.lr, Warmup: steps / 10, WeightDecay: 0.01, Clip: 1}}
 }
 

@@ -114,7 +114,7 @@ func (o options) fusion(c lab.Comparison, images *lab.Images) (lab.Experiment, m
 	experiment.Tune = []lab.Tuning{finetune}
 	if o.all || o.choice.Method != "all" {
 		distil := finetune
-		distil.Suffix, distil.Teachers = ", distilled", c.Parents
+		distil.Suffix, distil.Teachers = lab.SuffixDistilled, c.Parents
 		distil.Of = []string{experiment.Main(), experiment.Names.Parents[0]}
 		experiment.Tune = append(experiment.Tune, distil)
 	}
@@ -158,7 +158,7 @@ func (o options) openImages(ctx context.Context) (*lab.Images, error) {
 func (o options) finetuning(images *lab.Images) lab.Tuning {
 	batches := lab.TuneBatches(images, batchSize, o.seed)
 	steps := max(int(o.epochs*float64(batches.PerEpoch)), 1)
-	return lab.Tuning{Suffix: ", finetuned", Batches: batches.At, Size: batchSize, Points: lab.TuningPoints,
+	return lab.Tuning{Suffix: lab.SuffixFinetuned, Batches: batches.At, Size: batchSize, Points: lab.TuningPoints,
 		Config: gomlx.TrainConfig{Steps: steps, LR: o.lr, Warmup: steps / 10, WeightDecay: 0.05, Clip: 1}}
 }
 

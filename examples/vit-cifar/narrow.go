@@ -19,7 +19,7 @@ func (o options) compression(c lab.Comparison, images *lab.Images) (lab.Experime
 	finetune := o.finetuning(images)
 	finetune.Of = experiment.Narrow.Of
 	distil := finetune
-	distil.Suffix, distil.Teachers = ", distilled", c.Parents
+	distil.Suffix, distil.Teachers = lab.SuffixDistilled, c.Parents
 	experiment.Tune = []lab.Tuning{distil, finetune}
 	cut := experiment.Narrow.Of[1]
 	return experiment, map[string]string{cut: "fused", cut + distil.Suffix: "distilled",
@@ -40,7 +40,7 @@ func (o options) addNarrow(e *lab.Experiment, c lab.Comparison, budget lab.Tunin
 	if !o.all {
 		e.Narrow.Of = e.Narrow.Of[:2]
 	}
-	budget.Of, budget.Suffix, budget.Teachers = e.Narrow.Of, ", distilled", c.Parents
+	budget.Of, budget.Suffix, budget.Teachers = e.Narrow.Of, lab.SuffixDistilled, c.Parents
 	budget.Config.LR = narrowRate
 	e.Tune = append(e.Tune, budget)
 	return nil

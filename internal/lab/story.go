@@ -147,20 +147,21 @@ func (s *story) compression(n Narrow, share float64) {
 	s.say("Matching also cuts a network out of a larger one: %d units wide, %.0f %% of the parameters, it finds %s "+
 		"of its parent's %s after %.0f seconds and without any training.", n.Network.Dims().Width, 100*share, percent(cut),
 		percent(parent), cut.Seconds)
-	for _, suffix := range []string{suffixDistilled, suffixFinetuned} {
+	for _, suffix := range []string{SuffixDistilled, SuffixFinetuned} {
 		a, b := s.labelled(n.Of[1]+suffix), s.labelled(n.Of[0]+suffix)
 		if a == nil || b == nil {
 			continue
 		}
 		s.say("%s for %d updates it finds %s, which is %s a drawn network of that size after the same updates, %s, and %s "+
-			"its parent.", map[string]string{suffixDistilled: "Trained on the parents' answers",
-			suffixFinetuned: "Finetuned on labels"}[suffix], a.Finetuned, percent(a), s.compare(a, b), percent(b),
+			"its parent.", map[string]string{SuffixDistilled: "Trained on the parents' answers",
+			SuffixFinetuned: "Finetuned on labels"}[suffix], a.Finetuned, percent(a), s.compare(a, b), percent(b),
 			s.compare(a, parent))
 	}
 }
 
-// The suffixes of the labels of rows that were trained.
+// The suffixes of the labels of rows that were trained, on the answers of others or on
+// labels.
 const (
-	suffixDistilled = ", distilled"
-	suffixFinetuned = ", finetuned"
+	SuffixDistilled = ", distilled"
+	SuffixFinetuned = ", finetuned"
 )
