@@ -18,6 +18,12 @@
 //	go run ./examples/vit-cifar -train -data tinyimagenet -seed 1 -out b
 //	go run ./examples/vit-cifar -train -data tinyimagenet -seed 2 -out c
 //	go run ./examples/vit-cifar -data tinyimagenet -parents a,b,c
+//
+// Parents may have seen different images, here 80 % of one half of the classes and 20 %
+// of the other:
+//
+//	go run ./examples/vit-cifar -train -seed 0 -split 1/2 -skew 0.6 -out a
+//	go run ./examples/vit-cifar -train -seed 1 -split 2/2 -skew 0.6 -out b
 package main
 
 import (
@@ -57,7 +63,8 @@ type options struct {
 
 	train                      bool
 	width, depth, heads, patch int
-	side                       int // pixels; 0 means 64 where the set leaves the choice
+	side                       int       // pixels; 0 means 64 where the set leaves the choice
+	split                      lab.Split // of the training set; the zero value for all of it
 }
 
 func main() {
@@ -171,6 +178,11 @@ func trainParent(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if o.split.Parts > 0 {
+		if err := images.Restrict(o.split); err != nil {
+			return fmt.Errorf("vit-cifar: -split: %w", err)
+		}
+	}
 	parent, err := o.parent(images)
 	if err != nil {
 		return fmt.Errorf("vit-cifar: %w", err)
@@ -182,7 +194,8 @@ func trainParent(ctx context.Context, o options) error {
 func (o options) parent(images *lab.Images) (*lab.Scratch, error) {
 	p, err := lab.NewScratch(images,
 		lab.Net{Width: o.width, Depth: o.depth, Heads: o.heads, Patch: o.patch, Seed: o.seed},
-		lab.Schedule{Epochs: o.epochs, Warmup: 1, Batch: batchSize, LR: o.lr, MinLR: o.lr / 100, WeightDecay: 0.05, Clip: 1})
+		lab.Schedule{Epochs: o.epochs, Warmup: 1, Batch: min(batchSize, images.Size()), LR: o.lr, MinLR: o.lr / 100,
+			WeightDecay: 0.05, Clip: 1})
 	if err == nil {
 		p.Out = o.out
 	}
@@ -220,6 +233,15 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.patch, "patch", 8, "with -train: `pixels` along a patch")
 	f.IntVar(&o.side, "side", 0, "with -train: `pixels` along an image of tinyimagenet and imagefolder (default 64); "+
 		"otherwise the parents say")
+	f.Func("split", "with -train: train on a `part` of the training set, such as 1/2 and 2/2, that has no image in common "+
+		"with the others (default all)", func(text string) (err error) {
+		skew := o.split.Skew
+		o.split, err = lab.ParseSplit(text)
+		o.split.Skew = skew
+		return err
+	})
+	f.Float64Var(&o.split.Skew, "skew", 0, "with -split: `share` of the images of a class that goes to the one part that is "+
+		"its home, 0 to 1; the others are dealt evenly. Of two parts, 0.6 gives one 80 % of half of the classes")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: vit-cifar [flags]\n\nFuses vision transformers trained from different seeds. "+
 			"Without flags: a whole run in minutes.")
@@ -267,6 +289,12 @@ func (o *options) check() error {
 		return fmt.Errorf("vit-cifar: -images is %d, want at least 1", o.images)
 	case o.side < 0:
 		return fmt.Errorf("vit-cifar: -side is %d, want at least 1", o.side)
+	case o.split != (lab.Split{}) && !o.train:
+		return errors.New("vit-cifar: -split and -skew are for -train")
+	case o.split.Skew != 0 && o.split.Parts == 0:
+		return errors.New("vit-cifar: -skew needs -split")
+	case !(o.split.Skew >= 0 && o.split.Skew <= 1):
+		return fmt.Errorf("vit-cifar: -skew is %g, want 0 to 1", o.split.Skew)
 	case o.out == "":
 		return errors.New("vit-cifar: -out is empty")
 	}

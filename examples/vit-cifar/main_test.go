@@ -59,6 +59,32 @@ func trained(t *testing.T, set string, seed int) string {
 	return dir
 }
 
+// TestParts: parents of parts of a set, whose pixels are normalised differently, are
+// fused, and the report says what each was trained on.
+func TestParts(t *testing.T) {
+	set := imageFolder(t)
+	var dirs []string
+	for part := 1; part <= 2; part++ {
+		dir := filepath.Join(t.TempDir(), "parent")
+		require.NoError(t, trainParent(context.Background(), parse1(t, "-train", "-data", "imagefolder", "-dir", set, "-out", dir,
+			"-seed", fmt.Sprint(part), "-epochs", "1", "-width", "16", "-depth", "1", "-heads", "2", "-side", "24",
+			"-split", fmt.Sprintf("%d/2", part), "-skew", "0.6")))
+		dirs = append(dirs, dir)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(dirs, ","), "-out", out, "-method", "match",
+		"-samples", "20", "-epochs", "1")
+	require.NoError(t, compare(context.Background(), o))
+	page, err := os.ReadFile(filepath.Join(out, "report.html"))
+	require.NoError(t, err)
+	for part := 1; part <= 2; part++ {
+		require.Contains(t, string(page), fmt.Sprintf("part %d of 2 at skew 0.6", part))
+	}
+	card, err := os.ReadFile(filepath.Join(out, "fused", report.CardFile))
+	require.NoError(t, err)
+	require.Contains(t, string(card), "parent 1: ")
+}
+
 // reported reads the report that a run wrote.
 func reported(t *testing.T, out string) (report report.Report) {
 	text, err := os.ReadFile(filepath.Join(out, "report.json"))
@@ -233,6 +259,7 @@ func TestBadFlags(t *testing.T) {
 		{"-solver", "magic"}, {"-residual", "none"}, {"-tokens", "window:0"}, {"-tokens", "window"}, {"-samples", "0"},
 		{"-reg", "-1"}, {"-epochs", "-1"}, {"-images", "-3"}, {"-learn", "0"}, {"-out", ""}, {"-side", "-1"}, {"stray"},
 		{"-seed", "x"}, {"-distil", "0"}, {"-compress", "-1"}, {"-compress", "8", "-train"},
+		{"-split", "1/2"}, {"-skew", "0.5", "-train"}, {"-split", "3/2", "-train"}, {"-split", "1/2", "-skew", "2", "-train"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/recipe"
@@ -114,10 +115,25 @@ func (c Comparison) Starts(e Experiment) []string {
 func (c Comparison) Saver(dirs map[string]string) func(*Outcome) error {
 	return func(o *Outcome) error {
 		if name, ok := dirs[o.Row.Label]; ok {
-			return o.Models[0].Save(filepath.Join(c.Out, name))
+			return c.carded(o.Models[0]).Save(filepath.Join(c.Out, name))
 		}
 		return nil
 	}
+}
+
+// carded returns a model with a card that names what all parents were trained on, where
+// theirs do. Otherwise it would go on under that of the anchor alone.
+func (c Comparison) carded(m *models.Model) *models.Model {
+	var data []string
+	for k, parent := range c.Parents {
+		if d := report.TrainingData(parent); d != "" {
+			data = append(data, fmt.Sprintf("%s: %s", parentNames(c.Parents)[k], d))
+		}
+	}
+	if data == nil {
+		return m
+	}
+	return withCard(m, strings.Join(data, "; "))
 }
 
 // Publish prints the table of what was found and writes the report, to read and to

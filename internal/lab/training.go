@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
 	"github.com/otfuse/otfuse/models/gomlx"
@@ -138,6 +140,7 @@ func (s *Scratch) save(m *models.Model, checkpoint string) error {
 			return err
 		}
 	}
+	m = withCard(m, describe(s.Task, s.Net.Seed))
 	if err := m.Save(s.Out); err != nil {
 		return err
 	}
@@ -146,4 +149,15 @@ func (s *Scratch) save(m *models.Model, checkpoint string) error {
 	}
 	cli.Notice("saved %s", s.Out)
 	return nil
+}
+
+// withCard returns a model whose card says what it was trained on.
+func withCard(m *models.Model, data string) *models.Model {
+	out := *m
+	out.Files = maps.Clone(m.Files)
+	if out.Files == nil {
+		out.Files = map[string][]byte{}
+	}
+	out.Files[report.CardFile] = report.Card(m, data)
+	return &out
 }

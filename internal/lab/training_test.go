@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/internal/dataset"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
@@ -65,6 +66,10 @@ func TestScratch(t *testing.T) {
 		require.Equal(t, s.Model().Params.Shapes(), m.Params.Shapes())
 		require.NotEqual(t, s.Model().Params, m.Params)
 		require.FileExists(t, filepath.Join(s.Out, "finished.txt"))
+		require.Equal(t, describe(c.task, 3), report.TrainingData(m), "the card says what it was trained on")
+		require.Contains(t, report.Describe("parent", m).Text, describe(c.task, 3))
+		fused := Comparison{Parents: []*models.Model{m, m}}.carded(m)
+		require.Contains(t, report.TrainingData(fused), "parent 1: "+describe(c.task, 3))
 		require.NoFileExists(t, s.Out+checkpointSuffix)
 		require.NoError(t, c.task.Accept([]*models.Model{m, m}), "what was trained on a task fits it")
 	}
