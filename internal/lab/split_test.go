@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -70,4 +71,27 @@ func TestRestrict(t *testing.T) {
 	require.ErrorContains(t, i.Restrict(Split{Part: 1, Parts: 2, Skew: 2}), "a skew of 2")
 	i.Train = dataset.Shapes(3, 1)
 	require.ErrorContains(t, i.Restrict(Split{Part: 9, Parts: 9}), "no images")
+}
+
+// TestTextPart: parts of a text are parts of its sequences, in the vocabulary of the
+// whole.
+func TestTextPart(t *testing.T) {
+	whole := fewTexts()
+	m, err := whole.Network(tinyTextNet(1))
+	require.NoError(t, err)
+	sum := 0
+	for part := 1; part <= 2; part++ {
+		texts := fewTexts()
+		texts.Part = Split{Part: part, Parts: 2, Skew: 0.6}
+		again, err := texts.Network(tinyTextNet(1))
+		require.NoError(t, err)
+		require.Equal(t, m.Files, again.Files)
+		require.Contains(t, describe(texts, 0), "a short encyclopedia, part "+fmt.Sprint(part))
+		sum += texts.Size()
+	}
+	require.Equal(t, whole.Size(), sum)
+	texts := fewTexts()
+	texts.Part = Split{Part: 3, Parts: 2}
+	_, err = texts.Network(tinyTextNet(1))
+	require.ErrorContains(t, err, "part 3 of 2")
 }

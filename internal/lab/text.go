@@ -17,6 +17,7 @@ type Text struct {
 	Corpus
 	Given *Vocabulary // nil means that of the parents, or one learned from the text
 	Most  int         // test sequences
+	Part  Split       // of the training sequences, a tenth of the text being a class; the zero value is all
 
 	learns      objective
 	tok         *text.Tokenizer
@@ -24,7 +25,12 @@ type Text struct {
 }
 
 // Names implements [Task].
-func (t *Text) Names() (name, label string) { return t.Name, t.Label }
+func (t *Text) Names() (name, label string) {
+	if t.Part.Parts > 0 {
+		return t.Name, t.Label + ", " + t.Part.String()
+	}
+	return t.Name, t.Label
+}
 
 // Unit implements [Task].
 func (t *Text) Unit() string { return "sequences" }
@@ -70,6 +76,26 @@ func (t *Text) packSequences(tok *text.Tokenizer, length int) error {
 		return fmt.Errorf("the test part of %s: %w", t.Label, err)
 	}
 	t.tok, t.test = tok, t.test[:min(t.Most, len(t.test))]
+	return t.restrict()
+}
+
+// textClasses is the number of stretches of a text that count as classes where it is
+// split: what stands together is about the same things.
+const textClasses = 10
+
+// restrict leaves the training sequences of the part.
+func (t *Text) restrict() error {
+	if t.Part.Parts == 0 {
+		return nil
+	}
+	if err := t.Part.check(); err != nil {
+		return err
+	}
+	labels := make([]int32, len(t.train))
+	for i := range labels {
+		labels[i] = int32(i * textClasses / len(labels))
+	}
+	t.train = t.sequences(t.Part.Of(labels, textClasses))
 	return nil
 }
 

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/otfuse/otfuse/internal/report"
+)
+
+// A region is a point of the map over all its pairs and draws.
+type region struct {
+	arch     string
+	width    int
+	likeness string
+	samples  int
+	budget   int
+}
+
+// A choice is a way, of the cell that it was tried in, over pairs and draws.
+type choice struct {
+	way
+	budget int
+	scores map[string]float64 // accuracy by pair and draw
+}
+
+// mean is the mean accuracy.
+func (c *choice) mean() float64 {
+	var sum float64
+	for _, a := range c.scores {
+		sum += a
+	}
+	return sum / float64(len(c.scores))
+}
+
+// printTable prints what is best at every point that there are results of.
+func (o options) printTable(w io.Writer) error {
+	results, err := o.results()
+	if err != nil {
+		return fmt.Errorf("map: %w", err)
+	}
+	regions, found := gathered(results)
+	var lines []line
+	for _, r := range regions {
+		lines = append(lines, found.line(r, results[0].Tests))
+	}
+	_, err = fmt.Fprintf(w, "%s, %d test samples. Accuracies in %%, ± one standard deviation over pairs and draws.\n\n",
+		results[0].Data, results[0].Tests)
+	if err != nil {
+		return err
+	}
+	return report.Tabulate(lines, columns()).Markdown(w)
+}
+
+// results reads the results that there are of the cells of the axes.
+func (o options) results() ([]result, error) {
+	var out []result
+	for _, c := range o.axes.cells() {
+		there, err := exists(o.file(c))
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			continue
+		}
+		text, err := os.ReadFile(o.file(c))
+		if err != nil {
+			return nil, err
+		}
+		var r result
+		if err := json.Unmarshal(text, &r); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.file(c), err)
+		}
+		out = append(out, r)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("there are no results in " + filepath.Join(o.out, "items"))
+	}
+	return out, nil
+}
+
+// choices are the ways of each region that were tried there.
+type choices map[region][]*choice
+
+// gathered puts together what was found in pairs and draws.
+func gathered(results []result) ([]region, choices) {
+	var order []region
+	out := choices{}
+	for _, res := range results {
+		r := region{res.Arch, res.Width, res.Likeness, res.Samples, res.Budget}
+		if _, ok := out[r]; !ok {
+			order = append(order, r)
+		}
+		for _, row := range res.Rows {
+			at := slices.IndexFunc(out[r], func(c *choice) bool { return c.Name == row.Name })
+			if at < 0 {
+				at = len(out[r])
+				out[r] = append(out[r], &choice{row.way, res.Budget, map[string]float64{}})
+			}
+			out[r][at].scores[fmt.Sprint(res.Pair, "-", res.Draw)] = row.Accuracy
+		}
+	}
+	slices.SortStableFunc(order, func(a, b region) int {
+		return cmp.Or(cmp.Compare(a.arch, b.arch), cmp.Compare(a.width, b.width), cmp.Compare(a.likeness, b.likeness),
+			cmp.Compare(uint(a.samples), uint(b.samples)), cmp.Compare(a.budget, b.budget))
+	})
+	slices.SortStableFunc(order, func(a, b region) int { // most alike first
+		return cmp.Or(cmp.Compare(a.arch, b.arch), cmp.Compare(a.width, b.width),
+			cmp.Compare(skews()[a.likeness], skews()[b.likeness]))
+	})
+	return order, out
+}
+
+// best is the way of a kind, with labels or without, that has the highest mean among
+// those that a region can afford: on its samples or on none, and in its budget or less.
+func (all choices) best(r region, k kind, labels bool) *choice {
+	var out *choice
+	consider := func(r region) {
+		for _, c := range all[r] {
+			if c.Kind == k && c.Labels == labels && (out == nil || c.mean() > out.mean()) {
+				out = c
+			}
+		}
+	}
+	for other := range all {
+		if other.arch != r.arch || other.width != r.width || other.likeness != r.likeness {
+			continue
+		}
+		if other.budget <= r.budget && (other.samples == r.samples || other.samples == 0) {
+			consider(other)
+		}
+	}
+	return out
+}
+
+// A line is a region on the page.
+type line struct {
+	region
+	parents, ensemble  string
+	control, fused     string
+	gain               string
+	finetuned, withOwn string // with labels: the parent, the fused model
+	labelledGain       string
+}
+
+func (all choices) line(r region, tests int) line {
+	l := line{region: r}
+	for _, c := range all[region{r.arch, r.width, r.likeness, r.samples, 0}] {
+		switch {
+		case c.Kind == reference:
+			l.ensemble = percent(c)
+		case c.Name == "parent 0":
+			l.parents = percent(c)
+		case c.Name == "parent 1":
+			l.parents += ", " + percent(c)
+		}
+	}
+	l.control, l.fused, l.gain = all.compared(r, false, tests)
+	if r.budget > 0 {
+		l.finetuned, l.withOwn, l.labelledGain = all.compared(r, true, tests)
+	}
+	return l
+}
+
+// compared returns the best control, the best fused model and how much it is above, in
+// bold where that is more than twice its standard error.
+func (all choices) compared(r region, labels bool, tests int) (without, with, gain string) {
+	a, b := all.best(r, control, labels), all.best(r, fused, labels)
+	if a == nil || b == nil {
+		return "", "", ""
+	}
+	var differences []float64
+	for key, score := range b.scores {
+		if other, ok := a.scores[key]; ok {
+			differences = append(differences, score-other)
+		}
+	}
+	if len(differences) == 0 {
+		return named(a, r), named(b, r), ""
+	}
+	mean, deviation := stat.MeanStdDev(differences, nil)
+	gain = fmt.Sprintf("%+.1f", 100*mean)
+	if len(differences) > 1 {
+		gain += fmt.Sprintf(" ± %.1f", 100*deviation)
+	} else {
+		deviation = 0
+	}
+	if mean > 2*standardError(deviation, len(differences), tests) {
+		gain = "**" + gain + "**"
+	}
+	return named(a, r), named(b, r), gain
+}
+
+// standardError is that of the mean of n differences, each of which is at least as
+// uncertain as one of two models on so many test samples.
+func standardError(deviation float64, n, tests int) float64 {
+	least := math.Sqrt(2 * 0.25 / float64(tests))
+	return max(deviation, least) / math.Sqrt(float64(n))
+}
+
+// named shows a way and its accuracy, and its budget where it costs less than there is.
+func named(c *choice, r region) string {
+	text := c.Name
+	if c.budget > 0 && c.budget < r.budget {
+		text += fmt.Sprintf(" (%d s)", c.budget)
+	}
+	return text + " " + percent(c)
+}
+
+// percent shows the mean of the accuracies and their deviation.
+func percent(c *choice) string {
+	var all []float64
+	for _, a := range c.scores {
+		all = append(all, 100*a)
+	}
+	slices.Sort(all) // so that sums do not hang on the order of a map
+	mean, deviation := stat.MeanStdDev(all, nil)
+	if len(all) == 1 {
+		return fmt.Sprintf("%.1f", mean)
+	}
+	return fmt.Sprintf("%.1f ± %.1f", mean, deviation)
+}
+
+// columns are those of the page.
+func columns() []report.Column[line] {
+	return []report.Column[line]{
+		{Head: "network", Cell: func(l line) string { return fmt.Sprintf("%s, %d", l.arch, l.width) }},
+		{Head: "data of the parents", Cell: func(l line) string { return l.likeness }},
+		{Head: "samples", Cell: func(l line) string {
+			if l.samples == all {
+				return "all"
+			}
+			return fmt.Sprint(l.samples)
+		}},
+		{Head: "seconds", Cell: func(l line) string { return fmt.Sprint(l.budget) }},
+		{Head: "parents", Cell: func(l line) string { return l.parents }},
+		{Head: "ensemble", Cell: func(l line) string { return l.ensemble }},
+		{Head: "best without fusing", Cell: func(l line) string { return l.control }},
+		{Head: "best fused", Cell: func(l line) string { return l.fused }},
+		{Head: "gain", Cell: func(l line) string { return l.gain }},
+		{Head: "with labels: parent", Cell: func(l line) string { return l.finetuned }},
+		{Head: "fused", Cell: func(l line) string { return l.withOwn }},
+		{Head: "gain with labels", Cell: func(l line) string { return l.labelledGain }},
+	}
+}
