@@ -19,8 +19,9 @@ import (
 // weights alone otherwise. Nil settings are their zero value.
 //
 // [Vanilla] and [Transport] look at models tensor by tensor unless a refit
-// follows: where models come from [models.Link], the result alone is held in
-// memory. Every other way loads all models.
+// follows: where models come from [models.Link] and the result goes to
+// Settings.Directory, a few tensors and the plans of one site are held in memory,
+// whatever the depth. Every other way loads all models.
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*models.Model, *Report, error) {
 	started := time.Now()
@@ -28,12 +29,14 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 	if err != nil {
 		return nil, nil, err
 	}
-	if by, ok := m.(single); ok && set.Refit == nil {
-		fused, nodes, err := streamMean(ctx, by, anchor, others, set)
-		if err != nil {
-			return nil, nil, fmt.Errorf("fuse: %w", err)
+	if by, ok := m.(streamer); ok && set.Refit == nil {
+		if made := by.stream(anchor, others, set); made != nil {
+			fused, nodes, err := made.into(ctx, set.Directory)
+			if err != nil {
+				return nil, nil, fmt.Errorf("fuse: %w", err)
+			}
+			return fused, &Report{nodes, time.Since(started).Seconds()}, nil
 		}
-		return fused, &Report{nodes, time.Since(started).Seconds()}, nil
 	}
 	aligned, err := alignedBy(ctx, m, anchor, others, set)
 	if err != nil {
@@ -48,6 +51,9 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if fused, err = written(fused, set.Directory); err != nil {
+		return nil, nil, fmt.Errorf("fuse: %w", err)
 	}
 	return fused, &Report{aligned.Nodes, time.Since(started).Seconds()}, nil
 }

@@ -28,6 +28,7 @@ type matcher struct {
 	scale         []float64     // by node of the source: 1 / ‖W‖
 	objective     float64       // gained since the last reset
 	progress      func(round int)
+	momentBytes   int64 // limit of [Settings]
 }
 
 // matchAnchor matches the source with the anchor alone.

@@ -93,6 +93,7 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	u := multiMatcher{how: how, settings: s, anchor: anchor}
 	for i, src := range others {
 		m := newMatcher(how, canonical(src), anchor)
+		m.momentBytes = momentBytes(s)
 		m.progress = func(round int) { s.observe("matching", fmt.Sprintf("model %d", i+1), round, m.how.Rounds) }
 		u.sources = append(u.sources, m)
 		if err := m.matchAnchor(ctx, s.Calibration); err != nil {

@@ -30,24 +30,24 @@ func (m *matcher) collect(ctx context.Context, c Calibration, other *models.Mode
 			want.Sites, space = append(want.Sites, []*graph.Node{n}), append(space, k)
 		}
 	}
-	stats, err := c.Collect(ctx, m.src, other, want)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkStatistics(stats, want, m.src); err != nil {
-		return nil, err
-	}
 	counts := make([]float64, len(m.spaces))
-	for i, k := range space {
-		part := normalisedCross(stats.Moments[i], m.spaces[k].Group)
-		if c := m.spaces[k].Copies(m.src.Graph.Nodes[want.Sites[i][0].ID]); c > 1 {
-			part = m.headBlocks(k).ofSharing(part, c)
+	for groups := (&collector{c, m.src, other, want, m.momentBytes}); len(groups.want.Sites) > 0; {
+		group, stats, err := groups.next(ctx)
+		if err != nil {
+			return nil, err
 		}
-		if counts[k]++; out[k] == nil {
-			out[k] = part
-			continue
+		for i, k := range space[:len(group.Sites)] {
+			part := normalisedCross(stats.Moments[i], m.spaces[k].Group)
+			if c := m.spaces[k].Copies(m.src.Graph.Nodes[group.Sites[i][0].ID]); c > 1 {
+				part = m.headBlocks(k).ofSharing(part, c)
+			}
+			if counts[k]++; out[k] == nil {
+				out[k] = part
+				continue
+			}
+			out[k].Add(out[k], part)
 		}
-		out[k].Add(out[k], part)
+		space = space[len(group.Sites):]
 	}
 	for k, c := range counts {
 		if c > 0 {

@@ -20,6 +20,15 @@ type Settings struct {
 	Refit       *Refit                // follows the mean in [Into]; nil for none
 	KeepMaps    bool                  // the report keeps every [NodeReport.Push], units² values each
 	Observe     func(models.Progress) // called after each node, round or layer; may be nil
+
+	// Directory is where [Into] writes the fused model, whose tensors then stay there: it
+	// returns a model that is linked to it. Nil keeps the fused model in memory.
+	Directory *Directory
+
+	// MomentBytes limits the moments of activations that are held at once, in bytes: sites
+	// are collected in groups, each by a pass over the samples, of at least one site. 0 means
+	// a quarter of the memory that is free. Other groups round otherwise.
+	MomentBytes int64
 }
 
 // A Calibration collects statistics of activations. models/gomlx has one.
@@ -40,6 +49,9 @@ func (s *Settings) withDefaults(n int) (Settings, error) {
 	var err error
 	if c.Weights, err = modelWeights(c.Weights, n); err == nil && !c.Extrapolate && slices.Min(c.Weights) < 0 {
 		err = fmt.Errorf("weights %v: %w; set Extrapolate if that is meant", c.Weights, errNegative)
+	}
+	if err == nil && c.MomentBytes < 0 {
+		err = fmt.Errorf("MomentBytes is %d, want at least 0", c.MomentBytes)
 	}
 	if err == nil && c.Refit != nil {
 		err = c.Refit.check(c.Calibration)

@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -9,7 +8,6 @@ import (
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
-	"github.com/otfuse/otfuse/models"
 )
 
 // pairedSites says which solved nodes are solved together: the factors of a product,
@@ -83,11 +81,11 @@ func (t *transportRun) visitOrder() []*graph.Node {
 	return order
 }
 
-// lastUses finds, for the plan of each node, the place in the order of the last node
-// that looks at it.
-func (t *transportRun) lastUses(order []*graph.Node) []int {
-	last := make([]int, len(order))
-	for i, n := range order {
+// lastUses finds, for the plan of each node, the place in the order of the last node that
+// looks at it.
+func (t *transportRun) lastUses() []int {
+	last := make([]int, len(t.order))
+	for i, n := range t.order {
 		if site := t.siteOf(n); len(site) > 1 && site[0] == n {
 			i += len(site) - 1 // waits for the rest of its site
 		}
@@ -171,63 +169,6 @@ func planes(g *graph.Graph, id int) int {
 	return 0
 }
 
-// collect gathers the statistics that the aligner and the policy need.
-func (t *transportRun) collect() error {
-	needs := t.method.Aligner.Needs()
-	_, weighs := t.method.Residual.(graph.Weigher)
-	t.moments, t.magnitudes = map[int]*align.Moments{}, map[int][]float64{}
-	if !needs.Moments && !weighs {
-		return nil
-	}
-	if t.settings.Calibration == nil {
-		return fmt.Errorf("%T with %T: %w", t.method.Aligner, t.method.Residual, ErrNoCalibration)
-	}
-	want := align.Request{Self: needs.Self}
-	if needs.Moments {
-		want.Sites = t.requestedSites()
-	}
-	var err error
-	if weighs {
-		if want.Magnitudes, err = t.branches(); err != nil {
-			return err
-		}
-	}
-	stats, err := t.settings.Calibration.Collect(t.ctx, t.source, t.anchor, want)
-	if err != nil {
-		return err
-	}
-	if err := checkStatistics(stats, want, t.source); err != nil {
-		return err
-	}
-	for i, s := range want.Sites {
-		t.moments[s[0].ID] = stats.Moments[i]
-	}
-	for _, n := range want.Magnitudes {
-		t.magnitudes[n.ID] = stats.Magnitudes[n.ID]
-	}
-	return nil
-}
-
-// requestedSites lists the sites whose moments come from activations.
-func (t *transportRun) requestedSites() [][]*graph.Node {
-	var out [][]*graph.Node
-	for _, n := range t.anchor.Graph.Nodes {
-		site := t.sites[n.ID]
-		if site == nil || n.Op == graph.Table {
-			continue
-		}
-		if !t.isStacked(t.siteOf(t.source.Graph.Nodes[n.ID])) {
-			out = append(out, []*graph.Node{n})
-			continue
-		}
-		group := t.siteOf(t.source.Graph.Nodes[n.ID])
-		if group[0].ID == n.ID {
-			out = append(out, []*graph.Node{n, t.anchor.Graph.Nodes[group[1].ID]})
-		}
-	}
-	return out
-}
-
 // branches lists the nodes whose magnitudes weigh branches; those of tables
 // and constants are taken from their rows at once.
 func (t *transportRun) branches() ([]*graph.Node, error) {
@@ -259,33 +200,6 @@ func (t *transportRun) branches() ([]*graph.Node, error) {
 		}
 	}
 	return out, nil
-}
-
-// checkStatistics reports what a calibration returned that does not answer the
-// request.
-func checkStatistics(got *align.Statistics, want align.Request, source *models.Model) error {
-	if got == nil || len(got.Moments) != len(want.Sites) {
-		return fmt.Errorf("the calibration did not return moments of all %d sites", len(want.Sites))
-	}
-	for i, site := range want.Sites {
-		var n, m int
-		for _, x := range site {
-			n, m = n+source.Graph.Nodes[x.ID].Units, m+x.Units
-		}
-		k := got.Moments[i]
-		if k == nil || k.Cross == nil || len(k.MeanX) != n || len(k.MeanY) != m {
-			return fmt.Errorf("the calibration returned no moments of %d × %d units at %s", n, m, site[0].Name)
-		}
-		if r, c := k.Cross.Dims(); r != n || c != m || len(k.ScatterX) != n || len(k.ScatterY) != m {
-			return fmt.Errorf("the calibration returned moments of %d × %d for %d × %d units at %s", r, c, n, m, site[0].Name)
-		}
-	}
-	for _, n := range want.Magnitudes {
-		if k := len(got.Magnitudes[n.ID]); k != n.Units {
-			return fmt.Errorf("the calibration returned %d magnitudes for %d units at %s", k, n.Units, n.Name)
-		}
-	}
-	return nil
 }
 
 // magnitudeNode returns the node at which the magnitude of a branch is taken: a

@@ -28,9 +28,9 @@ func valueCount(shape []int) int {
 // fetchPart returns the part of a checkpoint's tensor that p names.
 func fetchPart(params models.Params, p graph.Param) tensor { return cutPart(params[p.Name], p) }
 
-// readPart is fetchPart for a model whose tensors may be on disk.
-func readPart(m *models.Model, p graph.Param) (tensor, error) {
-	t, err := m.Tensor(p.Name)
+// readPart is fetchPart for tensors that need not be in memory.
+func readPart(from tensors, p graph.Param) (tensor, error) {
+	t, err := from.Tensor(p.Name)
 	if err != nil {
 		return tensor{}, err
 	}

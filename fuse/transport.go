@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"gonum.org/v1/gonum/mat"
-
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
@@ -65,7 +63,63 @@ func OnActivations() align.Aligner {
 // Align implements [Method].
 func (t Transport) Align(ctx context.Context, anchor *models.Model, others []*models.Model,
 	s Settings) (*Aligned, error) {
-	return alignEach(ctx, t, anchor, others, s)
+	anchor, err := anchor.Load()
+	if err != nil {
+		return nil, err
+	}
+	out := &Aligned{Anchor: anchor}
+	for range others {
+		out.Others = append(out.Others, models.Params{})
+	}
+	out.Nodes, err = t.carryAll(ctx, anchor, others, s, func(source int, p graph.Param, w tensor) error {
+		storePart(out.Others[source], p, w, anchor.Params[p.Name].DType)
+		return nil
+	})
+	return out, err
+}
+
+// stream implements [streamer].
+func (t Transport) stream(anchor *models.Model, others []*models.Model, s Settings) *stream {
+	return &stream{anchor, func(ctx context.Context, put putter) ([]NodeReport, error) {
+		sum := newSum(anchor, s.Weights, put)
+		return t.carryAll(ctx, anchor, others, s, sum.add)
+	}}
+}
+
+// carryAll carries every source by itself, all of them side by side, so that tensor after
+// tensor of the anchor's is complete. It gives put what becomes of each parameter.
+func (t Transport) carryAll(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings,
+	put func(source int, p graph.Param, w tensor) error) ([]NodeReport, error) {
+	t, err := t.withDefaults(s.Calibration)
+	if err != nil {
+		return nil, err
+	}
+	s.MomentBytes = momentBytes(s) / int64(len(others))
+	runs := make([]*transportRun, len(others))
+	for i, source := range others {
+		n := len(source.Graph.Nodes)
+		run := &transportRun{method: t, settings: s, index: i, source: source, anchor: anchor, ctx: ctx,
+			put:   func(p graph.Param, w tensor) error { return put(i, p, w) },
+			plans: make([]ot.Plan, n), summaries: make([]planSummary, n), pulled: make([][]tensor, n),
+			weights: make([]squares, n), sites: pairedSites(source.Graph, t.QK)}
+		if err := run.prepare(); err != nil {
+			return nil, fmt.Errorf("model %d: %w", i+1, err)
+		}
+		runs[i] = run
+	}
+	for at := range anchor.Graph.Nodes {
+		for i, run := range runs {
+			if err := run.visit(at); err != nil {
+				return nil, fmt.Errorf("model %d: %w", i+1, err)
+			}
+		}
+	}
+	var nodes []NodeReport
+	for _, run := range runs {
+		slices.SortFunc(run.nodes, func(a, b NodeReport) int { return a.id - b.id })
+		nodes = append(nodes, run.nodes...)
+	}
+	return nodes, nil
 }
 
 func (t Transport) withDefaults(c Calibration) (Transport, error) {
@@ -85,59 +139,49 @@ func (t Transport) withDefaults(c Calibration) (Transport, error) {
 
 // transportRun is one source on its way onto the anchor.
 type transportRun struct {
-	method   Transport
-	settings Settings
-	carriage
-	ctx        context.Context
-	plans      []ot.Plan              // by node: the map that leaves it
-	summaries  []planSummary          // by node: of that map
-	pulled     [][]tensor             // by node: its parameters with their In axes carried
-	weights    []squares              // by node: of its parameters
-	sites      map[int][]int          // by node: IDs of the nodes that its plan is solved with, itself included
-	moments    map[int]*align.Moments // by the first node of a site
-	magnitudes map[int][]float64      // by node: mean |activation| of each unit of the anchor
-	lastUse    []int                  // by node: the place in the order of the last node that looks at its plan
-	nodes      []NodeReport
+	method         Transport
+	settings       Settings
+	index          int // of the source among the others
+	source, anchor *models.Model
+	put            func(graph.Param, tensor) error // takes the carried parameters of the anchor
+	ctx            context.Context
+	order          []*graph.Node          // in which nodes are visited
+	plans          []ot.Plan              // by node: the map that leaves it
+	summaries      []planSummary          // by node: of that map
+	pulled         [][]tensor             // by node: its parameters with their In axes carried
+	weights        []squares              // by node: of its parameters
+	sites          map[int][]int          // by node: IDs of the nodes that its plan is solved with, itself included
+	collector      *collector             // of moments that were not needed yet; nil where none are
+	moments        map[int]*align.Moments // by the first node of a site
+	magnitudes     map[int][]float64      // by node: mean |activation| of each unit of the anchor
+	lastUse        []int                  // by node: the place in the order of the last node that looks at its plan
+	nodes          []NodeReport
 }
 
 // A planSummary says how the mass of a plan is spread.
 type planSummary struct{ diagonal, entropy float64 }
 
-// carryEach carries one source and reports on every node.
-func (t Transport) carryEach(ctx context.Context, c carriage, s Settings) ([]NodeReport, error) {
-	t, err := t.withDefaults(s.Calibration)
-	if err != nil {
-		return nil, err
-	}
-	n := len(c.source.Graph.Nodes)
-	run := &transportRun{method: t, settings: s, carriage: c, ctx: ctx, plans: make([]ot.Plan, n),
-		summaries: make([]planSummary, n), pulled: make([][]tensor, n), weights: make([]squares, n),
-		sites: pairedSites(c.source.Graph, t.QK)}
-	err = run.visitAll()
-	return run.nodes, err
+// prepare finds out what the visits need.
+func (t *transportRun) prepare() error {
+	t.order = t.visitOrder()
+	t.lastUse = t.lastUses()
+	return t.collect()
 }
 
-// visitAll visits the nodes from input to output.
-func (t *transportRun) visitAll() error {
-	order := t.visitOrder()
-	t.lastUse = t.lastUses(order)
-	if err := t.collect(); err != nil {
+// visit visits the node at a place in the order, which goes from input to output.
+func (t *transportRun) visit(at int) error {
+	if err := t.ctx.Err(); err != nil {
 		return err
 	}
-	for i, n := range order {
-		if err := t.ctx.Err(); err != nil {
-			return err
-		}
-		if err := t.visitNode(n); err != nil {
-			return fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
-		}
-		for id, last := range t.lastUse {
-			if last <= i {
-				t.plans[id] = ot.Plan{} // units² values each: release them
-			}
+	n := t.order[at]
+	if err := t.visitNode(n); err != nil {
+		return fmt.Errorf("%s %s: %w", n.Op, n.Name, err)
+	}
+	for id, last := range t.lastUse {
+		if last <= at {
+			t.plans[id] = ot.Plan{} // units² values each: release them
 		}
 	}
-	slices.SortFunc(t.nodes, func(a, b NodeReport) int { return a.id - b.id })
 	return nil
 }
 
@@ -181,45 +225,8 @@ func (t *transportRun) visitNode(n *graph.Node) error {
 	return nil
 }
 
-// report reports on the nodes of a site.
-func (t *transportRun) report(r NodeReport, site []*graph.Node) {
-	for i, n := range site {
-		summary := t.summary(n)
-		r.id, r.Name, r.Diagonal, r.Entropy, r.weights = n.ID, n.Name, summary.diagonal, summary.entropy, t.weights[n.ID]
-		if !t.plans[n.ID].IsIdentity() {
-			r.push = t.columns(n, i, len(site))
-		}
-		t.nodes = append(t.nodes, t.settings.kept(r))
-		t.settings.observe("transporting", n.Name, len(t.nodes), len(t.plans))
-	}
-}
-
-// summary measures the map that leaves n, once for all nodes that carry it.
-func (t *transportRun) summary(n *graph.Node) planSummary {
-	if p := t.plans[n.ID]; n.Flow() == graph.Carry && n.Units == n.Carrier().Units {
-		t.summaries[n.ID] = t.summaries[n.Carrier().ID]
-	} else if t.summaries[n.ID].diagonal = p.Diagonal(); !p.IsIdentity() {
-		t.summaries[n.ID].entropy = p.Entropy()
-	}
-	return t.summaries[n.ID]
-}
-
 // anchorNode returns the node of the anchor that corresponds to n.
 func (t *transportRun) anchorNode(n *graph.Node) *graph.Node { return t.anchor.Graph.Nodes[n.ID] }
-
-// columns returns the part of the push matrix that makes n, node i of a site of
-// k nodes: all of it unless their units were stacked.
-func (t *transportRun) columns(n *graph.Node, i, k int) func() *mat.Dense {
-	p, units := t.plans[n.ID], t.anchorNode(n).Units
-	return func() *mat.Dense {
-		s := p.Push()
-		rows, cols := s.Dims()
-		if k == 1 || cols == units {
-			return s
-		}
-		return mat.DenseCopyOf(s.Slice(0, rows, i*units, (i+1)*units))
-	}
-}
 
 // carriedPlan returns the map of the argument that n carries on.
 func (t *transportRun) carriedPlan(n *graph.Node) (ot.Plan, error) {
@@ -248,6 +255,9 @@ func (t *transportRun) joinPlans(n *graph.Node) (ot.Plan, error) {
 
 // solve finds the plan of a site and gives it to all its nodes.
 func (t *transportRun) solve(site []*graph.Node) (cost float64, warning *ot.NotConvergedError, err error) {
+	if err := t.collectFor(site); err != nil {
+		return 0, nil, err
+	}
 	stacked := [][]*graph.Node{}
 	if t.isStacked(site) {
 		stacked = append(stacked, site)

@@ -94,3 +94,40 @@ func (t *transportRun) carried(parts []unitPart, i int) (tensor, error) {
 	}
 	return sum, nil
 }
+
+// report reports on the nodes of a site.
+func (t *transportRun) report(r NodeReport, site []*graph.Node) {
+	for i, n := range site {
+		summary := t.summary(n)
+		r.id, r.Name, r.Diagonal, r.Entropy, r.weights = n.ID, n.Name, summary.diagonal, summary.entropy, t.weights[n.ID]
+		if !t.plans[n.ID].IsIdentity() {
+			r.push = t.columns(n, i, len(site))
+		}
+		t.nodes = append(t.nodes, t.settings.kept(r))
+		t.settings.observe("transporting", n.Name, len(t.nodes), len(t.plans))
+	}
+}
+
+// summary measures the map that leaves n, once for all nodes that carry it.
+func (t *transportRun) summary(n *graph.Node) planSummary {
+	if p := t.plans[n.ID]; n.Flow() == graph.Carry && n.Units == n.Carrier().Units {
+		t.summaries[n.ID] = t.summaries[n.Carrier().ID]
+	} else if t.summaries[n.ID].diagonal = p.Diagonal(); !p.IsIdentity() {
+		t.summaries[n.ID].entropy = p.Entropy()
+	}
+	return t.summaries[n.ID]
+}
+
+// columns returns the part of the push matrix that makes n, node i of a site of
+// k nodes: all of it unless their units were stacked.
+func (t *transportRun) columns(n *graph.Node, i, k int) func() *mat.Dense {
+	p, units := t.plans[n.ID], t.anchorNode(n).Units
+	return func() *mat.Dense {
+		s := p.Push()
+		rows, cols := s.Dims()
+		if k == 1 || cols == units {
+			return s
+		}
+		return mat.DenseCopyOf(s.Slice(0, rows, i*units, (i+1)*units))
+	}
+}

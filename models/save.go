@@ -32,6 +32,24 @@ func (m *Model) Save(dir string) error { return m.SaveShards(dir, 0) }
 // SaveShards is [Model.Save] with files of up to shardSize bytes of tensors each; 0 means
 // [safetensors.DefaultShardSize].
 func (m *Model) SaveShards(dir string, shardSize int64) error {
+	return m.SaveEach(dir, shardSize, func(put func(string, Tensor) error) error {
+		for _, name := range slices.Sorted(maps.Keys(m.Shapes())) {
+			t, err := m.Tensor(name)
+			if err == nil {
+				err = put(name, t)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SaveEach is [Model.SaveShards] with other parameters than those of m, of the same names,
+// shapes and DTypes: tensors makes them, one after the other in any order, and gives each
+// to put once. So a model that is larger than the memory can be written while it is made.
+func (m *Model) SaveEach(dir string, shardSize int64, tensors func(put func(name string, t Tensor) error) error) error {
 	if shardSize < 0 {
 		return fmt.Errorf("models: saving %s: shards of %d bytes", dir, shardSize)
 	}
@@ -59,7 +77,7 @@ func (m *Model) SaveShards(dir string, shardSize int64) error {
 				return err
 			}
 		}
-		return m.writeTensors(tmp, shardSize)
+		return m.writeTensors(tmp, shardSize, tensors)
 	})
 	if err != nil {
 		return fmt.Errorf("models: saving %s: %w", dir, err)
@@ -67,8 +85,8 @@ func (m *Model) SaveShards(dir string, shardSize int64) error {
 	return nil
 }
 
-// writeTensors writes all tensors to files in dir, one after the other.
-func (m *Model) writeTensors(dir string, shardSize int64) error {
+// writeTensors writes the extra tensors and those that are made to files in dir.
+func (m *Model) writeTensors(dir string, shardSize int64, tensors func(put func(string, Tensor) error) error) error {
 	infos := make(map[string]safetensors.Info, len(m.Extra)+len(m.Params))
 	for name, t := range m.Extra {
 		infos[name] = safetensors.Info{DType: t.DType, Shape: t.Shape}
@@ -81,26 +99,28 @@ func (m *Model) writeTensors(dir string, shardSize int64) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(infos)) {
-		t := m.Extra[name]
-		if _, ok := own[name]; ok {
-			if t, err = m.encode(name); err != nil {
-				return errors.Join(err, w.Close())
-			}
-		}
-		if err := w.Write(name, t); err != nil {
-			return errors.Join(err, w.Close())
+	for name, t := range m.Extra {
+		if _, ok := own[name]; !ok {
+			err = errors.Join(err, w.Write(name, t))
 		}
 	}
-	return w.Close()
+	if err == nil {
+		err = tensors(func(name string, t Tensor) error {
+			encoded, err := encode(name, t)
+			if err == nil {
+				err = w.Write(name, encoded)
+			}
+			return err
+		})
+	}
+	if closed := w.Close(); err == nil {
+		err = closed
+	}
+	return err
 }
 
 // encode returns a parameter as it is stored on disk.
-func (m *Model) encode(name string) (safetensors.Tensor, error) {
-	t, err := m.Tensor(name)
-	if err != nil {
-		return safetensors.Tensor{}, err
-	}
+func encode(name string, t Tensor) (safetensors.Tensor, error) {
 	out, err := t.ToSafetensors()
 	if err == nil {
 		err = t.checkStored(out)

@@ -12,10 +12,11 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// into fuses. Where controls were asked for it scores them before the fused model, which
-// takes all models into memory.
+// into fuses and writes the fused model. Where controls were asked for it scores them before
+// the fused model, which takes all models into memory.
 func (j *job) into(ctx context.Context, m fuse.Method, s *fuse.Settings) (*models.Model, *fuse.Report, error) {
 	if !j.controls {
+		s.Directory = &fuse.Directory{Path: j.out, ShardSize: bytesOf(j.shardSize)}
 		return fuse.Into(ctx, j.models[0], j.models[1:], m, s)
 	}
 	f, err := lab.FuseAligned(ctx, j.models, m, s)
@@ -28,7 +29,10 @@ func (j *job) into(ctx context.Context, m fuse.Method, s *fuse.Settings) (*model
 	if err := j.scoreUniform(ctx, f); err != nil {
 		return nil, nil, err
 	}
-	return f.Model, f.Report, j.scoreDistilled(ctx)
+	if err := j.scoreDistilled(ctx); err != nil {
+		return nil, nil, err
+	}
+	return f.Model, f.Report, f.Model.SaveShards(j.out, bytesOf(j.shardSize))
 }
 
 // scoreShrunk adds the row of the anchor, shrunk to its share of the fused model.

@@ -106,6 +106,8 @@ func (c goldenCase) compare(t *testing.T, dir string, device *gomlx.Device) {
 	j := c.load(t, dir, device)
 	fused, maps, err := j.fuse(ctx)
 	require.NoError(t, err)
+	fused, err = fused.Load()
+	require.NoError(t, err)
 	pushTol, weightTol := 1e-4, 2e-5
 	if c.Name == "acts_only_cls_raw" {
 		pushTol, weightTol = 3e-3, 3e-4
@@ -168,7 +170,7 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 // load makes the job that the flags of the case would make.
 func (c goldenCase) load(t *testing.T, dir string, device *gomlx.Device) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
-	o := options{out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"),
+	o := options{shardSize: 5, out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"),
 		config: filepath.Join(dir, "cases", c.Name, "fuse.json"), dirs: []string{filepath.Join(dir, c.Parents[1])},
 		calib: filepath.Join(dir, "parents", calib)}
 	for i, p := range c.Parents {

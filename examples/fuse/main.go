@@ -33,6 +33,7 @@ type options struct {
 	names                                        []string // of the checkpoints, the anchor first
 	dirs                                         []string // where they are
 	controls                                     bool
+	shardSize, moments                           float64 // GB
 }
 
 func main() {
@@ -61,6 +62,10 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
 	f.BoolVar(&o.controls, "controls", false, "score beside the fused model what costs as much without fusing: the "+
 		"anchor shrunk to its share, a uniform share as far from the anchor, the anchor distilled on the samples of -calib")
+	f.Float64Var(&o.shardSize, "shard-size", safetensors.DefaultShardSize/gigabyte, "most `GB` of tensors in a file of "+
+		"the result, a billion bytes each")
+	f.Float64Var(&o.moments, "moments", 0, "most `GB` of second moments of activations that are held at once: the fewer, "+
+		"the more often samples are passed through the models; default: a quarter of the free memory")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
 			"the Hugging Face hub, into one of the anchor's size.")
@@ -72,6 +77,10 @@ func parse(args []string) (options, error) {
 	switch {
 	case o.out == "":
 		return o, errors.New("fuse: -out DIR is required")
+	case !(o.shardSize > 0 && o.shardSize < mostGigabytes):
+		return o, fmt.Errorf("fuse: -shard-size is %g GB, want more than 0", o.shardSize)
+	case !(o.moments >= 0 && o.moments < mostGigabytes):
+		return o, fmt.Errorf("fuse: -moments is %g GB, want at least 0", o.moments)
 	case o.controls && o.eval == "":
 		return o, errors.New("fuse: -controls needs -eval to score on")
 	case f.NArg() < 2:
@@ -80,6 +89,15 @@ func parse(args []string) (options, error) {
 	o.names = f.Args()
 	return o, nil
 }
+
+// gigabyte is the unit of sizes on the command line, in bytes.
+const gigabyte = 1e9
+
+// mostGigabytes keeps sizes within what 64 bits count.
+const mostGigabytes = 1e9
+
+// bytesOf returns a size on the command line in bytes, at least 1.
+func bytesOf(size float64) int64 { return max(int64(size*gigabyte), 1) }
 
 // job is what the flags and files amount to.
 type job struct {
@@ -112,11 +130,11 @@ func run(ctx context.Context, o options) error {
 	if err := j.scoreParents(ctx); err != nil {
 		return err
 	}
-	fused, maps, err := j.fuse(ctx)
+	_, maps, err := j.fuse(ctx)
 	if err != nil {
 		return err
 	}
-	return j.write(fused, maps)
+	return j.write(maps)
 }
 
 // load reads everything before anything is computed, so that a mistake is

@@ -140,8 +140,8 @@ func TestVanilla(t *testing.T) {
 	a, b := parent(t, 1, tiny()), parent(t, 2, tiny())
 	tmp := t.TempDir()
 	out, maps := filepath.Join(tmp, "out"), filepath.Join(tmp, "maps.safetensors")
-	require.NoError(t, program(t, "-out", out, "-config", config(t, `{"method":"vanilla","weights":[0.25,0.75]}`),
-		"-calib", samples(t, 2), "-maps", maps, a, b))
+	require.NoError(t, program(t, "-out", out, "-shard-size", "1e-6", "-config",
+		config(t, `{"method":"vanilla","weights":[0.25,0.75]}`), "-calib", samples(t, 2), "-maps", maps, a, b))
 	f, err := safetensors.Open(maps)
 	require.NoError(t, err)
 	defer f.Close()
@@ -150,6 +150,7 @@ func TestVanilla(t *testing.T) {
 	require.NoError(t, err)
 	mb, err := models.Open(b)
 	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(out, safetensors.IndexName))
 	got, err := models.Open(out)
 	require.NoError(t, err)
 	for name, p := range got.Params {
@@ -268,19 +269,21 @@ func TestBadInput(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	with := func(text string) []string { return []string{"-out", out, "-config", config(t, text), a, b} }
 	for want, args := range map[string][]string{
-		"-controls needs -eval":                                {"-out", out, "-controls", a, b},
-		"-out DIR is required":                                 {a, b},
-		"want ANCHOR and at least one OTHER":                   {"-out", out, a},
-		"not defined":                                          {"-bogus"},
-		"no such file":                                         {"-out", out, a, "./nowhere"},
-		"truncated":                                            {"-out", out, a, torn},
-		"depth differs":                                        {"-out", out, a, parent(t, 2, deep)},
-		"they have different vocabularies":                     {"-out", out, bert, garbled},
-		"axis 0 of tensor \"classifier.weight\"":               {"-out", out, a, parent(t, 2, labels)},
-		"not a directory":                                      {"-out", filepath.Join(blocked, "x"), a, b},
-		"allowed are flow, vanilla, match, learned":            with(`{"method":"magic"}`),
-		"allowed are units, heads":                             with(`{"aligner":"bogus"}`),
-		"aligner heads is":                                     with(`{"aligner":"heads","solver":"widening"}`),
+		"-shard-size is 0 GB":                       {"-out", out, "-shard-size", "0", a, b},
+		"-moments is -1 GB":                         {"-out", out, "-moments", "-1", a, b},
+		"-controls needs -eval":                     {"-out", out, "-controls", a, b},
+		"-out DIR is required":                      {a, b},
+		"want ANCHOR and at least one OTHER":        {"-out", out, a},
+		"not defined":                               {"-bogus"},
+		"no such file":                              {"-out", out, a, "./nowhere"},
+		"truncated":                                 {"-out", out, a, torn},
+		"depth differs":                             {"-out", out, a, parent(t, 2, deep)},
+		"they have different vocabularies":          {"-out", out, bert, garbled},
+		"axis 0 of tensor \"classifier.weight\"":    {"-out", out, a, parent(t, 2, labels)},
+		"not a directory":                           {"-out", filepath.Join(blocked, "x"), a, b},
+		"allowed are flow, vanilla, match, learned": with(`{"method":"magic"}`),
+		"allowed are units, heads":                  with(`{"aligner":"bogus"}`),
+		"aligner heads is":                          with(`{"aligner":"heads","solver":"widening"}`),
 		"allowed are emd, sinkhorn, widening, sinkhorn-device": with(`{"solver":"magic"}`),
 		"known keys are method":                                with(`{"solvr":"emd"}`),
 		"allowed are center, standardize":                      with(`{"prep":["magic"]}`),

@@ -29,6 +29,9 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if j.moments > 0 {
+		set.MomentBytes = bytesOf(j.moments)
+	}
 	set.KeepMaps = j.maps != "" || j.html != ""
 	if calibration != nil {
 		set.Calibration = calibration

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/otfuse/otfuse/internal/cli"
-	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
@@ -31,11 +30,8 @@ func (o options) checkOutputs() error {
 	return nil
 }
 
-// write writes all that was asked for, the model first, and prints the table.
-func (j *job) write(fused *models.Model, maps map[string]safetensors.Tensor) error {
-	if err := fused.Save(j.out); err != nil {
-		return err
-	}
+// write writes what was asked for beside the model, which is there, and prints the table.
+func (j *job) write(maps map[string]safetensors.Tensor) error {
 	if j.maps != "" {
 		if err := safetensors.WriteFile(j.maps, maps, nil); err != nil {
 			return fmt.Errorf("-maps: %w", err)
