@@ -2,7 +2,8 @@ package ot
 
 import (
 	"context"
-	"math"
+	"math/bits"
+	"slices"
 )
 
 // none stands for a row, column or node that does not exist: the partner of one that
@@ -25,14 +26,15 @@ type assigner[T number] struct {
 	v         []float64 // column potentials
 	rowOf     []int     // row matched with each column, or none
 	colOf     []int     // column matched with each row, or none
-	shortlist shortlist
+	shortlist shortlist[T]
+	search    *rowSearch
 	costsSeen int // since the last check of the context
 }
 
 // newAssigner returns an assigner in which no row or column is matched.
 func newAssigner[T number](ctx context.Context, n int, cost []T) *assigner[T] {
 	s := &assigner[T]{
-		ctx: ctx, n: n, cost: cost, shortlist: newShortlist(n),
+		ctx: ctx, n: n, cost: cost, shortlist: newShortlist[T](n), search: newRowSearch(min(n, shortlistSize), n),
 		v: make([]float64, n), rowOf: make([]int, n), colOf: make([]int, n),
 	}
 	for i := range n {
@@ -61,9 +63,13 @@ func (s *assigner[T]) solve(start []float64) error {
 		if _, err := tightenPotentials(s.ctx, s.cost, s.v); err != nil {
 			return err
 		}
-	} else if err := s.reduceColumns(); err != nil {
+	} else if err := s.columnMinima(); err != nil {
 		return err
 	}
+	if err := s.fillShortlists(); err != nil {
+		return err
+	}
+	s.matchClosest()
 	open, err := s.transferSlack()
 	if err != nil {
 		return err
@@ -78,30 +84,54 @@ func (s *assigner[T]) solve(start []float64) error {
 	return s.augmentAll(s.augmentTight(open))
 }
 
-// reduceColumns starts from vⱼ = minᵢ cᵢⱼ and matches each column with the row of its
-// minimum, unless that row is matched already.
-func (s *assigner[T]) reduceColumns() error {
-	for j := range s.v {
-		s.v[j] = math.Inf(1)
-	}
-	arg := make([]int, s.n)
+// fillShortlists finds the short lists of all rows.
+func (s *assigner[T]) fillShortlists() error {
+	k := s.blockCount()
+	return runBlocks(s.ctx, k, s.n*s.n, func(b int) {
+		search := newRowSearch(s.shortlist.size, s.n)
+		lo, hi := blockRange(s.n, k, b)
+		for i := lo; i < hi; i++ {
+			s.shortlist.replace(i, s.row(i), closestColumns(search, s.row(i), s.v, i))
+		}
+	})
+}
+
+// blockCount is the number of blocks of rows that are read at once.
+func (s *assigner[T]) blockCount() int { return min(s.n, 1+s.n*s.n/contextInterval) }
+
+// matchClosest matches each row with one of its closest columns where one is unmatched.
+func (s *assigner[T]) matchClosest() {
 	for i := range s.n {
-		for j, c := range s.row(i) {
-			// Of rows that are alike the first from row j on is taken, so that columns
-			// with many ties do not all want the same rows.
-			if d := float64(c); d < s.v[j] || d == s.v[j] && arg[j] < j && i >= j {
-				s.v[j], arg[j] = d, i
+		columns, costs := s.shortlist.of(i)
+		least := float64(costs[0]) - s.v[columns[0]]
+		for k, j := range columns {
+			if s.rowOf[j] == none && float64(costs[k])-s.v[j] == least {
+				s.colOf[i], s.rowOf[j] = int(j), i
+				break
 			}
 		}
-		if err := s.checkContext(s.n); err != nil {
-			return err
-		}
 	}
-	// From the last column down, as Jonker and Volgenant do.
-	for j := s.n - 1; j >= 0; j-- {
-		if i := arg[j]; s.colOf[i] == none {
-			s.colOf[i], s.rowOf[j] = j, i
+}
+
+// columnMinima sets the potential of each column to its least cost.
+func (s *assigner[T]) columnMinima() error {
+	k := min(s.blockCount(), 16)
+	lows := make([][]T, k)
+	err := runBlocks(s.ctx, k, s.n*s.n, func(b int) {
+		lo, hi := blockRange(s.n, k, b)
+		lows[b] = slices.Clone(s.row(lo))
+		for i := lo + 1; i < hi && s.ctx.Err() == nil; i++ {
+			lowerTo(lows[b], s.row(i))
 		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, low := range lows[1:] {
+		lowerTo(lows[0], low)
+	}
+	for j, c := range lows[0] {
+		s.v[j] = float64(c)
 	}
 	return nil
 }
@@ -137,7 +167,7 @@ func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	}
 	// Two rows can drive each other out of a column many times, in small steps of its
 	// potential. Bounding the rounds leaves such rows to the shortest paths.
-	rounds := 16 * s.n
+	rounds := 4 * s.n
 	for k := 0; k < len(open); rounds-- {
 		i := open[k]
 		k++
@@ -170,30 +200,29 @@ func (s *assigner[T]) reduceRows(open []int) ([]int, error) {
 	return left, nil
 }
 
-// leastTwo returns the two least reduced costs of row i and their columns. It reads
-// only the short list of the row as long as no other column can be among the two.
+// leastTwo returns the two least reduced costs of row i and their columns, of those that
+// are alike one that is not matched first. It reads only the short list of the row as long
+// as no other column can be among the two.
 func (s *assigner[T]) leastTwo(i int) (d1, d2 float64, j1, j2 int) {
-	d1, d2 = math.Inf(1), math.Inf(1)
-	row := s.row(i)
-	for _, j := range s.shortlist.columnsOf(i) {
-		d := float64(row[j]) - s.v[j]
-		switch {
-		case d < d1:
-			d2, j2 = d1, j1
-			d1, j1 = d, int(j)
-		case d < d2:
-			d2, j2 = d, int(j)
-		case d == d1 && s.rowOf[j1] != none && s.rowOf[j] == none:
-			j1 = int(j) // of columns that are alike, one that is not matched
+	columns, costs := s.shortlist.of(i)
+	d1, d2, first, second := leastTwo(costs, columns, s.v)
+	if d2 > s.shortlist.bound[i] {
+		s.costsSeen += s.n
+		row := s.row(i)
+		s.shortlist.replace(i, row, closestColumns(s.search, row, s.v, i))
+		d1, d2, first, second = leastTwo(costs, columns, s.v)
+	}
+	k := bits.TrailingZeros64(first)
+	if second == 0 { // several have the least
+		for set := first; set != 0; set &= set - 1 {
+			if at := bits.TrailingZeros64(set); s.rowOf[columns[at]] == none {
+				k = at
+				break
+			}
 		}
+		second = first &^ (1 << k)
 	}
-	if d2 <= s.shortlist.bound[i] {
-		return d1, d2, j1, j2
-	}
-	s.costsSeen += s.n
-	near := closestColumns(s.shortlist.nearest, row, s.v, i)
-	s.shortlist.replace(i, near)
-	return near[0].d, near[1].d, int(near[0].j), int(near[1].j)
+	return d1, d2, int(columns[k]), int(columns[bits.TrailingZeros64(second)])
 }
 
 // potentials returns the row potentials, for which uᵢ + vⱼ = cᵢⱼ on the matched pairs.

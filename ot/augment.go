@@ -91,9 +91,9 @@ func (p *shortestPaths[T]) reset() {
 // least as far away as the bound of the list.
 func (p *shortestPaths[T]) enter(i int, offset float64) {
 	p.offset[i] = offset
-	row := p.row(i)
-	for _, j := range p.shortlist.columnsOf(i) {
-		p.reach(int(j), i, float64(row[j])-p.v[j]-offset)
+	columns, costs := p.shortlist.of(i)
+	for k, j := range columns {
+		p.reach(int(j), i, float64(costs[k])-p.v[j]-offset)
 	}
 	p.queue.push(pathEvent{p.shortlist.bound[i] - offset, int32(i), true})
 }
@@ -103,8 +103,8 @@ func (p *shortestPaths[T]) readRow(i int) {
 	row, offset := p.row(i), p.offset[i]
 	if known := p.shortlist.bound[i]; p.shortlist.size < p.n {
 		p.costsSeen += p.n
-		near := closestColumns(p.shortlist.nearest, row, p.v, i)
-		p.shortlist.replace(i, near)
+		near := closestColumns(p.search, row, p.v, i)
+		p.shortlist.replace(i, row, near)
 		if bound := p.shortlist.bound[i]; bound > known {
 			for _, e := range near {
 				p.reach(int(e.j), i, e.d-offset)

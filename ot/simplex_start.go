@@ -69,9 +69,9 @@ type pricedArc struct {
 // the order in which they should get flow.
 func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
 	k := min(startArcsPerRow, s.m)
-	arcs, near := make([]pricedArc, 0, k*s.n), make([]neighbour, 0, k)
+	arcs, search := make([]pricedArc, 0, k*s.n), newRowSearch(k, s.m)
 	for i := range s.n {
-		near = closestColumns(near, s.row(i), v, 0)
+		near := closestColumns(search, s.row(i), v, 0)
 		for _, e := range near {
 			arcs = append(arcs, pricedArc{e.d - near[0].d, int32(i), e.j})
 		}

@@ -32,12 +32,12 @@ func (p *tightPaths[T]) match(start, search int) bool {
 	p.queue = append(p.queue[:0], start)
 	for k := 0; k < len(p.queue); k++ {
 		i := p.queue[k]
-		row := p.row(i)
 		if own := p.colOf[i]; own != none {
-			least = float64(row[own]) - p.v[own]
+			least = float64(p.row(i)[own]) - p.v[own]
 		}
-		for _, j := range p.shortlist.columnsOf(i) {
-			if float64(row[j])-p.v[j] != least || p.seen[j] == search {
+		columns, costs := p.shortlist.of(i)
+		for k, j := range columns {
+			if float64(costs[k])-p.v[j] != least || p.seen[j] == search {
 				continue
 			}
 			p.seen[j], p.from[j] = search, i

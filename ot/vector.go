@@ -1,6 +1,9 @@
 package ot
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // This file holds the passes over a row, which are the inner loops of all solvers. They
 // are in assembly where the processor has vectors of four numbers and fused
@@ -104,4 +107,77 @@ func leastReducedCostVector(cost, v []float64) (d float64, at int) {
 		}
 	}
 	return d, at
+}
+
+// lowerTo sets low to the smaller of low and row, column by column.
+func lowerTo[T number](low, row []T) {
+	j := 0
+	low = low[:len(row)]
+	if hasVectorUnits && len(row) >= 16 {
+		j = len(row) &^ 15
+		switch row := any(row).(type) {
+		case []float64:
+			lowerAVX(&any(low).([]float64)[0], &row[0], j)
+		case []float32:
+			lowerSingleAVX(&any(low).([]float32)[0], &row[0], j)
+		}
+	}
+	for ; j < len(row); j++ {
+		low[j] = min(low[j], row[j])
+	}
+}
+
+// markClosest sets the bits of all columns that may be among the eight of least reduced
+// cost, about twenty, in a row of at least eight: the largest of the minima over every
+// eighth column is an upper bound for these eight. It needs vector units.
+func markClosest[T number](to []byte, row []T, v []float64) {
+	n, inf := len(row)&^7, math.Inf(1)
+	low := [8]float64{inf, inf, inf, inf, inf, inf, inf, inf}
+	switch row := any(row).(type) {
+	case []float64:
+		groupMinimaAVX(&row[0], &v[0], n, &low)
+		markAVX(&row[0], &v[0], n, slices.Max(low[:]), &to[0])
+	case []float32:
+		groupMinimaSingleAVX(&row[0], &v[0], n, &low)
+		markSingleAVX(&row[0], &v[0], n, slices.Max(low[:]), &to[0])
+	}
+	if n < len(row) {
+		to[n/8] = 0xff
+	}
+}
+
+// leastTwo returns the two least reduced costs of a few columns, at most 64, and sets the
+// bits of those that have them. Where several have the least, first has all their bits, and
+// second has none.
+func leastTwo[T number](costs []T, columns []int32, v []float64) (d1, d2 float64, first, second uint64) {
+	if hasVectorUnits && len(costs) == 8 {
+		switch costs := any(costs).(type) {
+		case []float64:
+			d1, d2, first, second = leastTwoAVX(&costs[0], &columns[0], &v[0])
+		case []float32:
+			d1, d2, first, second = leastTwoSingleAVX(&costs[0], &columns[0], &v[0])
+		}
+		if first&(first-1) != 0 {
+			return d1, d1, first, 0
+		}
+		return d1, d2, first, second
+	}
+	d1, d2 = math.Inf(1), math.Inf(1)
+	for k, j := range columns {
+		switch d, bit := float64(costs[k])-v[j], uint64(1)<<k; {
+		case d < d1:
+			d2, second = d1, first
+			d1, first = d, bit
+		case d == d1:
+			first |= bit
+		case d < d2:
+			d2, second = d, bit
+		case d == d2:
+			second |= bit
+		}
+	}
+	if first&(first-1) != 0 {
+		return d1, d1, first, 0
+	}
+	return d1, d2, first, second
 }

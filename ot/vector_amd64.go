@@ -16,3 +16,27 @@ func axpyAVX(alpha float64, x, y *float64, n int)
 
 //go:noescape
 func leastAVX(cost, v *float64, n int, low *[8]float64, at *[8]int64)
+
+//go:noescape
+func lowerAVX(low, row *float64, n int)
+
+//go:noescape
+func lowerSingleAVX(low, row *float32, n int)
+
+//go:noescape
+func groupMinimaAVX(cost, v *float64, n int, low *[8]float64)
+
+//go:noescape
+func groupMinimaSingleAVX(cost *float32, v *float64, n int, low *[8]float64)
+
+//go:noescape
+func markAVX(cost, v *float64, n int, limit float64, to *byte)
+
+//go:noescape
+func markSingleAVX(cost *float32, v *float64, n int, limit float64, to *byte)
+
+//go:noescape
+func leastTwoAVX(costs *float64, columns *int32, v *float64) (d1, d2 float64, first, second uint64)
+
+//go:noescape
+func leastTwoSingleAVX(costs *float32, columns *int32, v *float64) (d1, d2 float64, first, second uint64)

@@ -1,0 +1,90 @@
+package ot
+
+import (
+	"cmp"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tiedRow returns costs and potentials of n columns, of which many are alike where levels
+// is small.
+func tiedRow(rng *rand.Rand, n, levels int) (cost, v []float64, single []float32) {
+	cost, v, single = make([]float64, n), make([]float64, n), make([]float32, n)
+	for j := range cost {
+		cost[j], v[j] = float64(rng.IntN(levels))/16, -float64(rng.IntN(levels))/16
+		single[j] = float32(cost[j])
+	}
+	return cost, v, single
+}
+
+func TestClosestColumns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(44, 1))
+	for _, n := range append(lengths[1:], 64, 127, 128, 200) {
+		for _, levels := range []int{1, 3, 1000} {
+			cost, v, single := tiedRow(rng, n, levels)
+			from := rng.IntN(n)
+			all := make([]neighbour, n)
+			for k := range all {
+				j := (from + k) % n
+				all[k] = neighbour{cost[j] - v[j], int32(j)}
+			}
+			slices.SortStableFunc(all, func(x, y neighbour) int { return cmp.Compare(x.d, y.d) })
+			for _, size := range []int{min(n, 6), min(n, 8), min(n, 9)} {
+				search := newRowSearch(size, n)
+				require.Equal(t, all[:size], closestColumns(search, cost, v, from), "n %d, levels %d", n, levels)
+				require.Equal(t, all[:size], closestColumns(search, single, v, from), "n %d, levels %d", n, levels)
+			}
+		}
+	}
+}
+
+func TestLeastTwo(t *testing.T) {
+	rng := rand.New(rand.NewPCG(45, 1))
+	for _, n := range []int{2, 3, 7, 8} {
+		for _, levels := range []int{1, 2, 4, 1000} {
+			for range 50 {
+				cost, v, single := tiedRow(rng, 20, levels)
+				columns, costs, singles := make([]int32, n), make([]float64, n), make([]float32, n)
+				d := make([]float64, n)
+				for k, j := range rng.Perm(20)[:n] {
+					columns[k], costs[k], singles[k], d[k] = int32(j), cost[j], single[j], cost[j]-v[j]
+				}
+				sorted := slices.Sorted(slices.Values(d))
+				check := func(d1, d2 float64, first, second uint64) {
+					require.Equal(t, sorted[:2], []float64{d1, d2})
+					require.NotZero(t, first)
+					require.Equal(t, d1 == d2, second == 0)
+					for k := range d {
+						require.Equal(t, d[k] == d1, first>>k&1 == 1)
+						if second != 0 {
+							require.Equal(t, d[k] == d2, second>>k&1 == 1)
+						}
+					}
+					require.LessOrEqual(t, bits.Len64(first|second), n)
+				}
+				check(leastTwo(costs, columns, v))
+				check(leastTwo(singles, columns, v))
+			}
+		}
+	}
+}
+
+func TestLowerTo(t *testing.T) {
+	rng := rand.New(rand.NewPCG(46, 1))
+	for _, n := range lengths {
+		low, row, single := tiedRow(rng, n, 100)
+		want, lowSingle := make([]float64, n), make([]float32, n)
+		for j := range row {
+			want[j], lowSingle[j] = min(low[j], row[j]), float32(low[j])
+			single[j] = float32(row[j])
+		}
+		lowerTo(low, row)
+		require.Equal(t, want, low)
+		lowerTo(lowSingle, single)
+		require.Equal(t, want, toFloat64(lowSingle))
+	}
+}
