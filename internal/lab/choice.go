@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"slices"
@@ -19,12 +20,13 @@ type Choice struct {
 	Residual string
 	Tokens   string
 	Samples  int
-	Learn    int  // updates of learned matching
-	Batch    int  // samples of each
-	Distil   int  // updates of distillation on the samples
-	Mixed    bool // learned matching without labels and distillation see samples laid over each other
-	Brief    bool // the few trials that tell the story; where Method is allMethods
-	Untied   bool // matching is tried on parents whose logits have a layer of their own, and as they are
+	Learn    int    // updates of learned matching
+	LearnOn  string // what it sees, a row for each: some of learnOn, comma-separated; empty means "labels,samples"
+	Batch    int    // samples of each
+	Distil   int    // updates of distillation on the samples
+	Mixed    bool   // learned matching without labels and distillation see samples laid over each other
+	Brief    bool   // the few trials that tell the story; where Method is allMethods
+	Untied   bool   // matching is tried on parents whose logits have a layer of their own, and as they are
 }
 
 // allMethods stands for every method that aligns, side by side.
@@ -47,6 +49,11 @@ func (c *Choice) Flags(f *flag.FlagSet) {
 	f.StringVar(&c.Residual, "residual", "average",
 		"residual `policy`: main, skip, identity, average, weighted-scalar or weighted-matrix")
 	f.IntVar(&c.Learn, "learn", c.Learn, "`updates` of learned matching")
+	f.IntVar(&c.Batch, "learn-batch", c.Batch, "`samples` of an update of learned matching, and of distillation on the "+
+		"calibration samples")
+	f.StringVar(&c.LearnOn, "learn-on", cmp.Or(c.LearnOn, "labels,samples"), "`what` learned matching sees, "+
+		"comma-separated, a row for each: labels (all training samples with their labels), all (all without labels) or "+
+		"samples (the calibration samples without labels)")
 	f.IntVar(&c.Distil, "distil", c.Distil, "`updates` of distillation on the calibration samples")
 }
 
@@ -61,8 +68,15 @@ func (c Choice) check() error {
 		return fmt.Errorf("-reg is %g, want more than 0", c.Reg)
 	case c.Learn < 1:
 		return fmt.Errorf("-learn is %d, want at least 1", c.Learn)
+	case c.Batch < 1:
+		return fmt.Errorf("-learn-batch is %d, want at least 1", c.Batch)
 	case c.Distil < 1:
 		return fmt.Errorf("-distil is %d, want at least 1", c.Distil)
+	}
+	for _, on := range c.learnOn() {
+		if _, ok := learnOn()[on]; !ok {
+			return fmt.Errorf("-learn-on is %q, allowed are labels, all, samples, comma-separated", c.LearnOn)
+		}
 	}
 	return nil
 }
@@ -90,7 +104,7 @@ func (c Choice) Baselines() []Trial {
 func (c Choice) brief() bool { return c.Brief && c.Method == allMethods }
 
 // Trials lists what is tried: every method, transport with every solver that was
-// asked for, on activations and on weights, learning with and without labels, and a
+// asked for, on activations and on weights, learning on all that was asked for, and a
 // parent distilled from all on the same samples, which every method has to beat. The
 // first of a method that aligns does best; it is the one that is shown.
 func (c Choice) Trials() ([]Trial, error) {
@@ -174,11 +188,27 @@ func (c Choice) matching() []Trial {
 // symmetries are the trials of matching on parents as they are.
 func (c Choice) symmetries() []Trial {
 	learned := recipe.Recipe{Method: recipe.Learned, Steps: c.Learn, Batch: c.Batch, Inexact: true}
-	return []Trial{
+	out := []Trial{
 		{Label: "matching, activations, refit", Recipe: recipe.Recipe{Method: recipe.Match, Refit: Ridge}},
 		{Label: "matching, activations", Recipe: recipe.Recipe{Method: recipe.Match, Features: "activations"}},
 		{Label: "matching, weights", Recipe: recipe.Recipe{Method: recipe.Match, Features: "weights"}},
-		{Label: "learned matching, labels", Recipe: learned, Labels: true},
-		{Label: "learned matching, no labels", Recipe: learned, Mixed: c.Mixed},
+	}
+	for _, on := range c.learnOn() {
+		t := learnOn()[on]
+		t.Recipe, t.Mixed = learned, c.Mixed && on == "samples"
+		out = append(out, t)
+	}
+	return out
+}
+
+// learnOn are the trials of learned matching but for their recipe, by what they see.
+func learnOn() map[string]Trial {
+	return map[string]Trial{
+		"labels":  {Label: "learned matching, labels", Labels: true},
+		"all":     {Label: "learned matching, all samples, no labels", All: true},
+		"samples": {Label: "learned matching, no labels"},
 	}
 }
+
+// learnOn is what learned matching sees.
+func (c Choice) learnOn() []string { return strings.Split(cmp.Or(c.LearnOn, "labels,samples"), ",") }

@@ -27,6 +27,7 @@ func TestTrials(t *testing.T) {
 		"transport fusion, activations, emd", "transport fusion, weights, sinkhorn", "transport fusion, weights, emd"}
 	match := []string{"matching, activations, refit", "matching, activations", "matching, weights"}
 	learned := []string{"learned matching, labels", "learned matching, no labels"}
+	everything := "learned matching, all samples, no labels"
 	control := "anchor, distilled on the same samples" // beside every method
 	distil := []string{control, "matching, refit, distilled on the same samples"}
 	for _, c := range []struct {
@@ -36,6 +37,8 @@ func TestTrials(t *testing.T) {
 		{[]string{"-method", "flow"}, append(slices.Clip(flow), control), flow[:1]},
 		{[]string{"-method", "match"}, append(slices.Clip(match), control), match[:1]},
 		{[]string{"-method", "learned"}, append(slices.Clip(learned), control), learned[:1]},
+		{[]string{"-method", "learned", "-learn-on", "all,labels"}, []string{everything, learned[0], control},
+			[]string{everything}},
 		{[]string{"-method", "distil"}, distil, nil},
 		{[]string{"-method", "flow", "-solver", "emd"}, []string{"transport fusion, activations, emd, refit",
 			"transport fusion, activations, emd", "transport fusion, weights, emd", control},
@@ -96,6 +99,8 @@ func TestBadChoice(t *testing.T) {
 		"-samples is 0, want at least 1":                                      {"-samples", "0"},
 		"-reg is -1, want more than 0":                                        {"-reg", "-1"},
 		"-learn is 0, want at least 1":                                        {"-learn", "0"},
+		`-learn-on is "x", allowed are labels, all, samples`:                  {"-learn-on", "x"},
+		"-learn-batch is 0, want at least 1":                                  {"-learn-batch", "0"},
 		"-distil is 0, want at least 1":                                       {"-distil", "0"},
 		"allowed are emd, sinkhorn":                                           {"-solver", "magic"},
 		"allowed are units, heads":                                            {"-aligner", "x"},
