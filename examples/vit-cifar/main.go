@@ -220,7 +220,7 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train and -compress)")
 	o.choice = lab.Choice{Learn: 500, LearnOn: "all,labels,samples", Distil: 150, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
-	f.BoolVar(&o.all, "all", false, "try every method with every setting, and finetune all of them: eight minutes more")
+	f.BoolVar(&o.all, "all", false, "try every method with every setting, and finetune all of them: ten minutes more")
 	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
 		"enough, beside drawn ones on the same budget of -epochs and -lr")
 	f.StringVar(&o.choice.Tokens, "tokens", "",
