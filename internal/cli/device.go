@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -19,6 +20,9 @@ import (
 
 // backendVariable asks for a backend, as the flag -backend does.
 const backendVariable = "GOMLX_BACKEND"
+
+// devicesVariable says on how many devices to compute, as the flag -devices does.
+const devicesVariable = "OTFUSE_DEVICES"
 
 // downloadEvery is the time between two lines about a download.
 const downloadEvery = 5 * time.Second
@@ -67,7 +71,11 @@ func (c *compilation) current() string {
 func Open(ctx context.Context) (*gomlx.Device, error) {
 	compiling, _ := ctx.Value(compilationKey{}).(*compilation)
 	var told time.Time
-	return gomlx.OpenWith(ctx, backend.Settings{
+	spread, err := spreadNamed(os.Getenv(devicesVariable))
+	if err != nil {
+		return nil, err
+	}
+	return gomlx.OpenWith(ctx, gomlx.Settings{Spread: spread, Settings: backend.Settings{
 		Observe: func(p models.Progress) {
 			compiling.observe(p)
 			switch {
@@ -79,7 +87,24 @@ func Open(ctx context.Context) (*gomlx.Device, error) {
 			}
 		},
 		Allow: agrees,
-	})
+	}})
+}
+
+// splitState is what follows the number of devices where they share the state, too.
+const splitState = "split"
+
+// spreadNamed is the spread that -devices asks for: "4", or "4,split" where devices
+// share parameters and the state of trainings, too. Nothing is one device.
+func spreadNamed(text string) (s gomlx.Spread, err error) {
+	if text == "" {
+		return s, nil
+	}
+	number, how, given := strings.Cut(text, ",")
+	s.Devices, err = strconv.Atoi(number)
+	if s.State = given; err != nil || s.Devices < 1 || given && how != splitState {
+		return s, fmt.Errorf("-devices is %q, want a number of devices, with %q after a comma or not", text, splitState)
+	}
+	return s, nil
 }
 
 // agrees asks on a terminal whether to download something.
@@ -100,6 +125,14 @@ func agrees(ctx context.Context, d backend.Download) bool {
 	case answer := <-answers:
 		return answer == "y" || answer == "yes"
 	}
+}
+
+// useDevices does what the flag -devices asks for.
+func useDevices(text string) error {
+	if _, err := spreadNamed(text); text == "" || err != nil {
+		return err
+	}
+	return os.Setenv(devicesVariable, text)
 }
 
 // useBackend does what the flag -backend asks for. It tells whether the program is

@@ -132,3 +132,23 @@ func TestBackendFlag(t *testing.T) {
 	require.ErrorIs(t, err, flag.ErrHelp)
 	require.Contains(t, out, "no such backend in this build")
 }
+
+// TestDevicesFlag: the flag asks for devices as the environment does.
+func TestDevicesFlag(t *testing.T) {
+	t.Setenv(devicesVariable, "")
+	for text, want := range map[string]gomlx.Spread{"4": {Devices: 4}, "2,split": {Devices: 2, State: true}} {
+		require.NoError(t, Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-devices", text}))
+		got, err := spreadNamed(os.Getenv(devicesVariable))
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	for _, wrong := range []string{"0", "-1", "many", "4,", "4,join", ",split"} {
+		err := Parse(flag.NewFlagSet("program", flag.ContinueOnError), []string{"-devices", wrong})
+		require.ErrorContains(t, err, fmt.Sprintf("program: -devices is %q", wrong))
+	}
+	t.Setenv(backendVariable, "go")
+	t.Setenv(devicesVariable, "3")
+	_, err := Open(t.Context())
+	require.ErrorIs(t, err, gomlx.ErrSpread)
+	require.ErrorContains(t, err, "Devices is 3, and Go Backend has 1")
+}

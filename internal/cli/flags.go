@@ -13,13 +13,16 @@ import (
 )
 
 // Parse parses flags. -h prints the usage to stdout and gives [flag.ErrHelp];
-// a mistake gives an error and prints nothing. It adds the flag -backend, which all
-// programs have: "list" prints the backends and gives [flag.ErrHelp] too.
+// a mistake gives an error and prints nothing. It adds the flags -backend and -devices,
+// which all programs have: -backend list prints the backends and gives [flag.ErrHelp]
+// too.
 func Parse(f *flag.FlagSet, args []string) error {
 	var text bytes.Buffer
 	f.SetOutput(&text)
 	name := f.String("backend", "", "what computes: list shows the choice and why, xla:cuda insists on a GPU, xla:cpu "+
 		"and go on the\nprocessor; the best that there is if empty (`name`, as in $GOMLX_BACKEND)")
+	devices := f.String("devices", "", "`number` of devices of this machine that share each batch; 4,split has them share "+
+		"parameters\nand the state of trainings, too (default $OTFUSE_DEVICES, or 1)")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Print(text.String())
@@ -27,6 +30,9 @@ func Parse(f *flag.FlagSet, args []string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w; -h explains the flags", f.Name(), err)
+	}
+	if err := useDevices(*devices); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	done, err := useBackend(*name)
 	if err == nil && done {

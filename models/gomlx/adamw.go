@@ -26,12 +26,12 @@ type optimizer struct {
 	// retract brings updated parameters back to where they may be; nil for
 	// parameters that may be anywhere.
 	retract  func(params []*gx.Node) []*gx.Node
-	decaying []bool            // parameters that weight decay holds for; nil for none
-	fixed    []*tensors.Tensor // arguments of loss that do not change
+	decaying []bool  // parameters that weight decay holds for; nil for none
+	fixed    []array // arguments of loss that do not change
 
-	step      int               // updates made
-	state     []*tensors.Tensor // parameters, first moments, second moments
-	gradients []*tensors.Tensor // sums over the batches of an unfinished update; empty between updates
+	step      int     // updates made
+	state     []array // parameters, first moments, second moments
+	gradients []array // sums over the batches of an unfinished update; empty between updates
 
 	accumulateProgram *program // adds the gradients of a batch to the sums
 	updateProgram     *program // makes an update
@@ -55,41 +55,38 @@ var ErrFinished = errors.New("gomlx: all updates of the training are made")
 
 // prepare readies an optimizer whose configuration and loss are set to start
 // from params, which it owns from then on.
-func (o *optimizer) prepare(params []*tensors.Tensor) error {
+func (o *optimizer) prepare(params []array) error {
 	if err := o.config.check(); err != nil {
 		return errors.Join(err, free(params...))
 	}
 	o.config, o.parameters = o.config.withDefaults(), len(params)
-	err := o.restart(params)
-	if err != nil {
+	if err := o.restart(params); err != nil {
 		return err
 	}
-	if o.accumulateProgram, err = o.device.program("gradients of "+o.what, o.accumulateGraph); err != nil {
-		return err
-	}
-	if o.updateProgram, err = o.device.program("update of "+o.what, o.updateGraph); err != nil {
-		return err
-	}
-	if o.lossProgram, err = o.device.program("loss of "+o.what, o.lossOnlyGraph); err != nil {
-		return err
-	}
+	o.accumulateProgram = o.device.program("gradients of "+o.what, computation{o.accumulateGraph, o.likeParams})
+	o.updateProgram = o.device.program("update of "+o.what, computation{o.updateGraph, o.likeState})
+	o.lossProgram = o.device.program("loss of "+o.what, computation{graph: o.lossOnlyGraph})
 	o.device.hold(o)
 	return nil
 }
 
 // restart begins anew from params.
-func (o *optimizer) restart(params []*tensors.Tensor) error {
+func (o *optimizer) restart(params []array) error {
 	old, state := o.state, params
 	for range 2 {
 		for _, p := range params {
-			state = append(state, tensors.FromShape(p.Shape()))
+			zeros, err := zerosLike(p)
+			if err != nil {
+				return errors.Join(err, free(state...))
+			}
+			state = append(state, zeros)
 		}
 	}
 	o.state, o.step = state, 0
 	return free(old...)
 }
 
-func (o *optimizer) params() []*tensors.Tensor { return o.state[:len(o.state)/3] }
+func (o *optimizer) params() []array { return o.state[:len(o.state)/3] }
 
 // acquire keeps the device open until done is called.
 func (o *optimizer) acquire() (done func(), err error) {
@@ -116,7 +113,7 @@ func (o *optimizer) release() error {
 	o.closed = true
 	for _, p := range []*program{o.accumulateProgram, o.updateProgram, o.lossProgram} {
 		if p != nil {
-			p.exec.Finalize()
+			p.finalize()
 		}
 	}
 	return errors.Join(free(o.state...), free(o.gradients...), free(o.fixed...))
@@ -163,15 +160,11 @@ func (o *optimizer) lossOf(ctx context.Context, inputs []string, batch models.Ba
 	if err := ctx.Err(); err != nil {
 		return 0, located("loss", err)
 	}
-	program, err := o.evaluator()
+	in, err := o.device.uploadBatch(batch, inputs)
 	if err != nil {
 		return 0, err
 	}
-	in, err := uploadBatch(batch, inputs)
-	if err != nil {
-		return 0, err
-	}
-	out, err := program.call(arguments(in, o.fixed, o.params())...)
+	out, err := o.evaluator().call(arguments(in, o.fixed, o.params())...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return 0, err
 	}
@@ -193,7 +186,10 @@ func (o *optimizer) place() string { return fmt.Sprintf("update %d of %d", o.ste
 //
 //nolint:revive // the last batch of an update also makes it
 func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float64, error) {
-	in, err := uploadBatch(batch, inputs)
+	if err := o.device.mesh.even(batch.Len()); err != nil {
+		return 0, err
+	}
+	in, err := o.device.uploadBatch(batch, inputs)
 	if err != nil {
 		return 0, err
 	}
@@ -224,43 +220,53 @@ func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float6
 // call runs the program for a batch.
 //
 //nolint:revive // as for pass
-func (o *optimizer) call(in []*tensors.Tensor, last bool) ([]*tensors.Tensor, error) {
+func (o *optimizer) call(in []array, last bool) ([]array, error) {
 	if !last {
 		return o.accumulateProgram.call(arguments(in, o.fixed, o.params(), o.gradients)...)
 	}
-	program, err := o.updater()
-	if err != nil {
-		return nil, err
-	}
 	constants := o.constants()
-	out, err := program.call(arguments(in, o.fixed, constants, o.state, o.gradients)...)
+	out, err := o.updater().call(arguments(in, o.fixed, constants, o.state, o.gradients)...)
 	return out, errors.Join(err, free(constants...))
 }
 
 // updater returns the program that makes an update.
-func (o *optimizer) updater() (*program, error) {
+func (o *optimizer) updater() *program {
 	if o.shared == "" {
-		return o.updateProgram, nil
+		return o.updateProgram
 	}
-	return o.device.cached("update of "+o.shared, "update of "+o.what, o.template.updateGraph)
+	return o.device.cached("update of "+o.shared, "update of "+o.what,
+		computation{o.template.updateGraph, o.template.likeState})
 }
 
 // evaluator returns the program of the loss of a batch.
-func (o *optimizer) evaluator() (*program, error) {
+func (o *optimizer) evaluator() *program {
 	if o.shared == "" {
-		return o.lossProgram, nil
+		return o.lossProgram
 	}
-	return o.device.cached("loss of "+o.shared, "loss of "+o.what, o.template.lossOnlyGraph)
+	return o.device.cached("loss of "+o.shared, "loss of "+o.what, computation{graph: o.template.lossOnlyGraph})
 }
 
 // constants are the numbers that change from update to update: the learning
 // rate and the bias corrections 1 − β₁ᵏ and 1 − β₂ᵏ of update k = 1, 2, ….
-func (o *optimizer) constants() []*tensors.Tensor {
+func (o *optimizer) constants() []array {
 	k := float64(o.step + 1)
-	return []*tensors.Tensor{tensors.FromFlatDataAndDimensions([]float32{
+	return []array{tensors.FromFlatDataAndDimensions([]float32{
 		float32(o.config.LearningRate(o.step)),
 		float32(1 - math.Pow(o.config.Beta1, k)),
 		float32(1 - math.Pow(o.config.Beta2, k))}, 3)}
+}
+
+// likeParams has gradients lie as their parameters do, see accumulateGraph.
+func (o *optimizer) likeParams(in []any) []any {
+	k := len(in) - o.parameters - len(o.gradients)
+	return append([]any{nil}, in[k:k+o.parameters]...)
+}
+
+// likeState has a new state lie as the old one does, see updateGraph.
+func (o *optimizer) likeState(in []any) []any {
+	n := o.parameters
+	k := len(in) - 3*n - len(o.gradients)
+	return append([]any{nil}, in[k:k+3*n]...)
 }
 
 // accumulateGraph: batch.., fixed.., params.., gradients.. → loss, gradients...

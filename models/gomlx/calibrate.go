@@ -7,8 +7,6 @@ import (
 	"maps"
 	"sync"
 
-	"github.com/gomlx/gomlx/core/tensors"
-
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/models"
 )
@@ -143,7 +141,7 @@ func (c *Calibration) batchSize(m *models.Model, want align.Request) int {
 		limit = min(batchSamples, max(batchValues/max(values, 1), 1))
 	}
 	batches := (n + limit - 1) / limit
-	return (n + batches - 1) / batches
+	return c.device.mesh.filledUp((n + batches - 1) / batches)
 }
 
 // calibrationSums are what was collected so far.
@@ -166,7 +164,7 @@ type magnitude struct {
 
 // add adds what a pass gave for a batch. Sites are merged side by side, each by
 // one goroutine, so how many there are does not show.
-func (s *calibrationSums) add(out []*tensors.Tensor) error {
+func (s *calibrationSums) add(out []array) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.sites)+len(s.magnitudes))
 	per := 6 // of batchMoments
@@ -185,7 +183,7 @@ func (s *calibrationSums) add(out []*tensors.Tensor) error {
 }
 
 // addSite adds the moments of a batch, as batchMoments gives them.
-func addSite(to *align.Moments, out []*tensors.Tensor) error {
+func addSite(to *align.Moments, out []array) error {
 	n, err := scalar(out[0])
 	if err != nil {
 		return err
@@ -200,12 +198,12 @@ func addSite(to *align.Moments, out []*tensors.Tensor) error {
 	})
 }
 
-func (m *magnitude) add(sum, count *tensors.Tensor) error {
+func (m *magnitude) add(sum, count array) error {
 	n, err := scalar(count)
 	if err != nil {
 		return err
 	}
-	return withValues([]*tensors.Tensor{sum}, func(v [][]float32) {
+	return withValues([]array{sum}, func(v [][]float32) {
 		if m.sum == nil {
 			m.sum = make([]float64, len(v[0]))
 		}

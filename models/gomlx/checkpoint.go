@@ -38,7 +38,7 @@ func (t *Trainer) Save(path string) error {
 	identity["step"] = strconv.Itoa(t.step)
 	stored := map[string]safetensors.Tensor{}
 	for i, s := range t.state {
-		data, err := tensors.CopyFlatData[float32](s)
+		data, err := valuesOf[float32](s)
 		if err != nil {
 			return fmt.Errorf("gomlx: saving the training: %w", err)
 		}
@@ -91,7 +91,7 @@ func (t *Trainer) Load(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	state := make([]*tensors.Tensor, len(t.state))
+	state := make([]array, len(t.state))
 	for i := range state {
 		raw, err := f.Tensor(t.stateName(i))
 		if err != nil {
@@ -104,10 +104,12 @@ func (t *Trainer) Load(path string) (err error) {
 		if at := slices.IndexFunc(data, t.impossible(i)); at >= 0 {
 			return fmt.Errorf("%w: %s: tensor %q is %v at position %d", ErrCheckpoint, path, t.stateName(i), data[at], at)
 		}
-		want := t.state[i].Shape()
-		if state[i] = tensors.FromFlatDataAndDimensions(data, raw.Shape...); !state[i].Shape().Equal(want) {
+		if want := t.state[i].Shape(); !slices.Equal(raw.Shape, want.Dimensions) {
 			return fmt.Errorf("%w: %s: tensor %q has shape %v, want %s",
 				ErrCheckpoint, path, t.stateName(i), raw.Shape, want)
+		}
+		if state[i], err = t.device.mesh.kept(tensors.FromFlatDataAndDimensions(data, raw.Shape...)); err != nil {
+			return err
 		}
 	}
 	old := t.state

@@ -21,6 +21,7 @@ import (
 // Methods may be called from several goroutines at once.
 type Device struct {
 	backend compute.Backend
+	mesh    *mesh // nil for one device
 
 	using   sync.RWMutex // held for reading while something computes, for writing by Close
 	closed  bool
@@ -51,21 +52,32 @@ const StageCompile = "compiling"
 // before that (Stage [StageOpen]) and, as long as the device is open, of each
 // compilation ([StageCompile]). It must not call the device.
 func Open(ctx context.Context, observe func(models.Progress)) (*Device, error) {
-	return OpenWith(ctx, backend.Settings{Observe: observe})
+	return OpenWith(ctx, Settings{Settings: backend.Settings{Observe: observe}})
+}
+
+// Settings are what [OpenWith] is told. The zero value observes nothing, allows no
+// large download, and computes on one device.
+type Settings struct {
+	backend.Settings
+	Spread Spread // over several devices
 }
 
 // OpenWith is [Open] for a caller that is asked before a large download, such as
-// that of CUDA.
-func OpenWith(ctx context.Context, settings backend.Settings) (*Device, error) {
-	b, err := backend.OpenWith(ctx, settings)
+// that of CUDA, or that has several devices. More of these than there are is an
+// [ErrSpread].
+func OpenWith(ctx context.Context, settings Settings) (*Device, error) {
+	b, err := backend.OpenWith(ctx, settings.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
-	return newDevice(b, settings.Observe), nil
-}
-
-func newDevice(b compute.Backend, observe func(models.Progress)) *Device {
-	return &Device{backend: b, observe: observe, cache: map[string]*program{}, holders: map[holder]struct{}{}}
+	d := &Device{backend: b, observe: settings.Observe, cache: map[string]*program{}, holders: map[holder]struct{}{}}
+	if d.mesh, err = newMesh(settings.Spread, b); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if n := d.mesh.devices(); n > 1 {
+		d.report(models.Progress{Stage: StageOpen, Item: fmt.Sprintf("%d devices share batches", n), Done: 1, Total: 1})
+	}
+	return d, nil
 }
 
 // Name returns the name of the backend, such as "xla".
@@ -126,7 +138,7 @@ func (d *Device) FreePrograms() error {
 // finalizePrograms needs d.using for writing.
 func (d *Device) finalizePrograms() {
 	for _, p := range d.cache {
-		p.exec.Finalize()
+		p.finalize()
 	}
 	d.cache = map[string]*program{}
 }

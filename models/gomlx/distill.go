@@ -44,14 +44,14 @@ func (d *Device) Student(
 	for i, teacher := range teachers {
 		err := teaches(teacher, m)
 		if err == nil {
-			params, failed := upload(teacher)
+			params, failed := d.upload(teacher)
 			t.fixed, err = append(t.fixed, params...), failed
 		}
 		if err != nil {
 			return nil, errors.Join(located(fmt.Sprintf("teacher %d", i), err), t.release())
 		}
 	}
-	params, err := upload(m)
+	params, err := d.upload(m)
 	if err != nil {
 		return nil, errors.Join(err, t.release())
 	}

@@ -46,6 +46,14 @@
 // A [Distiller] is the whole of it, for fuse.Distil: it compares with the teachers on
 // samples that are held out, and keeps the best state.
 //
+// # Several devices
+//
+// [OpenWith] takes a [Spread]: several devices share each batch, and parameters and
+// moments too where there is little memory. All of the above then runs on them, and
+// gives what one device gives, to rounding:
+//
+//	device, err := gomlx.OpenWith(ctx, gomlx.Settings{Spread: gomlx.Spread{Devices: 4}})
+//
 // # Shapes, errors, memory
 //
 // A graph is compiled once for every combination of a network and the shape of a

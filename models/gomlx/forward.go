@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	gx "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
@@ -28,7 +27,7 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 	if batch, err = completed(m, batch); err != nil {
 		return models.Array{}, err
 	}
-	params, err := upload(m)
+	params, err := d.upload(m)
 	if err != nil {
 		return models.Array{}, err
 	}
@@ -39,22 +38,19 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 	if err = errors.Join(err, free(params...)); err != nil {
 		return models.Array{}, err
 	}
-	data, err := tensors.CopyFlatData[float32](out)
+	data, err := valuesOf[float32](out)
 	return models.Array{Shape: out.Shape().Clone().Dimensions, Floats: data}, errors.Join(err, free(out))
 }
 
 // forward returns the logits of a network with the given parameters.
-func (d *Device) forward(m *models.Model, params []*tensors.Tensor, batch models.Batch) (*tensors.Tensor, error) {
+func (d *Device) forward(m *models.Model, params []array, batch models.Batch) (array, error) {
 	g := m.Graph
 	inputs, all := g.Inputs(), tensorNames(g)
-	p, err := d.cached(signature(g), "forward pass of "+m.Arch.Class, func(in []*gx.Node) []*gx.Node {
+	p := d.cached(signature(g), "forward pass of "+m.Arch.Class, computation{func(in []*gx.Node) []*gx.Node {
 		values := interpret(g, byName(all, in[len(inputs):]), byName(inputs, in[:len(inputs)]))
 		return values[len(values)-1:]
-	})
-	if err != nil {
-		return nil, err
-	}
-	in, err := uploadBatch(batch, inputs)
+	}, likeFirst(1)})
+	in, err := d.uploadBatch(batch, inputs)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (d *Device) Generate(ctx context.Context, m *models.Model, prompt []int32, 
 	if o, err = o.filled(m, prompt); err != nil {
 		return nil, located("generation", err)
 	}
-	params, err := upload(m)
+	params, err := d.upload(m)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (o Generation) filled(m *models.Model, prompt []int32) (Generation, error) 
 type generation struct {
 	Generation
 	model  *models.Model
-	params []*tensors.Tensor
+	params []array
 }
 
 func (d *Device) generate(ctx context.Context, run generation, prompt []int32) ([]int32, error) {
@@ -106,21 +106,18 @@ func (d *Device) generate(ctx context.Context, run generation, prompt []int32) (
 func (d *Device) nextLogits(run generation, text []int32) ([]float32, error) {
 	g := run.model.Graph
 	inputs, all := g.Inputs(), tensorNames(g)
-	p, err := d.cached("next token of "+signature(g), "next token of "+run.model.Arch.Class,
-		func(in []*gx.Node) []*gx.Node {
+	p := d.cached("next token of "+signature(g), "next token of "+run.model.Arch.Class, computation{
+		graph: func(in []*gx.Node) []*gx.Node {
 			k := len(inputs)
 			logits := logitsOf(interpret(g, byName(all, in[k+1:]), byName(inputs, in[:k]))) // [1, tokens, words]
 			at := gx.OneHot(in[k], logits.Shape().Dim(1), dtypes.Float32)                   // [1, tokens]
 			return []*gx.Node{gx.Einsum("bt,btv->bv", at, logits)}
-		})
-	if err != nil {
-		return nil, err
-	}
+		}})
 	batch, err := completed(run.model, paddedText(run, text))
 	if err != nil {
 		return nil, err
 	}
-	in, err := uploadBatch(batch, inputs)
+	in, err := d.uploadBatch(batch, inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +126,7 @@ func (d *Device) nextLogits(run generation, text []int32) ([]float32, error) {
 	if err = errors.Join(err, free(in...)); err != nil {
 		return nil, err
 	}
-	logits, err := tensors.CopyFlatData[float32](out[0])
+	logits, err := valuesOf[float32](out[0])
 	return logits, errors.Join(err, free(out...))
 }
 

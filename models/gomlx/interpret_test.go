@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	gx "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/stretchr/testify/require"
 
 	"github.com/otfuse/otfuse/graph"
@@ -58,9 +57,9 @@ func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[st
 	})
 	require.NoError(t, err)
 	defer e.Finalize()
-	params, err := upload(m)
+	params, err := d.upload(m)
 	require.NoError(t, err)
-	in, err := uploadBatch(batch, inputs)
+	in, err := d.uploadBatch(batch, inputs)
 	require.NoError(t, err)
 	out, err := e.Call(arguments(in, params)...)
 	require.NoError(t, err)
@@ -69,11 +68,11 @@ func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[st
 		if slices.Contains(inputs, n.Name) {
 			continue
 		}
-		data, err := tensors.CopyFlatData[float32](out[i])
+		data, err := valuesOf[float32](out[i])
 		require.NoError(t, err)
 		got[n.Name] = models.Array{Shape: out[i].Shape().Clone().Dimensions, Floats: data}
 	}
-	require.NoError(t, errors.Join(free(in...), free(params...), free(out...)))
+	require.NoError(t, errors.Join(free(in...), free(params...), free(asArrays(out)...)))
 	return got
 }
 

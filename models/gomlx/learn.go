@@ -125,13 +125,17 @@ func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learnin
 		loss: run.lossGraph, retract: run.retracted}
 	run.share()
 	for _, m := range aligned {
-		params, err := upload(m)
+		params, err := l.device.upload(m)
 		if err != nil {
 			return nil, errors.Join(err, run.release())
 		}
 		run.fixed = append(run.fixed, params...)
 	}
-	if err := run.prepare(run.identities()); err != nil {
+	identities, err := run.identities()
+	if err == nil {
+		err = run.prepare(identities)
+	}
+	if err != nil {
 		return nil, errors.Join(err, run.release())
 	}
 	return run, nil
@@ -226,7 +230,7 @@ func (run *learningRun) maps() ([][]*mat.Dense, error) {
 	defer done()
 	out := make([][]*mat.Dense, len(run.models)-1)
 	for i, t := range run.params() {
-		data, err := tensors.CopyFlatData[float32](t)
+		data, err := valuesOf[float32](t)
 		if err != nil {
 			return nil, located(StageLearn, err)
 		}
@@ -246,8 +250,8 @@ func (run *learningRun) maps() ([][]*mat.Dense, error) {
 
 // identities are the maps to start from, [heads of keys and values, d, d] within
 // attention and [1, n, n] elsewhere.
-func (run *learningRun) identities() []*tensors.Tensor {
-	var out []*tensors.Tensor
+func (run *learningRun) identities() ([]array, error) {
+	var out []array
 	for i := range (len(run.models) - 1) * len(run.spaces) {
 		s := run.spaces[i%len(run.spaces)]
 		blocks, d := max(s.Heads, 1)/max(s.Shared, 1), s.Units/max(s.Heads, 1)
@@ -255,7 +259,11 @@ func (run *learningRun) identities() []*tensors.Tensor {
 		for k := range blocks * d {
 			eye[k/d*d*d+k%d*d+k%d] = 1
 		}
-		out = append(out, tensors.FromFlatDataAndDimensions(eye, blocks, d, d))
+		a, err := run.device.mesh.kept(tensors.FromFlatDataAndDimensions(eye, blocks, d, d))
+		if err != nil {
+			return nil, errors.Join(err, free(out...))
+		}
+		out = append(out, a)
 	}
-	return out
+	return out, nil
 }

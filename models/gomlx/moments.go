@@ -22,14 +22,15 @@ import (
 type calibrationPass struct {
 	run    *program
 	inputs []string
-	params []*tensors.Tensor
+	params []array
 }
 
 func (p *calibrationPass) close() error { return free(p.params...) }
 
 // call runs a batch of which the first so many samples count.
-func (p *calibrationPass) call(batch models.Batch, count int) ([]*tensors.Tensor, error) {
-	in, err := uploadBatch(batch, p.inputs)
+func (p *calibrationPass) call(batch models.Batch, count int) ([]array, error) {
+	d := p.run.device
+	in, err := d.uploadBatch(batch, p.inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,11 @@ func (p *calibrationPass) call(batch models.Batch, count int) ([]*tensors.Tensor
 	for i := range count {
 		weights[i] = 1
 	}
-	in = slices.Insert(in, 0, tensors.FromFlatDataAndDimensions(weights, len(weights)))
+	counted, err := d.mesh.shared(tensors.FromFlatDataAndDimensions(weights, len(weights)))
+	if err != nil {
+		return nil, errors.Join(err, free(in...))
+	}
+	in = slices.Insert(in, 0, counted)
 	out, err := p.run.call(arguments(in, p.params)...)
 	return out, errors.Join(err, free(in...))
 }
@@ -48,7 +53,7 @@ func (c *Calibration) compile(src, anchor *models.Model, want align.Request) (*c
 	key := fmt.Sprintf("calibration %#v %v %v %v %v %v %v",
 		c.Tokens, c.Narrow, want.Self, sites, mags, src.Layout, anchor.Layout)
 	key += signature(src.Graph) + signature(anchor.Graph)
-	run, err := c.device.cached(key, "calibration of "+anchor.Arch.Class, func(in []*gx.Node) (out []*gx.Node) {
+	graph := func(in []*gx.Node) (out []*gx.Node) {
 		k := len(inputs) + 1
 		given, params := byName(inputs, in[1:k]), in[k:]
 		k = len(tensorNames(src.Graph))
@@ -64,13 +69,11 @@ func (c *Calibration) compile(src, anchor *models.Model, want align.Request) (*c
 			out = append(out, gx.ReduceSum(gx.Mul(gx.Abs(v), gx.InsertAxes(counts, -1)), 0, 1), gx.ReduceAllSum(counts))
 		}
 		return out
-	})
-	if err != nil {
-		return nil, err
 	}
+	run := c.device.cached(key, "calibration of "+anchor.Arch.Class, computation{graph: graph})
 	p := &calibrationPass{run: run, inputs: inputs}
 	for _, m := range []*models.Model{src, anchor} {
-		params, err := upload(m)
+		params, err := c.device.upload(m)
 		if p.params = append(p.params, params...); err != nil {
 			return nil, errors.Join(err, p.close())
 		}

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	gx "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/otfuse/otfuse/models"
 )
@@ -118,9 +117,9 @@ type scoring struct {
 	device      *Device
 	program     *program
 	models      []*models.Model
-	params      [][]*tensors.Tensor // of each model
-	targets     []int32             // what each of the logits should be; negative where it does not count
-	right, loss []float32           // of every target so far: 1 where it is the most likely class, 0 else; nats
+	params      [][]array // of each model
+	targets     []int32   // what each of the logits should be; negative where it does not count
+	right, loss []float32 // of every target so far: 1 where it is the most likely class, 0 else; nats
 }
 
 // scoreLabels scores every label. The parameters of the models are freed when it
@@ -140,7 +139,7 @@ func (d *Device) scoreLabels(
 	if data, err = s.start(data); err != nil {
 		return s, err
 	}
-	size = min(size, data.Len())
+	size = d.mesh.filledUp(min(size, data.Len()))
 	for from := 0; from < data.Len(); from += size {
 		if err := ctx.Err(); err != nil {
 			return s, located("scoring", err)
@@ -171,7 +170,7 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 		if data, err = completed(m, data); err != nil {
 			return nil, err
 		}
-		params, err := upload(m)
+		params, err := s.device.upload(m)
 		if err != nil {
 			return nil, err
 		}
@@ -182,17 +181,15 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 	if data[models.Labels].Floats != nil {
 		s.targets = make([]int32, data.Len()) // all count
 	}
-	var err error
 	c := criterionOf(s.models[0])
-	s.program, err = s.device.cached("score "+s.models[0].ProblemType(), "scoring", func(in []*gx.Node) []*gx.Node {
-		return scoreGraph(c, in[0], in[1:])
-	})
-	return data, err
+	s.program = s.device.cached("score "+s.models[0].ProblemType(), "scoring", computation{
+		func(in []*gx.Node) []*gx.Node { return scoreGraph(c, in[0], in[1:]) }, likeFirst(2)})
+	return data, nil
 }
 
 // add scores a batch, of which the first so many samples count.
 func (s *scoring) add(batch models.Batch, count int) error {
-	in, err := uploadBatch(batch, []string{models.Labels})
+	in, err := s.device.uploadBatch(batch, []string{models.Labels})
 	if err != nil {
 		return err
 	}
@@ -208,7 +205,7 @@ func (s *scoring) add(batch models.Batch, count int) error {
 		return err
 	}
 	for i, all := range []*[]float32{&s.right, &s.loss} {
-		v, err := tensors.CopyFlatData[float32](out[i])
+		v, err := valuesOf[float32](out[i])
 		if err != nil {
 			return located("scoring", errors.Join(err, free(out...)))
 		}

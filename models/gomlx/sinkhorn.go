@@ -108,9 +108,9 @@ func (s sinkhorn) start(p ot.Problem) (*sinkhornRun, error) {
 	}
 	return &sinkhornRun{sinkhorn: s, total: total,
 		cost: tensors.FromFlatDataAndDimensions(cost, n, m),
-		masses: []*tensors.Tensor{
+		masses: []array{
 			tensors.FromFlatDataAndDimensions(a, n, 1), tensors.FromFlatDataAndDimensions(b, 1, m)},
-		potentials: []*tensors.Tensor{
+		potentials: []array{
 			tensors.FromFlatDataAndDimensions(make([]float64, n), n, 1), tensors.FromFlatDataAndDimensions(v, 1, m)},
 	}, nil
 }
@@ -137,10 +137,10 @@ func shares(masses []float64, n int) (out []float64, total float64) {
 // sinkhornRun is the solution of one problem.
 type sinkhornRun struct {
 	sinkhorn
-	total      float64           // mass
-	cost       *tensors.Tensor   // [n, m]
-	masses     []*tensors.Tensor // a [n, 1], b [1, m], which sum to 1
-	potentials []*tensors.Tensor // f [n, 1], g [1, m]
+	total      float64 // mass
+	cost       array   // [n, m]
+	masses     []array // a [n, 1], b [1, m], which sum to 1
+	potentials []array // f [n, 1], g [1, m]
 	iterations int
 }
 
@@ -177,13 +177,10 @@ func (r *sinkhornRun) anneal(ctx context.Context) error {
 
 // largestCost returns the largest cost between units with mass.
 func (r *sinkhornRun) largestCost() (float64, error) {
-	p, err := r.device.cached("sinkhorn cost", "the largest cost of Sinkhorn", func(in []*gx.Node) []*gx.Node {
+	p := r.device.cached("sinkhorn cost", "the largest cost of Sinkhorn", computation{graph: func(in []*gx.Node) []*gx.Node {
 		return []*gx.Node{gx.ReduceAllMax(gx.Mul(in[0], gx.Mul(hasMass(in[1]), hasMass(in[2]))))}
-	})
-	if err != nil {
-		return 0, err
-	}
-	out, err := p.call(arguments([]*tensors.Tensor{r.cost}, r.masses)...)
+	}})
+	out, err := p.call(arguments([]array{r.cost}, r.masses)...)
 	if err != nil {
 		return 0, err
 	}
@@ -194,17 +191,14 @@ func (r *sinkhornRun) largestCost() (float64, error) {
 // stage runs rounds until the rows, too, have their masses right after an
 // iteration in the log domain, which makes the columns exact.
 func (r *sinkhornRun) stage(ctx context.Context, reg, tol float64, limit int) error {
-	p, err := r.device.cached("sinkhorn round", "a round of Sinkhorn", sinkhornRound)
-	if err != nil {
-		return err
-	}
+	p := r.device.cached("sinkhorn round", "a round of Sinkhorn", computation{graph: sinkhornRound})
 	for omega := 1.0; ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		r.iterations++
 		scalings := max(0, min(roundLength, limit-r.iterations-1)) // one is left for the next round to begin with
-		problem := arguments([]*tensors.Tensor{r.cost}, r.masses, r.potentials)
+		problem := arguments([]array{r.cost}, r.masses, r.potentials)
 		out, err := p.call(append(problem, reg, tol, omega, float64(scalings))...)
 		if err != nil {
 			return err
@@ -239,18 +233,15 @@ func overrelaxation(omega, rate float64) float64 {
 
 // coupling returns exp((f + g − C)/ε) [n, m] times the total mass.
 func (r *sinkhornRun) coupling() (*mat.Dense, error) {
-	p, err := r.device.cached("sinkhorn plan", "the plan of Sinkhorn", func(in []*gx.Node) []*gx.Node {
+	p := r.device.cached("sinkhorn plan", "the plan of Sinkhorn", computation{graph: func(in []*gx.Node) []*gx.Node {
 		plan := gx.Exp(gx.Div(gx.Sub(gx.Add(in[3], in[4]), in[0]), in[5]))
 		return []*gx.Node{gx.Mul(gx.Mul(plan, in[6]), gx.Mul(hasMass(in[1]), hasMass(in[2])))}
-	})
+	}})
+	out, err := p.call(append(arguments([]array{r.cost}, r.masses, r.potentials), r.Reg, r.total)...)
 	if err != nil {
 		return nil, err
 	}
-	out, err := p.call(append(arguments([]*tensors.Tensor{r.cost}, r.masses, r.potentials), r.Reg, r.total)...)
-	if err != nil {
-		return nil, err
-	}
-	data, err := tensors.CopyFlatData[float64](out[0])
+	data, err := valuesOf[float64](out[0])
 	if err = errors.Join(err, free(out...)); err != nil {
 		return nil, fmt.Errorf("gomlx: Sinkhorn: %w", err)
 	}
@@ -259,7 +250,7 @@ func (r *sinkhornRun) coupling() (*mat.Dense, error) {
 }
 
 // threeScalars reads three numbers and frees them.
-func threeScalars(ts []*tensors.Tensor) (x, y, z float64, err error) {
+func threeScalars(ts []array) (x, y, z float64, err error) {
 	for k, v := range []*float64{&x, &y, &z} {
 		var failed error
 		*v, failed = scalar(ts[k])

@@ -26,29 +26,33 @@ func tensorNames(g *graph.Graph) []string {
 }
 
 // upload copies the parameters of m, in the order of tensorNames.
-func upload(m *models.Model) ([]*tensors.Tensor, error) {
+func (d *Device) upload(m *models.Model) ([]array, error) {
 	if err := usable(m); err != nil {
 		return nil, err
 	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
-	var out []*tensors.Tensor
+	var out []array
 	for _, name := range tensorNames(m.Graph) {
 		t, err := m.Tensor(name)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("gomlx: %w", err), free(out...))
 		}
-		out = append(out, tensors.FromFlatDataAndDimensions(t.Data, t.Shape...))
+		a, err := d.mesh.kept(tensors.FromFlatDataAndDimensions(t.Data, t.Shape...))
+		if err != nil {
+			return nil, errors.Join(err, free(out...))
+		}
+		out = append(out, a)
 	}
 	return out, nil
 }
 
 // download reads tensors back under the names of g, with the dtypes of like.
-func download(g *graph.Graph, ts []*tensors.Tensor, like models.Params) (models.Params, error) {
+func download(g *graph.Graph, ts []array, like models.Params) (models.Params, error) {
 	out := models.Params{}
 	for i, name := range tensorNames(g) {
-		data, err := tensors.CopyFlatData[float32](ts[i])
+		data, err := valuesOf[float32](ts[i])
 		if err != nil {
 			return nil, fmt.Errorf("gomlx: reading %s: %w", name, err)
 		}
@@ -85,28 +89,35 @@ func withTargets(m *models.Model, batch models.Batch) models.Batch {
 	return batch
 }
 
-// uploadBatch makes tensors of the named arrays of a batch.
-func uploadBatch(batch models.Batch, names []string) ([]*tensors.Tensor, error) {
+// uploadBatch copies the named arrays of a batch, shared by the devices where they
+// divide.
+func (d *Device) uploadBatch(batch models.Batch, names []string) ([]array, error) {
 	if err := batch.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
-	var out []*tensors.Tensor
+	var out []array
 	for _, name := range names {
 		a, ok := batch[name]
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("gomlx: the batch has no %s", name)
-		case a.Floats != nil:
-			out = append(out, tensors.FromFlatDataAndDimensions(a.Floats, a.Shape...))
-		default:
-			out = append(out, tensors.FromFlatDataAndDimensions(a.Ints, a.Shape...))
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("gomlx: the batch has no %s", name), free(out...))
 		}
+		var t *tensors.Tensor
+		if a.Floats != nil {
+			t = tensors.FromFlatDataAndDimensions(a.Floats, a.Shape...)
+		} else {
+			t = tensors.FromFlatDataAndDimensions(a.Ints, a.Shape...)
+		}
+		shared, err := d.mesh.shared(t)
+		if err != nil {
+			return nil, errors.Join(err, free(out...))
+		}
+		out = append(out, shared)
 	}
 	return out, nil
 }
 
-// free releases tensors at once: their memory is not the collector's.
-func free(ts ...*tensors.Tensor) error {
+// free releases arrays at once: their memory is not the collector's.
+func free(ts ...array) error {
 	var errs []error
 	for _, t := range ts {
 		if t != nil {
@@ -116,11 +127,16 @@ func free(ts ...*tensors.Tensor) error {
 	return errors.Join(errs...)
 }
 
-// withValues calls f with the values of tensors, which it must not keep.
-func withValues(ts []*tensors.Tensor, f func(values [][]float32)) error {
+// withValues calls f with the values of arrays that are whole or copies on all devices.
+// It must not keep them.
+func withValues(ts []array, f func(values [][]float32)) error {
 	values := make([][]float32, len(ts))
 	view := func() error { f(values); return nil } //nolint:unparam // of the type of those that follow
-	for i, t := range slices.Backward(ts) {
+	for i, a := range slices.Backward(ts) {
+		t, _, err := merged(a)
+		if err != nil {
+			return err
+		}
 		next := view
 		view = func() (err error) {
 			seen := tensors.ConstFlatData(t, func(v []float32) { values[i] = v; err = next() })
@@ -131,7 +147,7 @@ func withValues(ts []*tensors.Tensor, f func(values [][]float32)) error {
 }
 
 // arguments makes the arguments of a call.
-func arguments(groups ...[]*tensors.Tensor) []any {
+func arguments(groups ...[]array) []any {
 	var out []any
 	for _, g := range groups {
 		for _, t := range g {
@@ -150,8 +166,12 @@ func byName[T any](names []string, values []T) map[string]T {
 	return out
 }
 
-// scalar reads a tensor of one element.
-func scalar(t *tensors.Tensor) (float64, error) {
+// scalar reads an array of one element.
+func scalar(a array) (float64, error) {
+	t, _, err := merged(a)
+	if err != nil {
+		return 0, err
+	}
 	switch v := t.Value().(type) {
 	case float32:
 		return float64(v), nil

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	gx "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
@@ -30,7 +29,7 @@ func (d *Device) Trainer(m *models.Model, c TrainConfig) (*Trainer, error) {
 		return nil, err
 	}
 	defer done()
-	params, err := upload(m)
+	params, err := d.upload(m)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +40,7 @@ func (d *Device) Trainer(m *models.Model, c TrainConfig) (*Trainer, error) {
 }
 
 // ready prepares the optimizer of a new trainer.
-func (t *Trainer) ready(params []*tensors.Tensor) (*Trainer, error) {
+func (t *Trainer) ready(params []array) (*Trainer, error) {
 	if err := t.prepare(params); err != nil {
 		return nil, errors.Join(err, t.release())
 	}
@@ -62,7 +61,7 @@ func (t *Trainer) Reset(m *models.Model) error {
 	if signature(m.Graph) != signature(t.model.Graph) || m.ProblemType() != t.model.ProblemType() {
 		return errors.New("gomlx: Reset: the model is of another size, architecture or problem type than the trainer")
 	}
-	params, err := upload(m)
+	params, err := t.device.upload(m)
 	if err != nil {
 		return err
 	}
