@@ -21,8 +21,8 @@ func Parse(f *flag.FlagSet, args []string) error {
 	f.SetOutput(&text)
 	name := f.String("backend", "", "what computes: list shows the choice and why, xla:cuda insists on a GPU, xla:cpu "+
 		"and go on the\nprocessor; the best that there is if empty (`name`, as in $GOMLX_BACKEND)")
-	devices := f.String("devices", "", "`number` of devices of this machine that share each batch; 4,split has them share "+
-		"parameters\nand the state of trainings, too (default $OTFUSE_DEVICES, or 1)")
+	devices := f.String("devices", "", "`number` of devices of this machine that share each batch; 4,split has them "+
+		"share parameters\nand the state of trainings, too (default $OTFUSE_DEVICES, or 1)")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Print(text.String())

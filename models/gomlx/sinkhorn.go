@@ -177,9 +177,10 @@ func (r *sinkhornRun) anneal(ctx context.Context) error {
 
 // largestCost returns the largest cost between units with mass.
 func (r *sinkhornRun) largestCost() (float64, error) {
-	p := r.device.cached("sinkhorn cost", "the largest cost of Sinkhorn", computation{graph: func(in []*gx.Node) []*gx.Node {
+	largest := func(in []*gx.Node) []*gx.Node {
 		return []*gx.Node{gx.ReduceAllMax(gx.Mul(in[0], gx.Mul(hasMass(in[1]), hasMass(in[2]))))}
-	}})
+	}
+	p := r.device.cached("sinkhorn cost", "the largest cost of Sinkhorn", computation{graph: largest})
 	out, err := p.call(arguments([]array{r.cost}, r.masses)...)
 	if err != nil {
 		return 0, err
