@@ -69,6 +69,39 @@ func TestReset(t *testing.T) {
 	require.Error(t, used.Reset(randomModel(t, net, 1)))
 }
 
+// TestMove: a training that is moved to where it is goes on as if nothing had been; one
+// that is moved elsewhere keeps its moments and its number of updates.
+func TestMove(t *testing.T) {
+	d := openDevice(t)
+	net := tiny()[0]
+	m, other := randomModel(t, net, 1), randomModel(t, net, 2)
+	train := func(to func(*Trainer) *models.Model) models.Params {
+		tr := trainer(t, d, m, TrainConfig{Steps: 4, LR: 0.02, Warmup: 1})
+		for i := range uint64(4) {
+			if i == 2 && to != nil {
+				require.NoError(t, tr.Move(to(tr)))
+				require.Equal(t, 2, tr.Step())
+			}
+			_, err := tr.Update(t.Context(), net.Batch(4, i))
+			require.NoError(t, err)
+		}
+		return trained(t, tr)
+	}
+	whole := train(nil)
+	require.Equal(t, whole, train(func(tr *Trainer) *models.Model {
+		here, err := tr.Model()
+		require.NoError(t, err)
+		return here
+	}))
+	require.NotEqual(t, whole, train(func(*Trainer) *models.Model { return other }))
+	tr := trainer(t, d, m, TrainConfig{Steps: 1, LR: 0.02})
+	require.NoError(t, tr.Move(other))
+	require.Equal(t, other.Params, trained(t, tr))
+	net.Config.MLP++
+	require.ErrorContains(t, tr.Move(randomModel(t, net, 1)), "gomlx: Move: the model is of another size")
+	require.Error(t, tr.Move(nil))
+}
+
 // disguise makes a checkpoint say that it is of a training that it is not of.
 func disguise(t *testing.T, path string, of *Trainer) {
 	f, err := safetensors.Open(path)

@@ -54,6 +54,7 @@ func TestNotOpen(t *testing.T) {
 	_, err = trainer.Model()
 	require.ErrorIs(t, err, ErrNotOpen)
 	require.ErrorIs(t, trainer.Reset(m), ErrNotOpen)
+	require.ErrorIs(t, trainer.Move(m), ErrNotOpen)
 	require.ErrorIs(t, trainer.Save(filepath.Join(t.TempDir(), "state")), ErrNotOpen)
 	require.ErrorIs(t, trainer.Load(filepath.Join(t.TempDir(), "state")), ErrNotOpen)
 	_, err = (&Calibration{Data: batch}).Collect(t.Context(), m, m, align.Request{})

@@ -55,11 +55,8 @@ func (t *Trainer) Reset(m *models.Model) error {
 		return err
 	}
 	defer done()
-	if err := usable(m); err != nil {
-		return err
-	}
-	if signature(m.Graph) != signature(t.model.Graph) || m.ProblemType() != t.model.ProblemType() {
-		return errors.New("gomlx: Reset: the model is of another size, architecture or problem type than the trainer")
+	if err := t.takes(m); err != nil {
+		return located("Reset", err)
 	}
 	params, err := t.device.upload(m)
 	if err != nil {
@@ -67,6 +64,39 @@ func (t *Trainer) Reset(m *models.Model) error {
 	}
 	t.model = m
 	return t.restart(params)
+}
+
+// Move puts the parameters of m, which must be of the same architecture and size, in
+// place of those that were reached, and keeps the moments and the number of updates: the
+// training goes on from there. So are networks trained that are averaged now and then.
+func (t *Trainer) Move(m *models.Model) error {
+	done, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := t.takes(m); err != nil {
+		return located("Move", err)
+	}
+	params, err := t.device.upload(m)
+	if err != nil {
+		return err
+	}
+	t.model = m
+	old := slices.Clone(t.params())
+	copy(t.state, params)
+	return free(old...)
+}
+
+// takes reports why the trainer cannot go on from m.
+func (t *Trainer) takes(m *models.Model) error {
+	if err := usable(m); err != nil {
+		return err
+	}
+	if signature(m.Graph) != signature(t.model.Graph) || m.ProblemType() != t.model.ProblemType() {
+		return errors.New("the model is of another size, architecture or problem type than the trainer")
+	}
+	return nil
 }
 
 // Step returns the number of updates made.
