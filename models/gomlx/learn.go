@@ -32,9 +32,14 @@ import (
 type Learner struct {
 	device *Device
 
-	Config  TrainConfig // Steps 0 means 250, LR 0 means 1e-2
-	Seed    uint64      // of the weights that are drawn
-	Batches Batches     // of the inputs of the models, with labels or without
+	Config TrainConfig // Steps 0 means 250, LR 0 means 1e-2
+	Seed   uint64      // of the weights that are drawn
+
+	// Batches are of the inputs of the models, with labels or without. What counts is
+	// the number of samples: all training images without labels, augmented as they were
+	// in training, serve as well as with their labels. Of a few samples, data.Views
+	// makes batches that do not run out.
+	Batches Batches
 
 	// HeldOut are samples that no map is learned on, with labels where batches have
 	// them. The mean of the models, with equal weights, is scored on them before the
