@@ -26,7 +26,7 @@ type Aligned struct {
 func (a *Aligned) Mean(weights []float64) (*models.Model, error) {
 	p, err := average(a.Params(), weights)
 	if err == nil && a.Circuits {
-		err = a.replaceCircuits(weights, p)
+		err = replaceCircuits(a.Anchor.Graph, a.Params(), weights, p)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fuse: %w", err)

@@ -21,12 +21,13 @@ type Network struct {
 
 // weightsAgree is what Matching maximises, up to the terms of the moments, from
 // the transported weights themselves.
-func (m *matcher) weightsAgree() float64 {
-	moved := m.movedParams()
+func (m *matcher) weightsAgree(t *testing.T) float64 {
+	moved, err := m.moved()
+	require.NoError(t, err)
 	var sum float64
 	for i, n := range m.anchor.Graph.Nodes {
 		for _, p := range n.Params {
-			x, y := fetchPart(moved, p).data, fetchPart(m.target, p).data
+			x, y := fetchPart(moved.Params, p).data, fetchPart(m.target.Params, p).data
 			for k := range x {
 				sum += m.scale[i] * float64(x[k]) * float64(y[k])
 			}
@@ -45,22 +46,25 @@ func TestingClimb(t *testing.T, nets []Network) {
 				require.NoError(t, err)
 				b, err := net.Model(2)
 				require.NoError(t, err)
-				m := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
+				m, err := newMatcher(Matching{Mix: mix}, canonical(b), canonical(a))
+				require.NoError(t, err)
 				m.anchorMoments, err = m.collect(t.Context(), net.Calibration, m.anchor)
 				require.NoError(t, err)
-				m.target, m.moments = unitNorm(m.anchor), m.anchorMoments
+				m.target, err = unitNorm(m.anchor)
+				require.NoError(t, err)
+				m.moments = m.anchorMoments
 				m.resetMaps(0)
 				updates := m.updates()
 				for _, u := range updates {
 					require.NoError(t, parallelUpdates{u}.ascend(t.Context()))
 				}
-				counted, seen := m.objective, m.weightsAgree()
+				counted, seen := m.objective, m.weightsAgree(t)
 				for range 3 {
 					for _, u := range updates {
 						require.NoError(t, parallelUpdates{u}.ascend(t.Context()))
 						require.GreaterOrEqual(t, m.objective, counted-1e-6, "spaces %v", u.which)
 						if mix == 0 {
-							now := m.weightsAgree()
+							now := m.weightsAgree(t)
 							require.GreaterOrEqual(t, now, seen-1e-5, "weights, spaces %v", u.which)
 							require.InDelta(t, m.objective-counted, now-seen, 1e-4, "gain, spaces %v", u.which)
 							seen = now
@@ -68,8 +72,9 @@ func TestingClimb(t *testing.T, nets []Network) {
 						counted = m.objective
 					}
 				}
-				for k, s := range m.maps {
+				for k, found := range m.maps {
 					var gram mat.Dense
+					s := found.dense()
 					gram.Mul(s.T(), s)
 					n, _ := gram.Dims()
 					eye := mat.NewDiagDense(n, nil)
@@ -91,8 +96,11 @@ func TestingWaves(t *testing.T, nets []Network) {
 		b, err := net.Model(2)
 		require.NoError(t, err)
 		ascend := func(ways func(*matcher) []parallelUpdates) *matcher {
-			m := newMatcher(Matching{}, canonical(b), canonical(a))
-			m.target, m.moments = unitNorm(m.anchor), make([]*mat.Dense, len(m.spaces))
+			m, err := newMatcher(Matching{}, canonical(b), canonical(a))
+			require.NoError(t, err)
+			m.target, err = unitNorm(m.anchor)
+			require.NoError(t, err)
+			m.moments = make([]*mat.Dense, len(m.spaces))
 			m.resetMaps(1)
 			for range 3 {
 				for _, w := range ways(m) {
@@ -127,20 +135,21 @@ func TestingSettle(t *testing.T, nets []Network) {
 					u.anchor = m
 					continue
 				}
-				w := newMatcher(Matching{}, m, u.anchor)
+				w, err := newMatcher(Matching{}, m, u.anchor)
+				require.NoError(t, err)
 				require.NoError(t, w.matchAnchor(t.Context(), nil))
 				u.sources = append(u.sources, w)
 			}
 			pairs, err := u.pairMoments(t.Context(), nil)
 			require.NoError(t, err)
-			first := u.agreement()
+			first := u.agreement(t)
 			last := first
 			for range 3 {
 				for i, m := range u.sources {
-					u.setTarget(i, pairs)
+					require.NoError(t, u.setTarget(i, pairs))
 					before := m.objective
 					require.NoError(t, m.ascend(t.Context()))
-					now := u.agreement()
+					now := u.agreement(t)
 					require.GreaterOrEqual(t, now, last-1e-5)
 					require.InDelta(t, m.objective-before, now-last, 1e-4)
 					last = now
@@ -152,16 +161,23 @@ func TestingSettle(t *testing.T, nets []Network) {
 }
 
 // agreement is Σ ⟨W, W'⟩ / ‖W‖‖W'‖ over the layers of every two models.
-func (u *multiMatcher) agreement() float64 {
-	all := []models.Params{unitNorm(u.anchor)}
+func (u *multiMatcher) agreement(t *testing.T) float64 {
+	var all []models.Params
+	add := func(m *models.Model, err error) {
+		require.NoError(t, err)
+		unit, err := unitNorm(m)
+		require.NoError(t, err)
+		all = append(all, unit.Params)
+	}
+	add(u.anchor, nil)
 	for _, m := range u.sources {
-		all = append(all, unitNorm(u.anchor.With(m.movedParams())))
+		add(m.moved())
 	}
 	var sum float64
 	for i, p := range all {
 		for _, q := range all[:i] {
-			for name, t := range p {
-				for k, v := range t.Data {
+			for name, own := range p {
+				for k, v := range own.Data {
 					sum += float64(v) * float64(q[name].Data[k])
 				}
 			}

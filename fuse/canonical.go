@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -25,40 +26,101 @@ func Canonical(m *models.Model) (*models.Model, error) {
 	return canonical(m), nil
 }
 
+// canonical is Canonical without loading: where the parameters of m are not in memory, those
+// of the result are computed when they are asked for.
 func canonical(m *models.Model) *models.Model {
-	c := canonicalForm{m: m, params: models.Params{}}
-	spaces, _ := m.Graph.Spaces()
-	var folded bool
-	for _, s := range spaces {
-		if s.Group.Rotates() {
-			c.normaliseSpace(s)
-			folded = true
-		}
+	steps, folded := canonicalSteps(m.Graph)
+	var made *models.Model
+	if m.Params == nil {
+		parts := partsByName(m.Graph)
+		made = m.Computed(func(name string) (models.Tensor, error) {
+			c := canonicalForm{m: m, params: models.Params{}, wanted: map[*graph.Node]bool{}}
+			for _, part := range parts[name] {
+				c.wanted[m.Graph.Nodes[part.node]] = true
+			}
+			c.takeSteps(steps)
+			if t, changed := c.params[name]; changed || c.err != nil {
+				return t, c.err
+			}
+			return m.Tensor(name)
+		})
+	} else {
+		c := canonicalForm{m: m, params: models.Params{}}
+		c.takeSteps(steps) // reads from memory
+		made = m.Replace(c.params)
 	}
-	for _, n := range m.Graph.Nodes {
-		if n.Op == graph.Attend {
-			c.foldAttention(n)
-		}
-	}
-	out := make(models.Params, len(m.Params))
-	for name, t := range m.Params {
-		if own, ok := c.params[name]; ok {
-			t = own
-		}
-		out[name] = t
-	}
-	made := m.With(out)
 	if folded {
 		made.Extra = nil
 	}
 	return made
 }
 
+// A canonicalStep changes what is around one node: the readers of a norm or of an attention,
+// or the node itself where its mean is taken out.
+type canonicalStep struct {
+	node    *graph.Node
+	readers []*graph.Node
+	take    func(*canonicalForm, canonicalStep)
+}
+
+// canonicalSteps lists the steps to the canonical form of a network in order, and says
+// whether norms are folded.
+func canonicalSteps(g *graph.Graph) (steps []canonicalStep, folded bool) {
+	spaces, _ := g.Spaces()
+	for _, s := range spaces {
+		if !s.Group.Rotates() {
+			continue
+		}
+		folded = true
+		for _, n := range s.Nodes {
+			if n.Op == graph.Norm {
+				readers, _ := g.Readers(n)
+				steps = append(steps, canonicalStep{n, readers, (*canonicalForm).foldNorm})
+			} else if s.Group == graph.MeanKeeping && len(n.Params) > 0 {
+				steps = append(steps, canonicalStep{n, nil, (*canonicalForm).centreNode})
+			}
+		}
+	}
+	for _, n := range g.Nodes {
+		if n.Op != graph.Attend {
+			continue
+		}
+		if hasOwnBias(g, n.Args[1]) {
+			steps = append(steps, canonicalStep{n.Args[1], nil, (*canonicalForm).dropBias})
+		}
+		readers, foldable := g.Readers(n)
+		if foldable && allBiased(readers) && hasOwnBias(g, n.Args[2]) {
+			steps = append(steps, canonicalStep{n, readers, (*canonicalForm).foldValues})
+		}
+	}
+	return steps, folded
+}
+
 // canonicalForm holds the tensors that were changed.
 type canonicalForm struct {
 	m      *models.Model
 	params models.Params
+	wanted map[*graph.Node]bool // whose parameters are asked for; nil for all
+	err    error                // the first of reading
 }
+
+// takeSteps takes the steps that what is wanted depends on.
+func (c *canonicalForm) takeSteps(steps []canonicalStep) {
+	for _, s := range steps { // readers of an attention take what its values write
+		if s.node.Op == graph.Attend && c.wanted != nil && slices.ContainsFunc(s.readers, c.wants) {
+			c.wanted[s.node.Args[2]] = true
+		}
+	}
+	for _, s := range steps {
+		if c.wants(s.node) || s.node.Op == graph.Attend && c.wants(s.node.Args[2]) ||
+			slices.ContainsFunc(s.readers, c.wants) {
+			s.take(c, s)
+		}
+	}
+}
+
+// wants reports whether the parameters of a node are asked for.
+func (c *canonicalForm) wants(n *graph.Node) bool { return c.wanted == nil || c.wanted[n] }
 
 // read returns a copy of the parameter of n in that role; its data is nil where
 // there is none.
@@ -67,58 +129,59 @@ func (c *canonicalForm) read(n *graph.Node, r graph.Role) tensor {
 	if !ok {
 		return tensor{}
 	}
-	from := c.params
-	if _, changed := from[p.Name]; !changed {
-		from = c.m.Params
+	var w tensor
+	if _, changed := c.params[p.Name]; changed {
+		w = fetchPart(c.params, p)
+	} else {
+		var err error
+		if w, err = readPart(c.m, p); err != nil && c.err == nil {
+			c.err = err
+		}
+		if err != nil {
+			w = tensor{p.Shape, make([]float32, valueCount(p.Shape))}
+		}
 	}
-	w := fetchPart(from, p)
 	w.data = slices.Clone(w.data)
 	return w
 }
 
-// write replaces the parameter of n in that role, where there is one.
+// write replaces the parameter of n in that role, where there is one that is wanted.
 func (c *canonicalForm) write(n *graph.Node, r graph.Role, w tensor) {
 	p, ok := n.Param(r)
-	if !ok {
+	if !ok || !c.wants(n) {
 		return
 	}
 	if _, changed := c.params[p.Name]; !changed {
-		t := c.m.Params[p.Name]
+		t, err := c.m.Tensor(p.Name)
+		if err != nil {
+			c.err = cmp.Or(c.err, err)
+			return
+		}
 		t.Data = slices.Clone(t.Data)
 		c.params[p.Name] = t
 	}
 	storePart(c.params, p, w, "")
 }
 
-// normaliseSpace folds the norms of a space and, where they take means away, centres
-// what writes to it.
-func (c *canonicalForm) normaliseSpace(s graph.Space) {
-	for _, n := range s.Nodes {
-		if n.Op == graph.Norm {
-			c.foldNorm(n)
-			continue
-		}
-		if s.Group != graph.MeanKeeping {
-			continue
-		}
-		for _, p := range n.Params {
-			w := c.read(n, p.Role)
-			for k, axis := range p.Axes {
-				if axis == graph.Out {
-					w.centreAxis(k)
-				}
+// centreNode takes the mean over its units out of what a node writes.
+func (c *canonicalForm) centreNode(s canonicalStep) {
+	for _, p := range s.node.Params {
+		w := c.read(s.node, p.Role)
+		for k, axis := range p.Axes {
+			if axis == graph.Out {
+				w.centreAxis(k)
 			}
-			c.write(n, p.Role, w)
 		}
+		c.write(s.node, p.Role, w)
 	}
 }
 
 // foldNorm moves gain and bias of a norm into its readers. Where one of them has no
 // bias that could take that of the norm, it stays, as β/γ: W (γ x + β) is
 // W diag(γ) (x + β/γ).
-func (c *canonicalForm) foldNorm(n *graph.Node) {
+func (c *canonicalForm) foldNorm(s canonicalStep) {
+	n, readers := s.node, s.readers
 	gain, bias := c.read(n, graph.RoleGain), c.read(n, graph.RoleBias)
-	readers, _ := c.m.Graph.Readers(n)
 	absorbed := !n.RMS && allBiased(readers)
 	switch {
 	case absorbed:
@@ -127,6 +190,9 @@ func (c *canonicalForm) foldNorm(n *graph.Node) {
 		raiseGains(gain.data)
 	}
 	for _, r := range readers {
+		if !c.wants(r) {
+			continue
+		}
 		p, _ := r.Param(graph.RoleWeight)
 		w, in := c.read(r, graph.RoleWeight), slices.Index(p.Axes, graph.In)
 		w.scale(in, gain.data)
@@ -175,20 +241,20 @@ func raiseGains(gains []float32) {
 	}
 }
 
-// foldAttention takes the biases of keys and values out of an attention.
-func (c *canonicalForm) foldAttention(n *graph.Node) {
-	if k := n.Args[1]; c.hasOwnBias(k) {
-		bias := c.read(k, graph.RoleBias)
-		clear(bias.data)
-		c.write(k, graph.RoleBias, bias)
-	}
-	readers, foldable := c.m.Graph.Readers(n)
-	if v := n.Args[2]; foldable && allBiased(readers) && c.hasOwnBias(v) {
-		bias := c.read(v, graph.RoleBias)
-		c.absorbConstant(readers, repeatedHeads(bias.data, n))
-		clear(bias.data)
-		c.write(v, graph.RoleBias, bias)
-	}
+// dropBias takes the bias of keys away.
+func (c *canonicalForm) dropBias(s canonicalStep) {
+	bias := c.read(s.node, graph.RoleBias)
+	clear(bias.data)
+	c.write(s.node, graph.RoleBias, bias)
+}
+
+// foldValues moves the bias of the values of an attention into its readers.
+func (c *canonicalForm) foldValues(s canonicalStep) {
+	values := s.node.Args[2]
+	bias := c.read(values, graph.RoleBias)
+	c.absorbConstant(s.readers, repeatedHeads(bias.data, s.node))
+	clear(bias.data)
+	c.write(values, graph.RoleBias, bias)
 }
 
 // repeatedHeads returns the values of an attention as it puts them out: those of each
@@ -205,9 +271,9 @@ func repeatedHeads(values []float32, n *graph.Node) []float32 {
 
 // hasOwnBias reports whether n is a linear layer with a bias that one node reads,
 // once.
-func (c *canonicalForm) hasOwnBias(n *graph.Node) bool {
+func hasOwnBias(g *graph.Graph, n *graph.Node) bool {
 	reads := 0
-	for _, u := range c.m.Graph.Nodes {
+	for _, u := range g.Nodes {
 		for _, a := range u.Args {
 			if a == n {
 				reads++
@@ -221,6 +287,9 @@ func (c *canonicalForm) hasOwnBias(n *graph.Node) bool {
 // absorbConstant adds what readers make of a constant input to their biases.
 func (c *canonicalForm) absorbConstant(readers []*graph.Node, input []float32) {
 	for _, r := range readers {
+		if !c.wants(r) {
+			continue
+		}
 		p, _ := r.Param(graph.RoleWeight)
 		w, bias := c.read(r, graph.RoleWeight).unitRows(p.Axes), c.read(r, graph.RoleBias)
 		for i := range bias.data {

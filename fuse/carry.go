@@ -1,8 +1,6 @@
 package fuse
 
 import (
-	"slices"
-
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/graph"
@@ -32,11 +30,12 @@ func carry(b basis, n *graph.Node, p graph.Param, w tensor, except int) tensor {
 	return w
 }
 
-// A mover carries the n entries along an axis to c others: by a matrix, or as
-// they are where it is a permutation.
+// A mover carries the n entries along an axis to c others: by a matrix, by the entries
+// of a matrix that are not 0, or as they are where it is a permutation.
 type mover struct {
 	n, c int
 	rows []float32 // [c × n]: each new entry as a combination of old ones
+	few  *unitMap  // instead of rows: [n × c] with few entries
 	perm []int     // instead of rows: the old entry that each new one is
 }
 
@@ -55,30 +54,9 @@ func pullMover(p ot.Plan) mover {
 	return byColumns(p.Pull())
 }
 
-// byColumns moves by the columns of m [n × c]. Where each takes one entry as it
-// is, nothing is multiplied.
-func byColumns(m *mat.Dense) mover {
-	n, c := m.Dims()
-	rows, perm, others := make([]float32, c*n), make([]int, c), 0
-	for j := range perm {
-		perm[j] = -1
-	}
-	for i := range n {
-		for j, v := range m.RawRowView(i) {
-			rows[j*n+i] = float32(v)
-			switch {
-			case v == 1 && perm[j] < 0:
-				perm[j] = i
-			case v != 0:
-				others++
-			}
-		}
-	}
-	if others == 0 && !slices.Contains(perm, -1) {
-		return mover{n: n, c: c, perm: perm}
-	}
-	return mover{n: n, c: c, rows: rows}
-}
+// byColumns moves by the columns of m [n × c]. What is 0 is not multiplied where that is
+// most of it.
+func byColumns(m *mat.Dense) mover { return newUnitMap(m).mover() }
 
 // bySquares moves gains by m [n × c]. A gain g is the diagonal of a map of the
 // units; in the basis of m the nearest diagonal to mᵀ diag(g) m is
@@ -89,19 +67,18 @@ func byColumns(m *mat.Dense) mover {
 // under every orthogonal map. A norm over c units lets √(n/c) times as much
 // through as one over n, which the factor makes up for; units that nothing is
 // carried to keep a gain of 0.
-func bySquares(m *mat.Dense, factor float64) mover {
-	n, c := m.Dims()
-	squares := mat.NewDense(n, c, nil)
-	for j := range c {
+func bySquares(m *unitMap, factor float64) mover {
+	squares := *m
+	squares.values = make([]float64, len(m.values))
+	for j := range len(m.starts) - 1 {
+		from, to := m.starts[j], m.starts[j+1]
 		var all float64
-		for i := range n {
-			all += m.At(i, j) * m.At(i, j)
+		for _, v := range m.values[from:to] {
+			all += v * v
 		}
-		for i := range n {
-			if v := m.At(i, j); v != 0 {
-				squares.Set(i, j, factor*v*v/all)
-			}
+		for k, v := range m.values[from:to] {
+			squares.values[from+k] = factor * v * v / all
 		}
 	}
-	return byColumns(squares)
+	return squares.mover()
 }

@@ -42,10 +42,11 @@ type circuitMean struct {
 	mean    models.Params // of params, changed in place
 }
 
-// replaceCircuits replaces the factors of all heads that any invertible map is
-// granted to in mean, the weighted mean of the models.
-func (a *Aligned) replaceCircuits(weights []float64, mean models.Params) error {
-	c := circuitMean{graph: a.Anchor.Graph, params: a.Params(), mean: mean}
+// replaceCircuits replaces the factors of all heads that any invertible map is granted to in
+// mean, the weighted mean of models of one graph. Circuits of which mean has no part are left
+// out.
+func replaceCircuits(g *graph.Graph, params []models.Params, weights []float64, mean models.Params) error {
+	c := circuitMean{graph: g, params: params, mean: mean}
 	var err error
 	if c.weights, err = modelWeights(weights, len(c.params)); err != nil {
 		return err
@@ -103,6 +104,9 @@ func (c circuitMean) factors(k int) (out [2][]factorPart, least int) {
 func (c circuitMean) replaceSpace(k int) error {
 	s := c.spaces[k]
 	sides, rows := c.factors(k)
+	if _, has := c.mean[sides[0][0].Name]; !has {
+		return nil
+	}
 	own := make([][2]*mat.Dense, len(c.params))
 	for i, p := range c.params {
 		own[i] = [2]*mat.Dense{stacked(p, sides[0]), stacked(p, sides[1])}

@@ -18,10 +18,11 @@ import (
 // [Matching], on weights and activations where there is a calibration, on
 // weights alone otherwise. Nil settings are their zero value.
 //
-// [Vanilla] and [Transport] look at models tensor by tensor unless a refit
-// follows: where models come from [models.Link] and the result goes to
-// Settings.Directory, a few tensors and the plans of one site are held in memory,
-// whatever the depth. Every other way loads all models.
+// [Vanilla], [Transport] and, by weights alone and for two models, [Matching] look at
+// models tensor by tensor unless a refit follows: where models come from [models.Link] and
+// the result goes to Settings.Directory, a few tensors and the plans of one site are held in
+// memory, whatever the depth; under Matching also its maps, which are small where they
+// permute units or heads. Every other way loads all models.
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*models.Model, *Report, error) {
 	started := time.Now()

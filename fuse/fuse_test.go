@@ -154,13 +154,32 @@ func TestLinked(t *testing.T) {
 			{fuse.Transport{Residual: graph.WeightedMatrix{}}, fuse.Settings{Weights: w, Calibration: calibration(net)}},
 			{fuse.Transport{}, fuse.Settings{Weights: w, Refit: &fuse.Refit{Ridge: 0.1}, Calibration: calibration(net)}},
 			{fuse.Matching{}, fuse.Settings{Weights: w}},
+			{fuse.Matching{}, fuse.Settings{Weights: []float64{0.6, 0.4}}},
+			{fuse.Matching{Restarts: 1, Rounds: 3}, fuse.Settings{Weights: []float64{1, 0}, KeepMaps: true}},
 		} {
-			want, _, err := fuse.Into(t.Context(), held[0], held[1:], c.method, &c.set)
+			n := len(c.set.Weights)
+			want, report, err := fuse.Into(t.Context(), held[0], held[1:n], c.method, &c.set)
 			require.NoError(t, err)
-			got, _, err := fuse.Into(t.Context(), linked[0], linked[1:], c.method, &c.set)
+			got, same, err := fuse.Into(t.Context(), linked[0], linked[1:n], c.method, &c.set)
 			require.NoError(t, err)
 			sameBits(t, want.Params, got.Params)
+			require.Equal(t, want.Extra, got.Extra)
+			sameReports(t, report, same)
 		}
+	}
+}
+
+// sameReports requires two reports to say the same.
+func sameReports(t *testing.T, a, b *fuse.Report) {
+	t.Helper()
+	require.Len(t, b.Nodes, len(a.Nodes))
+	for i, n := range a.Nodes {
+		m := b.Nodes[i]
+		require.Equal(t, n.Name, m.Name)
+		require.InDelta(t, n.Cost, m.Cost, 1e-9, n.Name)
+		require.InDelta(t, n.Diagonal, m.Diagonal, 1e-9, n.Name)
+		require.InDelta(t, n.Kept(), m.Kept(), 1e-6, n.Name)
+		require.Equal(t, n.Push(), m.Push(), n.Name)
 	}
 }
 

@@ -20,11 +20,11 @@ type slope struct {
 }
 
 // worth returns what a map is worth.
-func (d slope) worth(s *mat.Dense) float64 {
+func (d slope) worth(s *unitMap) float64 {
 	if d.magnitudes == nil {
-		return innerProduct(d.maps, s)
+		return s.innerProduct(d.maps)
 	}
-	return innerProduct(d.maps, s) + innerProduct(d.magnitudes, magnitudesOf(s))
+	return s.innerProduct(d.maps) + s.magnitudes().innerProduct(d.magnitudes)
 }
 
 // pairs returns what each pair of units is worth, with the better sign.
@@ -139,7 +139,7 @@ func (m *matcher) refineMap(k int, t *mat.Dense) error {
 		if err != nil {
 			return err
 		}
-		m.maps[k] = multiply(m.maps[k], o)
+		m.maps[k] = newUnitMap(multiply(m.maps[k].dense(), o))
 		return nil
 	}
 	within, dual, err := invertibleWithinHeads(s, t)
@@ -149,7 +149,8 @@ func (m *matcher) refineMap(k int, t *mat.Dense) error {
 	if m.duals[k] == nil {
 		m.duals[k] = m.maps[k]
 	}
-	m.maps[k], m.duals[k] = multiply(m.maps[k], within), multiply(m.duals[k], dual)
+	m.maps[k], m.duals[k] = newUnitMap(multiply(m.maps[k].dense(), within)),
+		newUnitMap(multiply(m.duals[k].dense(), dual))
 	return nil
 }
 

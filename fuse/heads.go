@@ -264,19 +264,18 @@ func nearestComplex(g *mat.Dense, planes int) *mat.Dense {
 
 // ofShared returns the map of keys and values, each head of which stands for c in a row
 // of the space, from the map of the space: the blocks of heads that share one are one.
-func (b headBlocks) ofShared(s *mat.Dense, c int) *mat.Dense {
-	n, m := s.Dims()
+func (b headBlocks) ofShared(s *unitMap, c int) *unitMap {
+	n, m := s.dims()
 	out := mat.NewDense(n/c, m/c, nil)
-	small := headBlocks{b.source / c, b.anchor / c}
-	for i := range b.source {
-		for j := range b.anchor {
-			to := small.headBlock(out, i/c, j/c)
-			var part mat.Dense
-			part.Scale(1/float64(c), b.headBlock(s, i, j))
-			to.Add(to, &part)
+	small := func(unit, width int) int { return unit/width/c*width + unit%width }
+	for j := range m {
+		rows, values := s.column(j)
+		for k, i := range rows {
+			from, to := small(int(i), n/b.source), small(j, m/b.anchor)
+			out.Set(from, to, out.At(from, to)+values[k]/float64(c))
 		}
 	}
-	return out
+	return newUnitMap(out)
 }
 
 // ofSharing is the adjoint of ofShared: it spreads a slope of keys and values [n/c × m/c]

@@ -71,7 +71,7 @@ func TestSharedHeads(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 1))
 	b := headBlocks{6, 4}
 	s, g := normal(rng, 12, 8), normal(rng, 6, 4)
-	require.InDelta(t, innerProduct(b.ofShared(s, 2), g), innerProduct(s, b.ofSharing(g, 2)), 1e-12)
+	require.InDelta(t, innerProduct(b.ofShared(newUnitMap(s), 2).dense(), g), innerProduct(s, b.ofSharing(g, 2)), 1e-12)
 }
 
 // TestMatchSharing: the queries that share a head of keys are found in any order, with
@@ -111,7 +111,7 @@ func TestSignedSlope(t *testing.T) {
 			s.Set(i, j, float64(1-2*rng.IntN(2)))
 		}
 		better := d.withSigns(magnitudesOf(s))
-		require.LessOrEqual(t, d.worth(s), d.worth(better)+1e-12)
-		require.InDelta(t, innerProduct(d.pairs(), magnitudesOf(s)), d.worth(better), 1e-12)
+		require.LessOrEqual(t, d.worth(newUnitMap(s)), d.worth(newUnitMap(better))+1e-12)
+		require.InDelta(t, innerProduct(d.pairs(), magnitudesOf(s)), d.worth(newUnitMap(better)), 1e-12)
 	}
 }

@@ -20,9 +20,9 @@ type matcher struct {
 	spaces        []graph.Space // of the source
 	anchorSpaces  []graph.Space // the same of the anchor
 	of            []int         // by node: index of its space, -1 where its basis is fixed
-	maps          []*mat.Dense  // by space [n × m]; nil while unknown
-	duals         []*mat.Dense  // the same for dual axes, see [graph.Space.Dual]; nil where maps are orthogonal
-	target        models.Params // what the source is to agree with: a sum of models, every node of norm 1
+	maps          []*unitMap    // by space; nil while unknown
+	duals         []*unitMap    // the same for dual axes, see [graph.Space.Dual]; nil where maps are orthogonal
+	target        *models.Model // what the source is to agree with: a sum of models, every node of norm 1
 	anchorMoments []*mat.Dense  // by space: what the activations of source and anchor say [n × m]; nil without
 	moments       []*mat.Dense  // the same of source and target
 	scale         []float64     // by node of the source: 1 / ‖W‖
@@ -39,8 +39,11 @@ func (m *matcher) matchAnchor(ctx context.Context, c Calibration) (err error) {
 	if m.anchorMoments, err = m.collect(ctx, c, m.anchor); err != nil {
 		return err
 	}
-	m.target, m.moments = unitNorm(m.anchor), m.anchorMoments
-	best, found := math.Inf(-1), []*mat.Dense(nil)
+	if m.target, err = unitNorm(m.anchor); err != nil {
+		return err
+	}
+	m.moments = m.anchorMoments
+	best, found := math.Inf(-1), []*unitMap(nil)
 	for try := range m.how.Restarts + 1 {
 		m.resetMaps(try)
 		if err := m.ascend(ctx); err != nil {
@@ -54,8 +57,8 @@ func (m *matcher) matchAnchor(ctx context.Context, c Calibration) (err error) {
 	return nil
 }
 
-func newMatcher(how Matching, src, anchor *models.Model) *matcher {
-	m := &matcher{how: how, progress: func(int) {}, src: src, anchor: anchor, scale: make([]float64, len(src.Graph.Nodes))}
+func newMatcher(how Matching, src, anchor *models.Model) (*matcher, error) {
+	m := &matcher{how: how, progress: func(int) {}, src: src, anchor: anchor}
 	if m.how.Rounds <= 0 {
 		m.how.Rounds = defaultRounds
 	}
@@ -69,10 +72,9 @@ func newMatcher(how Matching, src, anchor *models.Model) *matcher {
 			m.of[i] = -1 // nothing may be done to its units
 		}
 	}
-	for i, n := range src.Graph.Nodes {
-		m.scale[i] = inverseNorm(n, src.Params)
-	}
-	return m
+	var err error
+	m.scale, err = inverseNorms(src)
+	return m, err
 }
 
 // checkWidths checks that widths differ in spaces only: what has a fixed basis, such as
@@ -104,32 +106,6 @@ func (m *matcher) checkWidths() error {
 	return nil
 }
 
-// inverseNorm is 1 / ‖W‖ of a node, or 0.
-func inverseNorm(n *graph.Node, params models.Params) float64 {
-	sum := nodeSquares(n, params)
-	if sum == 0 {
-		return 0
-	}
-	return 1 / math.Sqrt(sum)
-}
-
-// unitNorm returns the parameters of m, those of every node over their norm.
-func unitNorm(m *models.Model) models.Params {
-	out := models.Params{}
-	for _, n := range m.Graph.Nodes {
-		c := float32(inverseNorm(n, m.Params))
-		for _, p := range n.Params {
-			w := fetchPart(m.Params, p)
-			unit := tensor{w.shape, make([]float32, len(w.data))}
-			for i, v := range w.data {
-				unit.data[i] = c * v
-			}
-			storePart(out, p, unit, "")
-		}
-	}
-	return out
-}
-
 func sumOfSquares(v []float32) float64 {
 	var s float64
 	for _, x := range v {
@@ -140,7 +116,7 @@ func sumOfSquares(v []float32) float64 {
 
 // resetMaps forgets the maps or, for a further try, draws random ones.
 func (m *matcher) resetMaps(try int) {
-	m.maps, m.duals, m.objective = make([]*mat.Dense, len(m.spaces)), make([]*mat.Dense, len(m.spaces)), 0
+	m.maps, m.duals, m.objective = make([]*unitMap, len(m.spaces)), make([]*unitMap, len(m.spaces)), 0
 	if try == 0 {
 		return
 	}
@@ -158,7 +134,7 @@ func (m *matcher) freeFixedStreams() {
 			m.of[n.ID] = len(m.spaces)
 		}
 		m.spaces, m.anchorSpaces = append(m.spaces, s), append(m.anchorSpaces, s)
-		m.maps, m.duals = append(m.maps, identity(s.Units)), append(m.duals, nil)
+		m.maps, m.duals = append(m.maps, newUnitMap(identity(s.Units))), append(m.duals, nil)
 	}
 }
 
@@ -192,7 +168,7 @@ func (m *matcher) newSlope(k int) slope {
 
 // derivative is the derivative of the objective by the map of space k [n × m] while
 // the other maps stay. What meets a map that is not known yet does not count.
-func (m *matcher) derivative(k int) slope {
+func (m *matcher) derivative(k int) (slope, error) {
 	out, s := m.newSlope(k), m.spaces[k]
 	touching := 0
 	for i, n := range m.src.Graph.Nodes {
@@ -205,8 +181,15 @@ func (m *matcher) derivative(k int) slope {
 			if m.how.Mix >= 1 || !m.mapsKnown(n, p, axis) {
 				continue
 			}
-			w := carry(m, n, p, fetchPart(m.src.Params, p), axis)
-			a := fetchPart(m.target, m.anchor.Graph.Nodes[i].Params[x])
+			w, err := readPart(m.src, p)
+			if err != nil {
+				return out, err
+			}
+			w = carry(m, n, p, w, axis)
+			a, err := readPart(m.target, m.anchor.Graph.Nodes[i].Params[x])
+			if err != nil {
+				return out, err
+			}
 			to := out.maps
 			if out.magnitudes != nil && !s.TakesSigns(n, p.Axes[axis]) {
 				to = out.magnitudes
@@ -226,7 +209,7 @@ func (m *matcher) derivative(k int) slope {
 		part.Scale(m.how.Mix*float64(max(touching, 1)), m.moments[k])
 		out.maps.Add(out.maps, &part)
 	}
-	return out
+	return out, nil
 }
 
 // headBlocks returns the blocks of heads that the map of space k consists of.
@@ -258,7 +241,7 @@ func (m *matcher) spaceOf(n *graph.Node, axis graph.Axis) int {
 }
 
 // mapAlong returns the map that an axis of n in a space goes by; nil while unknown.
-func (m *matcher) mapAlong(n *graph.Node, axis graph.Axis) *mat.Dense {
+func (m *matcher) mapAlong(n *graph.Node, axis graph.Axis) *unitMap {
 	k := m.spaceOf(n, axis)
 	s, by := m.spaces[k], m.maps[k]
 	switch {
@@ -267,7 +250,7 @@ func (m *matcher) mapAlong(n *graph.Node, axis graph.Axis) *mat.Dense {
 	case m.duals[k] != nil && s.Dual(n, axis):
 		by = m.duals[k]
 	case s.Group == graph.SignedPermutation && !s.TakesSigns(n, axis):
-		by = magnitudesOf(by)
+		by = by.magnitudes()
 	}
 	if c := s.Copies(n.Along(axis)); c > 1 {
 		by = m.headBlocks(k).ofShared(by, c)
@@ -283,7 +266,7 @@ func (m *matcher) along(n *graph.Node, axis graph.Axis) *mover {
 	}
 	by := m.mapAlong(n, axis)
 	if axis != graph.Gain {
-		out := byColumns(by)
+		out := by.mover()
 		return &out
 	}
 	factor := 1.0
@@ -305,19 +288,16 @@ func (m *matcher) mapsKnown(n *graph.Node, p graph.Param, except int) bool {
 }
 
 // movedModel returns the source in the basis of the anchor.
-func (m *matcher) movedModel() *models.Model {
-	return canonical(m.anchor.With(m.movedParams())) // unequal widths put a factor into the norms
+func (m *matcher) movedModel() (*models.Model, error) {
+	moved, err := m.moved()
+	if err != nil {
+		return nil, err
+	}
+	return canonical(moved), nil // unequal widths put a factor into the norms
 }
 
-// movedParams returns the parameters of the source carried by all maps.
-func (m *matcher) movedParams() models.Params {
-	out := models.Params{}
-	for i, n := range m.src.Graph.Nodes {
-		for x, p := range n.Params {
-			w := carry(m, n, p, fetchPart(m.src.Params, p), -1)
-			to := m.anchor.Graph.Nodes[i].Params[x]
-			storePart(out, to, w, m.anchor.Params[to.Name].DType)
-		}
-	}
-	return out
+// moved returns the source carried by all maps.
+func (m *matcher) moved() (*models.Model, error) {
+	c := carriedTensors{m.src, m.src.Graph, m.anchor.Graph, m, partsByName(m.anchor.Graph)}
+	return heldAs(m.anchor, m.anchor.Computed(c.Tensor))
 }

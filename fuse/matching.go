@@ -92,7 +92,10 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	anchor, others = canonical(all[0]), all[1:]
 	u := multiMatcher{how: how, settings: s, anchor: anchor}
 	for i, src := range others {
-		m := newMatcher(how, canonical(src), anchor)
+		m, err := newMatcher(how, canonical(src), anchor)
+		if err != nil {
+			return nil, fmt.Errorf("model %d: %w", i+1, err)
+		}
 		m.momentBytes = momentBytes(s)
 		m.progress = func(round int) { s.observe("matching", fmt.Sprintf("model %d", i+1), round, m.how.Rounds) }
 		u.sources = append(u.sources, m)
@@ -109,7 +112,10 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	out := &Aligned{Anchor: anchor, Circuits: how.Learner == nil}
 	took := time.Since(started).Seconds() / float64(len(others)*len(anchor.Graph.Nodes))
 	for i, m := range u.sources {
-		moved := m.movedModel()
+		moved, err := m.movedModel()
+		if err != nil {
+			return nil, err
+		}
 		out.Others = append(out.Others, moved.Params)
 		for _, n := range m.report(moved) {
 			n.Source, n.Seconds = i, took
@@ -157,7 +163,9 @@ func (u *multiMatcher) matchAll(ctx context.Context, c Calibration) error {
 		u.settings.observe("matching", "all models", round, u.sources[0].how.Rounds)
 		var gained, all float64
 		for i, m := range u.sources {
-			u.setTarget(i, pairs)
+			if err := u.setTarget(i, pairs); err != nil {
+				return err
+			}
 			before := m.objective
 			if err := m.ascend(ctx); err != nil {
 				return err
@@ -188,9 +196,13 @@ func (u *multiMatcher) pairMoments(ctx context.Context, c Calibration) ([][][]*m
 }
 
 // setTarget makes the sum of all other models, as they lie, the target of source i.
-func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) {
+func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) error {
 	m := u.sources[i]
-	m.target, m.moments = unitNorm(u.anchor), make([]*mat.Dense, len(m.spaces))
+	target, err := unitNorm(u.anchor)
+	if err != nil {
+		return err
+	}
+	m.target, m.moments = target, make([]*mat.Dense, len(m.spaces))
 	for k := range m.moments {
 		if m.anchorMoments[k] != nil {
 			m.moments[k] = mat.DenseCopyOf(m.anchorMoments[k])
@@ -200,20 +212,28 @@ func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) {
 		if j == i {
 			continue
 		}
-		accumulate(m.target, unitNorm(u.anchor.With(o.movedParams())), 1)
+		moved, err := o.moved()
+		if err == nil {
+			moved, err = unitNorm(moved)
+		}
+		if err != nil {
+			return err
+		}
+		accumulate(m.target.Params, moved.Params, 1)
 		for k, s := range m.moments {
 			if s == nil {
 				continue
 			}
 			var part mat.Dense
 			if i < j {
-				part.Mul(pairs[i][j][k], o.maps[k])
+				part.Mul(pairs[i][j][k], o.maps[k].dense())
 			} else {
-				part.Mul(pairs[j][i][k].T(), o.maps[k])
+				part.Mul(pairs[j][i][k].T(), o.maps[k].dense())
 			}
 			s.Add(s, &part)
 		}
 	}
+	return nil
 }
 
 // refineByLearner refines the maps of the spaces for which there is more than a
@@ -236,7 +256,11 @@ func (u *multiMatcher) refineByLearner(ctx context.Context) error {
 	}
 	aligned := []*models.Model{u.anchor}
 	for _, m := range u.sources {
-		aligned = append(aligned, m.movedModel())
+		moved, err := m.movedModel()
+		if err != nil {
+			return err
+		}
+		aligned = append(aligned, moved)
 	}
 	refinements, err := u.how.Learner.Learn(ctx, aligned, spaces)
 	if err != nil {

@@ -1,68 +1,59 @@
 package fuse
 
 import (
-	"gonum.org/v1/gonum/mat"
-
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
 // report reports on every node after matching.
 func (m *matcher) report(moved *models.Model) []NodeReport {
+	sums := make([]mismatched, len(m.anchor.Graph.Nodes))
+	for i, n := range m.anchor.Graph.Nodes {
+		for _, p := range n.Params {
+			sums[i].add(fetchPart(moved.Params, p).data, fetchPart(m.anchor.Params, p).data)
+		}
+	}
+	return m.reportNodes(sums)
+}
+
+// reportNodes reports on every node whose parameters were compared with the anchor's.
+func (m *matcher) reportNodes(sums []mismatched) []NodeReport {
 	var out []NodeReport
 	for i, n := range m.src.Graph.Nodes {
 		r := NodeReport{Name: n.Name, Flow: n.Flow(), Tied: n.Tie != nil, Diagonal: 1}
 		if len(n.Params) > 0 {
-			r.Cost = mismatch(moved, m.anchor, i)
-			r.weights = squares{nodeSquares(n, m.src.Params), nodeSquares(m.anchor.Graph.Nodes[i], moved.Params)}
+			r.Cost, r.weights.carried = sums[i].share(), sums[i].moved
+			if m.scale[i] > 0 {
+				r.weights.own = 1 / (m.scale[i] * m.scale[i])
+			}
 		}
 		if k := m.of[i]; k >= 0 && m.maps[k] != nil {
 			s := m.mapAlong(n, graph.Out)
-			r.Diagonal = diagonalShare(s)
-			r.push = func() *mat.Dense { return mat.DenseCopyOf(s) }
+			r.Diagonal, r.push = s.diagonalShare(), s.dense
 		}
 		out = append(out, r)
 	}
 	return out
 }
 
-// nodeSquares is ‖W‖² of all parameters of n.
-func nodeSquares(n *graph.Node, params models.Params) (sum float64) {
-	for _, p := range n.Params {
-		sum += sumOfSquares(fetchPart(params, p).data)
+// mismatched are sums of squares of the parameters of a node, moved, of the anchor and of
+// their difference.
+type mismatched struct{ moved, anchor, apart float64 }
+
+// add adds the parts of a parameter.
+func (s *mismatched) add(moved, anchor []float32) {
+	s.moved, s.anchor = s.moved+sumOfSquares(moved), s.anchor+sumOfSquares(anchor)
+	for i := range moved {
+		d := float64(moved[i]) - float64(anchor[i])
+		s.apart += d * d
 	}
-	return sum
 }
 
-// mismatch is ‖W − W_anchor‖² / (‖W‖² + ‖W_anchor‖²) of a node: 0 where both
-// are the same, 1 where they have nothing in common.
-func mismatch(m, anchor *models.Model, id int) float64 {
-	var apart, sum float64
-	for _, p := range anchor.Graph.Nodes[id].Params {
-		x, y := fetchPart(m.Params, p).data, fetchPart(anchor.Params, p).data
-		sum += sumOfSquares(x) + sumOfSquares(y)
-		for i := range x {
-			d := float64(x[i]) - float64(y[i])
-			apart += d * d
-		}
-	}
-	if sum == 0 {
+// share is ‖W − W_anchor‖² / (‖W‖² + ‖W_anchor‖²): 0 where both are the same, 1 where they
+// have nothing in common.
+func (s mismatched) share() float64 {
+	if s.moved+s.anchor == 0 {
 		return 0
 	}
-	return apart / sum
-}
-
-// diagonalShare is the share of the squares of s on its diagonal.
-func diagonalShare(s *mat.Dense) float64 {
-	var on, all float64
-	n, _ := s.Dims()
-	for i := range n {
-		for j, v := range s.RawRowView(i) {
-			all += v * v
-			if i == j {
-				on += v * v
-			}
-		}
-	}
-	return on / all
+	return s.apart / (s.moved + s.anchor)
 }

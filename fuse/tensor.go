@@ -79,21 +79,40 @@ func (t tensor) along(k int, m mover) tensor {
 	pre := len(t.data) / (m.n * post)
 	out := tensor{slices.Clone(t.shape), make([]float32, pre*m.c*post)}
 	out.shape[k] = m.c
-	if m.perm == nil && post == 1 {
+	if m.rows != nil && post == 1 {
 		product(out.data, t.data, m.rows, m.n)
 		return out
 	}
 	for p := range pre {
 		from, to := t.data[p*m.n*post:(p+1)*m.n*post], out.data[p*m.c*post:(p+1)*m.c*post]
-		if m.perm == nil {
+		switch {
+		case m.rows != nil:
 			product(to, m.rows, transposed(from, post), m.n)
-			continue
-		}
-		for j, i := range m.perm {
-			copy(to[j*post:(j+1)*post], from[i*post:(i+1)*post])
+		case m.few != nil:
+			m.few.combine(to, from, post)
+		default:
+			for j, i := range m.perm {
+				copy(to[j*post:(j+1)*post], from[i*post:(i+1)*post])
+			}
 		}
 	}
 	return out
+}
+
+// combine writes to each of the runs of a length that columns of S stand for, in to, the
+// combination of those that its rows stand for, in from.
+func (s *unitMap) combine(to, from []float32, length int) {
+	_, m := s.dims()
+	for j := range m {
+		rows, values := s.column(j)
+		run := to[j*length : (j+1)*length]
+		for k, i := range rows {
+			v := float32(values[k])
+			for x, old := range from[int(i)*length : (int(i)+1)*length] {
+				run[x] += v * old
+			}
+		}
+	}
 }
 
 // transposed returns the transpose of x [n × c].

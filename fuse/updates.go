@@ -81,51 +81,70 @@ func (u update) touchedNodes() (out []int) {
 	return out
 }
 
-// ascend replaces the maps by the best ones, all other maps given.
+// ascend replaces the maps by the best ones, all other maps given. Where models are not in
+// memory, one update is made at a time, since each holds the matrices of its site.
 func (w parallelUpdates) ascend(ctx context.Context) error {
-	slopes, maps, errs := make([][]slope, len(w)), make([][]*mat.Dense, len(w)), make([]error, len(w))
-	tokens := make(chan struct{}, runtime.GOMAXPROCS(0))
+	gained, errs := make([]float64, len(w)), make([]error, len(w))
+	workers := runtime.GOMAXPROCS(0)
+	if w[0].m.src.Params == nil {
+		workers = 1
+	}
+	tokens := make(chan struct{}, workers)
 	var wg sync.WaitGroup
 	for i, u := range w {
 		tokens <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-tokens }()
-			if errs[i] = ctx.Err(); errs[i] != nil {
-				return
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				gained[i], errs[i] = u.ascend(ctx)
 			}
-			for _, k := range u.which {
-				slopes[i] = append(slopes[i], u.m.derivative(k))
-			}
-			maps[i], errs[i] = u.best(ctx, slopes[i])
 		})
 	}
 	wg.Wait()
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return errs[i]
-	}
 	for i, u := range w {
-		u.replace(slopes[i], maps[i])
+		if errs[i] != nil {
+			return errs[i]
+		}
+		u.m.objective += gained[i]
 	}
 	return nil
 }
 
-// replace replaces the maps of the update by others. Queries that share keys are matched
-// by turns, which may end at less than there was: then the maps stay.
-func (u update) replace(slopes []slope, maps []*mat.Dense) {
-	gained, known := 0.0, true
+// ascend replaces the maps of the update by the best ones and returns what is gained.
+func (u update) ascend(ctx context.Context) (float64, error) {
+	var slopes []slope
+	for _, k := range u.which {
+		d, err := u.m.derivative(k)
+		if err != nil {
+			return 0, err
+		}
+		slopes = append(slopes, d)
+	}
+	maps, err := u.best(ctx, slopes)
+	if err != nil {
+		return 0, err
+	}
+	return u.replace(slopes, maps), nil
+}
+
+// replace replaces the maps of the update by others and returns what is gained. Queries that
+// share keys are matched by turns, which may end at less than there was: then the maps stay.
+func (u update) replace(slopes []slope, maps []*mat.Dense) float64 {
+	gained, known, found := 0.0, true, make([]*unitMap, len(maps))
 	for x, k := range u.which {
-		gained += slopes[x].worth(maps[x])
+		found[x] = newUnitMap(maps[x])
+		gained += slopes[x].worth(found[x])
 		if known = known && u.m.maps[k] != nil; u.m.maps[k] != nil {
 			gained -= slopes[x].worth(u.m.maps[k])
 		}
 	}
 	if known && gained < 0 && u.m.spaces[u.which[0]].Shared > 1 {
-		return
+		return 0
 	}
-	u.m.objective += gained
 	for x, k := range u.which {
-		u.m.maps[k] = maps[x]
+		u.m.maps[k] = found[x]
 	}
+	return gained
 }
 
 // randomise replaces the maps by random ones of the group.
@@ -144,6 +163,6 @@ func (u update) randomise(rng *rand.Rand) {
 		return // normal numbers have a best map
 	}
 	for i, k := range u.which {
-		u.m.maps[k] = maps[i]
+		u.m.maps[k] = newUnitMap(maps[i])
 	}
 }

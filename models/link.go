@@ -7,13 +7,28 @@ import (
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// A link reads tensors when they are asked for. Its files are closed when the
-// garbage collector finds it unreachable.
+// A link reads tensors when they are asked for, or makes them. Its files are closed when
+// the garbage collector finds it unreachable.
 type link struct {
 	dir      string
 	files    *safetensors.Checkpoint
 	names    naming
 	replaced Params // in place of those on disk: see [Model.Replace]
+
+	// Of a model that was made by [Model.Computed]: whose names, shapes and types it has,
+	// and what makes its tensors. There are no files then.
+	like    *Model
+	compute func(name string) (Tensor, error)
+}
+
+// Computed returns a copy of m with other parameters of the same names and shapes, which
+// are not held in memory: tensor makes one whenever it is asked for, of the DType that it
+// has in m, and may be called by several goroutines at once. See [Model.Tensor] and
+// [Model.Load].
+func (m *Model) Computed(tensor func(name string) (Tensor, error)) *Model {
+	c := *m
+	c.Params, c.link = nil, &link{like: m, compute: tensor}
+	return &c
 }
 
 // Link is [Open] without reading the tensors, so that a model takes next to no
@@ -101,6 +116,9 @@ func (m *Model) readExtra() error {
 // shapes returns the shapes of all tensors but the extra ones. Those that contradict
 // the graph are among them, so that checking the shapes names them.
 func (l *link) shapes() map[string][]int {
+	if l.like != nil {
+		return l.like.Shapes()
+	}
 	out := make(map[string][]int, len(l.names.params))
 	for name, own := range l.names.params {
 		_, out[name], _ = l.files.Info(own) // the name is one of the files'
@@ -119,6 +137,9 @@ func (m *Model) dtype(name string) safetensors.DType {
 	if t, ok := m.link.replaced[name]; ok {
 		return t.DType
 	}
+	if m.link.like != nil {
+		return m.link.like.dtype(name)
+	}
 	dtype, _, _ := m.link.files.Info(m.link.names.params[name]) // check found it there
 	return dtype
 }
@@ -127,6 +148,11 @@ func (m *Model) dtype(name string) safetensors.DType {
 func (l *link) read(name string) (Tensor, error) {
 	if t, ok := l.replaced[name]; ok {
 		return t, nil
+	}
+	if l.like != nil {
+		t, err := l.compute(name)
+		t.DType = l.like.dtype(name)
+		return t, err
 	}
 	own, ok := l.names.params[name]
 	if !ok {
@@ -146,7 +172,8 @@ func (l *link) read(name string) (Tensor, error) {
 	return read, nil
 }
 
-// Tensor returns a parameter. A linked model reads it from disk at every call.
+// Tensor returns a parameter. A linked model reads it from disk at every call, a computed
+// one makes it.
 func (m *Model) Tensor(name string) (Tensor, error) {
 	switch {
 	case m.Params == nil && m.link != nil:
@@ -174,8 +201,8 @@ func (m *Model) Load() (*Model, error) {
 	if m.Params != nil || m.link == nil {
 		return m, nil
 	}
-	p := make(Params, len(m.link.names.params))
-	for name := range m.link.names.params {
+	p := Params{}
+	for name := range m.link.shapes() {
 		var err error
 		if p[name], err = m.link.read(name); err != nil {
 			return nil, err
