@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -76,7 +75,7 @@ func TestPipesAndDevices(t *testing.T) {
 		} else {
 			require.NoError(t, os.Remove(filepath.Join(dir, name)))
 		}
-		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o600))
+		boundedtest.MakePipe(t, filepath.Join(dir, name))
 		_, err := models.Open(dir)
 		require.ErrorContains(t, err, "not a regular file", name)
 		require.ErrorContains(t, err, name)
@@ -90,7 +89,7 @@ func TestPipesAndDevices(t *testing.T) {
 
 	// Beside the weights a pipe is passed over.
 	dir = smallCheckpoint(t, `{"architectures": ["BertModel"]}`)
-	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "vocab.txt"), 0o600))
+	boundedtest.MakePipe(t, filepath.Join(dir, "vocab.txt"))
 	_, err = models.Open(dir)
 	require.ErrorContains(t, err, "BertModel")
 

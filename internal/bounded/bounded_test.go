@@ -7,10 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/internal/bounded/boundedtest"
 )
 
 func TestFiles(t *testing.T) {
@@ -26,7 +27,7 @@ func TestFiles(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 
 	pipe := filepath.Join(dir, "pipe")
-	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	boundedtest.MakePipe(t, pipe)
 	for _, path := range []string{dir, pipe, os.DevNull, "/dev/zero"} {
 		_, err := ReadFile(path, 1<<20)
 		require.ErrorIs(t, err, ErrIrregular, path)

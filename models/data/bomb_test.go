@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"image"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -143,7 +142,7 @@ func TestArchiveBombs(t *testing.T) {
 func TestPipes(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
-	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	boundedtest.MakePipe(t, pipe)
 	for _, path := range []string{pipe, "/dev/zero"} {
 		_, _, err := OpenCIFAR10(t.Context(), path)
 		require.ErrorIs(t, err, bounded.ErrIrregular)
@@ -151,7 +150,7 @@ func TestPipes(t *testing.T) {
 		require.ErrorIs(t, err, bounded.ErrIrregular)
 	}
 	folder := write(t, t.TempDir(), folderFiles(t)...)
-	require.NoError(t, syscall.Mkfifo(filepath.Join(folder, filepath.FromSlash("set/train/ape/9.jpg")), 0o600))
+	boundedtest.MakePipe(t, filepath.Join(folder, filepath.FromSlash("set/train/ape/9.jpg")))
 	_, _, err := OpenImageFolder(t.Context(), folder, Options{Size: Size{8, 8}})
 	require.NoError(t, err)
 }

@@ -35,7 +35,7 @@ func decodeImage(raw []byte) (rgb, error) {
 		img, err = f.read(strings.NewReader(string(raw) + f.end))
 	}
 	if err != nil {
-		return rgb{}, imageError(err)
+		return rgb{}, imageError(raw, err)
 	}
 	if size := img.Bounds().Size(); size != (image.Point{X: c.Width, Y: c.Height}) { // a frame of a larger GIF
 		whole := image.NewNRGBA(image.Rect(0, 0, c.Width, c.Height))
@@ -54,20 +54,19 @@ func headerOf(raw []byte) (format, image.Config, error) {
 	}
 	c, err := f.config(bytes.NewReader(raw))
 	if err != nil {
-		return f, c, imageError(err)
+		return f, c, imageError(raw, err)
 	}
 	return f, c, nil
 }
 
 // imageError explains an unexpected end of the image, and says what to do about a
 // form that Go's decoders do not know.
-func imageError(err error) error {
+func imageError(raw []byte, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the image is truncated: %w", io.ErrUnexpectedEOF)
 	}
 	if errors.As(err, new(jpeg.UnsupportedError)) {
-		return fmt.Errorf("%w; the image may be whole, but in a form of JPEG that is not read here: "+
-			"store it as PNG or as baseline JPEG (magick mogrify -format png FILE)", err)
+		return fmt.Errorf("%w; the image may be whole, but in a form of JPEG that is not read here%s", err, adviceOnJPEG(raw))
 	}
 	return err
 }

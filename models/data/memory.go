@@ -1,7 +1,6 @@
 package data
 
 import (
-	"encoding/binary"
 	"fmt"
 	"image"
 	"image/color"
@@ -80,20 +79,9 @@ func heldByJPEG(raw []byte, _ image.Config) int64 {
 	const (
 		baseline    = 4    // bytes for each pixel, of four components at most
 		progressive = 0xc2 // the marker of the frame
-		scan        = 0xda
 	)
-	for at := 2; at+9 < len(raw) && raw[at] == 0xff; {
-		marker := raw[at+1]
-		switch marker {
-		case 0xff: // filled up
-			at++
-			continue
-		case scan:
-			return baseline
-		case progressive:
-			return baseline + coefficients(raw[at+9:])
-		}
-		at += 2 + int(binary.BigEndian.Uint16(raw[at+2:]))
+	if marker, frame := frameOf(raw); marker == progressive {
+		return baseline + coefficients(frame[componentsAt:])
 	}
 	return baseline
 }

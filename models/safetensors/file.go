@@ -39,6 +39,9 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
 	file, err := parseFile(f, info.Size())
+	if err == nil {
+		err = checkHoles(f, info.Size())
+	}
 	if err != nil {
 		f.Close()
 		return nil, inFile(path, err)

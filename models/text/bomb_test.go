@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,7 +45,7 @@ func TestCorpusBombs(t *testing.T) {
 // TestEndlessFiles: pipes and devices are refused before they are opened.
 func TestEndlessFiles(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, tokenizerFile), 0o600))
+	boundedtest.MakePipe(t, filepath.Join(dir, tokenizerFile))
 	_, err := OpenTokenizer(dir)
 	require.ErrorIs(t, err, bounded.ErrIrregular)
 	for _, path := range []string{filepath.Join(dir, tokenizerFile), "/dev/zero"} {
