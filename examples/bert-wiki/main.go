@@ -128,7 +128,7 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	vocabulary, err := lab.OpenVocabulary(o.vocab, o.dir)
+	vocabulary, err := lab.OpenVocabulary(ctx, o.vocab, o.dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -194,7 +194,7 @@ func (o options) parent(ctx context.Context) (*lab.Scratch, error) {
 	if err != nil {
 		return nil, err
 	}
-	vocabulary, err := lab.OpenVocabulary(o.vocab, o.dir)
+	vocabulary, err := lab.OpenVocabulary(ctx, o.vocab, o.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the "+
 		"anchor first; "+
 		"default: the pair shipped for the text")
-	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces; default: that of -dir or "+
+	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces, or the directory or hub id of a "+
+		"checkpoint; default: that of -dir or "+
 		"of the parents; with -train one learned from the text")
 	f.StringVar(&o.out, "out", "bert-wiki-out",
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")

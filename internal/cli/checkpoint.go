@@ -18,3 +18,9 @@ func Checkpoints(ctx context.Context, names ...string) ([]string, error) {
 	}
 	return dirs, nil
 }
+
+// Tokenizer returns the path of a tokenizer that is named by file, by directory or by the
+// id of a checkpoint on the Hugging Face hub.
+func Tokenizer(ctx context.Context, name string) (string, error) {
+	return hub.Tokenizer(ctx, name, NoticeStages("hub"))
+}

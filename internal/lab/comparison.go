@@ -144,11 +144,11 @@ func (c Comparison) Publish(e Experiment, found *report.Report) error {
 	}
 	path := c.File
 	if path == "" {
-		path = filepath.Join(c.Out, "report.json")
+		path = filepath.Join(c.Out, report.JSONFile)
 	}
 	page := report.Page{Title: c.Title, Report: *found, Graph: c.Parents[0].Graph, Facts: c.facts(e, found)}
 	if err := errors.Join(found.Write(path), page.WritePlots(c.Out),
-		page.WriteFile(filepath.Join(c.Out, "report.html"))); err != nil {
+		page.WriteFile(filepath.Join(c.Out, report.PageFile))); err != nil {
 		return err
 	}
 	cli.Notice("wrote report.html, report.json, plots and checkpoints to %s", c.Out)

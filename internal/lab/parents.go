@@ -11,6 +11,7 @@ import (
 	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/parents"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -59,7 +60,7 @@ func listed(list string) []string {
 
 // CheckOutputs reports, before any work is done, that a comparison cannot write into
 // out: checkpoints of some names cannot be saved there, or what is written would be put
-// in place of a parent, or into one. The parents are those of [OpenParents].
+// in place of a parent, into one, or in place of a file that no program wrote. The parents are those of [OpenParents].
 func CheckOutputs(out, parents string, names ...string) error {
 	dirs := listed(parents)
 	for _, dir := range dirs {
@@ -71,6 +72,9 @@ func CheckOutputs(out, parents string, names ...string) error {
 		if err := cli.Replaceable(filepath.Join(out, name), dirs...); err != nil {
 			return err
 		}
+	}
+	if err := report.Replaceable(out); err != nil {
+		return err
 	}
 	return cli.Writable(out)
 }

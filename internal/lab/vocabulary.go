@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/text"
 )
@@ -28,20 +30,41 @@ type Vocabulary struct {
 	Files     map[string][]byte // to save beside a checkpoint
 }
 
-// OpenVocabulary opens a vocab.txt or tokenizer.json or, where the path is empty,
-// that of a folder if it has one. It returns nil where there is none.
-func OpenVocabulary(path, folder string) (*Vocabulary, error) {
-	if path == "" && folder != "" {
-		for _, name := range []string{TokenizerFile, VocabularyFile} {
-			if _, err := os.Stat(filepath.Join(folder, name)); err == nil || !errors.Is(err, os.ErrNotExist) {
-				path = filepath.Join(folder, name)
-				break
+// OpenVocabulary opens a vocab.txt or tokenizer.json that is named by file, by its
+// directory or by the id of a checkpoint on the hub; where the name is empty, that of a
+// folder if it has one. It returns nil where there is none.
+func OpenVocabulary(ctx context.Context, name, folder string) (*Vocabulary, error) {
+	path := vocabularyIn(folder)
+	if name != "" {
+		var err error
+		if path, err = cli.Tokenizer(ctx, name); err != nil {
+			return nil, err
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			if path = vocabularyIn(path); path == "" {
+				return nil, fmt.Errorf("%s has neither %s nor %s", name, TokenizerFile, VocabularyFile)
 			}
 		}
 	}
 	if path == "" {
 		return nil, nil
 	}
+	return readVocabulary(path)
+}
+
+// vocabularyIn returns the path of the vocabulary of a folder, "" where it has none.
+func vocabularyIn(folder string) string {
+	for _, name := range []string{TokenizerFile, VocabularyFile} {
+		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); folder != "" && !errors.Is(err, os.ErrNotExist) {
+			return path
+		}
+	}
+	return ""
+}
+
+// readVocabulary reads a vocab.txt or tokenizer.json with the settings beside it.
+func readVocabulary(path string) (*Vocabulary, error) {
 	tok, err := text.OpenTokenizer(path)
 	if err != nil {
 		return nil, err

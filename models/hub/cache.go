@@ -83,6 +83,47 @@ func complete(dir string) error {
 	return files.Close()
 }
 
+// hasTokenizer returns nil where a directory holds a tokenizer.
+func hasTokenizer(dir string) error {
+	for _, name := range []string{"tokenizer.json", "vocab.txt", "vocab.json"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has no tokenizer: %w", dir, fs.ErrNotExist)
+}
+
+// isBare reports whether a snapshot has neither a tokenizer nor an image processor, and it
+// is not known that the repository has none.
+func (i id) isBare(dir string) bool {
+	_, image := os.Stat(filepath.Join(dir, "preprocessor_config.json"))
+	_, known := os.Stat(i.absent(filepath.Base(dir), "tokenizer.json"))
+	return hasTokenizer(dir) != nil && image != nil && known != nil
+}
+
+// absent is the file by which the Python library and this one note that a commit does not
+// have a file.
+func (i id) absent(hash, name string) string {
+	return filepath.Join(i.folder(), ".no_exist", hash, name)
+}
+
+// noteAbsent notes which files of tokenizers and image processors there are not.
+func (r *repository) noteAbsent() error {
+	for _, name := range sideFiles() {
+		if slices.Contains(r.names, name) {
+			continue
+		}
+		path := r.id.absent(r.repo.Info().CommitHash, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // cacheDir returns the directory of the cache, by the rules of the Python library.
 func cacheDir() string {
 	for _, key := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -27,6 +28,9 @@ func sideFiles() []string {
 		"vocab.txt", "vocab.json", "merges.txt", "preprocessor_config.json", "processor_config.json"}
 }
 
+// tokenizerFiles are those of sideFiles that a tokenizer is read from.
+func tokenizerFiles() []string { return sideFiles()[:7] }
+
 // find returns the directory of a revision of which suits reports nothing: that in the
 // cache, or the one that get leaves there.
 func (i id) find(ctx context.Context, suits func(dir string) error, get func(*repository) error) (string, error) {
@@ -37,10 +41,8 @@ func (i id) find(ctx context.Context, suits func(dir string) error, get func(*re
 	if missing == nil {
 		return dir, nil
 	}
-	for _, key := range []string{"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
-		if isTrue(key) {
-			return "", i.unavailable(fmt.Errorf("%s forbids to fetch it (%w)", key, missing))
-		}
+	if key := offline(); key != "" {
+		return "", i.unavailable(fmt.Errorf("%s forbids to fetch it (%w)", key, missing))
 	}
 	r, err := i.open(ctx)
 	if err == nil {
@@ -59,6 +61,33 @@ func (i id) find(ctx context.Context, suits func(dir string) error, get func(*re
 		return "", ctx.Err()
 	}
 	return "", i.unavailable(err)
+}
+
+// offline returns the environment variable that forbids to ask the hub, "" where none does.
+func offline() string {
+	for _, key := range []string{"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
+		if isTrue(key) {
+			return key
+		}
+	}
+	return ""
+}
+
+// accompany fetches what belongs beside the weights of a checkpoint that the cache has
+// without it, as others leave it who load a network alone. They are of the same commit. A
+// hub that cannot be asked is no error: the network can be opened without.
+func (i id) accompany(ctx context.Context, dir string, observe func(models.Progress)) error {
+	if !i.isBare(dir) || offline() != "" {
+		return nil
+	}
+	r, err := id{i.repository, filepath.Base(dir)}.open(ctx)
+	if err == nil {
+		err = r.downloadAll(ctx, r.among(sideFiles()), observe)
+	}
+	if err == nil {
+		_ = r.noteAbsent() // else it is asked again
+	}
+	return ctx.Err()
 }
 
 // unavailable says what was wanted, why it cannot be had and what to do.
@@ -109,17 +138,20 @@ func (i id) open(ctx context.Context) (*repository, error) {
 
 // checkpoint downloads all that belongs to a checkpoint, the small files first.
 func (r *repository) checkpoint(ctx context.Context, observe func(models.Progress)) error {
-	files := []string{configName}
-	for _, name := range sideFiles() {
-		if slices.Contains(r.names, name) {
-			files = append(files, name)
-		}
-	}
 	weights, err := r.weights(ctx)
 	if err != nil {
 		return err
 	}
-	files = append(files, weights...)
+	return r.downloadAll(ctx, slices.Concat([]string{configName}, r.among(sideFiles()), weights), observe)
+}
+
+// among returns those of some files that the repository has.
+func (r *repository) among(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(r.names, name) })
+}
+
+// downloadAll brings files into the cache, in their order.
+func (r *repository) downloadAll(ctx context.Context, files []string, observe func(models.Progress)) error {
 	for k, name := range files {
 		if observe != nil {
 			observe(models.Progress{Stage: "downloading", Item: r.id.String() + "/" + name, Done: k, Total: len(files)})
@@ -152,12 +184,7 @@ func (r *repository) weights(ctx context.Context) ([]string, error) {
 	if err := json.Unmarshal(text, &index); err != nil {
 		return nil, fmt.Errorf("%s: %w", safetensors.IndexName, err)
 	}
-	files := []string{safetensors.IndexName}
-	for _, shard := range index.Shards {
-		if slices.Contains(r.names, shard) {
-			files = append(files, shard)
-		}
-	}
+	files := append(r.among(slices.Collect(maps.Values(index.Shards))), safetensors.IndexName)
 	slices.Sort(files)
 	return slices.Compact(files), nil
 }

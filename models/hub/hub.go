@@ -20,7 +20,8 @@ var ErrUnavailable = errors.New("not available")
 // exists or the name can be no id; else the directory in the cache; else that of a
 // download. Of the files of a repository it takes config.json, the safetensors, and
 // those of the tokenizer and the image processor, and no others. What the cache holds is
-// not compared with the hub: name another revision for that.
+// not compared with the hub: name another revision for that. Where it has weights alone,
+// the files beside them are fetched too if the hub can be asked.
 //
 // A nil observe is allowed. The error is [ErrUnavailable] where the checkpoint cannot be
 // had, and says why.
@@ -30,6 +31,29 @@ func Dir(ctx context.Context, name string, observe func(models.Progress)) (strin
 		return name, nil
 	}
 	dir, err := i.find(ctx, complete, func(r *repository) error { return r.checkpoint(ctx, observe) })
+	if err == nil {
+		err = i.accompany(ctx, dir, observe)
+	}
+	if err != nil {
+		return "", fmt.Errorf("hub: %w", err)
+	}
+	return dir, nil
+}
+
+// Tokenizer returns the directory of the tokenizer of a checkpoint, as [Dir] does for all
+// of it, or the name itself where it is a local path.
+func Tokenizer(ctx context.Context, name string, observe func(models.Progress)) (string, error) {
+	i, local := resolve(name)
+	if local {
+		return name, nil
+	}
+	dir, err := i.find(ctx, hasTokenizer, func(r *repository) error {
+		files := r.among(tokenizerFiles())
+		if len(files) == 0 {
+			return errors.New("it has no tokenizer")
+		}
+		return r.downloadAll(ctx, files, observe)
+	})
 	if err != nil {
 		return "", fmt.Errorf("hub: %w", err)
 	}

@@ -213,6 +213,71 @@ func TestDownload(t *testing.T) {
 	require.Equal(t, got, again)
 }
 
+// TestAccompany: weights that the cache has alone get the files beside them, of their own
+// commit and once; without a network they are taken as they are.
+func TestAccompany(t *testing.T) {
+	cache := alone(t)
+	dir, _ := checkpoint(t)
+	folder := filepath.Join(cache, "models--owner--name")
+	snapshot := filepath.Join(folder, "snapshots", hash)
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		write(t, filepath.Join(snapshot, name), string(text))
+	}
+	write(t, filepath.Join(folder, "refs", "main"), hash)
+	bare := func() {
+		got, err := hub.Dir(t.Context(), "owner/name", nil)
+		require.NoError(t, err)
+		require.Equal(t, snapshot, got)
+		require.NoFileExists(t, filepath.Join(got, "tokenizer.json"))
+	}
+	bare()
+	s := serve(t, dir)
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	bare()
+	require.Empty(t, s.tokens, "nobody was asked")
+
+	t.Setenv("HF_HUB_OFFLINE", "")
+	require.NoError(t, os.Remove(filepath.Join(dir, "preprocessor_config.json")))
+	bare()
+	require.NotEmpty(t, s.tokens)
+	require.FileExists(t, filepath.Join(folder, ".no_exist", hash, "tokenizer.json"))
+	clear(s.tokens)
+	bare()
+	require.Empty(t, s.tokens, "it is known that there is none")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(folder, ".no_exist")))
+	write(t, filepath.Join(dir, "tokenizer.json"), "{}")
+	write(t, filepath.Join(dir, "preprocessor_config.json"), "{}")
+	got, err := hub.Dir(t.Context(), "owner/name", nil)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(got, "tokenizer.json"))
+	require.Equal(t, []string{"tokenizer.json", "preprocessor_config.json"}, s.asked)
+}
+
+// TestTokenizer: the files of a tokenizer come without the weights.
+func TestTokenizer(t *testing.T) {
+	alone(t)
+	dir, _ := checkpoint(t)
+	s := serve(t, dir)
+	_, err := hub.Tokenizer(t.Context(), "owner/name", nil)
+	require.ErrorContains(t, err, "no tokenizer")
+	write(t, filepath.Join(dir, "vocab.txt"), "a\n")
+	write(t, filepath.Join(dir, "tokenizer_config.json"), "{}")
+	got, err := hub.Tokenizer(t.Context(), "owner/name", nil)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(got, "vocab.txt"))
+	require.Equal(t, []string{"tokenizer_config.json", "vocab.txt"}, s.asked)
+	t.Setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+	again, err := hub.Tokenizer(t.Context(), "owner/name", nil)
+	require.NoError(t, err)
+	require.Equal(t, got, again)
+	local, err := hub.Tokenizer(t.Context(), "./vocab.txt", nil)
+	require.NoError(t, err)
+	require.Equal(t, "./vocab.txt", local)
+}
+
 // TestDownloadShards: of weights in shards the index is read, and what the cache has
 // already is not fetched again.
 func TestDownloadShards(t *testing.T) {
