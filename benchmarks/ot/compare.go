@@ -99,7 +99,7 @@ func compare(ctx context.Context, o options, p problem, s solver, w *worker) ([]
 		cli.Notice("%s, n %d: %s beside %s", p.name, p.units(), s.label, peer)
 		r, err := alternate(ctx, o, pairing{p, s, peer, w})
 		if err != nil {
-			return nil, fmt.Errorf("ot: %s, n %d, %s beside %q: %w", p.name, p.units(), s.label, peer, err)
+			return rows, fmt.Errorf("ot: %s, n %d, %s beside %q: %w", p.name, p.units(), s.label, peer, err)
 		}
 		rows = append(rows, r)
 	}
@@ -145,10 +145,16 @@ func alternate(ctx context.Context, o options, c pairing) (row, error) {
 			return r, err
 		}
 		ours = append(ours, got)
-		if repeatPeer {
-			if got, err = c.worker.solve(ctx, c, o.limit); err != nil {
-				return r, err
-			}
+		if !repeatPeer {
+			continue
+		}
+		got, err = c.worker.solve(ctx, c, o.limit)
+		switch {
+		case errors.Is(err, errLimit):
+			theirs, r.TimedOut, repeatPeer = []outcome{{Seconds: o.limit.Seconds()}}, true, false
+		case err != nil:
+			return r, err
+		default:
 			theirs = append(theirs, got)
 		}
 	}

@@ -203,22 +203,32 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}
 		defer func() { err = errors.Join(err, w.stop()) }()
 	}
+	rows, err := compareAll(ctx, o, problems, w)
+	if len(rows) == 0 {
+		return err
+	}
+	// What was measured before an error or an interrupt is kept.
+	if o.json != "" {
+		if e := report.WriteJSON(o.json, rows); e != nil {
+			err = errors.Join(err, fmt.Errorf("ot: -json: %w", e))
+		}
+	}
+	return errors.Join(err, table(out, rows))
+}
+
+// compareAll returns the rows of all problems and solvers, up to the first error.
+func compareAll(ctx context.Context, o options, problems []problem, w *worker) ([]row, error) {
 	var rows []row
 	for _, p := range problems {
 		for _, s := range o.solvers {
 			got, err := compare(ctx, o, p, s, w)
-			if err != nil {
-				return err
-			}
 			rows = append(rows, got...)
+			if err != nil {
+				return rows, err
+			}
 		}
 	}
-	if o.json != "" {
-		if err := report.WriteJSON(o.json, rows); err != nil {
-			return fmt.Errorf("ot: -json: %w", err)
-		}
-	}
-	return table(out, rows)
+	return rows, nil
 }
 
 // table prints the rows.
