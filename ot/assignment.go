@@ -3,7 +3,6 @@ package ot
 import (
 	"context"
 	"math/bits"
-	"slices"
 )
 
 // none stands for a row, column or node that does not exist: the partner of one that
@@ -63,8 +62,12 @@ func (s *assigner[T]) solve(start []float64) error {
 		if _, err := tightenPotentials(s.ctx, s.cost, s.v); err != nil {
 			return err
 		}
-	} else if err := s.columnMinima(); err != nil {
-		return err
+	} else {
+		low, err := columnMinima(s.ctx, s.cost, s.n)
+		if err != nil {
+			return err
+		}
+		s.v = low
 	}
 	if err := s.fillShortlists(); err != nil {
 		return err
@@ -86,7 +89,7 @@ func (s *assigner[T]) solve(start []float64) error {
 
 // fillShortlists finds the short lists of all rows.
 func (s *assigner[T]) fillShortlists() error {
-	k := s.blockCount()
+	k := min(s.n, 1+s.n*s.n/contextInterval)
 	return runBlocks(s.ctx, k, s.n*s.n, func(b int) {
 		search := newRowSearch(s.shortlist.size, s.n)
 		lo, hi := blockRange(s.n, k, b)
@@ -95,9 +98,6 @@ func (s *assigner[T]) fillShortlists() error {
 		}
 	})
 }
-
-// blockCount is the number of blocks of rows that are read at once.
-func (s *assigner[T]) blockCount() int { return min(s.n, 1+s.n*s.n/contextInterval) }
 
 // matchClosest matches each row with one of its closest columns where one is unmatched.
 func (s *assigner[T]) matchClosest() {
@@ -111,29 +111,6 @@ func (s *assigner[T]) matchClosest() {
 			}
 		}
 	}
-}
-
-// columnMinima sets the potential of each column to its least cost.
-func (s *assigner[T]) columnMinima() error {
-	k := min(s.blockCount(), 16)
-	lows := make([][]T, k)
-	err := runBlocks(s.ctx, k, s.n*s.n, func(b int) {
-		lo, hi := blockRange(s.n, k, b)
-		lows[b] = slices.Clone(s.row(lo))
-		for i := lo + 1; i < hi && s.ctx.Err() == nil; i++ {
-			lowerTo(lows[b], s.row(i))
-		}
-	})
-	if err != nil {
-		return err
-	}
-	for _, low := range lows[1:] {
-		lowerTo(lows[0], low)
-	}
-	for j, c := range lows[0] {
-		s.v[j] = float64(c)
-	}
-	return nil
 }
 
 // transferSlack lowers the potential of each matched column until its row is

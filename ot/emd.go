@@ -3,6 +3,7 @@ package ot
 import (
 	"context"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
@@ -111,6 +112,31 @@ func tightenPotentials[T number](ctx context.Context, cost []T, v []float64) (u 
 	return u, nil
 }
 
+// columnMinima returns the least cost of every column [m].
+func columnMinima[T number](ctx context.Context, cost []T, m int) ([]float64, error) {
+	n := len(cost) / m
+	k := min(n, 1+len(cost)/contextInterval, 16)
+	lows := make([][]T, k)
+	err := runBlocks(ctx, k, len(cost), func(b int) {
+		lo, hi := blockRange(n, k, b)
+		lows[b] = slices.Clone(cost[lo*m : (lo+1)*m])
+		for i := lo + 1; i < hi && ctx.Err() == nil; i++ {
+			lowerTo(lows[b], cost[i*m:(i+1)*m])
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	v := make([]float64, m)
+	for _, low := range lows[1:] {
+		lowerTo(lows[0], low)
+	}
+	for j, c := range lows[0] {
+		v[j] = float64(c)
+	}
+	return v, nil
+}
+
 // allEqual reports whether all entries are the same up to rounding.
 func allEqual(w []float64) bool {
 	for _, v := range w {
@@ -134,7 +160,6 @@ func (in *instance) fullDuals(p Problem, u, v []float64) Duals {
 	if in.keptRows == nil && in.keptColumns == nil {
 		return Duals{U: u, V: v}
 	}
-	c, _, width, _ := rowMajor("Cost", p.Cost) // cannot fail: it was read before
 	d := Duals{U: constantVector(len(in.fullA), math.Inf(1)), V: constantVector(len(in.fullB), math.Inf(1))}
 	for i, w := range u {
 		d.U[in.originalRow(i)] = w
@@ -145,14 +170,14 @@ func (in *instance) fullDuals(p Problem, u, v []float64) Duals {
 	for i := range d.U {
 		if in.fullA[i] == 0 {
 			for j, w := range v {
-				d.U[i] = min(d.U[i], c[i*width+in.originalColumn(j)]-w)
+				d.U[i] = min(d.U[i], p.Cost.At(i, in.originalColumn(j))-w)
 			}
 		}
 	}
 	for j := range d.V {
 		if in.fullB[j] == 0 {
 			for i, w := range d.U {
-				d.V[j] = min(d.V[j], c[i*width+j]-w)
+				d.V[j] = min(d.V[j], p.Cost.At(i, j)-w)
 			}
 		}
 	}

@@ -30,15 +30,18 @@ func (x vertex) trusted(total float64) bool {
 // exactly solves an instance with the method that fits it, from column
 // potentials start [m], which may be nil.
 func exactly(ctx context.Context, in *instance, start []float64) (vertex, error) {
-	switch {
-	case in.n != in.m || !allEqual(in.a) || !allEqual(in.b):
-		in.widenCosts()
-		return transport(ctx, in, start)
-	case in.cost32 != nil:
-		return assignment(ctx, in, in.cost32, start)
-	default:
-		return assignment(ctx, in, in.cost, start)
+	if in.cost32 != nil {
+		return exactlyFor(ctx, in, in.cost32, start)
 	}
+	return exactlyFor(ctx, in, in.cost, start)
+}
+
+// exactlyFor is exactly for costs of one type.
+func exactlyFor[T number](ctx context.Context, in *instance, cost []T, start []float64) (vertex, error) {
+	if in.n == in.m && allEqual(in.a) && allEqual(in.b) {
+		return assignment(ctx, in, cost, start)
+	}
+	return transport(ctx, in, cost, start)
 }
 
 // assignment solves an instance with n = m in which all masses are the same.
@@ -130,7 +133,7 @@ func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vert
 // cutOff returns the instance with limit in the place of all costs above it.
 func (in *instance) cutOff(limit float64) *instance {
 	lower := *in
-	lower.cost, lower.maxCost = slices.Clone(in.cost), min(in.maxCost, limit)
+	lower.cost, lower.cost32, lower.maxCost = slices.Clone(in.cost), nil, min(in.maxCost, limit)
 	for k, c := range lower.cost {
 		lower.cost[k] = min(c, limit)
 	}

@@ -81,8 +81,10 @@ func (f Features) rows() (costRows, error) {
 // blocks returns the number of blocks of rows.
 func (r costRows) blocks() int { return (r.n + blockRows - 1) / blockRows }
 
+func (costRows) blockRows() int { return blockRows }
+
 // block returns rows b·blockRows and following of the cost, checked.
-func (r costRows) block(ctx context.Context, b int) ([]float64, error) {
+func (r costRows) block(ctx context.Context, b int, _ []float64) ([]float64, error) {
 	_, d := r.x.Dims()
 	lo, hi := b*blockRows, min(r.n, (b+1)*blockRows)
 	c, err := r.metric.Cost(NewGram(r.x.Slice(lo, hi, 0, d), r.y))
@@ -104,7 +106,7 @@ func (r costRows) block(ctx context.Context, b int) ([]float64, error) {
 func (r costRows) each(ctx context.Context, f func(b int, cost []float64) error) error {
 	failed := make([]error, r.blocks())
 	err := runBlocks(ctx, r.blocks(), r.n*r.m, func(b int) {
-		cost, err := r.block(ctx, b)
+		cost, err := r.block(ctx, b, nil)
 		if err == nil {
 			err = f(b, cost)
 		}
@@ -144,7 +146,14 @@ func (s Sinkhorn) SolveFeatures(ctx context.Context, f Features) (FeaturesResult
 	if err != nil {
 		return FeaturesResult{}, err
 	}
-	k, total, err := newStreamed(ctx, f)
+	if err := contextError(ctx); err != nil {
+		return FeaturesResult{}, err
+	}
+	rows, err := f.rows()
+	if err != nil {
+		return FeaturesResult{}, err
+	}
+	k, err := readFeatures(ctx, f, rows)
 	if err != nil {
 		return FeaturesResult{}, err
 	}
@@ -157,7 +166,7 @@ func (s Sinkhorn) SolveFeatures(ctx context.Context, f Features) (FeaturesResult
 	if err != nil {
 		return FeaturesResult{}, err
 	}
-	r, err := k.result(total)
+	r, err := k.result(rows, k.problem.totalA)
 	if err != nil {
 		return FeaturesResult{}, err
 	}

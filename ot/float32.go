@@ -3,8 +3,8 @@ package ot
 import "gonum.org/v1/gonum/mat"
 
 // DenseFloat32 is a matrix [N × M] of float32 that may serve as a cost. [EMD] reads it
-// without a copy where the problem is an assignment. All other solvers, and problems,
-// work with a float64 copy.
+// without a copy, unless costs are negative or span so many orders of magnitude that it
+// has to cut them off. All other solvers work with a float64 copy.
 type DenseFloat32 struct {
 	N, M int
 	Data []float32 // row by row

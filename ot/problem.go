@@ -232,20 +232,29 @@ func (in *instance) dropEmptyUnits() {
 	if in.keptRows == nil && in.keptColumns == nil {
 		return
 	}
-	in.widenCosts()
-	in.cost32 = nil
 	width := in.m
-	in.n, in.m, in.maxCost = len(in.a), len(in.b), 0
-	c := make([]float64, 0, in.n*in.m)
+	in.n, in.m = len(in.a), len(in.b)
+	if in.cost32 != nil {
+		in.cost32, in.maxCost = keptCosts(in, in.cost32, width)
+	} else {
+		in.cost, in.maxCost = keptCosts(in, in.cost, width)
+	}
+}
+
+// keptCosts returns the costs between the kept units, of all costs in rows of the given
+// width, and the largest of them.
+func keptCosts[T number](in *instance, all []T, width int) ([]T, float64) {
+	var top T
+	c := make([]T, 0, in.n*in.m)
 	for i := range in.n {
-		row := in.cost[in.originalRow(i)*width:][:width]
+		row := all[in.originalRow(i)*width:][:width]
 		for j := range in.m {
 			v := row[in.originalColumn(j)]
-			in.maxCost = max(in.maxCost, v)
+			top = max(top, v)
 			c = append(c, v)
 		}
 	}
-	in.cost = c
+	return c, float64(top)
 }
 
 // originalRow returns the index of kept row i in the problem.

@@ -281,3 +281,44 @@ TEXT ·leastTwoSingleAVX(SB), NOSPLIT, $0-56
 tied:
 	VZEROUPPER
 	RET
+
+// func leastSingleAVX(cost *float32, v *float64, n int, low *[8]float64, at *[8]int64)
+TEXT ·leastSingleAVX(SB), NOSPLIT, $0-40
+	MOVQ cost+0(FP), SI
+	MOVQ v+8(FP), DX
+	MOVQ n+16(FP), CX
+	MOVQ low+24(FP), DI
+	MOVQ at+32(FP), R8
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVDQU (R8), Y2
+	VMOVDQU 32(R8), Y3
+	VMOVDQU (R8), Y4 // the columns looked at
+	VMOVDQU 32(R8), Y5
+	MOVQ $8, AX
+	VMOVQ AX, X15
+	VPBROADCASTQ X15, Y15
+	XORQ AX, AX
+
+least:
+	VCVTPS2PD (SI)(AX*4), Y6
+	VCVTPS2PD 16(SI)(AX*4), Y7
+	VSUBPD (DX)(AX*8), Y6, Y6
+	VSUBPD 32(DX)(AX*8), Y7, Y7
+	VCMPPD $0x11, Y0, Y6, Y8 // below the least so far
+	VCMPPD $0x11, Y1, Y7, Y9
+	VMINPD Y0, Y6, Y0
+	VMINPD Y1, Y7, Y1
+	VBLENDVPD Y8, Y4, Y2, Y2
+	VBLENDVPD Y9, Y5, Y3, Y3
+	VPADDQ Y15, Y4, Y4
+	VPADDQ Y15, Y5, Y5
+	ADDQ $8, AX
+	CMPQ AX, CX
+	JLT least
+	VMOVUPD Y0, (DI)
+	VMOVUPD Y1, 32(DI)
+	VMOVDQU Y2, (R8)
+	VMOVDQU Y3, 32(R8)
+	VZEROUPPER
+	RET

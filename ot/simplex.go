@@ -17,10 +17,10 @@ const totalFlow = 1 << 60
 // Its basis stays strongly feasible, that is, every tree arc without flow points to the
 // root, which rules out cycling (Cunningham, 1976). Entering arcs come from a list of
 // candidates, which a cyclic search refills from the next rows.
-type simplex struct {
+type simplex[T number] struct {
 	ctx       context.Context
 	n, m      int
-	cost      []float64 // [n × m]
+	cost      []T // [n × m]
 	tree      tree
 	maxCost   float64 // largest cost
 	tol       float64 // rounding of a reduced cost relative to costs and potentials
@@ -31,8 +31,8 @@ type simplex struct {
 }
 
 // transport solves an instance with any masses by the network simplex.
-func transport(ctx context.Context, in *instance, start []float64) (vertex, error) {
-	s := &simplex{ctx: ctx, n: in.n, m: in.m, cost: in.cost, maxCost: in.maxCost, tol: 0x1p-49}
+func transport[T number](ctx context.Context, in *instance, cost []T, start []float64) (vertex, error) {
+	s := &simplex[T]{ctx: ctx, n: in.n, m: in.m, cost: cost, maxCost: in.maxCost, tol: 0x1p-49}
 	a, b, unit := integerMasses(in)
 	v, err := s.startPotentials(in, start)
 	if err != nil {
@@ -62,33 +62,30 @@ func transport(ctx context.Context, in *instance, start []float64) (vertex, erro
 }
 
 const (
-	warmStartReg        = 0.01    // ε of the entropic plan that the simplex starts from, over the largest cost
-	warmStartIterations = 30      // iterations of that plan
+	warmStartReg        = 0.02    // ε of the entropic plan that the simplex starts from, over the largest cost
+	warmStartIterations = 10      // iterations of that plan
 	warmStartEntries    = 1 << 12 // size n m up to which the simplex starts without it
 	searchRows          = 24      // least number of rows in a search for candidates
 )
 
 // startPotentials returns the column potentials to start from: those given, or those of
 // a rough entropic plan.
-func (s *simplex) startPotentials(in *instance, start []float64) ([]float64, error) {
+func (s *simplex[T]) startPotentials(in *instance, start []float64) ([]float64, error) {
 	if start != nil {
-		_, err := tightenPotentials(s.ctx, in.cost, start)
+		_, err := tightenPotentials(s.ctx, s.cost, start)
 		return start, err
 	}
 	if in.n*in.m <= warmStartEntries || in.maxCost == 0 {
-		return s.columnMinima(), nil
+		return columnMinima(s.ctx, s.cost, s.m)
 	}
-	k := newKernel(s.ctx, in, floats.Sum(in.a), floats.Sum(in.b))
+	k := newStreamed(s.ctx, in, denseRows[T]{s.cost, s.m})
+	k.top = in.maxCost
 	c := control{reg: warmStartReg * in.maxCost, tol: stageTol, limit: warmStartIterations}
-	if err := c.anneal(k); err != nil {
-		return nil, err
-	}
-	k.absorb()
-	return k.g, nil
+	return k.g, c.anneal(k)
 }
 
 // treeArc returns the row and column of the tree arc between x and its parent p.
-func (s *simplex) treeArc(x, p int) (i, j int) {
+func (s *simplex[T]) treeArc(x, p int) (i, j int) {
 	if x < s.n {
 		return x, p - s.n
 	}
@@ -141,11 +138,11 @@ func greatestCommonDivisor(a, b int) int {
 	return a
 }
 
-func (s *simplex) row(i int) []float64 { return s.cost[i*s.m : (i+1)*s.m] }
+func (s *simplex[T]) row(i int) []T { return s.cost[i*s.m : (i+1)*s.m] }
 
 // checkContext counts k more costs as read, and returns the error of the context when
 // it is time to ask for it.
-func (s *simplex) checkContext(k int) error {
+func (s *simplex[T]) checkContext(k int) error {
 	if s.costsSeen += k; s.costsSeen < contextInterval {
 		return nil
 	}
@@ -154,14 +151,14 @@ func (s *simplex) checkContext(k int) error {
 }
 
 // pivotAll pivots until no arc has a negative reduced cost.
-func (s *simplex) pivotAll() error {
+func (s *simplex[T]) pivotAll() error {
 	limit := 64 * (s.n + s.m)
 	for k := 1; ; k++ {
 		i, j, err := s.enteringArc()
 		if err != nil || i == none {
 			return err
 		}
-		s.tree.pivot(int32(i), int32(s.n+j), s.cost[i*s.m+j])
+		s.tree.pivot(int32(i), int32(s.n+j), float64(s.cost[i*s.m+j]))
 		if k == limit {
 			// Rounding may let the same arcs enter and leave for ever. A wider
 			// tolerance ends that, and counts in the rounding of the answer.
@@ -173,7 +170,7 @@ func (s *simplex) pivotAll() error {
 
 // enteringArc returns the row and column of the candidate with the most negative
 // reduced cost, or none where no arc has a negative one.
-func (s *simplex) enteringArc() (bi, bj int, err error) {
+func (s *simplex[T]) enteringArc() (bi, bj int, err error) {
 	for {
 		best, kept := 0.0, s.candidates[:0]
 		bi = none
@@ -198,8 +195,8 @@ func (s *simplex) enteringArc() (bi, bj int, err error) {
 
 // negativeReducedCost returns the reduced cost of an arc if it is below zero by more
 // than its rounding, and 0 otherwise.
-func (s *simplex) negativeReducedCost(i, j int32) float64 {
-	c, u, v := s.cost[int(i)*s.m+int(j)], s.tree.potentials[i], s.tree.potentials[s.n+int(j)]
+func (s *simplex[T]) negativeReducedCost(i, j int32) float64 {
+	c, u, v := float64(s.cost[int(i)*s.m+int(j)]), s.tree.potentials[i], s.tree.potentials[s.n+int(j)]
 	if d := c - v - u; -d > s.tol*(s.maxCost+math.Abs(u)+math.Abs(v)) {
 		return d
 	}
@@ -209,7 +206,7 @@ func (s *simplex) negativeReducedCost(i, j int32) float64 {
 // findCandidates adds the best arc of each of the next rows to the candidates if it has
 // a negative reduced cost. It reads searchRows rows at a time until there is a candidate
 // or all rows were read.
-func (s *simplex) findCandidates() error {
+func (s *simplex[T]) findCandidates() error {
 	v := s.tree.potentials[s.n:]
 	for k := 1; k <= s.n; k++ {
 		i := s.nextRow
@@ -233,7 +230,7 @@ func (s *simplex) findCandidates() error {
 // recoverMasses returns the mass on the arc from every node to its parent [n + m], and 0
 // for the root. Where the masses were rounded to integers, unit is 0, and the flows are
 // those of the masses before that, from the leaves to the root.
-func (s *simplex) recoverMasses(in *instance, unit float64) []float64 {
+func (s *simplex[T]) recoverMasses(in *instance, unit float64) []float64 {
 	masses := make([]float64, in.n+in.m)
 	if unit > 0 {
 		for k, e := range s.tree.nodes {

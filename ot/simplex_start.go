@@ -9,7 +9,7 @@ import (
 // startTree makes the first tree for integer masses a, b, which it uses up. It puts flow
 // on arcs of least reduced cost with the column potentials v, cheapest first, and then
 // connects the parts of that forest by arcs without flow that point to the root.
-func (s *simplex) startTree(a, b []int64, v []float64) error {
+func (s *simplex[T]) startTree(a, b []int64, v []float64) error {
 	s.tree = newTree(s.n, s.m)
 	arcs, err := s.cheapestArcs(v)
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *simplex) startTree(a, b []int64, v []float64) error {
 			}
 			row, at := s.row(i), 0
 			for k, j := range open {
-				if row[j]-v[j] < row[open[at]]-v[open[at]] {
+				if float64(row[j])-v[j] < float64(row[open[at]])-v[open[at]] {
 					at = k
 				}
 			}
@@ -67,7 +67,7 @@ type pricedArc struct {
 
 // cheapestArcs returns the startArcsPerRow arcs of least reduced cost of every row, in
 // the order in which they should get flow.
-func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
+func (s *simplex[T]) cheapestArcs(v []float64) ([]pricedArc, error) {
 	k := min(startArcsPerRow, s.m)
 	arcs, search := make([]pricedArc, 0, k*s.n), newRowSearch(k, s.m)
 	for i := range s.n {
@@ -85,19 +85,6 @@ func (s *simplex) cheapestArcs(v []float64) ([]pricedArc, error) {
 	return arcs, nil
 }
 
-// columnMinima returns the least cost of every column [m].
-func (s *simplex) columnMinima() []float64 {
-	low := slices.Clone(s.row(0))
-	for i := 1; i < s.n; i++ {
-		for j, c := range s.row(i) {
-			if c < low[j] {
-				low[j] = c
-			}
-		}
-	}
-	return low
-}
-
 type flowArc struct {
 	i, j int32 // nodes: row, column
 	flow int64
@@ -106,12 +93,8 @@ type flowArc struct {
 // connect makes the spanning tree from a forest of arcs with flow. It walks through
 // each part of the forest and hangs it under the column, among those reached before,
 // to which its first row has the least reduced cost.
-func (s *simplex) connect(arcs []flowArc) {
-	near := make([][]flowArc, s.n+s.m)
-	for _, e := range arcs {
-		near[e.i] = append(near[e.i], e)
-		near[e.j] = append(near[e.j], e)
-	}
+func (s *simplex[T]) connect(arcs []flowArc) {
+	first, near := arcsOfNodes(arcs, s.n+s.m)
 	in := make([]bool, s.n+s.m)
 	var stack, cols []int32
 	for r := range int32(s.n) {
@@ -122,11 +105,11 @@ func (s *simplex) connect(arcs []flowArc) {
 		if r > 0 { // the first row of a part that is not connected yet
 			row, to, low := s.row(int(r)), cols[0], math.Inf(1)
 			for _, j := range cols {
-				if d := row[int(j)-s.n] - s.tree.potentials[j]; d < low {
+				if d := float64(row[int(j)-s.n]) - s.tree.potentials[j]; d < low {
 					to, low = j, d
 				}
 			}
-			s.tree.attach(r, to, 0, row[int(to)-s.n])
+			s.tree.attach(r, to, 0, float64(row[int(to)-s.n]))
 		}
 		for stack = append(stack[:0], r); len(stack) > 0; {
 			x := stack[len(stack)-1]
@@ -135,13 +118,34 @@ func (s *simplex) connect(arcs []flowArc) {
 			if int(x) >= s.n {
 				cols = append(cols, x)
 			}
-			for _, e := range near[x] {
+			for _, k := range near[first[x]:first[x+1]] {
+				e := arcs[k]
 				if y := e.i + e.j - x; !in[y] {
 					in[y] = true
-					s.tree.attach(y, x, e.flow, s.cost[int(e.i)*s.m+int(e.j)-s.n])
+					s.tree.attach(y, x, e.flow, float64(s.cost[int(e.i)*s.m+int(e.j)-s.n]))
 					stack = append(stack, y)
 				}
 			}
 		}
 	}
+}
+
+// arcsOfNodes returns the indices of the arcs at every one of n nodes: those of node x are
+// near[first[x]:first[x+1]].
+func arcsOfNodes(arcs []flowArc, n int) (first, near []int32) {
+	first, near = make([]int32, n+2), make([]int32, 2*len(arcs))
+	for _, e := range arcs {
+		first[e.i+2]++
+		first[e.j+2]++
+	}
+	for x := range n {
+		first[x+2] += first[x+1]
+	}
+	for k, e := range arcs {
+		for _, x := range [2]int32{e.i, e.j} {
+			near[first[x+1]] = int32(k)
+			first[x+1]++
+		}
+	}
+	return first, near
 }

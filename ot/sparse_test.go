@@ -2,8 +2,10 @@ package ot_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -112,21 +114,65 @@ func entriesOfRow(p ot.Plan, i int) map[int]float64 {
 	return found
 }
 
-// An assignment with float32 costs needs little memory beside the costs.
-func TestAssignmentMemory(t *testing.T) {
+// Exact plans of float32 costs need little memory beside the costs, whatever the masses.
+func TestExactMemory(t *testing.T) {
 	const n = 2048
-	r := rand.New(rand.NewPCG(3, 4))
-	cost := ot.DenseFloat32{N: n, M: n, Data: make([]float32, n*n)}
-	for k := range cost.Data {
-		cost.Data[k] = r.Float32()
+	for name, m := range map[string]int{"assignment": n, "rectangular": n + n/2} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(3, 4))
+			cost := ot.DenseFloat32{N: n, M: m, Data: make([]float32, n*m)}
+			for k := range cost.Data {
+				cost.Data[k] = r.Float32()
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			plan, err := ot.EMD{}.Solve(context.Background(), ot.Problem{Cost: cost})
+			runtime.ReadMemStats(&after)
+			require.NoError(t, err)
+			assert.LessOrEqual(t, plan.Entries(), n+m-1)
+			_, ok := plan.Permutation()
+			assert.Equal(t, m == n, ok)
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4*n*m/10), "bytes beside the costs")
+		})
 	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	plan, err := ot.EMD{}.Solve(context.Background(), ot.Problem{Cost: cost})
-	runtime.ReadMemStats(&after)
-	require.NoError(t, err)
-	assert.Equal(t, n, plan.Entries())
-	_, ok := plan.Permutation()
-	assert.True(t, ok)
-	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4*n*n/10), "bytes beside the costs")
+}
+
+// Costs of float32 give the plans of the same costs in float64: masses of any kind, units
+// without mass, and costs of many orders of magnitude.
+func TestExactFloat32(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, size := range [][2]int{{1, 1}, {3, 3}, {40, 40}, {40, 70}, {90, 64}} {
+		n, m := size[0], size[1]
+		for name, change := range map[string]func(p *ot.Problem, single []float32){
+			"uniform": func(*ot.Problem, []float32) {},
+			"masses":  func(p *ot.Problem, _ []float32) { p.A, p.B = even(r, n), even(r, m) },
+			"empty": func(p *ot.Problem, _ []float32) {
+				p.A, p.B = slices.Repeat([]float64{1 / float64(n)}, n), append(make([]float64, m-1), 1)
+			},
+			"forbidden": func(_ *ot.Problem, single []float32) {
+				for k := range single {
+					if k/m != k%m && r.IntN(2) == 0 && n == m {
+						single[k] = 1e16
+					}
+				}
+			},
+		} {
+			t.Run(fmt.Sprintf("%d × %d %s", n, m, name), func(t *testing.T) {
+				single := ot.DenseFloat32{N: n, M: m, Data: make([]float32, n*m)}
+				for k := range single.Data {
+					single.Data[k] = r.Float32()
+				}
+				var p ot.Problem
+				change(&p, single.Data)
+				p.Cost = mat.DenseCopyOf(single)
+				want, wantDuals, err := ot.EMD{}.SolveDual(t.Context(), p)
+				require.NoError(t, err)
+				p.Cost = single
+				got, duals, err := ot.EMD{}.SolveDual(t.Context(), p)
+				require.NoError(t, err)
+				require.True(t, mat.Equal(want.Mass(), got.Mass()))
+				require.Equal(t, wantDuals, duals)
+			})
+		}
+	}
 }

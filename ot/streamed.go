@@ -16,35 +16,78 @@ type streamed struct {
 	progress
 	ctx     context.Context
 	problem *instance // without costs
-	rows    costRows
+	source  costSource
+	n, m    int
 	reg     float64
 	top     float64 // largest cost
 	a, b    []float64
 
 	f, g, oldF  []float64
-	columnSums  []float64   // of P [m]
-	partialSums [][]float64 // column sums of every group of blocks [groups][m]
-	rowErrors   []float64   // change of every row sum in the last update [n]
-	rowTotals   []float64   // row sums before the last update [n]
+	columnSums  []float64      // of P [m]
+	partialSums [][]float64    // column sums of every group of blocks [groups][m]
+	rowErrors   []float64      // change of every row sum in the last update [n]
+	rowTotals   []float64      // row sums before the last update [n]
+	spare       chan []float64 // rows that nobody works with, 3 m numbers each
 }
 
-// newStreamed checks a problem and starts from potentials of zero. It also returns the
-// total mass.
-func newStreamed(ctx context.Context, f Features) (*streamed, float64, error) {
-	if err := contextError(ctx); err != nil {
-		return nil, 0, err
+// costSource makes the rows of a cost [n × m] in blocks.
+type costSource interface {
+	blockRows() int // rows of a block; the last may have fewer
+
+	// block returns block b. It may write a row to space [m] and return that.
+	block(ctx context.Context, b int, space []float64) ([]float64, error)
+}
+
+// denseRows is the source of a cost that is stored. A block is one row.
+type denseRows[T number] struct {
+	cost []T
+	m    int
+}
+
+func (denseRows[T]) blockRows() int { return 1 }
+
+func (d denseRows[T]) block(_ context.Context, i int, space []float64) ([]float64, error) {
+	row := d.cost[i*d.m : (i+1)*d.m]
+	if row, ok := any(row).([]float64); ok {
+		return row, nil
 	}
-	rows, err := f.rows()
-	if err != nil {
-		return nil, 0, err
+	for j, c := range row {
+		space[j] = float64(c)
 	}
+	return space, nil
+}
+
+// newStreamed starts from potentials of zero, with the masses of in.
+func newStreamed(ctx context.Context, in *instance, source costSource) *streamed {
+	n, m := in.n, in.m
+	vec := func(k int) []float64 { return make([]float64, k) }
+	k := &streamed{
+		ctx: ctx, problem: in, source: source, n: n, m: m, a: vec(n), b: vec(m), f: vec(n), g: vec(m), oldF: vec(n),
+		columnSums: vec(m), rowErrors: vec(n), rowTotals: vec(n),
+	}
+	k.partialSums = make([][]float64, min(k.blocks(), 16))
+	for i := range k.partialSums {
+		k.partialSums[i] = vec(m)
+	}
+	k.spare = make(chan []float64, len(k.partialSums))
+	relativeMasses(k.a, in.a, floats.Sum(in.a))
+	relativeMasses(k.b, in.b, floats.Sum(in.b))
+	return k
+}
+
+// blocks returns the number of blocks of rows.
+func (k *streamed) blocks() int { return (k.n + k.source.blockRows() - 1) / k.source.blockRows() }
+
+// readFeatures checks the masses of a problem with the given costs, and returns a streamed
+// iteration for it.
+func readFeatures(ctx context.Context, f Features, rows costRows) (*streamed, error) {
 	in := &instance{n: rows.n, m: rows.m}
 	if err := in.readMasses(f.A, f.B); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	in.a, in.b = in.fullA, in.fullB
 	if err := in.balanced(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	for _, side := range []struct {
 		field string
@@ -52,30 +95,20 @@ func newStreamed(ctx context.Context, f Features) (*streamed, float64, error) {
 	}{{"A", in.a}, {"B", in.b}} {
 		for i, v := range side.mass {
 			if v == 0 {
-				return nil, 0, badEntry(side.field, i, -1, v, ErrEmpty)
+				return nil, badEntry(side.field, i, -1, v, ErrEmpty)
 			}
 		}
 	}
-	k := &streamed{
-		ctx: ctx, problem: in, rows: rows, a: make([]float64, in.n), b: make([]float64, in.m),
-		f: make([]float64, in.n), g: make([]float64, in.m), oldF: make([]float64, in.n),
-		columnSums: make([]float64, in.m), partialSums: make([][]float64, min(rows.blocks(), 16)),
-		rowErrors: make([]float64, in.n), rowTotals: make([]float64, in.n),
-	}
-	relativeMasses(k.a, in.a, in.totalA)
-	relativeMasses(k.b, in.b, in.totalB)
-	for i := range k.partialSums {
-		k.partialSums[i] = make([]float64, in.m)
-	}
+	k := newStreamed(ctx, in, rows)
 	tops := make([]float64, rows.blocks())
 	if err := rows.each(ctx, func(b int, cost []float64) error {
 		tops[b] = floats.Max(cost)
 		return nil
 	}); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	k.top = floats.Max(tops)
-	return k, in.totalA, nil
+	return k, nil
 }
 
 // startFrom starts from the potentials of the columns of a similar problem.
@@ -110,22 +143,33 @@ func (k *streamed) restoreRows() error {
 	return nil
 }
 
+// spareRows returns rows to work with, new ones where all others are in use.
+func (k *streamed) spareRows() []float64 {
+	select {
+	case rows := <-k.spare:
+		return rows
+	default:
+		return make([]float64, 3*k.m)
+	}
+}
+
 // eachRow calls f for every row of the cost, with the column sums of its group to add to.
 // Groups are cut and added up in the same way at any GOMAXPROCS.
 func (k *streamed) eachRow(f func(i int, cost, scratch, sums []float64)) error {
-	groups, m := len(k.partialSums), k.rows.m
+	groups, m := len(k.partialSums), k.m
 	failed := make([]error, groups)
-	err := runBlocks(k.ctx, groups, k.rows.n*m, func(group int) {
-		sums, scratch := k.partialSums[group], make([]float64, 2*m)
+	err := runBlocks(k.ctx, groups, k.n*m, func(group int) {
+		sums, scratch := k.partialSums[group], k.spareRows()
+		defer func() { k.spare <- scratch }()
 		setAll(sums, 0)
-		lo, hi := blockRange(k.rows.blocks(), groups, group)
+		lo, hi := blockRange(k.blocks(), groups, group)
 		for b := lo; b < hi && failed[group] == nil; b++ {
-			cost, err := k.rows.block(k.ctx, b)
+			cost, err := k.source.block(k.ctx, b, scratch[2*m:])
 			if failed[group] = err; err != nil {
 				return
 			}
 			for l := range len(cost) / m {
-				f(b*blockRows+l, cost[l*m:(l+1)*m], scratch, sums)
+				f(b*k.source.blockRows()+l, cost[l*m:(l+1)*m], scratch[:2*m], sums)
 			}
 			failed[group] = k.ctx.Err()
 		}
@@ -147,7 +191,7 @@ func (k *streamed) eachRow(f func(i int, cost, scratch, sums []float64)) error {
 func (k *streamed) updateRows(omega float64) error {
 	copy(k.oldF, k.f)
 	err := k.eachRow(func(i int, cost, scratch, sums []float64) {
-		row, unused := scratch[:k.rows.m], scratch[k.rows.m:]
+		row, unused := scratch[:k.m], scratch[k.m:]
 		below, _ := leastReducedCost(cost, k.g)
 		expRow(row, cost, k.g, unused, below, 1/k.reg)
 		sum := floats.Sum(row)
@@ -178,10 +222,10 @@ func (k *streamed) updateColumns(omega float64) error {
 }
 
 // result describes the plan of the given total mass.
-func (k *streamed) result(total float64) (FeaturesResult, error) {
-	objectives, negentropies := make([]float64, k.rows.n), make([]float64, k.rows.n)
+func (k *streamed) result(rows costRows, total float64) (FeaturesResult, error) {
+	objectives, negentropies := make([]float64, k.n), make([]float64, k.n)
 	err := k.eachRow(func(i int, cost, scratch, sums []float64) {
-		row := scratch[:k.rows.m]
+		row := scratch[:k.m]
 		expRow(row, cost, k.g, sums, k.f[i], 1/k.reg)
 		var sum float64
 		for j, p := range row {
@@ -194,8 +238,8 @@ func (k *streamed) result(total float64) (FeaturesResult, error) {
 		k.rowErrors[i] = math.Abs(sum - k.a[i])
 	})
 	r := FeaturesResult{
-		Duals: Duals{U: k.f, V: k.g}, Reg: k.reg, Iterations: k.iterations, rows: k.rows,
-		Objective: total * floats.Sum(objectives), a: make([]float64, k.rows.n),
+		Duals: Duals{U: k.f, V: k.g}, Reg: k.reg, Iterations: k.iterations, rows: rows,
+		Objective: total * floats.Sum(objectives), a: make([]float64, k.n),
 	}
 	var columns float64
 	for j, sum := range k.columnSums {

@@ -77,7 +77,7 @@ func axpy(alpha float64, x, y []float64) {
 }
 
 // leastReducedCost returns the smallest cⱼ − vⱼ and the first column that has it.
-func leastReducedCost(cost, v []float64) (d float64, at int) {
+func leastReducedCost[T number](cost []T, v []float64) (d float64, at int) {
 	n := len(cost)
 	v = v[:n]
 	d, at = math.Inf(1), none
@@ -87,7 +87,7 @@ func leastReducedCost(cost, v []float64) (d float64, at int) {
 		d, at = leastReducedCostVector(cost[:j], v)
 	}
 	for ; j < n; j++ {
-		if x := cost[j] - v[j]; x < d {
+		if x := float64(cost[j]) - v[j]; x < d {
 			d, at = x, j
 		}
 	}
@@ -95,11 +95,16 @@ func leastReducedCost(cost, v []float64) (d float64, at int) {
 }
 
 // leastReducedCostVector is leastReducedCost for a multiple of eight columns.
-func leastReducedCostVector(cost, v []float64) (d float64, at int) {
+func leastReducedCostVector[T number](cost []T, v []float64) (d float64, at int) {
 	inf := math.Inf(1)
 	low := [8]float64{inf, inf, inf, inf, inf, inf, inf, inf}
 	where := [8]int64{0, 1, 2, 3, 4, 5, 6, 7}
-	leastAVX(&cost[0], &v[0], len(cost), &low, &where)
+	switch cost := any(cost).(type) {
+	case []float64:
+		leastAVX(&cost[0], &v[0], len(cost), &low, &where)
+	case []float32:
+		leastSingleAVX(&cost[0], &v[0], len(cost), &low, &where)
+	}
 	d, at = low[0], int(where[0])
 	for k, x := range low[1:] {
 		if j := int(where[k+1]); x < d || x == d && j < at {

@@ -40,3 +40,6 @@ func leastTwoAVX(costs *float64, columns *int32, v *float64) (d1, d2 float64, fi
 
 //go:noescape
 func leastTwoSingleAVX(costs *float32, columns *int32, v *float64) (d1, d2 float64, first, second uint64)
+
+//go:noescape
+func leastSingleAVX(cost *float32, v *float64, n int, low *[8]float64, at *[8]int64)

@@ -20,3 +20,4 @@ func markAVX(_, _ *float64, _ int, _ float64, _ *byte)                          
 func markSingleAVX(_ *float32, _ *float64, _ int, _ float64, _ *byte)                {}
 func leastTwoAVX(_ *float64, _ *int32, _ *float64) (_, _ float64, _, _ uint64)       { return }
 func leastTwoSingleAVX(_ *float32, _ *int32, _ *float64) (_, _ float64, _, _ uint64) { return }
+func leastSingleAVX(_ *float32, _ *float64, _ int, _ *[8]float64, _ *[8]int64)       {}
