@@ -97,11 +97,8 @@ func (t Transport) carryAll(ctx context.Context, anchor *models.Model, others []
 	s.MomentBytes = momentBytes(s) / int64(len(others))
 	runs := make([]*transportRun, len(others))
 	for i, source := range others {
-		n := len(source.Graph.Nodes)
-		run := &transportRun{method: t, settings: s, index: i, source: source, anchor: anchor, ctx: ctx,
-			put:   func(p graph.Param, w tensor) error { return put(i, p, w) },
-			plans: make([]ot.Plan, n), summaries: make([]planSummary, n), pulled: make([][]tensor, n),
-			weights: make([]squares, n), sites: pairedSites(source.Graph, t.QK)}
+		run := t.newRun(ctx, source, anchor, s)
+		run.index, run.put = i, func(p graph.Param, w tensor) error { return put(i, p, w) }
 		if err := run.prepare(); err != nil {
 			return nil, fmt.Errorf("model %d: %w", i+1, err)
 		}
@@ -120,6 +117,14 @@ func (t Transport) carryAll(ctx context.Context, anchor *models.Model, others []
 		nodes = append(nodes, run.nodes...)
 	}
 	return nodes, nil
+}
+
+// newRun readies a source to be carried.
+func (t Transport) newRun(ctx context.Context, source, anchor *models.Model, s Settings) *transportRun {
+	n := len(source.Graph.Nodes)
+	return &transportRun{method: t, settings: s, source: source, anchor: anchor, ctx: ctx,
+		plans: make([]ot.Plan, n), summaries: make([]planSummary, n), pulled: make([][]tensor, n),
+		weights: make([]squares, n), sites: pairedSites(source.Graph, t.QK)}
 }
 
 func (t Transport) withDefaults(c Calibration) (Transport, error) {

@@ -216,7 +216,7 @@ func (m *magnitude) add(sum, count array) error {
 
 // stats returns what was collected.
 func (s *calibrationSums) stats() (*align.Statistics, error) {
-	out := &align.Statistics{Magnitudes: map[int][]float64{}}
+	out := &align.Statistics{Magnitudes: map[int][]float64{}, Counts: map[int]float64{}}
 	for i := range s.sites {
 		if s.sites[i].N == 0 {
 			return nil, fmt.Errorf("gomlx: calibration: the data is padding alone at %s", s.want.Sites[i][0].Name)
@@ -228,7 +228,7 @@ func (s *calibrationSums) stats() (*align.Statistics, error) {
 		for i := range s.magnitudes[k].sum {
 			s.magnitudes[k].sum[i] /= max(s.magnitudes[k].count, 1)
 		}
-		out.Magnitudes[n.ID] = s.magnitudes[k].sum
+		out.Magnitudes[n.ID], out.Counts[n.ID] = s.magnitudes[k].sum, s.magnitudes[k].count
 	}
 	return out, nil
 }

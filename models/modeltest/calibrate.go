@@ -31,7 +31,7 @@ func (c Calibration) Collect(_ context.Context, src, anchor *models.Model,
 		return nil, err
 	}
 	xs, ys := Forward(src, c.Data), Forward(anchor, c.Data)
-	out := &align.Statistics{Magnitudes: map[int][]float64{}}
+	out := &align.Statistics{Magnitudes: map[int][]float64{}, Counts: map[int]float64{}}
 	for _, site := range want.Sites {
 		m, err := align.FromRows(c.rows(src, xs, site), c.rows(anchor, ys, site))
 		if err != nil {
@@ -51,7 +51,7 @@ func (c Calibration) Collect(_ context.Context, src, anchor *models.Model,
 				mag[i] += math.Abs(v) / float64(samples)
 			}
 		}
-		out.Magnitudes[n.ID] = mag
+		out.Magnitudes[n.ID], out.Counts[n.ID] = mag, float64(samples)
 	}
 	return out, nil
 }
