@@ -84,11 +84,13 @@ func (how Matching) ask(ctx context.Context, anchor *models.Model, others []*mod
 	}
 	u := multiMatcher{how: how, settings: s, anchor: canonical(all[0])}
 	for i, src := range all[1:] {
-		m := newMatcher(how, canonical(src), u.anchor)
-		m.momentBytes = momentBytes(s)
-		u.sources = append(u.sources, m)
-		err := m.checkWidths()
+		m, err := newMatcher(how, canonical(src), u.anchor)
 		if err == nil {
+			err = m.checkWidths()
+		}
+		if err == nil {
+			m.momentBytes = momentBytes(s)
+			u.sources = append(u.sources, m)
 			_, err = m.collect(ctx, s.Calibration, u.anchor)
 		}
 		if err != nil {

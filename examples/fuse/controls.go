@@ -84,7 +84,7 @@ func (j *job) scoreDistilled(ctx context.Context) error {
 	}
 	started := time.Now()
 	beside := job{recipe: control, models: j.models, calib: j.calib, device: j.device}
-	method, settings, err := beside.method(ctx)
+	method, settings, _, err := beside.method(ctx)
 	if err != nil {
 		return err
 	}

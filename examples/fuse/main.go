@@ -20,6 +20,7 @@ import (
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
@@ -34,6 +35,8 @@ type options struct {
 	dirs                                         []string // where they are
 	controls                                     bool
 	shardSize, moments                           float64 // GB
+	parts                                        string  // directory of a calibration in parts
+	part                                         lab.Split
 }
 
 func main() {
@@ -66,6 +69,7 @@ func parse(args []string) (options, error) {
 		"the result, a billion bytes each")
 	f.Float64Var(&o.moments, "moments", 0, "most `GB` of second moments of activations that are held at once: the fewer, "+
 		"the more often samples are passed through the models; default: a quarter of the free memory")
+	o.partsFlags(f)
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
 			"the Hugging Face hub, into one of the anchor's size.")
@@ -75,7 +79,7 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	switch {
-	case o.out == "":
+	case o.out == "" && o.part.Parts == 0:
 		return o, errors.New("fuse: -out DIR is required")
 	case !(o.shardSize > 0 && o.shardSize < mostGigabytes):
 		return o, fmt.Errorf("fuse: -shard-size is %g GB, want more than 0", o.shardSize)
@@ -87,7 +91,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("fuse: got %d checkpoints, want ANCHOR and at least one OTHER", f.NArg())
 	}
 	o.names = f.Args()
-	return o, nil
+	return o, o.checkParts()
 }
 
 // gigabyte is the unit of sizes on the command line, in bytes.
@@ -126,6 +130,9 @@ func run(ctx context.Context, o options) error {
 		}
 		defer j.device.Close()
 		j.report.Backend = j.device.Name()
+	}
+	if j.part.Parts > 0 {
+		return j.collectPart(ctx)
 	}
 	if err := j.scoreParents(ctx); err != nil {
 		return err
@@ -215,9 +222,16 @@ func sameVocabulary(a, b *models.Model) error {
 func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.Tensor, error) {
 	started := time.Now()
 	row := report.Row{Method: j.recipe.Method, Options: j.recipe}
-	method, set, err := j.method(ctx)
+	method, set, calibration, err := j.method(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if j.parts != "" {
+		parts, err := j.openParts(set, calibration)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer parts.Close()
 	}
 	fused, rep, err := j.into(ctx, method, set)
 	if err != nil {

@@ -14,21 +14,20 @@ import (
 )
 
 // method is how the fusion is made, its calibration included.
-func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
-	var calibration *gomlx.Calibration
-	var err error
+func (j *job) method(ctx context.Context) (_ fuse.Method, _ *fuse.Settings, calibration *gomlx.Calibration,
+	err error) {
 	if j.device != nil && j.calib != nil {
 		if calibration, err = j.recipe.Calibration(ctx, j.device, j.calib, j.models...); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	by, err := j.trainers(calibration)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	method, set, err := j.recipe.Build(by, j.device)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if j.moments > 0 {
 		set.MomentBytes = bytesOf(j.moments)
@@ -37,7 +36,7 @@ func (j *job) method(ctx context.Context) (fuse.Method, *fuse.Settings, error) {
 	if calibration != nil {
 		set.Calibration = calibration
 	}
-	return method, set, nil
+	return method, set, calibration, nil
 }
 
 // trainers are what the recipe trains by, on the samples that models are aligned on.

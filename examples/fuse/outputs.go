@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,13 @@ import (
 // is read too: an input is never changed.
 func (o options) checkOutputs() error {
 	inputs := append([]string{o.config, o.calib, o.eval}, o.dirs...)
-	if err := cli.Replaceable(o.out, inputs...); err != nil {
+	if o.part.Parts > 0 {
+		if err := errors.Join(cli.Apart(o.parts, inputs...), cli.Writable(o.parts)); err != nil {
+			return fmt.Errorf("-parts: %w", err)
+		}
+		return nil
+	}
+	if err := cli.Replaceable(o.out, append(inputs, o.parts)...); err != nil {
 		return fmt.Errorf("-out: %w", err)
 	}
 	for _, output := range []struct{ flag, path string }{{"-maps", o.maps}, {"-report", o.report}, {"-html", o.html}} {

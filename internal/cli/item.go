@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// everyItem is the value of -item where it is not given.
-const everyItem = -1
+// EveryItem is the value of -item where it is not given.
+const EveryItem = -1
 
 // indexVariables hold the index of a process among those of an array job: of
 // Kubernetes, of Slurm, and of AWS Batch.
@@ -18,7 +18,7 @@ func indexVariables() []string {
 
 // ItemFlag adds the flag -item, whose value is for [Items].
 func ItemFlag(f *flag.FlagSet) *int {
-	return f.Int("item", everyItem, "`index` of the one item to work on, from 0, in the order of the items (default "+
+	return f.Int("item", EveryItem, "`index` of the one item to work on, from 0, in the order of the items (default "+
 		"the index\nof an array job of Kubernetes, Slurm or AWS Batch; all items outside of one)")
 }
 
@@ -26,7 +26,7 @@ func ItemFlag(f *flag.FlagSet) *int {
 // one of -item, or that of the array job that the process belongs to, or else all.
 func Items(item, n int) ([]int, error) {
 	name, value := "-item", ""
-	if item != everyItem {
+	if item != EveryItem {
 		value = strconv.Itoa(item)
 	}
 	for _, variable := range indexVariables() {

@@ -38,6 +38,13 @@ func (t training) fingerprint() (string, error) {
 	return fmt.Sprintf("%s (digest %x)", t.data, h.Sum(nil)[:8]), nil
 }
 
+// Digest tells samples from others.
+func Digest(b models.Batch) (string, error) {
+	h := sha256.New()
+	err := digestBatch(h, b)
+	return fmt.Sprintf("%x", h.Sum(nil)[:8]), err
+}
+
 // digestBatch adds the arrays of a batch to a digest.
 func digestBatch(h hash.Hash, b models.Batch) error {
 	for _, name := range slices.Sorted(maps.Keys(b)) {
