@@ -82,23 +82,6 @@ func bestRotation(group graph.Group, g *mat.Dense) (*mat.Dense, error) {
 // errFactor reports a matrix without a singular value decomposition.
 var errFactor = errors.New("a singular value decomposition failed")
 
-// polarFactor returns the partial isometry that maximises ⟨g, P⟩ [n × m], and the
-// maximum, the nuclear norm of g (Schönemann, 1966).
-func polarFactor(g mat.Matrix) (p *mat.Dense, nuclear float64, err error) {
-	var svd mat.SVD
-	if !svd.Factorize(g, mat.SVDThin) {
-		return nil, 0, errFactor
-	}
-	var l, r, out mat.Dense
-	svd.UTo(&l)
-	svd.VTo(&r)
-	out.Mul(&l, r.T())
-	for _, v := range svd.Values(nil) {
-		nuclear += v
-	}
-	return &out, nuclear, nil
-}
-
 // rotationKeepingOnes returns the orthogonal map that maximises ⟨g, O⟩ among
 // those with O 1 = √(m/n) 1: the polar factor of g without its means, to which
 // the direction of ones is added so strongly that it is kept.
