@@ -31,6 +31,23 @@ func (m *Model) Computed(tensor func(name string) (Tensor, error)) *Model {
 	return &c
 }
 
+// Outline returns a model of which names and shapes are known and no parameters: any that
+// is asked for is [ErrNoParams]. They would be saved as dtype. With [Model.Computed] it
+// becomes a model whose parameters are drawn, or received, one by one.
+func Outline(arch Architecture, c Config, dtype safetensors.DType) (*Model, error) {
+	m, err := arch.bind(c)
+	if err != nil {
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	shapes := Params{}
+	for _, p := range m.Graph.Params() {
+		shapes[p.Name] = Tensor{DType: dtype, Shape: p.Full()}
+	}
+	return m.With(shapes).Computed(func(name string) (Tensor, error) {
+		return Tensor{}, fmt.Errorf("models: tensor %q of an outline: %w", name, ErrNoParams)
+	}), nil
+}
+
 // Link is [Open] without reading the tensors, so that a model takes next to no
 // memory: names and shapes are checked, Params stays nil, and [Model.Tensor] reads
 // one tensor at a time. A weight that is NaN or infinite is found when it is read.
@@ -128,6 +145,9 @@ func (l *link) shapes() map[string][]int {
 	}
 	return out
 }
+
+// DType returns the type that a parameter is saved as.
+func (m *Model) DType(name string) safetensors.DType { return storedAs(m.dtype(name)) }
 
 // dtype returns the type of a parameter on disk, or of what replaces it.
 func (m *Model) dtype(name string) safetensors.DType {

@@ -33,7 +33,7 @@ type options struct {
 	out, config, calib, maps, eval, report, html string
 	names                                        []string // of the checkpoints, the anchor first
 	dirs                                         []string // where they are
-	controls                                     bool
+	controls, dryRun                             bool
 	shardSize, moments                           float64 // GB
 	parts                                        string  // directory of a calibration in parts
 	part                                         lab.Split
@@ -70,6 +70,7 @@ func parse(args []string) (options, error) {
 	f.Float64Var(&o.moments, "moments", 0, "most `GB` of second moments of activations that are held at once: the fewer, "+
 		"the more often samples are passed through the models; default: a quarter of the free memory")
 	o.partsFlags(f)
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what memory and disk the run takes, from shapes alone, and end")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
 			"the Hugging Face hub, into one of the anchor's size.")
@@ -122,6 +123,9 @@ func run(ctx context.Context, o options) error {
 	}
 	j, err := load(o)
 	if err != nil {
+		return err
+	}
+	if err := j.checkNeeds(); err != nil || o.dryRun {
 		return err
 	}
 	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() {
