@@ -22,6 +22,11 @@ type Barycenter struct {
 	Reg     float64 // ε > 0 in units of the cost; 0 means DefaultReg of the largest cost
 	Tol     float64 // mean L1 difference of p and the plans' marginals; 0 means DefaultTol
 	MaxIter int     // never exceeded; 0 means DefaultMaxIter
+
+	// Start warm-starts the solver with the dual potentials U [n] of a similar problem, for
+	// each of the masses; those of weight 0 are not read. Nil starts from zero. It changes
+	// how many iterations a solution takes, and the masses within Tol.
+	Start []Duals
 }
 
 // BarycenterResult is the whole answer of a [Barycenter].
@@ -132,6 +137,9 @@ func (s Barycenter) solve(
 		k.reg = c.reg
 		b.kernels = append(b.kernels, k)
 	}
+	if err := b.startFrom(s.Start, len(all)); err != nil {
+		return nil, err
+	}
 	if err := b.iterate(c); err != nil {
 		return nil, err
 	}
@@ -142,6 +150,32 @@ func (s Barycenter) solve(
 		return b, &NotConvergedError{Iterations: b.iterations, Residual: b.residual}
 	}
 	return b, nil
+}
+
+// startFrom takes over the potentials of the rows for count masses, unless they are so
+// large that they would hide the costs behind their rounding.
+func (b *barycenterState) startFrom(start []Duals, count int) error {
+	if start == nil {
+		return nil
+	}
+	if len(start) != count {
+		return invalid("Start", ErrShape, "%d potentials for %d masses", len(start), count)
+	}
+	for l, k := range b.kernels {
+		u := start[b.indices[l]].U
+		if len(u) != k.n {
+			return invalid("Start", ErrShape, "%d potentials for %d units", len(u), k.n)
+		}
+		for i, v := range u {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return badEntry("Start", b.indices[l], i, v, ErrNotFinite)
+			}
+		}
+		if floats.Norm(u, math.Inf(1)) <= 2*(k.problem.maxCost+1500*k.reg) {
+			copy(k.f, u)
+		}
+	}
+	return nil
 }
 
 // iterate projects the plans onto the masses and onto the mean of their other marginals

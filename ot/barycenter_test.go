@@ -170,6 +170,33 @@ func TestBarycenterResult(t *testing.T) {
 	require.InDelta(t, regularised, r.Regularised, 1e-9)
 	require.LessOrEqual(t, r.Residual, 1e-12)
 
+	// Any start leads to the same masses, and that of the solution at once.
+	for _, f := range []float64{1, 0.99, 0, -3, 1e20} {
+		warm := s
+		for _, d := range r.Duals {
+			u := append([]float64(nil), d.U...)
+			floats.Scale(f, u)
+			warm.Start = append(warm.Start, ot.Duals{U: u})
+		}
+		got, err := warm.SolveResult(t.Context(), cost, all, weights)
+		require.NoError(t, err)
+		require.InDeltaSlice(t, p, got.Masses, 1e-9)
+		if f == 1 {
+			require.LessOrEqual(t, got.Iterations, 2)
+			require.Greater(t, r.Iterations, 2)
+		}
+	}
+	for _, c := range []struct {
+		start []ot.Duals
+		want  error
+	}{
+		{[]ot.Duals{}, ot.ErrShape}, {make([]ot.Duals, 3), ot.ErrShape},
+		{[]ot.Duals{{U: make([]float64, n)}, {}, {U: []float64{0, math.NaN(), 0, 0, 0, 0}}}, ot.ErrNotFinite},
+	} {
+		_, err := ot.Barycenter{Start: c.start}.Solve(t.Context(), cost, all, weights)
+		require.ErrorIs(t, err, c.want)
+	}
+
 	s.MaxIter = 3
 	r, err = s.SolveResult(t.Context(), cost, all, weights)
 	var late *ot.NotConvergedError

@@ -148,6 +148,14 @@ func FuzzEMD(f *testing.F) {
 			_, m := p.Cost.Dims()
 			e.Start = &ot.Duals{V: s.floats(m)}
 		}
+		if s.byte()%2 == 1 {
+			n, m := p.Cost.Dims()
+			single := ot.DenseFloat32{N: n, M: m, Data: make([]float32, n*m)}
+			for k := range single.Data {
+				single.Data[k] = float32(p.Cost.At(k/m, k%m))
+			}
+			p.Cost = single
+		}
 		plan, duals, err := e.SolveDual(context.Background(), p)
 		sound(t, plan, err)
 		if err != nil {
@@ -215,8 +223,16 @@ func FuzzGromov(f *testing.F) {
 		if s.byte()%2 == 1 {
 			q.Cost = p.Cost
 		}
-		soft, _, err := ot.EntropicGromovWasserstein{Reg: s.float(), MaxIter: 2}.Solve(context.Background(), q)
+		entropic := ot.EntropicGromovWasserstein{Reg: s.float(), MaxIter: 2}
+		r, err := entropic.SolveResult(context.Background(), q)
+		soft := r.Plan
 		sound(t, soft, err)
+		if s.byte()%2 == 1 {
+			r.Duals.V = s.floats(m)
+			entropic.Start = &r
+			plan, _, err := entropic.Solve(context.Background(), q)
+			sound(t, plan, err)
+		}
 		exact := ot.GromovWasserstein{MaxIter: 20}
 		if !soft.IsIdentity() {
 			exact.Start = &soft
@@ -231,9 +247,12 @@ func FuzzBarycenter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := read(data)
 		reg, p := s.float(), s.problem()
-		_, m := p.Cost.Dims()
-		bar, err := ot.Barycenter{Reg: reg, MaxIter: 20}.Solve(context.Background(), p.Cost,
-			[][]float64{s.floats(m), s.floats(m)}, s.floats(2))
+		n, m := p.Cost.Dims()
+		all, weights, b := [][]float64{s.floats(m), s.floats(m)}, s.floats(2), ot.Barycenter{Reg: reg, MaxIter: 20}
+		if s.byte()%4 == 3 {
+			b.Start = []ot.Duals{{U: s.floats(n)}, {U: s.floats(n)}}
+		}
+		bar, err := b.Solve(context.Background(), p.Cost, all, weights)
 		if err != nil && bar == nil {
 			if !errors.As(err, new(*ot.InvalidError)) {
 				t.Fatal(err)

@@ -24,6 +24,11 @@ type EntropicGromovWasserstein struct {
 	Reg     float64 // ε > 0 in units of the gradient, squared distances times mass; 0 means 0.05
 	Tol     float64 // 0 means DefaultTol
 	MaxIter int     // of plans, each with up to 1000 iterations of Sinkhorn; 0 means 1000
+
+	// Start is the result of a similar problem: the iteration starts from its plan [n × m],
+	// projected onto the masses, and from its potentials V [m]. Either may be missing, and
+	// nil starts from a bᵀ. It decides which local optimum is found.
+	Start *Result
 }
 
 // Solve returns a plan [n × m] and its objective without the entropy, as
@@ -37,14 +42,16 @@ func (s EntropicGromovWasserstein) Solve(ctx context.Context, q Quadratic) (Plan
 }
 
 // SolveResult also returns potentials, both objectives, iterations and residual. In the
-// formula of [Result.Duals] the gradient of the objective before the last iteration takes
-// the place of the cost, up to a constant. Iterations count plans.
+// formula of [Result.Duals] the gradient before the last iteration, without its terms of
+// one side alone, takes the place of the cost: (1 − α) C − 2α (X P Yᵀ + Xᵀ P Y). Iterations
+// count plans.
 func (s EntropicGromovWasserstein) SolveResult(ctx context.Context, q Quadratic) (Result, error) {
 	w, e, err := s.solve(ctx, q)
 	if e.kernel == nil {
 		return Result{}, err
 	}
 	r := e.result()
+	floats.AddConst(w.least, r.Duals.U)
 	entropy := r.Regularised - r.Objective
 	r.Objective = w.objective()
 	r.Regularised = r.Objective + entropy
@@ -61,15 +68,37 @@ func (s EntropicGromovWasserstein) solve(ctx context.Context, q Quadratic) (*gro
 	if err != nil {
 		return nil, entropic{}, err
 	}
-	e, err := w.iterate(ctx, c)
+	v, err := w.startFromResult(ctx, s.Start)
+	if err != nil {
+		return nil, entropic{}, err
+	}
+	e, err := w.iterate(ctx, c, v)
 	if err != nil {
 		return nil, entropic{}, err
 	}
 	return w, e, e.failure(c.tol)
 }
 
-// iterate computes plan after plan until a plan equals its successor to c.tol.
-func (w *gromovState) iterate(ctx context.Context, c control) (entropic, error) {
+// startFromResult takes over the plan of r, if it has one, and returns its potentials for
+// the columns, if it has any.
+func (w *gromovState) startFromResult(ctx context.Context, r *Result) (v []float64, err error) {
+	if r == nil {
+		return nil, nil
+	}
+	if !r.Plan.IsIdentity() {
+		if err := w.startFrom(ctx, r.Plan); err != nil {
+			return nil, err
+		}
+	}
+	if r.Duals.V == nil {
+		return nil, nil
+	}
+	return w.problem.startPotentials(&r.Duals)
+}
+
+// iterate computes plan after plan until a plan equals its successor to c.tol. The first
+// one starts from the column potentials start, which may be nil.
+func (w *gromovState) iterate(ctx context.Context, c control, start []float64) (entropic, error) {
 	const inside = 1000 // most iterations of Sinkhorn per plan, from the potentials of the last plan
 	total, tol := floats.Sum(w.problem.a), c.tol/4
 	grad := make([]float64, len(w.problem.cost))
@@ -78,7 +107,7 @@ func (w *gromovState) iterate(ctx context.Context, c control) (entropic, error) 
 		return entropic{}, err
 	}
 	k := newKernel(ctx, linear, total, floats.Sum(w.problem.b))
-	if err := (control{c.reg, tol, inside}).anneal(k); err != nil {
+	if err := (control{c.reg, tol, inside}).run(k, start); err != nil {
 		return entropic{}, err
 	}
 	for count := 1; ; count++ {

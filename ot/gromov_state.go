@@ -20,6 +20,7 @@ type gromovState struct {
 	initialObjective float64    // objective at a bᵀ
 	plan             *mat.Dense // P [n × m]
 	products         *mat.Dense // X P Yᵀ + Xᵀ P Y
+	least            float64    // least entry of the last gradient
 }
 
 // newGromovState checks a problem and starts from the plan a bᵀ.
@@ -249,6 +250,7 @@ func (w *gromovState) linearise(grad []float64) (*instance, error) {
 	if d := high - low; d-d != 0 { // NaN or infinite
 		return nil, invalid("X", ErrNotFinite, "the gradient overflows")
 	}
+	w.least = low
 	floats.AddConst(-low, grad)
 	return &instance{n: w.problem.n, m: w.problem.m, cost: grad, a: w.problem.a, b: w.problem.b, maxCost: high - low}, nil
 }

@@ -1,6 +1,7 @@
 package ot_test
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -24,9 +25,40 @@ func TestConformanceResult(t *testing.T) {
 			return ot.Unbalanced{Reg: 0.05, Penalty: 0.5, Prior: ot.PriorCounting{}, Start: d}
 		},
 		"partial": func(d *ot.Duals) ot.ResultSolver { return ot.PartialSinkhorn{Share: 0.7, Tol: 1e-8, Start: d} },
+		"gromov": func(d *ot.Duals) ot.ResultSolver {
+			if d == nil {
+				return across{ot.EntropicGromovWasserstein{}}
+			}
+			return across{ot.EntropicGromovWasserstein{Start: &ot.Result{Duals: *d}}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) { ottest.TestResult(t, solver, ot.DefaultMaxIter, 1e-6) })
 	}
+}
+
+// across is a solver of problems between sides whose distances within are zero, in units in
+// which the gradient of the objective is the cost.
+type across struct{ ot.EntropicGromovWasserstein }
+
+func (s across) SolveResult(ctx context.Context, p ot.Problem) (ot.Result, error) {
+	if err := p.Validate(); err != nil {
+		return ot.Result{}, err
+	}
+	n, m := p.Cost.Dims()
+	var double mat.Dense
+	double.Scale(2, p.Cost)
+	return s.EntropicGromovWasserstein.SolveResult(ctx, ot.Quadratic{
+		X: mat.NewDense(n, n, nil), Y: mat.NewDense(m, m, nil), Cost: &double, A: p.A, B: p.B,
+	})
+}
+
+func (s across) Solve(ctx context.Context, p ot.Problem) (ot.Plan, error) {
+	r, err := s.SolveResult(ctx, p)
+	return r.Plan, err
+}
+
+func TestConformanceDual(t *testing.T) {
+	ottest.TestDual(t, func(d *ot.Duals) ottest.DualSolver { return ot.EMD{Start: d} }, 1e-12)
 }
 
 // At the solution of the balanced problem the dual objective is the primal one.
@@ -106,6 +138,40 @@ func TestEntropicGromovResult(t *testing.T) {
 	require.Len(t, r.Duals.U, 5)
 	require.Len(t, r.Duals.V, 7)
 	require.LessOrEqual(t, r.Residual, ot.DefaultTol)
+	// The potentials give the plan.
+	p := r.Plan.Mass()
+	for i, u := range r.Duals.U {
+		for j, v := range r.Duals.V {
+			grad := 0.3 * q.Cost.At(i, j)
+			for k := range 5 {
+				for l := range 7 {
+					both := q.X.At(i, k)*q.Y.At(j, l) + q.X.At(k, i)*q.Y.At(l, j)
+					grad -= 2 * 0.7 * both * p.At(k, l)
+				}
+			}
+			require.InEpsilon(t, math.Exp((u+v-grad)/0.1), p.At(i, j), 1e-6)
+		}
+	}
+	// A result starts where it ended, and the start decides nothing else.
+	warm := s
+	warm.Start = &r
+	again, err := warm.SolveResult(t.Context(), q)
+	require.NoError(t, err)
+	require.LessOrEqual(t, again.Iterations, 2)
+	require.Less(t, again.Iterations, r.Iterations)
+	near(t, r.Plan.Mass(), again.Plan.Mass(), 1e-8)
+	warm.Start = &ot.Result{Plan: r.Plan}
+	again, err = warm.SolveResult(t.Context(), q)
+	require.NoError(t, err)
+	near(t, r.Plan.Mass(), again.Plan.Mass(), 1e-8)
+	for _, start := range []ot.Result{
+		{Plan: mustSolve(t, ot.EMD{}, ot.Problem{Cost: randomCost(rng, 5, 6)})},
+		{Duals: ot.Duals{V: make([]float64, 5)}},
+	} {
+		warm.Start = &start
+		_, err = warm.SolveResult(t.Context(), q)
+		require.ErrorIs(t, err, ot.ErrShape)
+	}
 	s.MaxIter = 1
 	r, err = s.SolveResult(t.Context(), q)
 	var late *ot.NotConvergedError

@@ -1,8 +1,8 @@
 // Package ottest checks that solvers of transport problems keep their contract.
 //
 // It is for the tests of packages that implement an [ot.Solver]: [TestSolver] where all
-// mass is moved, [TestRelaxed] where it need not be, [TestResult] for potentials and warm
-// starts.
+// mass is moved, [TestRelaxed] where it need not be, [TestResult] and [TestDual] for
+// potentials and warm starts of entropic and of exact solvers.
 package ottest
 
 import (
