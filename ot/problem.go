@@ -121,7 +121,7 @@ func (in *instance) widenCosts() {
 // largestCost returns the largest of the costs [n × m] and an error for the first entry
 // that is no cost, or that of ctx.
 func largestCost[T number](ctx context.Context, c []T, m int) (float64, error) {
-	cuts := 1 + len(c)/(4*minParallelEntries)
+	cuts := 1 + len(c)/(16*minParallelEntries)
 	tops := make([]float64, cuts)
 	err := runBlocks(ctx, cuts, len(c), func(b int) {
 		lo, hi := blockRange(len(c), cuts, b)
@@ -134,32 +134,6 @@ func largestCost[T number](ctx context.Context, c []T, m int) (float64, error) {
 		return t, nil
 	}
 	return scanCosts(c, m)
-}
-
-// largestOf returns the largest of the costs c, and a number beyond all costs if one of
-// them is negative, NaN or infinite. Non-negative numbers are ordered as their bits are,
-// and the bits of everything else except −0 are larger, so that one pass over the bits
-// checks both.
-func largestOf[T number](c []T) float64 {
-	switch c := any(c).(type) {
-	case []float32:
-		var t0, t1 uint32
-		for k := 1; k < len(c); k += 2 {
-			t0, t1 = max(t0, math.Float32bits(c[k-1])), max(t1, math.Float32bits(c[k]))
-		}
-		if t := max(t0, t1, math.Float32bits(c[len(c)-1])); t <= math.Float32bits(math.MaxFloat32) {
-			return float64(math.Float32frombits(t))
-		}
-	case []float64:
-		var t0, t1 uint64
-		for k := 1; k < len(c); k += 2 {
-			t0, t1 = max(t0, math.Float64bits(c[k-1])), max(t1, math.Float64bits(c[k]))
-		}
-		if t := max(t0, t1, math.Float64bits(c[len(c)-1])); t <= math.Float64bits(math.MaxFloat64) {
-			return math.Float64frombits(t)
-		}
-	}
-	return math.Inf(1)
 }
 
 // scanCosts is the slow path of largestCost: it also handles negative, NaN and infinite

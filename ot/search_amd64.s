@@ -322,3 +322,91 @@ least:
 	VMOVDQU Y3, 32(R8)
 	VZEROUPPER
 	RET
+
+// func largestAVX(c *float64, n int) (top float64, valid bool)
+//
+// The largest number, and whether all are finite and at least zero. n is a multiple of 8.
+TEXT ·largestAVX(SB), NOSPLIT, $0-25
+	MOVQ c+0(FP), SI
+	MOVQ n+8(FP), CX
+	MOVQ $0x7FEFFFFFFFFFFFFF, AX
+	VMOVQ AX, X15
+	VBROADCASTSD X15, Y15
+	VXORPD Y14, Y14, Y14
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VPCMPEQD Y13, Y13, Y13
+	XORQ AX, AX
+
+largest:
+	VMOVUPD (SI)(AX*8), Y2
+	VMOVUPD 32(SI)(AX*8), Y3
+	VCMPPD $0x1D, Y14, Y2, Y4 // at least zero
+	VCMPPD $0x1D, Y14, Y3, Y5
+	VCMPPD $0x12, Y15, Y2, Y6 // at most the largest finite number
+	VCMPPD $0x12, Y15, Y3, Y7
+	VANDPD Y4, Y6, Y6
+	VANDPD Y5, Y7, Y7
+	VANDPD Y6, Y13, Y13
+	VANDPD Y7, Y13, Y13
+	VMAXPD Y2, Y0, Y0
+	VMAXPD Y3, Y1, Y1
+	ADDQ $8, AX
+	CMPQ AX, CX
+	JLT largest
+	VMAXPD Y1, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VMAXPD X1, X0, X0
+	VPERMILPD $1, X0, X1
+	VMAXPD X1, X0, X0
+	VMOVSD X0, top+16(FP)
+	VMOVMSKPD Y13, R8
+	CMPQ R8, $15
+	SETEQ valid+24(FP)
+	VZEROUPPER
+	RET
+
+// func largestSingleAVX(c *float32, n int) (top float32, valid bool)
+//
+// The largest number, and whether all are finite and at least zero. n is a multiple of 16.
+TEXT ·largestSingleAVX(SB), NOSPLIT, $0-21
+	MOVQ c+0(FP), SI
+	MOVQ n+8(FP), CX
+	MOVL $0x7F7FFFFF, AX
+	VMOVD AX, X15
+	VBROADCASTSS X15, Y15
+	VXORPD Y14, Y14, Y14
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VPCMPEQD Y13, Y13, Y13
+	XORQ AX, AX
+
+largest:
+	VMOVUPS (SI)(AX*4), Y2
+	VMOVUPS 32(SI)(AX*4), Y3
+	VCMPPS $0x1D, Y14, Y2, Y4 // at least zero
+	VCMPPS $0x1D, Y14, Y3, Y5
+	VCMPPS $0x12, Y15, Y2, Y6 // at most the largest finite number
+	VCMPPS $0x12, Y15, Y3, Y7
+	VANDPD Y4, Y6, Y6
+	VANDPD Y5, Y7, Y7
+	VANDPD Y6, Y13, Y13
+	VANDPD Y7, Y13, Y13
+	VMAXPS Y2, Y0, Y0
+	VMAXPS Y3, Y1, Y1
+	ADDQ $16, AX
+	CMPQ AX, CX
+	JLT largest
+	VMAXPS Y1, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VMAXPS X1, X0, X0
+	VPERMILPS $0x4E, X0, X1
+	VMAXPS X1, X0, X0
+	VPERMILPS $0xB1, X0, X1
+	VMAXPS X1, X0, X0
+	VMOVSS X0, top+16(FP)
+	VMOVMSKPS Y13, R8
+	CMPQ R8, $255
+	SETEQ valid+20(FP)
+	VZEROUPPER
+	RET

@@ -2,6 +2,7 @@ package ot
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -86,5 +87,29 @@ func TestLowerTo(t *testing.T) {
 		require.Equal(t, want, low)
 		lowerTo(lowSingle, single)
 		require.Equal(t, want, toFloat64(lowSingle))
+	}
+}
+
+func TestLargestOf(t *testing.T) {
+	rng := rand.New(rand.NewPCG(47, 1))
+	for _, n := range lengths[1:] {
+		cost, _, single := tiedRow(rng, n, 1000)
+		want := slices.Max(cost)
+		require.Equal(t, want, largestOf(cost))
+		require.Equal(t, want, largestOf(single))
+		for _, bad := range []float64{-1e-30, math.NaN(), math.Inf(1), math.Inf(-1)} {
+			k := rng.IntN(n)
+			before := cost[k]
+			cost[k], single[k] = bad, float32(bad)
+			require.True(t, math.IsInf(largestOf(cost), 1), "%g", bad)
+			require.True(t, math.IsInf(largestOf(single), 1), "%g", bad)
+			cost[k], single[k] = before, float32(before)
+		}
+		cost[0], single[0] = math.Copysign(0, -1), float32(math.Copysign(0, -1))
+		require.Less(t, largestOf(cost), math.Inf(1))
+		require.Less(t, largestOf(single), math.Inf(1))
+		cost[n-1], single[n-1] = math.MaxFloat64, math.MaxFloat32
+		require.Equal(t, math.MaxFloat64, largestOf(cost))
+		require.Equal(t, math.MaxFloat32, largestOf(single))
 	}
 }

@@ -186,3 +186,31 @@ func leastTwo[T number](costs []T, columns []int32, v []float64) (d1, d2 float64
 	}
 	return d1, d2, first, second
 }
+
+// largestOf returns the largest of the costs c, and infinity if one of them is negative,
+// NaN or infinite.
+func largestOf[T number](c []T) float64 {
+	var top T
+	j, valid := 0, true
+	if hasVectorUnits && len(c) >= 16 {
+		j = len(c) &^ 15
+		switch c := any(c).(type) {
+		case []float64:
+			var t float64
+			t, valid = largestAVX(&c[0], j)
+			top = T(t)
+		case []float32:
+			var t float32
+			t, valid = largestSingleAVX(&c[0], j)
+			top = T(t)
+		}
+	}
+	for ; j < len(c) && valid; j++ {
+		valid = c[j] >= 0 && float64(c[j]) <= math.MaxFloat64
+		top = max(top, c[j])
+	}
+	if !valid {
+		return math.Inf(1)
+	}
+	return float64(top)
+}

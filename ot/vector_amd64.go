@@ -43,3 +43,9 @@ func leastTwoSingleAVX(costs *float32, columns *int32, v *float64) (d1, d2 float
 
 //go:noescape
 func leastSingleAVX(cost *float32, v *float64, n int, low *[8]float64, at *[8]int64)
+
+//go:noescape
+func largestAVX(c *float64, n int) (top float64, valid bool)
+
+//go:noescape
+func largestSingleAVX(c *float32, n int) (top float32, valid bool)

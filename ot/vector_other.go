@@ -21,3 +21,5 @@ func markSingleAVX(_ *float32, _ *float64, _ int, _ float64, _ *byte)           
 func leastTwoAVX(_ *float64, _ *int32, _ *float64) (_, _ float64, _, _ uint64)       { return }
 func leastTwoSingleAVX(_ *float32, _ *int32, _ *float64) (_, _ float64, _, _ uint64) { return }
 func leastSingleAVX(_ *float32, _ *float64, _ int, _ *[8]float64, _ *[8]int64)       {}
+func largestAVX(_ *float64, _ int) (_ float64, _ bool)                               { return }
+func largestSingleAVX(_ *float32, _ int) (_ float32, _ bool)                         { return }
