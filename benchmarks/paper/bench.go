@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -129,19 +128,7 @@ func (s *study) parent(ctx context.Context, k kind) (*models.Model, error) {
 			return m, err
 		}
 	}
-	dir := s.cached(k)
-	if m, err := models.Open(dir); !errors.Is(err, fs.ErrNotExist) {
-		return m, err
-	}
-	p, err := lab.NewScratch(s.task, k.Net, k.Train)
-	if err != nil {
-		return nil, err
-	}
-	p.Out = dir
-	if err := p.Train(ctx, s.device); err != nil {
-		return nil, err
-	}
-	return models.Open(dir)
+	return s.trained(ctx, k, s.cached(k))
 }
 
 // cached is the directory of a parent that was trained.

@@ -3,7 +3,9 @@
 //
 //	go run ./benchmarks/paper [flags] TABLE...
 //
-// Parents that are missing are trained and kept.
+// Parents that are missing are trained and kept. Several processes share the work by
+// -item, or as an array job, over a directory that all see: first the parents, with
+// -train, then the tables. They find what one process finds.
 package main
 
 import (
@@ -32,6 +34,8 @@ type options struct {
 	parents []string
 	images  string // as it was given
 	dry     bool
+	train   bool // parents alone
+	item    int  // the only one, see [cli.Items]
 	names   []string
 }
 
@@ -68,6 +72,9 @@ func parse(args []string) (options, error) {
 	parents := f.String("parents", "", "checkpoint `directories` to use instead of a table's own parents, "+
 		"comma-separated, the anchor first")
 	f.BoolVar(&o.dry, "dry", false, "print the preset and the tables with their recipes as JSON, and do nothing")
+	f.BoolVar(&o.train, "train", false, "train the parents that are missing, and make no table: the first stage where "+
+		"several\nprocesses share the work, whose items are the parents; those of the second are the tables that are named")
+	item := cli.ItemFlag(f)
 	images := f.Int("images", -1, "test `images`, 0 for all (default that of the scale)")
 	f.Usage = func() {
 		fmt.Fprintf(f.Output(), "usage: paper [flags] TABLE...\n\nRuns experiments of the paper. TABLE is all or some of "+
@@ -78,6 +85,7 @@ func parse(args []string) (options, error) {
 	if err != nil {
 		return o, err
 	}
+	o.item = *item
 	if o.scale, err = scaleNamed(*size); err != nil {
 		return o, err
 	}
@@ -121,32 +129,11 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		}
 	}
 	b := &bench{options: o}
-	for _, name := range o.names {
-		r, err := b.kept(ctx, name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if r != nil {
-			cli.Notice("%s is there already; without %s it is made again", name, r.path(o.out))
-			if err := errors.Join(publishAll(o.out), r.print(w)); err != nil {
-				return err
-			}
-			continue
-		}
-		if b.device == nil {
-			if b.device, err = cli.Open(ctx); err != nil {
-				return err
-			}
-			defer b.device.Close() //nolint:gocritic // it is opened once
-		}
-		if r, err = b.tabulate(ctx, name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if err := errors.Join(r.publish(o.out), publishAll(o.out), r.print(w)); err != nil {
-			return err
-		}
+	err = b.work(ctx, w)
+	if b.device != nil {
+		err = errors.Join(err, b.device.Close())
 	}
-	return nil
+	return err
 }
 
 // command is how a table is made on any machine.

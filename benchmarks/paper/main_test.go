@@ -140,7 +140,7 @@ func TestTables(t *testing.T) {
 		}
 		require.Equal(t, strings.HasSuffix(x.Label, "refit"), x.Barrier == nil, x.Label)
 	}
-	left, err := filepath.Glob(filepath.Join(b.cache, "tuned-*"))
+	left, err := filepath.Glob(filepath.Join(b.cache, "tuning-*", "*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
 }

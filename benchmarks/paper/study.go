@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/otfuse/otfuse/internal/lab"
@@ -37,7 +38,8 @@ func (s *study) experiment() lab.Experiment {
 	schedule := s.schedule()
 	batches := lab.TuneBatches(s.task, schedule.Batch, 0)
 	t := lab.Tuning{Of: e.Names.Parents[:min(s.table.tuned, len(e.Names.Parents))], Suffix: lab.SuffixFinetuned,
-		Config: schedule.Config(batches.PerEpoch), Batches: batches.At, Size: schedule.Batch, Cache: s.cache}
+		Config: schedule.Config(batches.PerEpoch), Batches: batches.At, Size: schedule.Batch,
+		Cache: filepath.Join(s.cache, "tuning-"+s.table.name)}
 	for _, trial := range e.Trials {
 		t.Of = append(slices.Clip(t.Of), trial.Label)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
@@ -77,9 +79,10 @@ func UniformShare(a *fuse.Aligned, fused *models.Model) (*models.Model, []float6
 // distance is the Euclidean distance of the parameters of two models of the same shapes.
 func distance(a, b *models.Model) float64 {
 	var sum float64
-	for name, t := range a.Params {
+	for _, name := range slices.Sorted(maps.Keys(a.Params)) { // in one order, so that the sum has the same bits
+		own := a.Params[name].Data
 		for i, v := range b.Params[name].Data {
-			d := float64(t.Data[i]) - float64(v)
+			d := float64(own[i]) - float64(v)
 			sum += d * d
 		}
 	}
