@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -85,4 +86,20 @@ func TestTrainParents(t *testing.T) {
 	}
 	b.item = len(all)
 	require.ErrorContains(t, b.work(t.Context(), io.Discard), "-item is 3, and the items are 0 to 2")
+}
+
+// TestManifests: the array jobs of the documentation have as many items as there are.
+func TestManifests(t *testing.T) {
+	b := bench{options: options{scale: tiny(), names: names(tiny())}}
+	parents, tables := len(b.distinctParents()), len(b.names)
+	for file, want := range map[string][]string{
+		"paper-items.yaml":   {fmt.Sprintf("completions: %d\n", parents), fmt.Sprintf("completions: %d\n", tables)},
+		"paper-items.sbatch": {fmt.Sprintf("--array=0-%d ", parents-1), fmt.Sprintf("--array=0-%d ", tables-1)},
+	} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", "manifests", file))
+		require.NoError(t, err)
+		for _, count := range want {
+			require.Contains(t, string(text), count)
+		}
+	}
 }
