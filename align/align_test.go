@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/ot"
@@ -543,4 +544,30 @@ func TestTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.tokens.Groups(c.layout, c.n)) })
 	}
 	require.Equal(t, "window:6", align.Window{Size: 6}.String())
+}
+
+// TestManySamples: moments that are added up in blocks are those of all samples at once.
+func TestManySamples(t *testing.T) {
+	const n, m, samples = 3, 2, 9001
+	rng := rand.New(rand.NewPCG(8, 1))
+	x, y := mat.NewDense(n, samples, nil), mat.NewDense(m, samples, nil)
+	for k := range samples {
+		for i := range n {
+			x.Set(i, k, 5+float64(i)*rng.NormFloat64())
+		}
+		for j := range m {
+			y.Set(j, k, x.At(j+1, k)+0.1*rng.NormFloat64())
+		}
+	}
+	got, err := align.FromRows(x, y)
+	require.NoError(t, err)
+	for i := range n {
+		for j := range m {
+			a, b := x.RawRowView(i), y.RawRowView(j)
+			require.InDelta(t, stat.Covariance(a, b, nil)*(samples-1), got.Cross.At(i, j), 1e-6)
+			require.InDelta(t, stat.Variance(a, nil)*(samples-1), got.ScatterX[i], 1e-6)
+			require.InDelta(t, stat.Mean(b, nil), got.MeanY[j], 1e-9)
+			require.InDelta(t, got.ScatterY[j], got.Self.At(j, j), 1e-6)
+		}
+	}
 }

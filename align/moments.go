@@ -25,8 +25,8 @@ func FromRows(x, y *mat.Dense) (*Moments, error) {
 	if err != nil {
 		return nil, err
 	}
-	cy, _, _ := centred(y)
 	m, _ := y.Dims()
+	cy := centredBlock(y, out.MeanY, make([]float64, m))
 	out.Self = mat.NewDense(m, m, nil)
 	out.Self.Mul(cy, cy.T())
 	return out, nil
@@ -39,29 +39,50 @@ func crossed(x, y *mat.Dense) (*Moments, error) {
 	if s != d || s == 0 {
 		return nil, fmt.Errorf("align: %d × %d and %d × %d: the numbers of samples differ", n, s, m, d)
 	}
-	out := &Moments{N: float64(s), Cross: mat.NewDense(n, m, nil)}
-	var cx, cy *mat.Dense
-	cx, out.MeanX, out.ScatterX = centred(x)
-	cy, out.MeanY, out.ScatterY = centred(y)
-	out.Cross.Mul(cx, cy.T())
+	out := &Moments{N: float64(s), MeanX: rowMeans(x), MeanY: rowMeans(y), ScatterX: make([]float64, n),
+		ScatterY: make([]float64, m), Cross: mat.NewDense(n, m, nil)}
+	for from := 0; from < s; from += blockSamples {
+		to := min(from+blockSamples, s)
+		cx := centredBlock(x.Slice(0, n, from, to), out.MeanX, out.ScatterX)
+		cy := centredBlock(y.Slice(0, m, from, to), out.MeanY, out.ScatterY)
+		if from == 0 {
+			out.Cross.Mul(cx, cy.T())
+			continue
+		}
+		var part mat.Dense
+		part.Mul(cx, cy.T())
+		out.Cross.Add(out.Cross, &part)
+	}
 	return out, nil
 }
 
-// centred returns the rows of x less their means, the means and the sums of squares.
-func centred(x *mat.Dense) (c *mat.Dense, mean, square []float64) {
+// blockSamples is the number of samples of which copies are made at a time.
+const blockSamples = 4096
+
+// rowMeans returns the mean of each row.
+func rowMeans(x *mat.Dense) []float64 {
 	n, s := x.Dims()
-	c, mean, square = mat.DenseCopyOf(x), make([]float64, n), make([]float64, n)
+	mean := make([]float64, n)
 	for i := range n {
-		row := c.RawRowView(i)
-		for _, v := range row {
+		for _, v := range x.RawRowView(i) {
 			mean[i] += v / float64(s)
 		}
+	}
+	return mean
+}
+
+// centredBlock returns some columns of rows less the means of these, and adds their squares
+// to sums.
+func centredBlock(x mat.Matrix, mean, squares []float64) *mat.Dense {
+	c := mat.DenseCopyOf(x)
+	for i := range mean {
+		row := c.RawRowView(i)
 		for k := range row {
 			row[k] -= mean[i]
-			square[i] += row[k] * row[k]
+			squares[i] += row[k] * row[k]
 		}
 	}
-	return c, mean, square
+	return c
 }
 
 // Add returns the moments of the samples of a and b together. The units of both

@@ -162,7 +162,7 @@ func (e *estimate) addMoments(source *models.Model, want align.Request, limit in
 const planCopies = 5
 
 // siteBytes returns what a site takes while it is solved: the matrices of its plan and, by
-// weights, the features of both models, as they are and about their means.
+// weights, the features of both models.
 func (t *transportRun) siteBytes(site []*graph.Node) int64 {
 	var n, m, features int64
 	for _, x := range site {
@@ -174,7 +174,7 @@ func (t *transportRun) siteBytes(site []*graph.Node) int64 {
 		for _, p := range x.Params {
 			if p.Role == graph.RoleWeight || p.Role == graph.RoleRows {
 				inputs := int64(valueCount(p.Shape)) / units
-				features = max(features, inputs*(2*float32Bytes*units+2*float64Bytes*(units+others)))
+				features = max(features, inputs*(2*float32Bytes*units+float64Bytes*(units+others)))
 			}
 		}
 	}
