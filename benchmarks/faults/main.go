@@ -1,6 +1,7 @@
 // Faults kills, starves and crowds the library and counts what breaks.
 //
 //	go run ./benchmarks/faults [-kills N] [-pairs N] [-seed N]
+//	go run ./benchmarks/faults -cancel 10
 //
 // It starts itself as a child that does one job on a tiny network, such as saving,
 // fusing, training or downloading, again and again, and kills it at a random moment;
@@ -12,6 +13,11 @@
 // not, or the other way round. What lies about when a clean run has followed is
 // leaked. Everything is computed in pure Go and nothing is fetched: the server of the
 // downloads is its own.
+//
+// With -cancel it does none of this. It cancels what may take long, on large problems and
+// on networks of some size, at random moments, and prints how soon each returns: in time
+// of the clock, and in time of the processors, which does not depend on what else is
+// running.
 package main
 
 import (
@@ -40,7 +46,11 @@ func report() int {
 	flag.IntVar(&p.kills, "kills", 500, "`kills` in all")
 	flag.IntVar(&p.pairs, "pairs", 20, "`pairs` of processes that do the same at the same time")
 	flag.Uint64Var(&p.seed, "seed", p.seed, "`seed` of the moments")
+	cancels := flag.Int("cancel", 0, "cancel everything that takes long so many `times`, and nothing else")
 	flag.Parse()
+	if *cancels > 0 {
+		return reportLatencies(ctx, *cancels, p.seed)
+	}
 	started := time.Now()
 	rows, err := p.run(ctx, func(r row) { cli.Notice("%s: %d tries", r.what, r.tries) })
 	printTable(os.Stdout, rows)
@@ -53,6 +63,18 @@ func report() int {
 		if r.faults() > 0 {
 			return 1
 		}
+	}
+	return 0
+}
+
+// reportLatencies cancels everything that takes long, prints the table and returns the
+// status of the process.
+func reportLatencies(ctx context.Context, tries int, seed uint64) int {
+	all, err := latencies(ctx, tries, seed, func(l latency) { cli.Notice("%s: %d tries", l.what, len(l.wall)) })
+	printLatencies(os.Stdout, all)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		return 2
 	}
 	return 0
 }
