@@ -182,6 +182,16 @@ func TestReport(t *testing.T) {
 		{"source": 0, "name": "first", "flow": "solve", "cost": 0.25, "entropy": 1, "diagonal": 0.5, "kept": 1, "seconds": 0.1, "converged": true},
 		{"source": 1, "name": "second", "flow": "solve", "cost": 0, "entropy": 0, "diagonal": 0, "kept": 1, "seconds": 0, "converged": false, "residual": 0.02},
 		{"source": 0, "name": "norm", "flow": "carry", "cost": 0, "entropy": 0, "diagonal": 0, "kept": 1, "seconds": 0, "converged": true}]}`, string(got))
+	var back fuse.Report
+	require.NoError(t, json.Unmarshal(got, &back))
+	again, err := json.Marshal(back)
+	require.NoError(t, err)
+	require.JSONEq(t, string(got), string(again))
+	require.InDelta(t, 0.02, back.Nodes[1].Warning.Residual, 0)
+	var kept fuse.NodeReport
+	require.NoError(t, json.Unmarshal([]byte(`{"flow": "join", "kept": 0.25}`), &kept))
+	require.InDelta(t, 0.25, kept.Kept(), 0)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"flow": "jump"}`), &kept), `no flow is called "jump"`)
 	none, err := json.Marshal(fuse.Report{})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"nodes": [], "seconds": 0}`, string(none))

@@ -19,7 +19,9 @@ type Report struct {
 	Seconds float64      // in all
 }
 
-// A NodeReport says what happened to the map at one node of one source.
+// A NodeReport says what happened to the map at one node of one source. As JSON it is an
+// object of source, name, flow, cost, entropy, diagonal, kept, seconds and converged, which
+// is read back without its matrices.
 type NodeReport struct {
 	Source   int    // index among the other models, from 0
 	Name     string // of the node
@@ -114,27 +116,44 @@ const LittleKept = 0.1
 
 // nodeJSON is a NodeReport with the keys of report.json.
 type nodeJSON struct {
-	Source    int      `json:"source"`
-	Name      string   `json:"name"`
-	Flow      string   `json:"flow"`
-	Tied      bool     `json:"tied,omitempty"`
-	Cost      float64  `json:"cost"`
-	Entropy   float64  `json:"entropy"`
-	Diagonal  float64  `json:"diagonal"`
-	Kept      float64  `json:"kept"`
-	Seconds   float64  `json:"seconds"`
-	Converged bool     `json:"converged"`
-	Residual  *float64 `json:"residual,omitempty"` // of a plan that did not converge
+	Source    int        `json:"source"`
+	Name      string     `json:"name"`
+	Flow      graph.Flow `json:"flow"`
+	Tied      bool       `json:"tied,omitempty"`
+	Cost      float64    `json:"cost"`
+	Entropy   float64    `json:"entropy"`
+	Diagonal  float64    `json:"diagonal"`
+	Kept      float64    `json:"kept"`
+	Seconds   float64    `json:"seconds"`
+	Converged bool       `json:"converged"`
+	Residual  *float64   `json:"residual,omitempty"` // of a plan that did not converge
 }
 
 // MarshalJSON implements json.Marshaler.
 func (r NodeReport) MarshalJSON() ([]byte, error) {
-	n := nodeJSON{Source: r.Source, Name: r.Name, Flow: r.Flow.String(), Tied: r.Tied, Cost: r.Cost,
+	n := nodeJSON{Source: r.Source, Name: r.Name, Flow: r.Flow, Tied: r.Tied, Cost: r.Cost,
 		Entropy: r.Entropy, Diagonal: r.Diagonal, Kept: r.Kept(), Seconds: r.Seconds, Converged: r.Warning == nil}
 	if r.Warning != nil {
 		n.Residual = &r.Warning.Residual
 	}
 	return json.Marshal(n)
+}
+
+// UnmarshalJSON implements json.Unmarshaler. The matrices are not in the text.
+func (r *NodeReport) UnmarshalJSON(text []byte) error {
+	n := nodeJSON{Kept: 1, Converged: true}
+	if err := json.Unmarshal(text, &n); err != nil {
+		return err
+	}
+	*r = NodeReport{Source: n.Source, Name: n.Name, Flow: n.Flow, Tied: n.Tied, Cost: n.Cost, Entropy: n.Entropy,
+		Diagonal: n.Diagonal, Seconds: n.Seconds, weights: squares{own: 1, carried: n.Kept}}
+	if !n.Converged {
+		r.Warning = &ot.NotConvergedError{}
+		if n.Residual != nil {
+			r.Warning.Residual = *n.Residual
+		}
+	}
+	return nil
 }
 
 // MarshalJSON implements json.Marshaler.

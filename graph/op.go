@@ -99,3 +99,17 @@ func (f Flow) String() string {
 	}
 	return [...]string{"fix", "solve", "carry", "join"}[f]
 }
+
+// MarshalText implements [encoding.TextMarshaler]: it writes the name.
+func (f Flow) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]: it reads the name.
+func (f *Flow) UnmarshalText(name []byte) error {
+	for known := range Join + 1 {
+		if known.String() == string(name) {
+			*f = known
+			return nil
+		}
+	}
+	return fmt.Errorf("graph: no flow is called %q", name)
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
 )
 
@@ -46,7 +47,7 @@ type edge struct{ Path, Class string }
 
 // newFlowChart cuts g into sections, ranks the nodes of each, and colours them by the
 // means over the other models of what the report says of them.
-func newFlowChart(g *graph.Graph, reported []Node) *flowChart {
+func newFlowChart(g *graph.Graph, reported []fuse.NodeReport) *flowChart {
 	m := newNodeMeans(reported)
 	f := &flowChart{Measures: m.measures()}
 	for _, s := range blocks(g) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/graph"
 )
 
@@ -23,7 +24,7 @@ type nodeMeans struct {
 	low, high [3]float64
 }
 
-func newNodeMeans(nodes []Node) *nodeMeans {
+func newNodeMeans(nodes []fuse.NodeReport) *nodeMeans {
 	m := &nodeMeans{sums: map[string][3]float64{}, counts: map[string]int{}, costs: map[string]bool{}}
 	for k := range m.low {
 		m.low[k], m.high[k] = math.Inf(1), math.Inf(-1)
@@ -35,7 +36,7 @@ func newNodeMeans(nodes []Node) *nodeMeans {
 		}
 		m.sums[n.Name] = s
 		m.counts[n.Name]++
-		m.costs[n.Name] = m.costs[n.Name] || n.Cost > 0 || n.Flow == graph.Solve.String()
+		m.costs[n.Name] = m.costs[n.Name] || n.Cost > 0 || n.Flow == graph.Solve
 	}
 	for name := range m.sums {
 		for k := range m.low {
@@ -100,7 +101,7 @@ type nodeRow struct {
 	Seconds, Warning                       string
 }
 
-func newNodeTable(nodes []Node) *nodeTable {
+func newNodeTable(nodes []fuse.NodeReport) *nodeTable {
 	if len(nodes) == 0 {
 		return nil
 	}
@@ -113,15 +114,12 @@ func newNodeTable(nodes []Node) *nodeTable {
 		out.Several = out.Several || n.Source > 0
 	}
 	for _, n := range nodes {
-		r := nodeRow{Source: fmt.Sprint(n.Source + 1), Name: n.Name, Flow: n.Flow, Cost: fmt.Sprintf("%.4f", n.Cost),
+		r := nodeRow{Source: fmt.Sprint(n.Source + 1), Name: n.Name, Flow: n.Flow.String(), Cost: fmt.Sprintf("%.4f", n.Cost),
 			Entropy: fmt.Sprintf("%.3f", n.Entropy), Diagonal: fmt.Sprintf("%.3f", n.Diagonal),
 			Seconds:   fmt.Sprintf("%.3f", n.Seconds),
 			CostShare: percent(n.Cost, cost), EntropyShare: percent(n.Entropy, entropy), DiagonalShare: percent(n.Diagonal, 1)}
-		if !n.Converged {
-			r.Warning = "not converged"
-			if n.Residual != nil {
-				r.Warning += fmt.Sprintf(", marginals off by %.1e", *n.Residual)
-			}
+		if n.Warning != nil {
+			r.Warning = fmt.Sprintf("not converged, marginals off by %.1e", n.Warning.Residual)
 		}
 		out.Rows = append(out.Rows, r)
 	}

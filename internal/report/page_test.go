@@ -213,7 +213,7 @@ func TestOddPages(t *testing.T) {
 		{Report: one}, {Report: one, Graph: &graph.Graph{}},
 		{Report: Report{Rows: []Row{{Method: "x", Accuracy: &nan, Loss: &inf, Options: func() {}}}}},
 		{Report: Report{Rows: []Row{{Method: "flow", Accuracy: new(0.0), Loss: new(0.0)}}}},
-		{Report: Report{Rows: one.Rows, Nodes: []Node{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
+		{Report: Report{Rows: one.Rows, Nodes: []fuse.NodeReport{{Name: "n", Cost: nan, Entropy: inf, Diagonal: -1}}}},
 		{Report: Report{Rows: one.Rows, Curves: []Curve{{}, {Along: AlongLine},
 			{Along: AlongLine, Points: []Point{{nan, inf, inf}}},
 			{Along: AlongLine, Points: []Point{{1, 1, nan}}}, {Along: AlongUpdates,

@@ -17,12 +17,12 @@ import (
 
 // Report is what a program found.
 type Report struct {
-	Data    string  `json:"data"`
-	Backend string  `json:"backend"`
-	Rows    []Row   `json:"rows"`
-	Nodes   []Node  `json:"nodes"`
-	Curves  []Curve `json:"curves,omitempty"`
-	Maps    []Map   `json:"-"` // some of the maps between units, to be shown
+	Data    string            `json:"data"`
+	Backend string            `json:"backend"`
+	Rows    []Row             `json:"rows"`
+	Nodes   []fuse.NodeReport `json:"nodes"`
+	Curves  []Curve           `json:"curves,omitempty"`
+	Maps    []Map             `json:"-"` // some of the maps between units, to be shown
 }
 
 // Row is one model: how it was made and how well it does.
@@ -82,36 +82,13 @@ func (r *Report) Add(row Row) {
 	r.Rows = append(r.Rows, row)
 }
 
-// Node is the map at one node of the flow graph.
-type Node struct {
-	Source    int      `json:"source"` // index among the other models
-	Name      string   `json:"name"`
-	Flow      string   `json:"flow"`
-	Cost      float64  `json:"cost"`
-	Entropy   float64  `json:"entropy"`  // nats
-	Diagonal  float64  `json:"diagonal"` // 0 to 1
-	Kept      float64  `json:"kept"`     // share of the other model's squares that is left; 1 for all
-	Seconds   float64  `json:"seconds"`
-	Converged bool     `json:"converged"`
-	Residual  *float64 `json:"residual,omitempty"` // marginal error of a plan that did not converge
-}
-
 // AddNodes adds the maps of a fusion.
-func (r *Report) AddNodes(f *fuse.Report) {
-	for _, n := range f.Nodes {
-		node := Node{Source: n.Source, Name: n.Name, Flow: n.Flow.String(), Cost: n.Cost, Entropy: n.Entropy,
-			Diagonal: n.Diagonal, Kept: n.Kept(), Seconds: n.Seconds, Converged: n.Warning == nil}
-		if n.Warning != nil {
-			node.Residual = &n.Warning.Residual
-		}
-		r.Nodes = append(r.Nodes, node)
-	}
-}
+func (r *Report) AddNodes(f *fuse.Report) { r.Nodes = append(r.Nodes, f.Nodes...) }
 
 // Write writes the report as JSON, whole or not at all.
 func (r *Report) Write(path string) error {
 	if r.Nodes == nil {
-		r.Nodes = []Node{}
+		r.Nodes = []fuse.NodeReport{}
 	}
 	return WriteJSON(path, r)
 }
