@@ -2,15 +2,17 @@
 
 usage: transformers_parity.py DIR SAMPLES LOGITS
        transformers_parity.py families SCRATCH [CLASS...]
+       transformers_parity.py pairs SCRATCH A B [A B...]
 
 The first form compares the logits of the checkpoint DIR on SAMPLES, a safetensors file
 of pixel_values [N, C, H, W] or of input_ids [N, T] and, optionally, attention_mask and
 token_type_ids, with the LOGITS that benchmarks/peers/logits wrote.
 
-The second form takes tiny checkpoints of every class, or of those named, through both,
-from the root of the repository:
+The other forms take tiny checkpoints of every class, or of those named, or pairs of
+checkpoints that there are, through both, from the root of the repository:
 
-  read     transformers writes a checkpoint a with random weights; Go computes its logits
+  read     of a checkpoint a, which transformers wrote with random weights unless it was given,
+           both compute the logits
   fused    Go fuses a with another, b, by matching; transformers computes the logits
   carried  the same with weights 0 and 1, which is b in the basis of a: transformers
            computes the logits of b (of the outputs of encoders it says nothing)
@@ -80,7 +82,7 @@ def load(directory):
     problems = {what: list(names) for what, names in info.items() if names}
     if problems:
         sys.exit(f"{directory}: {problems}")
-    return model.eval()
+    return model.eval().float()
 
 
 @torch.no_grad()
@@ -162,47 +164,63 @@ class Go:
         self.run("fuse", "-config", self.scratch / "recipe.json", "-out", out, a, b)
 
 
-def through(go, name, config, place):
-    """Takes a class through both libraries and returns what differs, by step."""
-    a, b, fused, carried, again = (place / d for d in ("a", "b", "fused", "carried", "again"))
-    write(name, config, a, 1)
-    write(name, config, b, 2)
-    samples, file = draw(config), place / "samples.safetensors"
+def through(go, read, a, b, samples, place):
+    """Takes a pair of checkpoints, and one to read, through both libraries and returns what differs, by step."""
+    fused, carried, again = (place / d for d in ("fused", "carried", "again"))
+    place.mkdir(parents=True, exist_ok=True)
+    file = place / "samples.safetensors"
     save_file(samples, file)
-    found = {"read": apart(go.logits(a, file), outputs(load(a), samples), samples)}
+    found = {"read": apart(go.logits(read, file), outputs(load(read), samples), samples)}
     go.fuse(fused, a, b, method="match")
     ours, theirs = go.logits(fused, file), load(fused)
     found["fused"] = apart(ours, outputs(theirs, samples), samples)
     go.fuse(carried, a, b, method="match", weights=[0, 1])
-    if name not in ENCODERS:
+    if type(theirs).__name__ not in ENCODERS:
         found["carried"] = apart(outputs(load(carried), samples), outputs(load(b), samples), samples)
     theirs.save_pretrained(again)
     found["again"] = apart(go.logits(again, file), ours, samples)
     return found, ours.abs().max().item()
 
 
-def families(scratch, names):
+def drawn_pairs(scratch, names):
+    """Writes a pair of every class."""
+    for i, (name, config) in enumerate(CASES):
+        if names and name not in names:
+            continue
+        place = scratch / f"{i}-{name}"
+        write(name, config, place / "a", 1)
+        write(name, config, place / "b", 2)
+        tied = config.get("tie_word_embeddings")
+        yield name + {True: ", tied", False: ", untied", None: ""}[tied], place / "a", place / "a", place / "b", config, place
+
+
+def given_pairs(scratch, directories):
+    """Returns the pairs that were named, to be fused in float32: rounding to less is a difference of its own."""
+    for a, b in zip(map(pathlib.Path, directories[::2]), map(pathlib.Path, directories[1::2]), strict=True):
+        place = scratch / a.name
+        load(a).save_pretrained(place / "a")
+        load(b).save_pretrained(place / "b")
+        yield f"{a.name}, {b.name}", a, place / "a", place / "b", json.loads((a / "config.json").read_text()), place
+
+
+def table(scratch, pairs):
     go = Go(scratch)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}\n")
     print("| class | logits up to | read | fused | carried | again |\n|---|---|---|---|---|---|")
     fine = True
-    for i, (name, config) in enumerate(CASES):
-        if names and name not in names:
-            continue
-        found, largest = through(go, name, config, scratch / f"{i}-{name}")
+    for label, read, a, b, config, place in pairs:
+        found, largest = through(go, read, a, b, draw(config), place)
         fine = fine and all(v <= TOLERANCE for v in found.values()) and found["again"] == 0
         cells = [f"{found[step]:.1e}" if step in found else "" for step in ("read", "fused", "carried", "again")]
-        tied = config.get("tie_word_embeddings")
-        label = name + {True: ", tied", False: ", untied", None: ""}[tied]
         print(f"| {label} | {largest:.3g} | {' | '.join(cells)} |", flush=True)
     return fine
 
 
 def main(args):
-    if len(args) >= 2 and args[0] == "families":
+    if len(args) >= 2 and args[0] in ("families", "pairs"):
         scratch = pathlib.Path(args[1])
         scratch.mkdir(parents=True, exist_ok=True)
-        fine = families(scratch, args[2:])
+        fine = table(scratch, {"families": drawn_pairs, "pairs": given_pairs}[args[0]](scratch, args[2:]))
     elif len(args) == 3 and not args[0].startswith("-"):
         fine = check(*args)
     else:
