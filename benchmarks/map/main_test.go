@@ -15,6 +15,7 @@ import (
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/testxla"
 	"github.com/otfuse/otfuse/models/gomlx"
+	"github.com/otfuse/otfuse/models/text"
 )
 
 func TestMain(m *testing.M) { testxla.MainInGo(m) }
@@ -42,10 +43,10 @@ func TestItems(t *testing.T) {
 	for _, c := range cells {
 		require.NoError(t, b.cell(t.Context(), c))
 	}
-	text, err := os.ReadFile(b.file(cells[2]))
+	raw, err := os.ReadFile(b.file(cells[2]))
 	require.NoError(t, err)
 	var r result
-	require.NoError(t, json.Unmarshal(text, &r))
+	require.NoError(t, json.Unmarshal(raw, &r))
 	require.Equal(t, cells[2], r.cell)
 	require.Equal(t, updatesPerSecond, r.Updates)
 	require.Len(t, r.Rows, 6)
@@ -56,7 +57,7 @@ func TestItems(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(card), "part 2 of 2 at skew 0.6")
 
-	require.NoError(t, os.WriteFile(b.file(cells[2]), text, 0o600))
+	require.NoError(t, os.WriteFile(b.file(cells[2]), raw, 0o600))
 	before, err := os.Stat(b.file(cells[2]))
 	require.NoError(t, err)
 	require.NoError(t, b.cell(t.Context(), cells[2]))
@@ -69,6 +70,17 @@ func TestItems(t *testing.T) {
 	require.Equal(t, 3, strings.Count(page.String(), "| vit, 8 |"))
 	require.Contains(t, page.String(), "few shapes, 40 test samples")
 	require.Contains(t, page.String(), "finetuned")
+}
+
+// TestArchitectures: the parents of every architecture are trained on parts of the data
+// and fused, without samples and with them.
+func TestArchitectures(t *testing.T) {
+	b := tiny(t, "-samples", "0,6", "-budgets", "0", "-archs", "simplevit,bert,gpt2,llama", "-epochs", "0.02")
+	b.prose = &lab.Corpus{Name: "few", Label: "a short encyclopedia", Corpus: text.Corpus{
+		Train: dataset.Encyclopedia(150, 1), Test: dataset.Encyclopedia(10, 2)}}
+	for _, c := range b.axes.cells() {
+		require.NoError(t, b.cell(t.Context(), c), c.String())
+	}
 }
 
 // TestTable: ways are compared pair by pair, and a gain counts where it is above the
