@@ -127,21 +127,34 @@ func TestStrategiesAreChecked(t *testing.T) {
 	}
 }
 
-// TestNilMethod: without a method models are matched, with activations where
-// there is a calibration.
+// TestNilMethod: without a method models are matched, with activations and a refit where
+// there is a calibration, and with the refit that is asked for.
 func TestNilMethod(t *testing.T) {
 	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
+	data := calibration(net)
+	of := func(ridge float64) *fuse.Settings {
+		return &fuse.Settings{Calibration: data, Refit: &fuse.Refit{Ridge: ridge}}
+	}
 	for _, c := range []struct {
-		set    fuse.Settings
-		method fuse.Method
-	}{{fuse.Settings{}, fuse.Matching{}}, {fuse.Settings{Calibration: calibration(net)}, fuse.Matching{Mix: 0.3}}} {
-		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, c.method, &c.set)
+		given, means *fuse.Settings
+		method       fuse.Method
+	}{{nil, nil, fuse.Matching{}}, {&fuse.Settings{Calibration: data}, of(0.01), fuse.Matching{Mix: 0.3}},
+		{of(0.5), of(0.5), fuse.Matching{Mix: 0.3}}} {
+		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, c.method, c.means)
 		require.NoError(t, err)
-		got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, &c.set)
+		got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, c.given)
 		require.NoError(t, err)
 		sameBits(t, want.Params, got.Params)
 	}
+	dir := t.TempDir()
+	matched := inParts(t, dir, net.Batch(4, 4), []int{1}, fuse.Matching{Mix: 0.3}, a, b)
+	parts, err := fuse.OpenParts(dir, "these")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, parts.Close()) }()
+	got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, &fuse.Settings{Calibration: parts})
+	require.NoError(t, err)
+	sameBits(t, matched, got.Params)
 }
 
 // TestTransportZero: the zero value of Transport is the recipe of the paper, on

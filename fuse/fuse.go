@@ -14,9 +14,10 @@ import (
 // [Distil] trains what has come of it. The result is a model of the anchor's shapes;
 // the arguments are left as they are.
 //
-// A nil method is the best that the library knows for what it is given:
-// [Matching], on weights and activations where there is a calibration, on
-// weights alone otherwise. Nil settings are their zero value.
+// A nil method is the best that the library knows for what it is given: [Matching], by
+// weights alone where there is no calibration, else by weights and activations, and a
+// [Refit] of what comes of it unless the calibration is one in [Parts]. Nil settings are
+// their zero value.
 //
 // [Vanilla], [Transport] and, by weights alone and for two models, [Matching] look at
 // models tensor by tensor unless a refit follows: where models come from [models.Link] and
@@ -26,6 +27,9 @@ import (
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*models.Model, *Report, error) {
 	started := time.Now()
+	if m == nil {
+		s = s.refitted()
+	}
 	set, m, others, err := prepared(anchor, others, m, s)
 	if err != nil {
 		return nil, nil, err
@@ -60,7 +64,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 }
 
 // Align carries others into the basis of anchor by a method; nil is that of
-// [Into].
+// [Into], without the refit.
 func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*Aligned, *Report, error) {
 	started := time.Now()
