@@ -94,8 +94,8 @@ func TestTable(t *testing.T) {
 		return row{way: way{Name: name, Kind: k}, Accuracy: accuracy}
 	}
 	regions, all := gathered([]result{
-		of(0, 0, at("parent 0", control, 0.50), at("matching", fused, 0.60)),
-		of(1, 0, at("parent 0", control, 0.52), at("matching", fused, 0.61)),
+		of(0, 0, at("parent 0", control, 0.50), at("parent 1", control, 0.40), at("matching", fused, 0.60)),
+		of(1, 0, at("parent 0", control, 0.40), at("parent 1", control, 0.52), at("matching", fused, 0.61)),
 		of(0, 1, at("parent, distilled", control, 0.59), at("learned", fused, 0.55)),
 		of(1, 1, at("parent, distilled", control, 0.62), at("learned", fused, 0.55)),
 	})
@@ -103,6 +103,8 @@ func TestTable(t *testing.T) {
 	l := all.line(regions[0], 10_000)
 	require.Equal(t, "**+9.5 ± 0.7**", l.gain)
 	require.Equal(t, "matching 60.5 ± 0.7", l.fused)
+	require.Equal(t, "better parent 51.0 ± 1.4", l.control, "whichever it is of a pair")
+	require.Equal(t, "45.0 ± 7.1, 46.0 ± 8.5", l.parents)
 	l = all.line(regions[1], 10_000)
 	require.Equal(t, "parent, distilled 60.5 ± 2.1", l.control)
 	require.Equal(t, "matching 60.5 ± 0.7", l.fused, "a cheaper way counts too")

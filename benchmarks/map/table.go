@@ -99,7 +99,7 @@ func gathered(results []result) ([]region, choices) {
 		if _, ok := out[r]; !ok {
 			order = append(order, r)
 		}
-		for _, row := range res.Rows {
+		for _, row := range withBetterParent(res.Rows) {
 			at := slices.IndexFunc(out[r], func(c *choice) bool { return c.Name == row.Name })
 			if at < 0 {
 				at = len(out[r])
@@ -117,6 +117,24 @@ func gathered(results []result) ([]region, choices) {
 			cmp.Compare(skews()[a.likeness], skews()[b.likeness]))
 	})
 	return order, out
+}
+
+// withBetterParent puts the better of the parents of a pair among the controls, in place
+// of each of them.
+func withBetterParent(rows []row) []row {
+	var out []row
+	better := row{way: way{Name: "better parent", Kind: control}}
+	for _, r := range rows {
+		if r.Name == "parent 0" || r.Name == "parent 1" {
+			better.Accuracy = max(better.Accuracy, r.Accuracy)
+			r.Kind = reference
+		}
+		out = append(out, r)
+	}
+	if len(out) > 0 && out[0].Kind == reference {
+		out = append(out, better)
+	}
+	return out
 }
 
 // best is the way of a kind, with labels or without, that has the highest mean among
@@ -154,12 +172,12 @@ type line struct {
 func (all choices) line(r region, tests int) line {
 	l := line{region: r}
 	for _, c := range all[region{r.arch, r.width, r.likeness, r.samples, 0}] {
-		switch {
-		case c.Kind == reference:
+		switch c.Name {
+		case "ensemble":
 			l.ensemble = percent(c)
-		case c.Name == "parent 0":
+		case "parent 0":
 			l.parents = percent(c)
-		case c.Name == "parent 1":
+		case "parent 1":
 			l.parents += ", " + percent(c)
 		}
 	}
