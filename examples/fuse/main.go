@@ -223,7 +223,7 @@ func sameVocabulary(a, b *models.Model) error {
 }
 
 // fuse makes the fused model and, for the first other, its push matrices.
-func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.Tensor, error) {
+func (j *job) fuse(ctx context.Context) (_ *models.Model, _ map[string]safetensors.Tensor, err error) {
 	started := time.Now()
 	row := report.Row{Method: j.recipe.Method, Options: j.recipe}
 	method, set, calibration, err := j.method(ctx)
@@ -231,11 +231,11 @@ func (j *job) fuse(ctx context.Context) (*models.Model, map[string]safetensors.T
 		return nil, nil, err
 	}
 	if j.parts != "" {
-		parts, err := j.openParts(set, calibration)
-		if err != nil {
-			return nil, nil, err
+		parts, failed := j.openParts(set, calibration)
+		if failed != nil {
+			return nil, nil, failed
 		}
-		defer parts.Close()
+		defer func() { err = errors.Join(err, parts.Close()) }()
 	}
 	fused, rep, err := j.into(ctx, method, set)
 	if err != nil {

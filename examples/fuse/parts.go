@@ -20,7 +20,7 @@ func (o *options) partsFlags(f *flag.FlagSet) {
 	f.StringVar(&o.parts, "parts", "", "`directory` of a calibration in parts: with -part one of them is written there, "+
 		"without it\nall are added up and what they say is fused; with the same -calib and -config for all")
 	f.Func("part", "with -parts: calibrate on this `part` of the samples of -calib, such as 1/4 to 4/4, and fuse "+
-		"nothing; 4 alone\ntakes the index of an array job, from 0, see -item of benchmarks/paper", func(text string) (err error) {
+		"nothing; 4 alone\nis the part of a process in an array job of four", func(text string) (err error) {
 		o.part, err = parsePart(text)
 		return err
 	})

@@ -59,7 +59,7 @@ const meshAxis = "devices"
 
 // newMesh returns the mesh of a spread over the devices of a backend.
 func newMesh(s Spread, b compute.Backend) (*mesh, error) {
-	if s.Devices < 0 || s.Devices > int(b.NumDevices()) {
+	if s.Devices < 0 || s.Devices > b.NumDevices() {
 		return nil, fmt.Errorf("%w: Devices is %d, and %s has %d", ErrSpread, s.Devices, b.Name(), b.NumDevices())
 	}
 	if s.Devices <= 1 {
@@ -159,14 +159,6 @@ func zerosLike(a array) (array, error) {
 		return nil, located("zeros", tidied(err))
 	}
 	return out, nil
-}
-
-// specOf is how an array lies on a mesh; nil of a tensor on one device.
-func specOf(a array) *distributed.ShardingSpec {
-	if d, shared := a.(*dtensor.Tensor); shared {
-		return d.ShardingSpec()
-	}
-	return nil
 }
 
 // merged returns an array as one tensor, to be read before done is called.

@@ -58,7 +58,7 @@ func heldBytes(o *optimizer) (n int) {
 		if d, shared := s.(*dtensor.Tensor); shared {
 			shape = d.ShardShape()
 		}
-		n += int(shape.Memory())
+		n += int(shape.ByteSize())
 	}
 	return n
 }
@@ -73,7 +73,7 @@ func sharedBytes(o *optimizer, devices int) (n int) {
 				by = devices
 			}
 		}
-		n += int(s.Shape().Memory()) / by
+		n += int(s.Shape().ByteSize()) / by
 	}
 	return n
 }
