@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -34,11 +35,15 @@ type choice struct {
 
 // mean is the mean accuracy.
 func (c *choice) mean() float64 {
-	var sum float64
-	for _, a := range c.scores {
-		sum += a
+	return stat.Mean(slices.Sorted(maps.Values(c.scores)), nil) // in an order of their own, as that of a map changes
+}
+
+// above reports whether a way is better than another one, or as good and cheaper.
+func (c *choice) above(other *choice) bool {
+	if a, b := c.mean(), other.mean(); a != b {
+		return a > b
 	}
-	return sum / float64(len(c.scores))
+	return cmp.Or(cmp.Compare(c.budget, other.budget), cmp.Compare(c.Name, other.Name)) < 0
 }
 
 // printTable prints what is best at every point that there are results of.
@@ -50,7 +55,7 @@ func (o options) printTable(w io.Writer) error {
 	regions, found := gathered(results)
 	var lines []line
 	for _, r := range regions {
-		lines = append(lines, found.line(r, results[0].Tests))
+		lines = append(lines, found.of(r).line(r, results[0].Tests))
 	}
 	_, err = fmt.Fprintf(w, "%s, %d test samples. Accuracies in %%, ± one standard deviation over pairs and draws.\n\n",
 		results[0].Data, results[0].Tests)
@@ -137,13 +142,33 @@ func withBetterParent(rows []row) []row {
 	return out
 }
 
+// of leaves the pairs and draws that were tried in a region, so that a line is about the
+// same ones.
+func (all choices) of(r region) choices {
+	out := choices{}
+	for other, ways := range all {
+		for _, c := range ways {
+			scores := map[string]float64{}
+			for key, score := range c.scores {
+				if _, ok := all[r][0].scores[key]; ok {
+					scores[key] = score
+				}
+			}
+			if len(scores) > 0 {
+				out[other] = append(out[other], &choice{c.way, c.budget, scores})
+			}
+		}
+	}
+	return out
+}
+
 // best is the way of a kind, with labels or without, that has the highest mean among
 // those that a region can afford: on its samples or on none, and in its budget or less.
 func (all choices) best(r region, k kind, labels bool) *choice {
 	var out *choice
 	consider := func(r region) {
 		for _, c := range all[r] {
-			if c.Kind == k && c.Labels == labels && (out == nil || c.mean() > out.mean()) {
+			if c.Kind == k && c.Labels == labels && (out == nil || c.above(out)) {
 				out = c
 			}
 		}
@@ -239,7 +264,7 @@ func percent(c *choice) string {
 	for _, a := range c.scores {
 		all = append(all, 100*a)
 	}
-	slices.Sort(all) // so that sums do not hang on the order of a map
+	slices.Sort(all) // as in mean
 	mean, deviation := stat.MeanStdDev(all, nil)
 	if len(all) == 1 {
 		return fmt.Sprintf("%.1f", mean)
