@@ -170,7 +170,8 @@ func (c goldenCase) derived(t *testing.T, j *job) map[string]models.Array {
 // load makes the job that the flags of the case would make.
 func (c goldenCase) load(t *testing.T, dir string, device *gomlx.Device) *job {
 	calib := map[string]string{"vit": "images.safetensors", "bert": "tokens.safetensors"}[c.Kind]
-	o := options{shardSize: 5, out: filepath.Join(t.TempDir(), "fused"), maps: filepath.Join(t.TempDir(), "maps.safetensors"),
+	o := options{shardSize: 5, out: filepath.Join(t.TempDir(), "fused"),
+		maps:   filepath.Join(t.TempDir(), "maps.safetensors"),
 		config: filepath.Join(dir, "cases", c.Name, "fuse.json"), dirs: []string{filepath.Join(dir, c.Parents[1])},
 		calib: filepath.Join(dir, "parents", calib)}
 	for i, p := range c.Parents {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 func TestDryRun(t *testing.T) {
 	a, b := parent(t, 1, tiny()), parent(t, 2, tiny())
 	out := filepath.Join(t.TempDir(), "out")
-	for _, text := range []string{`{"method":"vanilla"}`, `{"method":"flow"}`, `{"method":"match"}`, `{"method":"learned"}`,
-		`{"method":"distil"}`} {
+	for _, method := range []string{"vanilla", "flow", "match", "learned", "distil"} {
+		text := fmt.Sprintf(`{"method":%q}`, method)
 		r, w, err := os.Pipe()
 		require.NoError(t, err)
 		stdout := os.Stdout
