@@ -26,7 +26,8 @@ const ProcessorFile = "preprocessor_config.json"
 // rescale_factor other than 1/255 becomes a part of Norm.
 // Sizes below 1, deviations that are not positive and numbers that are not
 // finite are errors. Images that are not of the shape of Size are scaled to cover
-// it and cut, where transformers stretches them.
+// it and cut, where transformers stretches them, and by the area of their pixels, where
+// transformers interpolates as resample says.
 type ImageProcessor struct {
 	Size Size // of the images; the zero value leaves them as they are
 	Norm Norm
