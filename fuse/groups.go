@@ -57,8 +57,15 @@ func (u update) best(ctx context.Context, slopes []slope) ([]*mat.Dense, error) 
 	group := u.m.spaces[u.which[0]].Group
 	switch {
 	case group.Rotates():
-		s, err := bestRotation(group, slopes[0].maps)
-		return []*mat.Dense{s}, err
+		var s *mat.Dense
+		err := unlessEnded(ctx, func() (err error) {
+			s, err = bestRotation(group, slopes[0].maps)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return []*mat.Dense{s}, nil
 	case group.WithinHeads():
 		return u.heads(ctx, slopes)
 	}

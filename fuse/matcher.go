@@ -168,7 +168,7 @@ func (m *matcher) newSlope(k int) slope {
 
 // derivative is the derivative of the objective by the map of space k [n × m] while
 // the other maps stay. What meets a map that is not known yet does not count.
-func (m *matcher) derivative(k int) (slope, error) {
+func (m *matcher) derivative(ctx context.Context, k int) (slope, error) {
 	out, s := m.newSlope(k), m.spaces[k]
 	touching := 0
 	for i, n := range m.src.Graph.Nodes {
@@ -180,6 +180,9 @@ func (m *matcher) derivative(k int) (slope, error) {
 			touching++
 			if m.how.Mix >= 1 || !m.mapsKnown(n, p, axis) {
 				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return out, err
 			}
 			w, err := readPart(m.src, p)
 			if err != nil {

@@ -115,7 +115,7 @@ func (r *refitter) fitLayers(ctx context.Context, group []*graph.Node) error {
 	}
 	for _, n := range group {
 		c := least{cross.Slice(0, n.Units, 0, in).(*mat.Dense), gram, read, written[:n.Units], count, r.Ridge}
-		if err := r.solve(n, c); err != nil {
+		if err := r.solve(ctx, n, c); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
 		if n.Units < len(written) {
@@ -133,7 +133,7 @@ type least struct {
 }
 
 // solve replaces the parameters of n.
-func (r *refitter) solve(n *graph.Node, c least) error {
+func (r *refitter) solve(ctx context.Context, n *graph.Node, c least) error {
 	weight, _ := n.Param(graph.RoleWeight)
 	bias, biased := n.Param(graph.RoleBias)
 	weights := fetchPart(r.fused.Params, weight).unitRows(weight.Axes)
@@ -156,11 +156,14 @@ func (r *refitter) solve(n *graph.Node, c least) error {
 		}
 		sym.SetSym(i, i, sym.At(i, i)+damp)
 	}
-	var chol mat.Cholesky
-	if !chol.Factorize(sym) {
-		return errFactor
-	}
-	if err := chol.SolveTo(&change, missed.T()); err != nil {
+	err := unlessEnded(ctx, func() error {
+		var chol mat.Cholesky
+		if !chol.Factorize(sym) {
+			return errFactor
+		}
+		return chol.SolveTo(&change, missed.T())
+	})
+	if err != nil {
 		return err
 	}
 	weights.Add(weights, change.T())

@@ -114,7 +114,7 @@ func (w parallelUpdates) ascend(ctx context.Context) error {
 func (u update) ascend(ctx context.Context) (float64, error) {
 	var slopes []slope
 	for _, k := range u.which {
-		d, err := u.m.derivative(k)
+		d, err := u.m.derivative(ctx, k)
 		if err != nil {
 			return 0, err
 		}

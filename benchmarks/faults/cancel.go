@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ type latency struct {
 
 // measure runs a work to its end, which also compiles what there is to compile, and then
 // cancels it at random moments.
-func (w work) measure(ctx context.Context, tries int, moments *rand.Rand) (latency, error) {
+func (c canceller) measure(ctx context.Context, w work) (latency, error) {
 	l := latency{what: w.what}
 	for range 2 { // the first time compiles
 		started := time.Now()
@@ -38,8 +39,8 @@ func (w work) measure(ctx context.Context, tries int, moments *rand.Rand) (laten
 		}
 		l.whole = time.Since(started)
 	}
-	for range tries {
-		if err := w.cancel(ctx, time.Duration(moments.Int64N(int64(l.whole)*9/10+1)), &l); err != nil {
+	for range c.tries {
+		if err := w.cancel(ctx, time.Duration(c.moments.Int64N(int64(l.whole)*9/10+1)), &l); err != nil {
 			return l, err
 		}
 	}
@@ -73,17 +74,26 @@ func (w work) cancel(ctx context.Context, after time.Duration, l *latency) error
 	return ctx.Err()
 }
 
+// A canceller cancels what may take long.
+type canceller struct {
+	tries   int
+	only    *regexp.Regexp // of the names of works
+	moments *rand.Rand
+}
+
 // latencies cancels everything that takes long.
-func latencies(ctx context.Context, tries int, seed uint64, observe func(latency)) ([]latency, error) {
-	moments := rand.New(rand.NewPCG(seed, 1))
+func (c canceller) latencies(ctx context.Context, observe func(latency)) ([]latency, error) {
 	p, err := openPair(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = p.device.Close() }() // the process ends
 	var out []latency
-	for _, w := range slices.Concat(solving(moments), p.networks()) {
-		l, err := w.measure(ctx, tries, moments)
+	for _, w := range slices.Concat(solving(c.moments), p.networks()) {
+		if !c.only.MatchString(w.what) {
+			continue
+		}
+		l, err := c.measure(ctx, w)
 		if err != nil {
 			return out, err
 		}

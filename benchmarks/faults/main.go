@@ -1,7 +1,7 @@
 // Faults kills, starves and crowds the library and counts what breaks.
 //
 //	go run ./benchmarks/faults [-kills N] [-pairs N] [-seed N]
-//	go run ./benchmarks/faults -cancel 10
+//	go run ./benchmarks/faults -cancel 10 [-of REGEXP]
 //
 // It starts itself as a child that does one job on a tiny network, such as saving,
 // fusing, training or downloading, again and again, and kills it at a random moment;
@@ -24,8 +24,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
+	"regexp"
 	"time"
 
 	"github.com/otfuse/otfuse/internal/cli"
@@ -47,9 +49,10 @@ func report() int {
 	flag.IntVar(&p.pairs, "pairs", 20, "`pairs` of processes that do the same at the same time")
 	flag.Uint64Var(&p.seed, "seed", p.seed, "`seed` of the moments")
 	cancels := flag.Int("cancel", 0, "cancel everything that takes long so many `times`, and nothing else")
+	of := flag.String("of", "", "regular `expression`: with -cancel, only what it matches")
 	flag.Parse()
 	if *cancels > 0 {
-		return reportLatencies(ctx, *cancels, p.seed)
+		return reportLatencies(ctx, *cancels, p.seed, *of)
 	}
 	started := time.Now()
 	rows, err := p.run(ctx, func(r row) { cli.Notice("%s: %d tries", r.what, r.tries) })
@@ -69,8 +72,13 @@ func report() int {
 
 // reportLatencies cancels everything that takes long, prints the table and returns the
 // status of the process.
-func reportLatencies(ctx context.Context, tries int, seed uint64) int {
-	all, err := latencies(ctx, tries, seed, func(l latency) { cli.Notice("%s: %d tries", l.what, len(l.wall)) })
+func reportLatencies(ctx context.Context, tries int, seed uint64, of string) int {
+	only, err := regexp.Compile(of)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults: -of:", err)
+		return 2
+	}
+	all, err := canceller{tries, only, rand.New(rand.NewPCG(seed, 1))}.latencies(ctx, func(l latency) { cli.Notice("%s: %d tries", l.what, len(l.wall)) })
 	printLatencies(os.Stdout, all)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)

@@ -2,8 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -40,4 +45,31 @@ func TestTable(t *testing.T) {
 	printTable(&b, []row{r})
 	require.Contains(t, b.String(), "killed: torn: half of it")
 	require.Regexp(t, `in all +3 +1 +0 +1 +0 +1`, b.String())
+}
+
+// TestLatencies: works are cancelled before their end, and the table says how soon they
+// returned and which did not return the error of their context.
+func TestLatencies(t *testing.T) {
+	wait := func(ctx context.Context, err error) error {
+		select {
+		case <-ctx.Done():
+			return cmp.Or(err, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+			return nil
+		}
+	}
+	c := canceller{tries: 3, moments: rand.New(rand.NewPCG(1, 1))}
+	good, err := c.measure(t.Context(), work{"waiting", func(ctx context.Context) error { return wait(ctx, nil) }})
+	require.NoError(t, err)
+	require.NotEmpty(t, good.wall)
+	require.Empty(t, good.wrong)
+	other := errors.New("another error")
+	bad, err := c.measure(t.Context(), work{"erring", func(ctx context.Context) error { return wait(ctx, other) }})
+	require.NoError(t, err)
+	_, err = c.measure(t.Context(), work{"failing", func(context.Context) error { return other }})
+	require.ErrorIs(t, err, other)
+	var table bytes.Buffer
+	printLatencies(&table, []latency{good, bad})
+	require.Regexp(t, `(?m)^waiting +\d+ +\d .*\d $`, table.String())
+	require.Regexp(t, `(?m)^erring .* another error$`, table.String())
 }
