@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -50,21 +49,24 @@ func TestTable(t *testing.T) {
 // TestLatencies: works are cancelled before their end, and the table says how soon they
 // returned and which did not return the error of their context.
 func TestLatencies(t *testing.T) {
-	wait := func(ctx context.Context, err error) error {
-		select {
-		case <-ctx.Done():
+	// Two runs are not cancelled.
+	waits := func(err error) func(context.Context) error {
+		calls := 0
+		return func(ctx context.Context) error {
+			if calls++; calls <= 2 {
+				return nil
+			}
+			<-ctx.Done()
 			return cmp.Or(err, ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-			return nil
 		}
 	}
 	c := canceller{tries: 3, moments: rand.New(rand.NewPCG(1, 1))}
-	good, err := c.measure(t.Context(), work{"waiting", func(ctx context.Context) error { return wait(ctx, nil) }})
+	good, err := c.measure(t.Context(), work{"waiting", waits(nil)})
 	require.NoError(t, err)
-	require.NotEmpty(t, good.wall)
+	require.Len(t, good.wall, 3)
 	require.Empty(t, good.wrong)
 	other := errors.New("another error")
-	bad, err := c.measure(t.Context(), work{"erring", func(ctx context.Context) error { return wait(ctx, other) }})
+	bad, err := c.measure(t.Context(), work{"erring", waits(other)})
 	require.NoError(t, err)
 	_, err = c.measure(t.Context(), work{"failing", func(context.Context) error { return other }})
 	require.ErrorIs(t, err, other)
