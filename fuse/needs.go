@@ -44,16 +44,15 @@ func Estimate(anchor *models.Model, others []*models.Model, m Method, s *Setting
 		e.largest = max(e.largest, int64(valueCount(shape)))
 		e.Result += int64(valueCount(shape)) * int64(anchor.DType(name).Size())
 	}
-	streams := false
 	if by, ok := m.(streamer); ok && set.Refit == nil && set.Directory != nil {
-		streams = by.stream(anchor, others, set) != nil
+		e.streams = by.stream(anchor, others, set) != nil
 	}
-	e.weighModels(m, streams)
+	e.weighModels(m)
 	switch m := m.(type) {
 	case Transport:
 		err = e.weighTransport(m)
 	case Matching:
-		e.weighMatching(m, streams)
+		e.weighMatching(m)
 	}
 	if err != nil {
 		return Needs{}, fmt.Errorf("fuse: %w", err)
@@ -76,6 +75,7 @@ type estimate struct {
 	anchor   *models.Model
 	others   []*models.Model
 	settings Settings
+	streams  bool  // from disk to disk
 	largest  int64 // values of the largest tensor
 }
 
@@ -90,13 +90,13 @@ const (
 const tensorCopies = 6
 
 // weighModels adds what is held of the parameters of all models.
-func (e *estimate) weighModels(m Method, streams bool) {
+func (e *estimate) weighModels(m Method) {
 	size := int64(e.anchor.Size())
 	own := size
 	for _, o := range e.others {
 		own += int64(o.Size())
 	}
-	if streams {
+	if e.streams {
 		e.Tensors = tensorCopies * float32Bytes * e.largest
 		if e.settings.Calibration != nil {
 			e.Models = float32Bytes * own // on the device
@@ -216,7 +216,7 @@ func (t *transportRun) mostPlans() int64 {
 const mapEntry = float64Bytes + 4
 
 // weighMatching adds maps and moments of all spaces.
-func (e *estimate) weighMatching(how Matching, streams bool) {
+func (e *estimate) weighMatching(how Matching) {
 	for _, source := range e.others {
 		spaces, of := source.Graph.Spaces()
 		own, _ := e.anchor.Graph.Spaces()
@@ -250,7 +250,7 @@ func (e *estimate) weighMatching(how Matching, streams bool) {
 		}
 		e.addMoments(source, want, momentBytes(e.settings))
 	}
-	if !streams {
+	if !e.streams {
 		e.Site *= 2 // two at a time
 	}
 }

@@ -74,7 +74,7 @@ func TestDirectoryOfFailure(t *testing.T) {
 	require.NotContains(t, err.Error(), "saving")
 	require.NoDirExists(t, set.Directory.Path)
 	ctx, cancel := context.WithCancel(t.Context())
-	set.Observe = func(p models.Progress) { cancel() }
+	set.Observe = func(models.Progress) { cancel() }
 	_, _, err = fuse.Into(ctx, a, []*models.Model{b}, fuse.Transport{}, &set)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoDirExists(t, set.Directory.Path)
