@@ -73,11 +73,11 @@ func TestItems(t *testing.T) {
 }
 
 // TestArchitectures: the parents of every architecture are trained on parts of the data
-// and fused, without samples and with them.
+// and fused.
 func TestArchitectures(t *testing.T) {
-	b := tiny(t, "-samples", "0,6", "-budgets", "0", "-archs", "simplevit,bert,gpt2,llama", "-epochs", "0.02")
+	b := tiny(t, "-samples", "6", "-budgets", "0", "-archs", "simplevit,bert,gpt2,llama", "-epochs", "0.02")
 	b.prose = &lab.Corpus{Name: "few", Label: "a short encyclopedia", Corpus: text.Corpus{
-		Train: dataset.Encyclopedia(150, 1), Test: dataset.Encyclopedia(10, 2)}}
+		Train: dataset.Encyclopedia(40, 1), Test: dataset.Encyclopedia(4, 2)}}
 	for _, c := range b.axes.cells() {
 		require.NoError(t, b.cell(t.Context(), c), c.String())
 	}
