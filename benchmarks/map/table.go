@@ -162,13 +162,19 @@ func (all choices) of(r region) choices {
 	return out
 }
 
-// best is the way of a kind, with labels or without, that has the highest mean among
+// A group is what ways are compared in.
+type group struct {
+	kind   kind
+	labels bool
+}
+
+// best is the way of a group that has the highest mean among
 // those that a region can afford: on its samples or on none, and in its budget or less.
-func (all choices) best(r region, k kind, labels bool) *choice {
+func (all choices) best(r region, g group) *choice {
 	var out *choice
 	consider := func(r region) {
 		for _, c := range all[r] {
-			if c.Kind == k && c.Labels == labels && (out == nil || c.above(out)) {
+			if g == (group{c.Kind, c.Labels}) && (out == nil || c.above(out)) {
 				out = c
 			}
 		}
@@ -206,17 +212,17 @@ func (all choices) line(r region, tests int) line {
 			l.parents += ", " + percent(c)
 		}
 	}
-	l.control, l.fused, l.gain = all.compared(r, false, tests)
+	l.control, l.fused, l.gain = all.compared(r, group{kind: control}, group{kind: fused}, tests)
 	if r.budget > 0 {
-		l.finetuned, l.withOwn, l.labelledGain = all.compared(r, true, tests)
+		l.finetuned, l.withOwn, l.labelledGain = all.compared(r, group{control, true}, group{fused, true}, tests)
 	}
 	return l
 }
 
-// compared returns the best control, the best fused model and how much it is above, in
-// bold where that is more than twice its standard error.
-func (all choices) compared(r region, labels bool, tests int) (without, with, gain string) {
-	a, b := all.best(r, control, labels), all.best(r, fused, labels)
+// compared returns the best of two groups and how much the second is above, in bold where
+// that is more than twice its standard error.
+func (all choices) compared(r region, first, second group, tests int) (without, with, gain string) {
+	a, b := all.best(r, first), all.best(r, second)
 	if a == nil || b == nil {
 		return "", "", ""
 	}

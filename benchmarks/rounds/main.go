@@ -60,8 +60,8 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
 	f.IntVar(&o.width, "width", 64, "hidden `units` of the vision transformers")
 	f.IntVar(&o.sites, "sites", 2, "`sites` that train")
-	f.Float64Var(&o.skew, "skew", -1, "`share` of the images of a class that goes to the one site that is its home, as in "+
-		"vit-cifar -skew; below 0 all sites see all images")
+	f.Float64Var(&o.skew, "skew", -1, "`share` of the images of a class that goes to the one site that is its home, as "+
+		"in vit-cifar -skew; below 0 all sites see all images")
 	f.IntVar(&o.updates, "updates", 1200, "`updates` of each site")
 	f.IntVar(&o.batch, "batch", 128, "`images` of an update")
 	f.IntVar(&o.rounds, "rounds", 6, "`rounds`, after each of which models are averaged")
@@ -76,8 +76,8 @@ func parse(args []string) (options, error) {
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("rounds: unexpected argument %q", f.Arg(0))
-	case o.width < 1 || o.sites < 2 || o.rounds < 1 || o.updates < o.rounds || o.runs < 1 || o.samples < 1 || o.images < 0 ||
-		o.batch < 1:
+	case o.width < 1 || o.sites < 2 || o.rounds < 1 || o.updates < o.rounds || o.runs < 1 || o.samples < 1 ||
+		o.images < 0 || o.batch < 1:
 		return o, errors.New("rounds: -width, -rounds, -runs, -batch and -samples must be at least 1, -sites 2, -updates " +
 			"-rounds")
 	case o.skew > 1:

@@ -20,8 +20,8 @@ func TestMain(m *testing.M) { testxla.MainInGo(m) }
 // TestRounds: every way trains, sites that average end as one model, and what is done is
 // not done again.
 func TestRounds(t *testing.T) {
-	o, err := parse([]string{"-out", t.TempDir(), "-width", "8", "-updates", "4", "-rounds", "2", "-skew", "0.6", "-samples",
-		"20", "-batch", "8"})
+	o, err := parse([]string{"-out", t.TempDir(), "-width", "8", "-updates", "4", "-rounds", "2", "-skew", "0.6",
+		"-samples", "20", "-batch", "8"})
 	require.NoError(t, err)
 	d, err := gomlx.Open(context.Background(), nil)
 	require.NoError(t, err)

@@ -99,7 +99,8 @@ func (f *federation) open() error {
 	for k := range f.options.sites {
 		task := *f.images
 		if f.skew >= 0 {
-			if err := task.Restrict(lab.Split{Part: k + 1, Parts: f.options.sites, Skew: f.skew, Seed: uint64(f.run)}); err != nil {
+			part := lab.Split{Part: k + 1, Parts: f.options.sites, Skew: f.skew, Seed: uint64(f.run)}
+			if err := task.Restrict(part); err != nil {
 				return err
 			}
 			task.Norm = f.images.Norm // sites agree on it before they begin

@@ -233,15 +233,15 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.patch, "patch", 8, "with -train: `pixels` along a patch")
 	f.IntVar(&o.side, "side", 0, "with -train: `pixels` along an image of tinyimagenet and imagefolder (default 64); "+
 		"otherwise the parents say")
-	f.Func("split", "with -train: train on a `part` of the training set, such as 1/2 and 2/2, that has no image in common "+
-		"with the others (default all)", func(text string) (err error) {
+	f.Func("split", "with -train: train on a `part` of the training set, such as 1/2 and 2/2, that has no image in "+
+		"common with the others (default all)", func(text string) (err error) {
 		skew := o.split.Skew
 		o.split, err = lab.ParseSplit(text)
 		o.split.Skew = skew
 		return err
 	})
-	f.Float64Var(&o.split.Skew, "skew", 0, "with -split: `share` of the images of a class that goes to the one part that is "+
-		"its home, 0 to 1; the others are dealt evenly. Of two parts, 0.6 gives one 80 % of half of the classes")
+	f.Float64Var(&o.split.Skew, "skew", 0, "with -split: `share` of the images of a class that goes to the one part that "+
+		"is its home, 0 to 1; the others are dealt evenly. Of two parts, 0.6 gives one 80 % of half of the classes")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: vit-cifar [flags]\n\nFuses vision transformers trained from different seeds. "+
 			"Without flags: a whole run in minutes.")

@@ -66,14 +66,14 @@ func TestParts(t *testing.T) {
 	var dirs []string
 	for part := 1; part <= 2; part++ {
 		dir := filepath.Join(t.TempDir(), "parent")
-		require.NoError(t, trainParent(context.Background(), parse1(t, "-train", "-data", "imagefolder", "-dir", set, "-out", dir,
-			"-seed", fmt.Sprint(part), "-epochs", "1", "-width", "16", "-depth", "1", "-heads", "2", "-side", "24",
+		require.NoError(t, trainParent(context.Background(), parse1(t, "-train", "-data", "imagefolder", "-dir", set,
+			"-out", dir, "-seed", fmt.Sprint(part), "-epochs", "1", "-width", "16", "-depth", "1", "-heads", "2", "-side", "24",
 			"-split", fmt.Sprintf("%d/2", part), "-skew", "0.6")))
 		dirs = append(dirs, dir)
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(dirs, ","), "-out", out, "-method", "match",
-		"-samples", "20", "-epochs", "1")
+	o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", strings.Join(dirs, ","), "-out", out, "-method",
+		"match", "-samples", "20", "-epochs", "1")
 	require.NoError(t, compare(context.Background(), o))
 	page, err := os.ReadFile(filepath.Join(out, "report.html"))
 	require.NoError(t, err)
