@@ -55,19 +55,19 @@ func (s *assigner[T]) checkContext(k int) error {
 }
 
 // solve finds an optimal matching. It starts from column potentials where they are
-// given, and by column reduction otherwise.
-func (s *assigner[T]) solve(start []float64) error {
-	if start != nil {
+// given, and from the least cost of every column otherwise, low, where that is known.
+func (s *assigner[T]) solve(start, low []float64) (err error) {
+	switch {
+	case start != nil:
 		copy(s.v, start)
-		if _, err := tightenPotentials(s.ctx, s.cost, s.v); err != nil {
-			return err
-		}
-	} else {
-		low, err := columnMinima(s.ctx, s.cost, s.n)
-		if err != nil {
-			return err
-		}
-		s.v = low
+		_, err = tightenPotentials(s.ctx, s.cost, s.v)
+	case low != nil:
+		copy(s.v, low)
+	default:
+		s.v, _, err = readCosts(s.ctx, s.cost, s.n)
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.fillShortlists(); err != nil {
 		return err

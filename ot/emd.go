@@ -3,7 +3,6 @@ package ot
 import (
 	"context"
 	"math"
-	"slices"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
@@ -110,31 +109,6 @@ func tightenPotentials[T number](ctx context.Context, cost []T, v []float64) (u 
 	}
 	copy(v, low)
 	return u, nil
-}
-
-// columnMinima returns the least cost of every column [m].
-func columnMinima[T number](ctx context.Context, cost []T, m int) ([]float64, error) {
-	n := len(cost) / m
-	k := min(n, 1+len(cost)/contextInterval, 16)
-	lows := make([][]T, k)
-	err := runBlocks(ctx, k, len(cost), func(b int) {
-		lo, hi := blockRange(n, k, b)
-		lows[b] = slices.Clone(cost[lo*m : (lo+1)*m])
-		for i := lo + 1; i < hi && ctx.Err() == nil; i++ {
-			lowerTo(lows[b], cost[i*m:(i+1)*m])
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	v := make([]float64, m)
-	for _, low := range lows[1:] {
-		lowerTo(lows[0], low)
-	}
-	for j, c := range lows[0] {
-		v[j] = float64(c)
-	}
-	return v, nil
 }
 
 // allEqual reports whether all entries are the same up to rounding.

@@ -47,7 +47,7 @@ func exactlyFor[T number](ctx context.Context, in *instance, cost []T, start []f
 // assignment solves an instance with n = m in which all masses are the same.
 func assignment[T number](ctx context.Context, in *instance, cost []T, start []float64) (vertex, error) {
 	s := newAssigner(ctx, in.n, cost)
-	if err := s.solve(start); err != nil {
+	if err := s.solve(start, in.columnMinima); err != nil {
 		return vertex{}, err
 	}
 	x := vertex{u: s.potentials(), v: s.v}
@@ -118,6 +118,7 @@ func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vert
 	in.widenCosts()
 	smaller := *in
 	smaller.cost, smaller.maxCost, smaller.cost32 = slices.Clone(in.cost), in.maxCost/unit, nil
+	smaller.columnMinima = nil
 	floats.Scale(1/unit, smaller.cost)
 	if start != nil {
 		start = slices.Clone(start)
@@ -134,6 +135,7 @@ func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vert
 func (in *instance) cutOff(limit float64) *instance {
 	lower := *in
 	lower.cost, lower.cost32, lower.maxCost = slices.Clone(in.cost), nil, min(in.maxCost, limit)
+	lower.columnMinima = nil
 	for k, c := range lower.cost {
 		lower.cost[k] = min(c, limit)
 	}

@@ -98,7 +98,7 @@ func (r costRows) block(ctx context.Context, b int, _ []float64) ([]float64, err
 	if n != hi-lo || m != r.m {
 		return nil, invalid("Metric", ErrShape, "%T returned a cost of %d × %d, want %d × %d", r.metric, n, m, hi-lo, r.m)
 	}
-	_, err = largestCost(ctx, data, m)
+	_, _, err = readCosts(ctx, data, m)
 	return data, err
 }
 

@@ -66,7 +66,8 @@ type instance struct {
 	fullA                 []float64 // all masses of the source
 	fullB                 []float64 // all masses of the target
 	totalA, totalB        float64
-	maxCost               float64 // largest cost between kept units
+	maxCost               float64   // largest cost between kept units
+	columnMinima          []float64 // least cost of every column [m], nil where it is not known
 }
 
 // readProblem checks everything about p except that the totals are equal.
@@ -100,9 +101,9 @@ func readProblemAsIs(ctx context.Context, p Problem) (in *instance, err error) {
 		return nil, err
 	}
 	if in.cost32 != nil {
-		in.maxCost, err = largestCost(ctx, in.cost32, m)
+		in.columnMinima, in.maxCost, err = readCosts(ctx, in.cost32, m)
 	} else {
-		in.maxCost, err = largestCost(ctx, in.cost, m)
+		in.columnMinima, in.maxCost, err = readCosts(ctx, in.cost, m)
 	}
 	if err != nil {
 		return nil, err
@@ -118,25 +119,40 @@ func (in *instance) widenCosts() {
 	}
 }
 
-// largestCost returns the largest of the costs [n × m] and an error for the first entry
-// that is no cost, or that of ctx.
-func largestCost[T number](ctx context.Context, c []T, m int) (float64, error) {
-	cuts := 1 + len(c)/(16*minParallelEntries)
-	tops := make([]float64, cuts)
-	err := runBlocks(ctx, cuts, len(c), func(b int) {
-		lo, hi := blockRange(len(c), cuts, b)
-		tops[b] = largestOf(c[lo:hi])
+// readCosts returns the least of the costs [n × m] of every column, and the largest of all,
+// with one pass through memory. It returns an error for the first entry that is no cost, or
+// that of ctx.
+func readCosts[T number](ctx context.Context, c []T, m int) (low []float64, top float64, err error) {
+	n := len(c) / m
+	blocks := min(n, 1+len(c)/(16*minParallelEntries), 16)
+	lows, tops := make([][]T, blocks), make([]float64, blocks)
+	err = runBlocks(ctx, blocks, len(c), func(b int) {
+		lo, hi := blockRange(n, blocks, b)
+		lows[b] = slices.Clone(c[lo*m : (lo+1)*m])
+		for i := lo; i < hi && ctx.Err() == nil; i++ {
+			row := c[i*m : (i+1)*m]
+			tops[b] = max(tops[b], largestOf(row))
+			lowerTo(lows[b], row)
+		}
 	})
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	if t := slices.Max(tops); t <= math.MaxFloat64 {
-		return t, nil
+	if top = slices.Max(tops); top > math.MaxFloat64 {
+		top, err = scanCosts(c, m)
+		return nil, top, err
 	}
-	return scanCosts(c, m)
+	for _, other := range lows[1:] {
+		lowerTo(lows[0], other)
+	}
+	low = make([]float64, m)
+	for j, v := range lows[0] {
+		low[j] = float64(v)
+	}
+	return low, top, nil
 }
 
-// scanCosts is the slow path of largestCost: it also handles negative, NaN and infinite
+// scanCosts is the slow path of readCosts: it also handles negative, NaN and infinite
 // costs, and names the first of them.
 func scanCosts[T number](c []T, m int) (top float64, err error) {
 	for k, v := range c {
@@ -207,7 +223,7 @@ func (in *instance) dropEmptyUnits() {
 		return
 	}
 	width := in.m
-	in.n, in.m = len(in.a), len(in.b)
+	in.n, in.m, in.columnMinima = len(in.a), len(in.b), nil
 	if in.cost32 != nil {
 		in.cost32, in.maxCost = keptCosts(in, in.cost32, width)
 	} else {

@@ -76,7 +76,8 @@ func (s *simplex[T]) startPotentials(in *instance, start []float64) ([]float64, 
 		return start, err
 	}
 	if in.n*in.m <= warmStartEntries || in.maxCost == 0 {
-		return columnMinima(s.ctx, s.cost, s.m)
+		low, _, err := readCosts(s.ctx, s.cost, s.m)
+		return low, err
 	}
 	k := newStreamed(s.ctx, in, denseRows[T]{s.cost, s.m})
 	k.top = in.maxCost
