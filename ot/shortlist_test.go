@@ -56,7 +56,7 @@ func TestLeastTwo(t *testing.T) {
 				}
 				sorted := slices.Sorted(slices.Values(d))
 				check := func(d1, d2 float64, first, second uint64) {
-					require.InDeltaSlice(t, sorted[:2], []float64{d1, d2}, 0)
+					require.InDeltaSlice(t, []float64{d1, d2}, sorted[:2], 0)
 					require.NotZero(t, first)
 					require.Equal(t, d1 == d2, second == 0)
 					for k := range d {

@@ -78,7 +78,8 @@ func reportLatencies(ctx context.Context, tries int, seed uint64, of string) int
 		fmt.Fprintln(os.Stderr, "faults: -of:", err)
 		return 2
 	}
-	all, err := canceller{tries, only, rand.New(rand.NewPCG(seed, 1))}.latencies(ctx, func(l latency) { cli.Notice("%s: %d tries", l.what, len(l.wall)) })
+	tell := func(l latency) { cli.Notice("%s: %d tries", l.what, len(l.wall)) }
+	all, err := canceller{tries, only, rand.New(rand.NewPCG(seed, 1))}.latencies(ctx, tell)
 	printLatencies(os.Stdout, all)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)

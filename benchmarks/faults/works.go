@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 
 	"gonum.org/v1/gonum/mat"
@@ -48,7 +49,8 @@ func solving(moments *rand.Rand) []work {
 
 // unlessNotConverged drops the error of a solver that has done all its iterations.
 func unlessNotConverged(err error) error {
-	if _, is := err.(*ot.NotConvergedError); is {
+	var unfinished *ot.NotConvergedError
+	if errors.As(err, &unfinished) {
 		return nil
 	}
 	return err
@@ -120,12 +122,13 @@ func (p *pair) networks() []work {
 			return err
 		}
 	}
+	refit := fuse.Settings{Calibration: calibration, Refit: &fuse.Refit{Ridge: 0.1}}
 	return []work{
 		{"fuse: transport by weights", into(fuse.Transport{}, fuse.Settings{})},
 		{"fuse: transport by activations", into(fuse.Transport{}, fuse.Settings{Calibration: calibration})},
 		{"fuse: matching by weights", into(fuse.Matching{}, fuse.Settings{})},
 		{"fuse: matching", into(fuse.Matching{}, fuse.Settings{Calibration: calibration})},
-		{"fuse: vanilla, refit", into(fuse.Vanilla{}, fuse.Settings{Calibration: calibration, Refit: &fuse.Refit{Ridge: 0.1}})},
+		{"fuse: vanilla, refit", into(fuse.Vanilla{}, refit)},
 		{"fuse: learned matching", into(fuse.Matching{Learner: learner}, fuse.Settings{})},
 		{"fuse: distillation", into(fuse.Distil{Distiller: distiller}, fuse.Settings{})},
 		{"gomlx: calibration", func(ctx context.Context) error {

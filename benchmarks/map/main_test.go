@@ -112,7 +112,8 @@ func TestTable(t *testing.T) {
 	_, more := gathered([]result{
 		of(0, 0, at("parent 0", control, 0.50), at("matching", fused, 0.60)), of(1, 0, at("parent 0", control, 0.1)),
 		of(0, 1, at("parent, distilled", control, 0.4))})
-	require.Equal(t, "better parent 50.0", more.of(regions[1]).line(regions[1], 10_000).control, "of the pairs of the region")
+	require.Equal(t, "better parent 50.0", more.of(regions[1]).line(regions[1], 10_000).control,
+		"of the pairs of the region")
 	require.InDelta(t, 0.01, standardError(0, 1, 5000), 1e-9)
 	require.InDelta(t, 0.02, standardError(0.04, 4, 5000), 1e-9)
 }
