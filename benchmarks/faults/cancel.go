@@ -54,8 +54,8 @@ func (w work) cancel(ctx context.Context, after time.Duration, l *latency) error
 	done := make(chan error, 1)
 	go func() { done <- w.run(ended) }()
 	select {
-	case <-done:
-		return ctx.Err()
+	case err := <-done:
+		return errors.Join(ctx.Err(), err)
 	case <-time.After(after):
 	}
 	clock, started := meter.Start(), time.Now()

@@ -49,8 +49,7 @@ func solving(moments *rand.Rand) []work {
 
 // unlessNotConverged drops the error of a solver that has done all its iterations.
 func unlessNotConverged(err error) error {
-	var unfinished *ot.NotConvergedError
-	if errors.As(err, &unfinished) {
+	if _, is := errors.AsType[*ot.NotConvergedError](err); is {
 		return nil
 	}
 	return err

@@ -221,8 +221,8 @@ func parse(args []string) (options, error) {
 		"valid.txt, a paragraph a line")
 	f.StringVar(&o.parents, "parents", "", "`checkpoints` to fuse, directories or ids of the hub, comma-separated, the "+
 		"anchor first; default: the pair shipped for the text")
-	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces, or the directory or hub id of "+
-		"a checkpoint; default: that of -dir or of the parents; with -train one learned from the text")
+	f.StringVar(&o.vocab, "vocab", "", "vocab.txt or tokenizer.json, a `file` of word pieces, or the directory or hub "+
+		"id of a checkpoint; default: that of -dir or of the parents; with -train one learned from the text")
 	f.StringVar(&o.out, "out", "bert-wiki-out",
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
