@@ -69,8 +69,8 @@ func checkMemory(n fuse.Needs, free int64) error {
 			most = p
 		}
 	}
-	return fmt.Errorf("fuse: the run takes at least %.2f GB of memory, %.2f GB of it %s, and %.2f GB are free; "+
-		"-dry-run says what for", inGB(n.Memory()), inGB(most.bytes), most.name, inGB(free))
+	return fmt.Errorf("fuse: the run takes at least %s of memory, %s of it %s, and %s are free; "+
+		"-dry-run says what for", size(n.Memory()), size(most.bytes), most.name, size(free))
 }
 
 // A part is what a part of the memory is taken by.
@@ -82,7 +82,7 @@ type part struct {
 func memoryParts(n fuse.Needs) []part {
 	moments := "moments of activations"
 	if n.Passes > 1 {
-		moments += fmt.Sprintf(" (of %.2f GB, in %d passes over the samples)", inGB(n.AllMoments), n.Passes)
+		moments += fmt.Sprintf(" (of %s, in %d passes over the samples)", size(n.AllMoments), n.Passes)
 	}
 	site := "the largest site"
 	if n.SiteName != "" {
@@ -95,7 +95,7 @@ func memoryParts(n fuse.Needs) []part {
 // tellNeeds prints what the run takes.
 func tellNeeds(w io.Writer, n fuse.Needs) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(bytes int64, what string) { fmt.Fprintf(t, "%.2f GB\t  %s\n", inGB(bytes), what) }
+	row := func(bytes int64, what string) { fmt.Fprintf(t, "%s\t  %s\n", size(bytes), what) }
 	for _, p := range memoryParts(n) {
 		row(p.bytes, p.name)
 	}
@@ -107,4 +107,10 @@ func tellNeeds(w io.Writer, n fuse.Needs) error {
 	return t.Flush()
 }
 
-func inGB(bytes int64) float64 { return float64(bytes) / gigabyte }
+// size is a number of bytes for people, in GB or, where that is below a tenth, in MB.
+func size(bytes int64) string {
+	if bytes < gigabyte/10 {
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(bytes)/gigabyte)
+}
