@@ -91,8 +91,8 @@ func TestCompare(t *testing.T) {
 		"-learn", "3", "-distil", "2", "-texts", "20")
 	require.NoError(t, compare(context.Background(), o))
 
-	report, rows := readReport(t, filepath.Join(out, "report.json"))
-	steps := report.Rows[len(rows)-1].Finetuned
+	written, rows := readReport(t, filepath.Join(out, "report.json"))
+	steps := written.Rows[len(rows)-1].Finetuned
 	require.Positive(t, steps)
 	want := []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0",
 		"flow 0", "flow 0", "flow 0", "flow 0",
@@ -101,12 +101,12 @@ func TestCompare(t *testing.T) {
 		want = append(want, fmt.Sprint(method, " ", steps))
 	}
 	require.Equal(t, want, rows)
-	for _, r := range report.Rows {
+	for _, r := range written.Rows {
 		require.Greater(t, *r.Pseudo, 1., r.Label)
 	}
-	require.NotEmpty(t, report.Nodes)
-	require.Len(t, report.Curves, 4+6, "lines and trainings")
-	for _, c := range report.Curves {
+	require.NotEmpty(t, written.Nodes)
+	require.Len(t, written.Curves, 4+6, "lines and trainings")
+	for _, c := range written.Curves {
 		require.Equal(t, 0., c.Points[0].X)
 		require.Greater(t, c.Points[0].Loss, 0.)
 	}
@@ -121,6 +121,10 @@ func TestCompare(t *testing.T) {
 		m, err := models.Open(filepath.Join(out, name))
 		require.NoError(t, err)
 		require.Equal(t, anchor.Params.Shapes(), m.Params.Shapes())
+		card := string(m.Files[report.CardFile])
+		require.Contains(t, card, "parent 0 (anchor): text of 001")
+		require.Contains(t, card, "parent 1: text of 001")
+		m.Files[report.CardFile] = anchor.Files[report.CardFile]
 		require.Equal(t, anchor.Files, m.Files, "the vocabulary goes along")
 	}
 	other, err := models.Open(b)

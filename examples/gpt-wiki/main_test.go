@@ -89,6 +89,10 @@ func TestCompare(t *testing.T) {
 		m, err := models.Open(filepath.Join(out, name))
 		require.NoError(t, err)
 		require.True(t, m.PredictsNext())
+		card := string(m.Files[report.CardFile])
+		require.Contains(t, card, "parent 0 (anchor): text of 001")
+		require.Contains(t, card, "parent 1: text of 001")
+		m.Files[report.CardFile] = anchor.Files[report.CardFile]
 		require.Equal(t, anchor.Files, m.Files, "the tokenizer goes along")
 	}
 	other, err := models.Open(b)
