@@ -81,8 +81,8 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 		return x, err
 	}
 	in.widenCosts()
-	if in.gap(x) <= gapTol*x.cost {
-		return x, nil // optimal all the same
+	if x.cost == 0 || in.gap(x) <= gapTol*x.cost {
+		return x, nil // optimal all the same: no cost is below zero
 	}
 	const margin = 1 << 12 // ratio of the limit to the mean cost of the plan
 	solves, raising := 1, false
@@ -93,7 +93,7 @@ func certified(ctx context.Context, in *instance, start []float64) (vertex, erro
 		}
 		if !in.usesOnlyBelow(&y, limit) {
 			raising = true // the optimum may need a larger cost
-			limit *= margin
+			limit = margin * max(limit, 0x1p-1022)
 			continue
 		}
 		x = y
@@ -128,6 +128,9 @@ func (in *instance) certifiedSmaller(ctx context.Context, start []float64) (vert
 	x.cost, x.rounding = x.cost*unit, x.rounding*unit
 	floats.Scale(unit, x.u)
 	floats.Scale(unit, x.v)
+	if x.plan != nil && math.IsInf(max(floats.Norm(x.u, math.Inf(1)), floats.Norm(x.v, math.Inf(1))), 0) {
+		return vertex{}, invalid("Cost", ErrNotFinite, "dual potentials of costs up to %g overflow", in.maxCost)
+	}
 	return x, err
 }
 
@@ -216,7 +219,7 @@ func raiseCosts(p Problem) (Problem, float64, error) {
 		}
 		low, high = min(low, c), max(high, c)
 	}
-	if math.IsInf(high-low, 0) {
+	if max(high, -low) > maxTotal { // potentials would overflow
 		return p, 0, invalid("Cost", ErrNotFinite, "from %g to %g", low, high)
 	}
 	out := mat.NewDense(n, m, slices.Clone(data))

@@ -110,6 +110,9 @@ func (c control) startKernel(k *kernel, start []float64) error {
 	if err := c.checkReg(k.problem.maxCost); err != nil {
 		return err
 	}
+	if floats.Norm(start, math.Inf(1)) > maxTotal { // their sums with costs overflow
+		return k.tighten()
+	}
 	copy(k.g, start)
 	// Potentials larger than costs and masses can explain would hide the costs behind
 	// their own rounding.

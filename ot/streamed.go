@@ -120,7 +120,7 @@ func (k *streamed) startFrom(c control, start *Duals) error {
 	if err := c.checkReg(k.top); err != nil {
 		return err
 	}
-	if floats.Norm(v, math.Inf(1)) <= 2*(k.top+1500*c.reg) {
+	if floats.Norm(v, math.Inf(1)) <= min(2*(k.top+1500*c.reg), maxTotal) {
 		copy(k.g, v) // larger ones would hide the costs behind their rounding
 	}
 	k.reg = c.reg
