@@ -33,6 +33,9 @@ func (s Partial) Solve(ctx context.Context, p Problem) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if in.maxCost > maxTotal { // twice the largest cost, below, would overflow
+		return Plan{}, invalid("Cost", ErrNotFinite, "costs up to %g, want at most %g", in.maxCost, maxTotal)
+	}
 	share, err := in.moveShare(s.Share)
 	if err != nil {
 		return Plan{}, err
