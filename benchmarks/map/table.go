@@ -2,13 +2,11 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -76,13 +74,9 @@ func (o options) results() ([]result, error) {
 		if !there {
 			continue
 		}
-		text, err := os.ReadFile(o.file(c))
-		if err != nil {
-			return nil, err
-		}
 		var r result
-		if err := json.Unmarshal(text, &r); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.file(c), err)
+		if err := report.ReadJSON(o.file(c), &r); err != nil {
+			return nil, err
 		}
 		out = append(out, r)
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"gonum.org/v1/gonum/stat"
 
@@ -25,13 +23,10 @@ func (o options) printTable(w io.Writer) error {
 	for _, s := range o.strategies() {
 		of := map[string]*line{}
 		for run := range o.runs {
-			text, err := os.ReadFile(o.file(item{s, run}))
+			var r result
+			err := report.ReadJSON(o.file(item{s, run}), &r)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
-			}
-			var r result
-			if err == nil {
-				err = json.Unmarshal(text, &r)
 			}
 			if err != nil {
 				return fmt.Errorf("rounds: %w", err)

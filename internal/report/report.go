@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -103,6 +104,18 @@ func WriteJSON(path string, v any) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
+}
+
+// ReadJSON reads a value that WriteJSON wrote.
+func ReadJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // Print writes the rows as a table.
