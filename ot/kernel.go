@@ -241,10 +241,10 @@ func inRange(x []float64) bool {
 // two marginals, relative to the total. P overwrites the entries of K.
 func (k *kernel) coupling(total float64) (mass []float64, residual float64, err error) {
 	err = k.eachRow(func(i int, sums []float64) {
-		row, u := k.entriesRow(i), k.u[i]*total
+		row, u := k.entriesRow(i), k.u[i]
 		var sum float64
 		for j, v := range k.v {
-			p := row[j] * u * v
+			p := row[j] * u * v * total // u alone times the total may be beyond floating point
 			row[j] = p
 			sum += p
 			sums[j] += p
