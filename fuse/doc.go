@@ -33,6 +33,9 @@
 // Activations come from a [Calibration], of which models/gomlx has one that runs
 // on XLA; without one, weights alone are looked at.
 //
+// Products of wide layers are made by the BLAS that the program has chosen for gonum
+// ([blas32.Use], [blas64.Use]), on a device if that of models/gomlx is chosen.
+//
 // The arguments of every function are left as they are. Models, methods and
 // settings may be shared by goroutines. The same arguments give the same bytes,
 // whatever GOMAXPROCS is.

@@ -4,7 +4,9 @@ import (
 	"runtime"
 	"sync"
 
+	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
+	"gonum.org/v1/gonum/blas/gonum"
 )
 
 const (
@@ -14,11 +16,20 @@ const (
 	strip = 48
 )
 
-// product writes x yᵀ to out [r × c], for x [r × n] and y [c × n]. Every entry
-// is one inner product, so how the rows fall on processors does not show. With
-// both sides row by row that is over twice as fast as gonum's general product.
+// product writes x yᵀ to out [r × c], for x [r × n] and y [c × n], by the BLAS that the
+// program has chosen, see [blas32.Use]. In place of gonum's own general product there is
+// one that is over twice as fast where both sides lie row by row: every entry is one inner
+// product, so how the rows fall on processors does not show.
 func product(out, x, y []float32, n int) {
 	r := len(x) / n
+	if _, own := blas32.Implementation().(gonum.Implementation); !own {
+		c := len(y) / n
+		matrix := func(rows, columns int, data []float32) blas32.General {
+			return blas32.General{Rows: rows, Cols: columns, Stride: columns, Data: data}
+		}
+		blas32.Gemm(blas.NoTrans, blas.Trans, 1, matrix(r, n, x), matrix(c, n, y), 0, matrix(r, c, out))
+		return
+	}
 	workers := min(runtime.GOMAXPROCS(0), r, 1+len(out)*n/grain)
 	if workers < 2 {
 		innerProducts(out, x, y, n)

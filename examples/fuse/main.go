@@ -128,7 +128,7 @@ func run(ctx context.Context, o options) error {
 	if err := j.checkNeeds(); err != nil || o.dryRun {
 		return err
 	}
-	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() {
+	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() || j.models[0].Size() >= largeModel {
 		if j.device, err = cli.Open(ctx); err != nil {
 			return err
 		}
@@ -147,6 +147,10 @@ func run(ctx context.Context, o options) error {
 	}
 	return j.write(maps)
 }
+
+// largeModel is the number of parameters from which a device is worth opening for products
+// of matrices alone.
+const largeModel = 100e6
 
 // load reads everything before anything is computed, so that a mistake is
 // found at once.

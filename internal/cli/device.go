@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+	"gonum.org/v1/gonum/blas/blas32"
+	"gonum.org/v1/gonum/blas/blas64"
 
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
@@ -67,7 +69,7 @@ func (c *compilation) current() string {
 
 // Open opens the best device that there is for a program that [Main] runs. It prints
 // which backend was taken and what was tried in vain, shows downloads, and asks before
-// large ones where there is somebody to answer.
+// large ones where there is somebody to answer. Gonum multiplies large matrices on it then.
 func Open(ctx context.Context) (*gomlx.Device, error) {
 	compiling, _ := ctx.Value(compilationKey{}).(*compilation)
 	var told time.Time
@@ -75,7 +77,7 @@ func Open(ctx context.Context) (*gomlx.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gomlx.OpenWith(ctx, gomlx.Settings{Spread: spread, Settings: backend.Settings{
+	d, err := gomlx.OpenWith(ctx, gomlx.Settings{Spread: spread, Settings: backend.Settings{
 		Observe: func(p models.Progress) {
 			compiling.observe(p)
 			switch {
@@ -88,7 +90,16 @@ func Open(ctx context.Context) (*gomlx.Device, error) {
 		},
 		Allow: agrees,
 	}})
+	if err == nil && d.Name() == productsBackend {
+		blas32.Use(d.Products())
+		blas64.Use(d.Products())
+	}
+	return d, err
 }
+
+// productsBackend is the backend whose products of large matrices are faster than those of
+// gonum.
+const productsBackend = "xla"
 
 // splitState is what follows the number of devices where they share the state, too.
 const splitState = "split"
