@@ -26,13 +26,14 @@ type optimizer struct {
 	// retract brings updated parameters back to where they may be; nil for
 	// parameters that may be anywhere.
 	retract  func(params []*gx.Node) []*gx.Node
-	decaying []bool  // parameters that weight decay holds for; nil for none
-	fixed    []array // arguments of loss that do not change
+	decaying []bool   // parameters that weight decay holds for; nil for none
+	fixed    []*array // arguments of loss that do not change
 
-	step      int     // updates made
-	state     []array // parameters, first moments, second moments
-	gradients []array // sums over the batches of an unfinished update; empty between updates
+	step      int      // updates made
+	state     []*array // parameters, first moments, second moments
+	gradients []*array // sums over the batches of an unfinished update; empty between updates
 
+	gradientProgram   *program // the gradients of a batch
 	accumulateProgram *program // adds the gradients of a batch to the sums
 	updateProgram     *program // makes an update
 	lossProgram       *program // the loss of a batch
@@ -55,7 +56,7 @@ var ErrFinished = errors.New("gomlx: all updates of the training are made")
 
 // prepare readies an optimizer whose configuration and loss are set to start
 // from params, which it owns from then on.
-func (o *optimizer) prepare(params []array) error {
+func (o *optimizer) prepare(params []*array) error {
 	if err := o.config.check(); err != nil {
 		return errors.Join(err, free(params...))
 	}
@@ -63,7 +64,8 @@ func (o *optimizer) prepare(params []array) error {
 	if err := o.restart(params); err != nil {
 		return err
 	}
-	o.accumulateProgram = o.device.program("gradients of "+o.what, computation{o.accumulateGraph, o.likeParams})
+	o.gradientProgram = o.device.program("gradients of "+o.what, computation{o.gradientGraph, o.likeParams(1)})
+	o.accumulateProgram = o.device.program("gradients of "+o.what, computation{o.accumulateGraph, o.likeParams(2)})
 	o.updateProgram = o.device.program("update of "+o.what, computation{o.updateGraph, o.likeState})
 	o.lossProgram = o.device.program("loss of "+o.what, computation{graph: o.lossOnlyGraph})
 	o.device.hold(o)
@@ -71,7 +73,7 @@ func (o *optimizer) prepare(params []array) error {
 }
 
 // restart begins anew from params.
-func (o *optimizer) restart(params []array) error {
+func (o *optimizer) restart(params []*array) error {
 	old, state := o.state, params
 	for range 2 {
 		for _, p := range params {
@@ -86,7 +88,7 @@ func (o *optimizer) restart(params []array) error {
 	return free(old...)
 }
 
-func (o *optimizer) params() []array { return o.state[:len(o.state)/3] }
+func (o *optimizer) params() []*array { return o.state[:len(o.state)/3] }
 
 // acquire keeps the device open until done is called.
 func (o *optimizer) acquire() (done func(), err error) {
@@ -111,9 +113,9 @@ func (o *optimizer) close() error {
 // release frees the memory on the device.
 func (o *optimizer) release() error {
 	o.closed = true
-	for _, p := range []*program{o.accumulateProgram, o.updateProgram, o.lossProgram} {
+	for _, p := range []*program{o.gradientProgram, o.accumulateProgram, o.updateProgram, o.lossProgram} {
 		if p != nil {
-			p.finalize()
+			p.free()
 		}
 	}
 	return errors.Join(free(o.state...), free(o.gradients...), free(o.fixed...))
@@ -140,7 +142,7 @@ func (o *optimizer) update(ctx context.Context, inputs []string, batches []model
 		if err := ctx.Err(); err != nil {
 			return 0, located(o.place(), err)
 		}
-		loss, err := o.pass(inputs, batch, i == len(batches)-1)
+		loss, err := o.pass(ctx, inputs, batch, i == len(batches)-1)
 		if err != nil {
 			return 0, located(o.place(), err)
 		}
@@ -164,7 +166,7 @@ func (o *optimizer) lossOf(ctx context.Context, inputs []string, batch models.Ba
 	if err != nil {
 		return 0, err
 	}
-	out, err := o.evaluator().call(arguments(in, o.fixed, o.params())...)
+	out, err := o.evaluator().call(ctx, arguments(in, o.fixed, o.params())...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return 0, err
 	}
@@ -185,7 +187,7 @@ func (o *optimizer) place() string { return fmt.Sprintf("update %d of %d", o.ste
 // returns the loss of the batch.
 //
 //nolint:revive // the last batch of an update also makes it
-func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float64, error) {
+func (o *optimizer) pass(ctx context.Context, inputs []string, batch models.Batch, last bool) (float64, error) {
 	if err := o.device.mesh.even(batch.Len()); err != nil {
 		return 0, err
 	}
@@ -193,7 +195,7 @@ func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float6
 	if err != nil {
 		return 0, err
 	}
-	out, err := o.call(in, last)
+	out, err := o.call(ctx, in, last)
 	if err = errors.Join(err, free(in...), free(o.gradients...)); err != nil {
 		return 0, err
 	}
@@ -220,12 +222,15 @@ func (o *optimizer) pass(inputs []string, batch models.Batch, last bool) (float6
 // call runs the program for a batch.
 //
 //nolint:revive // as for pass
-func (o *optimizer) call(in []array, last bool) ([]array, error) {
-	if !last {
-		return o.accumulateProgram.call(arguments(in, o.fixed, o.params(), o.gradients)...)
+func (o *optimizer) call(ctx context.Context, in []*array, last bool) ([]*array, error) {
+	switch {
+	case !last && len(o.gradients) == 0:
+		return o.gradientProgram.call(ctx, arguments(in, o.fixed, o.params())...)
+	case !last:
+		return o.accumulateProgram.call(ctx, arguments(in, o.fixed, o.params(), o.gradients)...)
 	}
 	constants := o.constants()
-	out, err := o.updater().call(arguments(in, o.fixed, constants, o.state, o.gradients)...)
+	out, err := o.updater().call(ctx, arguments(in, o.fixed, constants, o.state, o.gradients)...)
 	return out, errors.Join(err, free(constants...))
 }
 
@@ -248,31 +253,50 @@ func (o *optimizer) evaluator() *program {
 
 // constants are the numbers that change from update to update: the learning
 // rate and the bias corrections 1 − β₁ᵏ and 1 − β₂ᵏ of update k = 1, 2, ….
-func (o *optimizer) constants() []array {
+func (o *optimizer) constants() []*array {
 	k := float64(o.step + 1)
-	return []array{tensors.FromFlatDataAndDimensions([]float32{
+	return []*array{newArray(tensors.FromFlatDataAndDimensions([]float32{
 		float32(o.config.LearningRate(o.step)),
 		float32(1 - math.Pow(o.config.Beta1, k)),
-		float32(1 - math.Pow(o.config.Beta2, k))}, 3)}
+		float32(1 - math.Pow(o.config.Beta2, k))}, 3))}
 }
 
-// likeParams has gradients lie as their parameters do, see accumulateGraph.
-func (o *optimizer) likeParams(in []any) []any {
-	k := len(in) - o.parameters - len(o.gradients)
-	return append([]any{nil}, in[k:k+o.parameters]...)
+// likeParams has gradients lie as their parameters do, which are the first of so many
+// groups of arguments as long, see accumulateGraph.
+func (o *optimizer) likeParams(groups int) func(in []any) []any {
+	return func(in []any) []any {
+		k := len(in) - groups*o.parameters
+		return append([]any{nil}, in[k:k+o.parameters]...)
+	}
+}
+
+// sums is the number of sums of gradients that an update takes beside those of its last
+// batch.
+func (o *optimizer) sums() int {
+	if o.config.Accumulate > 1 {
+		return o.parameters
+	}
+	return 0
 }
 
 // likeState has a new state lie as the old one does, see updateGraph.
 func (o *optimizer) likeState(in []any) []any {
 	n := o.parameters
-	k := len(in) - 3*n - len(o.gradients)
+	k := len(in) - 3*n - o.sums()
 	return append([]any{nil}, in[k:k+3*n]...)
+}
+
+// gradientGraph: batch.., fixed.., params.. → loss, gradients...
+func (o *optimizer) gradientGraph(in []*gx.Node) []*gx.Node {
+	k := len(in) - o.parameters
+	loss, gradients := o.differentiate(in[:k], in[k:])
+	return append([]*gx.Node{loss}, gradients...)
 }
 
 // accumulateGraph: batch.., fixed.., params.., gradients.. → loss, gradients...
 func (o *optimizer) accumulateGraph(in []*gx.Node) []*gx.Node {
-	n := len(o.state) / 3
-	k := len(in) - n - len(o.gradients)
+	n := o.parameters
+	k := len(in) - 2*n
 	loss, gradients := o.differentiate(in[:k], in[k:k+n])
 	return append([]*gx.Node{loss}, elementwiseSum(gradients, in[k+n:])...)
 }
@@ -285,7 +309,7 @@ func (o *optimizer) accumulateGraph(in []*gx.Node) []*gx.Node {
 //	w ← (1 − η λ) w − η (m/(1 − β₁ᵏ)) / (√(v/(1 − β₂ᵏ)) + ε).
 func (o *optimizer) updateGraph(in []*gx.Node) []*gx.Node {
 	n := o.parameters
-	k := len(in) - 1 - 3*n - len(o.gradients)
+	k := len(in) - 1 - 3*n - o.sums()
 	constants, params, first, second := in[k], in[k+1:k+1+n], in[k+1+n:k+1+2*n], in[k+1+2*n:k+1+3*n]
 	loss, gradients := o.differentiate(in[:k], params)
 	gradients = elementwiseSum(gradients, in[k+1+3*n:])

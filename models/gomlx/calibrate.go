@@ -60,7 +60,7 @@ func (c *Calibration) Collect(
 	if err != nil {
 		return nil, located("calibration", err)
 	}
-	p, err := filled.compile(src, anchor, want)
+	p, err := filled.compile(ctx, src, anchor, want)
 	if err != nil {
 		return nil, located("calibration", err)
 	}
@@ -72,9 +72,9 @@ func (c *Calibration) Collect(
 			return nil, located("calibration", err)
 		}
 		to := min(from+size, n)
-		out, err := p.call(filled.Data.Slice(from, to).Pad(size), to-from)
+		out, err := p.call(ctx, filled.Data.Slice(from, to).Pad(size), to-from)
 		if err == nil {
-			err = errors.Join(sums.add(out), free(out...))
+			err = errors.Join(sums.add(ctx, out), free(out...))
 		}
 		if err != nil {
 			return nil, err
@@ -164,7 +164,7 @@ type magnitude struct {
 
 // add adds what a pass gave for a batch. Sites are merged side by side, each by
 // one goroutine, so how many there are does not show.
-func (s *calibrationSums) add(out []array) error {
+func (s *calibrationSums) add(ctx context.Context, out []*array) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.sites)+len(s.magnitudes))
 	per := 6 // of batchMoments
@@ -172,7 +172,11 @@ func (s *calibrationSums) add(out []array) error {
 		per++
 	}
 	for i := range s.sites {
-		wg.Go(func() { errs[i] = addSite(&s.sites[i], out[i*per:(i+1)*per]) })
+		wg.Go(func() {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				errs[i] = addSite(&s.sites[i], out[i*per:(i+1)*per])
+			}
+		})
 	}
 	wg.Wait()
 	out = out[len(s.sites)*per:]
@@ -183,7 +187,7 @@ func (s *calibrationSums) add(out []array) error {
 }
 
 // addSite adds the moments of a batch, as batchMoments gives them.
-func addSite(to *align.Moments, out []array) error {
+func addSite(to *align.Moments, out []*array) error {
 	n, err := scalar(out[0])
 	if err != nil {
 		return err
@@ -198,12 +202,12 @@ func addSite(to *align.Moments, out []array) error {
 	})
 }
 
-func (m *magnitude) add(sum, count array) error {
+func (m *magnitude) add(sum, count *array) error {
 	n, err := scalar(count)
 	if err != nil {
 		return err
 	}
-	return withValues([]array{sum}, func(v [][]float32) {
+	return withValues([]*array{sum}, func(v [][]float32) {
 		if m.sum == nil {
 			m.sum = make([]float64, len(v[0]))
 		}

@@ -91,7 +91,7 @@ func (t *Trainer) Load(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	state := make([]array, len(t.state))
+	state := make([]*array, len(t.state))
 	for i := range state {
 		raw, err := f.Tensor(t.stateName(i))
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/gomlx/compute"
@@ -28,6 +29,8 @@ type Device struct {
 	mu      sync.Mutex // guards what follows
 	cache   map[string]*program
 	holders map[holder]struct{}
+	behind  []*call // that were left to themselves when their context ended
+	usage   usage   // of the backend
 
 	reporting sync.Mutex // one report at a time
 	observe   func(models.Progress)
@@ -41,7 +44,7 @@ type holder interface{ release() error }
 const StageOpen = backend.Stage
 
 // StageCompile is the Stage under which a device reports compilations; the Item
-// says of what. A compilation takes seconds and cannot be cancelled.
+// says of what. A compilation takes seconds and goes on when its context ends.
 const StageCompile = "compiling"
 
 // Open returns the best device that there is, see [backend.Open]: XLA on a GPU
@@ -98,7 +101,8 @@ func (d *Device) Description() string {
 }
 
 // Close frees all that the device holds, its trainers included, once what
-// computes on it is done. Everything that uses the device after that returns
+// computes on it is done. What goes on although its context has ended is not waited
+// for: it frees the rest. Everything that uses the device after that returns
 // [ErrNotOpen]; a second Close has no effect.
 func (d *Device) Close() error {
 	if d == nil || d.backend == nil {
@@ -114,9 +118,19 @@ func (d *Device) Close() error {
 	for h := range d.holders {
 		errs = append(errs, h.release())
 	}
-	d.finalizePrograms()
-	errs = append(errs, recovered("closing the device", func() error { d.backend.Finalize(); return nil }))
+	d.freePrograms()
+	d.reporting.Lock()
+	d.observe = nil
+	d.reporting.Unlock()
+	if d.usage.free() {
+		errs = append(errs, d.finalize())
+	}
 	return errors.Join(errs...)
+}
+
+// finalize frees the backend, once nothing computes on it.
+func (d *Device) finalize() error {
+	return recovered("closing the device", func() error { d.backend.Finalize(); return nil })
 }
 
 // FreePrograms frees the memory of compiled graphs, those of learned matchings
@@ -131,14 +145,14 @@ func (d *Device) FreePrograms() error {
 	if d.closed {
 		return ErrNotOpen
 	}
-	d.finalizePrograms()
+	d.freePrograms()
 	return nil
 }
 
-// finalizePrograms needs d.using for writing.
-func (d *Device) finalizePrograms() {
+// freePrograms needs d.using for writing.
+func (d *Device) freePrograms() {
 	for _, p := range d.cache {
-		p.finalize()
+		p.free()
 	}
 	d.cache = map[string]*program{}
 }
@@ -181,12 +195,38 @@ func (d *Device) drop(h holder) {
 	delete(d.holders, h)
 }
 
-// report tells the observer.
-func (d *Device) report(p models.Progress) {
-	if d.observe == nil {
-		return
+// abandon has later calls wait for one that was left to itself.
+func (d *Device) abandon(c *call) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.behind = append(d.behind, c)
+}
+
+// settle waits for the calls that were left to themselves, or for the end of the context.
+func (d *Device) settle(ctx context.Context) error {
+	d.mu.Lock()
+	behind := slices.Clone(d.behind)
+	d.mu.Unlock()
+	for _, c := range behind {
+		select {
+		case <-c.ended:
+		case <-ctx.Done():
+		}
 	}
+	if err := ctx.Err(); err != nil || len(behind) == 0 {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.behind = slices.DeleteFunc(d.behind, func(c *call) bool { return slices.Contains(behind, c) })
+	return nil
+}
+
+// report tells the observer, as long as the device is open.
+func (d *Device) report(p models.Progress) {
 	d.reporting.Lock()
 	defer d.reporting.Unlock()
-	d.observe(p)
+	if d.observe != nil {
+		d.observe(p)
+	}
 }

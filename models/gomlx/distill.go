@@ -1,6 +1,7 @@
 package gomlx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,20 +39,20 @@ func (d *Device) Student(
 	if err := usable(m); err != nil {
 		return nil, err
 	}
-	t := &Trainer{model: m, inputs: m.Graph.Inputs(), teachers: teachers, weights: weights}
+	t := &Trainer{network: m, model: m, inputs: m.Graph.Inputs(), teachers: teachers, weights: weights}
 	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c,
 		loss: t.distillationGraph, decaying: decayingTensors(m.Graph)}
 	for i, teacher := range teachers {
 		err := teaches(teacher, m)
 		if err == nil {
-			params, failed := d.upload(teacher)
+			params, failed := d.upload(context.Background(), teacher)
 			t.fixed, err = append(t.fixed, params...), failed
 		}
 		if err != nil {
 			return nil, errors.Join(located(fmt.Sprintf("teacher %d", i), err), t.release())
 		}
 	}
-	params, err := d.upload(m)
+	params, err := d.upload(context.Background(), m)
 	if err != nil {
 		return nil, errors.Join(err, t.release())
 	}
@@ -99,8 +100,8 @@ func (t *Trainer) distillationGraph(batch, params []*gx.Node) *gx.Node {
 		answers = append(answers, logitsOf(interpret(m.Graph, byName(all, batch[k:k+len(all)]), inputs)))
 		k += len(all)
 	}
-	logits := logitsOf(interpret(t.model.Graph, t.rounded(params), inputs))
-	c := criterionOf(t.model)
+	logits := logitsOf(interpret(t.network.Graph, t.rounded(params), inputs))
+	c := criterionOf(t.network)
 	losses := c.losses(logits, gx.StopGradient(meanAnswer(c, answers, t.weights)))
 	if len(labels) > 0 {
 		return meanOver(labels[0], losses)

@@ -57,8 +57,13 @@
 // # Shapes, errors, memory
 //
 // A graph is compiled once for every combination of a network and the shape of a
-// batch, which takes seconds on XLA and cannot be cancelled. Batches of equal size
-// are therefore best; [Calibration] and [Device.Evaluate] fill up the last one.
+// batch, which takes seconds on XLA. Batches of equal size are therefore best;
+// [Calibration] and [Device.Evaluate] fill up the last one.
+//
+// Neither a compilation nor an execution can be interrupted. What is told to stop by its
+// context returns all the same, and the device ends by itself what it is at; the next
+// call waits for that, and [Device.Close] does not. An update that is left so is not
+// made: the trainer stays as it was before.
 //
 // No panic of GoMLX leaves this package. Its messages come back as errors of one
 // line that say which graph, and where they are about a node which node and

@@ -27,14 +27,11 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 	if batch, err = completed(m, batch); err != nil {
 		return models.Array{}, err
 	}
-	params, err := d.upload(m)
+	params, err := d.upload(ctx, m)
 	if err != nil {
 		return models.Array{}, err
 	}
-	if err := ctx.Err(); err != nil {
-		return models.Array{}, located("forward pass", errors.Join(err, free(params...)))
-	}
-	out, err := d.forward(m, params, batch)
+	out, err := d.forward(ctx, m, params, batch)
 	if err = errors.Join(err, free(params...)); err != nil {
 		return models.Array{}, err
 	}
@@ -43,7 +40,9 @@ func (d *Device) Logits(ctx context.Context, m *models.Model, batch models.Batch
 }
 
 // forward returns the logits of a network with the given parameters.
-func (d *Device) forward(m *models.Model, params []array, batch models.Batch) (array, error) {
+func (d *Device) forward(
+	ctx context.Context, m *models.Model, params []*array, batch models.Batch,
+) (*array, error) {
 	g := m.Graph
 	inputs, all := g.Inputs(), tensorNames(g)
 	p := d.cached(signature(g), "forward pass of "+m.Arch.Class, computation{func(in []*gx.Node) []*gx.Node {
@@ -54,7 +53,7 @@ func (d *Device) forward(m *models.Model, params []array, batch models.Batch) (a
 	if err != nil {
 		return nil, err
 	}
-	out, err := p.call(arguments(in, params)...)
+	out, err := p.call(ctx, arguments(in, params)...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (d *Device) Generate(ctx context.Context, m *models.Model, prompt []int32, 
 	if o, err = o.filled(m, prompt); err != nil {
 		return nil, located("generation", err)
 	}
-	params, err := d.upload(m)
+	params, err := d.upload(ctx, m)
 	if err != nil {
 		return nil, err
 	}
@@ -79,17 +79,14 @@ func (o Generation) filled(m *models.Model, prompt []int32) (Generation, error) 
 type generation struct {
 	Generation
 	model  *models.Model
-	params []array
+	params []*array
 }
 
 func (d *Device) generate(ctx context.Context, run generation, prompt []int32) ([]int32, error) {
 	random := rand.New(rand.NewPCG(run.Seed, 11))
 	text := slices.Clone(prompt)
 	for range run.Tokens {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		logits, err := d.nextLogits(run, text[max(len(text)-run.Window, 0):])
+		logits, err := d.nextLogits(ctx, run, text[max(len(text)-run.Window, 0):])
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +100,7 @@ func (d *Device) generate(ctx context.Context, run generation, prompt []int32) (
 }
 
 // nextLogits returns the logits of the token that follows a text.
-func (d *Device) nextLogits(run generation, text []int32) ([]float32, error) {
+func (d *Device) nextLogits(ctx context.Context, run generation, text []int32) ([]float32, error) {
 	g := run.model.Graph
 	inputs, all := g.Inputs(), tensorNames(g)
 	p := d.cached("next token of "+signature(g), "next token of "+run.model.Arch.Class, computation{
@@ -121,8 +118,8 @@ func (d *Device) nextLogits(run generation, text []int32) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	in = append(in, tensors.FromFlatDataAndDimensions([]int32{int32(len(text) - 1)}, 1))
-	out, err := p.call(arguments(in, run.params)...)
+	in = append(in, newArray(tensors.FromFlatDataAndDimensions([]int32{int32(len(text) - 1)}, 1)))
+	out, err := p.call(ctx, arguments(in, run.params)...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return nil, err
 	}

@@ -52,16 +52,15 @@ func everywhere(g *graph.Graph) []int {
 // values runs m and returns every node's value by name: as it lies in memory.
 func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[string]models.Array {
 	inputs, all := m.Graph.Inputs(), tensorNames(m.Graph)
-	e, err := gx.NewExec(d.backend, func(in []*gx.Node) []*gx.Node {
+	p := d.program("all nodes", computation{graph: func(in []*gx.Node) []*gx.Node {
 		return interpret(m.Graph, byName(all, in[len(inputs):]), byName(inputs, in[:len(inputs)]), everywhere(m.Graph)...)
-	})
-	require.NoError(t, err)
-	defer e.Finalize()
-	params, err := d.upload(m)
+	}})
+	defer p.free()
+	params, err := d.upload(t.Context(), m)
 	require.NoError(t, err)
 	in, err := d.uploadBatch(batch, inputs)
 	require.NoError(t, err)
-	out, err := e.Call(arguments(in, params)...)
+	out, err := p.call(t.Context(), arguments(in, params)...)
 	require.NoError(t, err)
 	got := map[string]models.Array{}
 	for i, n := range m.Graph.Nodes {
@@ -72,7 +71,7 @@ func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[st
 		require.NoError(t, err)
 		got[n.Name] = models.Array{Shape: out[i].Shape().Clone().Dimensions, Floats: data}
 	}
-	require.NoError(t, errors.Join(free(in...), free(params...), free(asArrays(out)...)))
+	require.NoError(t, errors.Join(free(in...), free(params...), free(out...)))
 	return got
 }
 

@@ -89,7 +89,7 @@ func (l *Learner) Learn(
 	if err := usable(aligned...); err != nil {
 		return nil, located(StageLearn, err)
 	}
-	run, err := l.start(aligned, spaces)
+	run, err := l.start(ctx, aligned, spaces)
 	if err != nil {
 		return nil, located(StageLearn, err)
 	}
@@ -101,7 +101,9 @@ func (l *Learner) Learn(
 }
 
 // start readies a run.
-func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learningRun, error) {
+func (l *Learner) start(
+	ctx context.Context, aligned []*models.Model, spaces []graph.Space,
+) (*learningRun, error) {
 	g := aligned[0].Graph
 	if !g.HasLogits() {
 		return nil, fmt.Errorf("%s puts out features, and what is learned from are logits", aligned[0].Arch.Class)
@@ -130,7 +132,7 @@ func (l *Learner) start(aligned []*models.Model, spaces []graph.Space) (*learnin
 		loss: run.lossGraph, retract: run.retracted}
 	run.share()
 	for _, m := range aligned {
-		params, err := l.device.upload(m)
+		params, err := l.device.upload(ctx, m)
 		if err != nil {
 			return nil, errors.Join(err, run.release())
 		}
@@ -255,8 +257,8 @@ func (run *learningRun) maps() ([][]*mat.Dense, error) {
 
 // identities are the maps to start from, [heads of keys and values, d, d] within
 // attention and [1, n, n] elsewhere.
-func (run *learningRun) identities() ([]array, error) {
-	var out []array
+func (run *learningRun) identities() ([]*array, error) {
+	var out []*array
 	for i := range (len(run.models) - 1) * len(run.spaces) {
 		s := run.spaces[i%len(run.spaces)]
 		blocks, d := max(s.Heads, 1)/max(s.Shared, 1), s.Units/max(s.Heads, 1)

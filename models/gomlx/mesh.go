@@ -39,12 +39,19 @@ var ErrSpread = errors.New("gomlx: these devices are not there")
 // ErrUneven reports a batch that cannot be shared evenly by devices.
 var ErrUneven = errors.New("gomlx: the batch does not divide among the devices")
 
-// An array is a tensor as a [Device] holds it: a *tensors.Tensor on one device, a
-// *dtensor.Tensor on those of a mesh.
-type array interface {
+// A placed tensor is a *tensors.Tensor on one device, a *dtensor.Tensor on those of a mesh.
+type placed interface {
 	Shape() shapes.Shape
 	FinalizeAll() error
 }
+
+// An array is a tensor as a [Device] holds it.
+type array struct {
+	placed
+	usage usage
+}
+
+func newArray(t placed) *array { return &array{placed: t} }
 
 // A mesh is a row of devices that compute together; nil is one device.
 type mesh struct {
@@ -104,21 +111,21 @@ func (m *mesh) along(axis int) (*distributed.ShardingSpec, error) {
 }
 
 // placed puts a tensor, which it owns from then on, where a spec says.
-func (m *mesh) placed(t *tensors.Tensor, spec *distributed.ShardingSpec) (array, error) {
+func (m *mesh) placed(t *tensors.Tensor, spec *distributed.ShardingSpec) (*array, error) {
 	if m == nil {
-		return t, nil
+		return newArray(t), nil
 	}
 	out, err := dtensor.ShardTensor(spec, t)
 	if err = errors.Join(err, t.FinalizeAll()); err != nil {
 		return nil, located("sharing a tensor of shape "+t.Shape().String(), tidied(err))
 	}
-	return out, nil
+	return newArray(out), nil
 }
 
 // shared puts a tensor of which the first axis are samples.
-func (m *mesh) shared(t *tensors.Tensor) (array, error) {
+func (m *mesh) shared(t *tensors.Tensor) (*array, error) {
 	if m == nil {
-		return t, nil
+		return newArray(t), nil
 	}
 	if t.Shape().Dim(0)%m.devices() != 0 {
 		return m.placed(t, m.copies)
@@ -127,9 +134,9 @@ func (m *mesh) shared(t *tensors.Tensor) (array, error) {
 }
 
 // kept puts a tensor that a device keeps, such as a parameter.
-func (m *mesh) kept(t *tensors.Tensor) (array, error) {
+func (m *mesh) kept(t *tensors.Tensor) (*array, error) {
 	if m == nil {
-		return t, nil
+		return newArray(t), nil
 	}
 	spec := m.copies
 	for axis, n := range t.Shape().Dimensions {
@@ -145,10 +152,10 @@ func (m *mesh) kept(t *tensors.Tensor) (array, error) {
 }
 
 // zerosLike returns zeros of the shape of an array, which lie as it does.
-func zerosLike(a array) (array, error) {
-	d, shared := a.(*dtensor.Tensor)
+func zerosLike(a *array) (*array, error) {
+	d, shared := a.placed.(*dtensor.Tensor)
 	if !shared {
-		return tensors.FromShape(a.Shape()), nil
+		return newArray(tensors.FromShape(a.Shape())), nil
 	}
 	shards := make([]*tensors.Tensor, d.NumShards())
 	for i := range shards {
@@ -158,16 +165,16 @@ func zerosLike(a array) (array, error) {
 	if err != nil {
 		return nil, located("zeros", tidied(err))
 	}
-	return out, nil
+	return newArray(out), nil
 }
 
 // merged returns an array as one tensor, to be read before done is called.
-func merged(a array) (t *tensors.Tensor, done func() error, err error) {
+func merged(a *array) (t *tensors.Tensor, done func() error, err error) {
 	nothing := func() error { return nil }
-	d, shared := a.(*dtensor.Tensor)
+	d, shared := a.placed.(*dtensor.Tensor)
 	switch {
 	case !shared:
-		return a.(*tensors.Tensor), nothing, nil //nolint:forcetypeassert // it is one of two
+		return a.placed.(*tensors.Tensor), nothing, nil //nolint:forcetypeassert // it is one of two
 	case d.ShardingSpec().IsReplicated():
 		return d.Shards()[0], nothing, nil
 	}
@@ -178,7 +185,7 @@ func merged(a array) (t *tensors.Tensor, done func() error, err error) {
 }
 
 // valuesOf copies the values of an array.
-func valuesOf[T float32 | float64](a array) ([]T, error) {
+func valuesOf[T float32 | float64](a *array) ([]T, error) {
 	t, done, err := merged(a)
 	if err != nil {
 		return nil, err

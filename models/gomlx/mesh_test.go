@@ -55,7 +55,7 @@ func updates(t *testing.T, tr *Trainer, batch models.Batch, n int) (losses []flo
 func heldBytes(o *optimizer) (n int) {
 	for _, s := range o.state {
 		shape := s.Shape()
-		if d, shared := s.(*dtensor.Tensor); shared {
+		if d, shared := s.placed.(*dtensor.Tensor); shared {
 			shape = d.ShardShape()
 		}
 		n += int(shape.ByteSize())

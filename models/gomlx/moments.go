@@ -1,6 +1,7 @@
 package gomlx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,13 +23,13 @@ import (
 type calibrationPass struct {
 	run    *program
 	inputs []string
-	params []array
+	params []*array
 }
 
 func (p *calibrationPass) close() error { return free(p.params...) }
 
 // call runs a batch of which the first so many samples count.
-func (p *calibrationPass) call(batch models.Batch, count int) ([]array, error) {
+func (p *calibrationPass) call(ctx context.Context, batch models.Batch, count int) ([]*array, error) {
 	d := p.run.device
 	in, err := d.uploadBatch(batch, p.inputs)
 	if err != nil {
@@ -43,12 +44,14 @@ func (p *calibrationPass) call(batch models.Batch, count int) ([]array, error) {
 		return nil, errors.Join(err, free(in...))
 	}
 	in = slices.Insert(in, 0, counted)
-	out, err := p.run.call(arguments(in, p.params)...)
+	out, err := p.run.call(ctx, arguments(in, p.params)...)
 	return out, errors.Join(err, free(in...))
 }
 
 // compile compiles what want asks for.
-func (c *Calibration) compile(src, anchor *models.Model, want align.Request) (*calibrationPass, error) {
+func (c *Calibration) compile(
+	ctx context.Context, src, anchor *models.Model, want align.Request,
+) (*calibrationPass, error) {
 	inputs, sites, mags := anchor.Graph.Inputs(), nodeIDs(want.Sites), nodeIDs(singletons(want.Magnitudes))
 	key := fmt.Sprintf("calibration %#v %v %v %v %v %v %v",
 		c.Tokens, c.Narrow, want.Self, sites, mags, src.Layout, anchor.Layout)
@@ -73,7 +76,7 @@ func (c *Calibration) compile(src, anchor *models.Model, want align.Request) (*c
 	run := c.device.cached(key, "calibration of "+anchor.Arch.Class, computation{graph: graph})
 	p := &calibrationPass{run: run, inputs: inputs}
 	for _, m := range []*models.Model{src, anchor} {
-		params, err := c.device.upload(m)
+		params, err := c.device.upload(ctx, m)
 		if p.params = append(p.params, params...); err != nil {
 			return nil, errors.Join(err, p.close())
 		}

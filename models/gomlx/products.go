@@ -1,6 +1,7 @@
 package gomlx
 
 import (
+	"context"
 	"fmt"
 
 	gx "github.com/gomlx/gomlx/core/graph"
@@ -149,9 +150,10 @@ func innerProducts[T float32 | float64](d *Device, x, y []T, depth int) ([]T, er
 		graph: func(in []*gx.Node) []*gx.Node {
 			return []*gx.Node{gx.DotGeneral(in[0], []int{1}, nil, in[1], []int{1}, nil)}
 		}})
-	left, right := tensors.FromFlatDataAndDimensions(x, len(x)/depth, depth), tensors.FromFlatDataAndDimensions(y, len(y)/depth, depth)
+	left := newArray(tensors.FromFlatDataAndDimensions(x, len(x)/depth, depth))
+	right := newArray(tensors.FromFlatDataAndDimensions(y, len(y)/depth, depth))
 	defer free(left, right)
-	out, err := program.call(left, right)
+	out, err := program.call(context.Background(), left, right)
 	if err != nil {
 		return nil, err
 	}

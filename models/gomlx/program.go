@@ -1,8 +1,10 @@
 package gomlx
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,9 +47,10 @@ type program struct {
 	mu        sync.Mutex
 	execs     map[string]*gx.Exec // by how arguments lie; "" for one device
 	compiling atomic.Int32        // compilations that were reported to have begun, and not yet to be done
+	usage     usage
 }
 
-// program makes a program. The caller finalizes it.
+// program makes a program. The caller frees it.
 func (d *Device) program(what string, c computation) *program {
 	return &program{computation: c, device: d, what: what, execs: map[string]*gx.Exec{}}
 }
@@ -64,16 +67,44 @@ func (d *Device) cached(key, what string, c computation) *program {
 	return p
 }
 
-// call runs the program on arrays and numbers. The caller frees the results.
-func (p *program) call(arguments ...any) (out []array, err error) {
-	err = recovered(p.what, func() (err error) {
-		for _, a := range arguments {
-			if _, shared := a.(*dtensor.Tensor); shared {
-				out, err = p.callOnMesh(arguments)
-				return err
-			}
+// call runs the program on arrays and numbers, once the calls that were left to
+// themselves have ended. The caller frees the results. At the end of the context the call
+// is left to itself; the caller may free its arguments, the program and the device all
+// the same.
+func (p *program) call(ctx context.Context, arguments ...any) ([]*array, error) {
+	if err := p.device.settle(ctx); err != nil {
+		return nil, located(p.what, err)
+	}
+	c := p.begin(arguments)
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
+		if c.abandon() {
+			p.device.abandon(c)
+			return nil, located(p.what, ctx.Err())
 		}
-		out, err = p.callOnDevice(arguments)
+		<-c.ended
+	}
+	return c.out, c.err
+}
+
+// execute runs the program on arrays and numbers, and says so where it is compiled.
+func (p *program) execute(arguments []any) (out []*array, err error) {
+	tensors := slices.Clone(arguments)
+	onMesh := false
+	for i, a := range arguments {
+		if a, is := a.(*array); is {
+			tensors[i] = a.placed
+			_, shared := a.placed.(*dtensor.Tensor)
+			onMesh = onMesh || shared
+		}
+	}
+	err = recovered(p.what, func() (err error) {
+		if onMesh {
+			out, err = p.callOnMesh(tensors)
+		} else {
+			out, err = p.callOnDevice(tensors)
+		}
 		return err
 	})
 	if n := p.compiling.Swap(0); n > 0 {
@@ -82,7 +113,7 @@ func (p *program) call(arguments ...any) (out []array, err error) {
 	return out, err
 }
 
-func (p *program) callOnDevice(arguments []any) ([]array, error) {
+func (p *program) callOnDevice(arguments []any) ([]*array, error) {
 	exec, err := p.exec("", nil)
 	if err != nil {
 		return nil, err
@@ -93,9 +124,9 @@ func (p *program) callOnDevice(arguments []any) ([]array, error) {
 
 // callOnMesh runs the program on the mesh of the device. Arguments that lie on none are
 // copied to all of its devices.
-func (p *program) callOnMesh(arguments []any) (out []array, err error) {
+func (p *program) callOnMesh(arguments []any) (out []*array, err error) {
 	m := p.device.mesh
-	var made []array
+	var made []*array
 	defer func() { err = errors.Join(err, free(made...)) }()
 	shared := make([]any, len(arguments))
 	given, key := make([]*distributed.ShardingSpec, len(arguments)), &strings.Builder{}
@@ -105,7 +136,7 @@ func (p *program) callOnMesh(arguments []any) (out []array, err error) {
 			if err != nil {
 				return nil, err
 			}
-			made, a = append(made, d), d
+			made, a = append(made, newArray(d)), d
 		}
 		d, ok := a.(*dtensor.Tensor)
 		if !ok {
@@ -164,6 +195,13 @@ func (p *program) exec(key string, ready func(*gx.Exec)) (*gx.Exec, error) {
 	return e, nil
 }
 
+// free frees what was compiled, at once or at the end of the last call.
+func (p *program) free() {
+	if p.usage.free() {
+		p.finalize()
+	}
+}
+
 // finalize frees what was compiled.
 func (p *program) finalize() {
 	p.mu.Lock()
@@ -175,10 +213,10 @@ func (p *program) finalize() {
 }
 
 // asArrays are the results of a call.
-func asArrays[T array](results []T) []array {
-	out := make([]array, len(results))
+func asArrays[T placed](results []T) []*array {
+	out := make([]*array, len(results))
 	for i, r := range results {
-		out[i] = r
+		out[i] = newArray(r)
 	}
 	return out
 }

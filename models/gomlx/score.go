@@ -117,9 +117,9 @@ type scoring struct {
 	device      *Device
 	program     *program
 	models      []*models.Model
-	params      [][]array // of each model
-	targets     []int32   // what each of the logits should be; negative where it does not count
-	right, loss []float32 // of every target so far: 1 where it is the most likely class, 0 else; nats
+	params      [][]*array // of each model
+	targets     []int32    // what each of the logits should be; negative where it does not count
+	right, loss []float32  // of every target so far: 1 where it is the most likely class, 0 else; nats
 }
 
 // scoreLabels scores every label. The parameters of the models are freed when it
@@ -136,7 +136,7 @@ func (d *Device) scoreLabels(
 			err = errors.Join(err, free(p...))
 		}
 	}()
-	if data, err = s.start(data); err != nil {
+	if data, err = s.start(ctx, data); err != nil {
 		return s, err
 	}
 	size = d.mesh.filledUp(min(size, data.Len()))
@@ -145,7 +145,7 @@ func (d *Device) scoreLabels(
 			return s, located("scoring", err)
 		}
 		to := min(from+size, data.Len())
-		if err := s.add(data.Slice(from, to).Pad(size), to-from); err != nil {
+		if err := s.add(ctx, data.Slice(from, to).Pad(size), to-from); err != nil {
 			return s, err
 		}
 	}
@@ -154,7 +154,7 @@ func (d *Device) scoreLabels(
 
 // start checks and uploads the models and returns the data with all that they
 // read.
-func (s *scoring) start(data models.Batch) (models.Batch, error) {
+func (s *scoring) start(ctx context.Context, data models.Batch) (models.Batch, error) {
 	if err := usable(s.models...); err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 		if data, err = completed(m, data); err != nil {
 			return nil, err
 		}
-		params, err := s.device.upload(m)
+		params, err := s.device.upload(ctx, m)
 		if err != nil {
 			return nil, err
 		}
@@ -188,19 +188,19 @@ func (s *scoring) start(data models.Batch) (models.Batch, error) {
 }
 
 // add scores a batch, of which the first so many samples count.
-func (s *scoring) add(batch models.Batch, count int) error {
+func (s *scoring) add(ctx context.Context, batch models.Batch, count int) error {
 	in, err := s.device.uploadBatch(batch, []string{models.Labels})
 	if err != nil {
 		return err
 	}
 	for i, m := range s.models {
-		logits, err := s.device.forward(m, s.params[i], batch)
+		logits, err := s.device.forward(ctx, m, s.params[i], batch)
 		if err != nil {
 			return errors.Join(err, free(in...))
 		}
 		in = append(in, logits)
 	}
-	out, err := s.program.call(arguments(in)...)
+	out, err := s.program.call(ctx, arguments(in)...)
 	if err = errors.Join(err, free(in...)); err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (s sinkhorn) Solve(ctx context.Context, p ot.Problem) (plan ot.Plan, err er
 	if stopped != nil && !errors.As(stopped, new(*ot.NotConvergedError)) {
 		return ot.Plan{}, stopped
 	}
-	mass, err := run.coupling()
+	mass, err := run.coupling(ctx)
 	if err != nil {
 		return ot.Plan{}, err
 	}
@@ -107,11 +107,12 @@ func (s sinkhorn) start(p ot.Problem) (*sinkhornRun, error) {
 		}
 	}
 	return &sinkhornRun{sinkhorn: s, total: total,
-		cost: tensors.FromFlatDataAndDimensions(cost, n, m),
-		masses: []array{
-			tensors.FromFlatDataAndDimensions(a, n, 1), tensors.FromFlatDataAndDimensions(b, 1, m)},
-		potentials: []array{
-			tensors.FromFlatDataAndDimensions(make([]float64, n), n, 1), tensors.FromFlatDataAndDimensions(v, 1, m)},
+		cost: newArray(tensors.FromFlatDataAndDimensions(cost, n, m)),
+		masses: []*array{
+			newArray(tensors.FromFlatDataAndDimensions(a, n, 1)), newArray(tensors.FromFlatDataAndDimensions(b, 1, m))},
+		potentials: []*array{
+			newArray(tensors.FromFlatDataAndDimensions(make([]float64, n), n, 1)),
+			newArray(tensors.FromFlatDataAndDimensions(v, 1, m))},
 	}, nil
 }
 
@@ -137,10 +138,10 @@ func shares(masses []float64, n int) (out []float64, total float64) {
 // sinkhornRun is the solution of one problem.
 type sinkhornRun struct {
 	sinkhorn
-	total      float64 // mass
-	cost       array   // [n, m]
-	masses     []array // a [n, 1], b [1, m], which sum to 1
-	potentials []array // f [n, 1], g [1, m]
+	total      float64  // mass
+	cost       *array   // [n, m]
+	masses     []*array // a [n, 1], b [1, m], which sum to 1
+	potentials []*array // f [n, 1], g [1, m]
 	iterations int
 }
 
@@ -151,7 +152,7 @@ func (r *sinkhornRun) free() error {
 // anneal solves for a falling sequence of ε, each from the potentials of the one
 // before. From given potentials it starts at ε itself.
 func (r *sinkhornRun) anneal(ctx context.Context) error {
-	top, err := r.largestCost()
+	top, err := r.largestCost(ctx)
 	if err != nil {
 		return err
 	}
@@ -176,12 +177,12 @@ func (r *sinkhornRun) anneal(ctx context.Context) error {
 }
 
 // largestCost returns the largest cost between units with mass.
-func (r *sinkhornRun) largestCost() (float64, error) {
+func (r *sinkhornRun) largestCost(ctx context.Context) (float64, error) {
 	largest := func(in []*gx.Node) []*gx.Node {
 		return []*gx.Node{gx.ReduceAllMax(gx.Mul(in[0], gx.Mul(hasMass(in[1]), hasMass(in[2]))))}
 	}
 	p := r.device.cached("sinkhorn cost", "the largest cost of Sinkhorn", computation{graph: largest})
-	out, err := p.call(arguments([]array{r.cost}, r.masses)...)
+	out, err := p.call(ctx, arguments([]*array{r.cost}, r.masses)...)
 	if err != nil {
 		return 0, err
 	}
@@ -199,8 +200,8 @@ func (r *sinkhornRun) stage(ctx context.Context, reg, tol float64, limit int) er
 		}
 		r.iterations++
 		scalings := max(0, min(roundLength, limit-r.iterations-1)) // one is left for the next round to begin with
-		problem := arguments([]array{r.cost}, r.masses, r.potentials)
-		out, err := p.call(append(problem, reg, tol, omega, float64(scalings))...)
+		problem := arguments([]*array{r.cost}, r.masses, r.potentials)
+		out, err := p.call(ctx, append(problem, reg, tol, omega, float64(scalings))...)
 		if err != nil {
 			return err
 		}
@@ -233,12 +234,12 @@ func overrelaxation(omega, rate float64) float64 {
 }
 
 // coupling returns exp((f + g − C)/ε) [n, m] times the total mass.
-func (r *sinkhornRun) coupling() (*mat.Dense, error) {
+func (r *sinkhornRun) coupling(ctx context.Context) (*mat.Dense, error) {
 	p := r.device.cached("sinkhorn plan", "the plan of Sinkhorn", computation{graph: func(in []*gx.Node) []*gx.Node {
 		plan := gx.Exp(gx.Div(gx.Sub(gx.Add(in[3], in[4]), in[0]), in[5]))
 		return []*gx.Node{gx.Mul(gx.Mul(plan, in[6]), gx.Mul(hasMass(in[1]), hasMass(in[2])))}
 	}})
-	out, err := p.call(append(arguments([]array{r.cost}, r.masses, r.potentials), r.Reg, r.total)...)
+	out, err := p.call(ctx, append(arguments([]*array{r.cost}, r.masses, r.potentials), r.Reg, r.total)...)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +252,7 @@ func (r *sinkhornRun) coupling() (*mat.Dense, error) {
 }
 
 // threeScalars reads three numbers and frees them.
-func threeScalars(ts []array) (x, y, z float64, err error) {
+func threeScalars(ts []*array) (x, y, z float64, err error) {
 	for k, v := range []*float64{&x, &y, &z} {
 		var failed error
 		*v, failed = scalar(ts[k])

@@ -1,6 +1,7 @@
 package gomlx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,15 +27,18 @@ func tensorNames(g *graph.Graph) []string {
 }
 
 // upload copies the parameters of m, in the order of tensorNames.
-func (d *Device) upload(m *models.Model) ([]array, error) {
+func (d *Device) upload(ctx context.Context, m *models.Model) ([]*array, error) {
 	if err := usable(m); err != nil {
 		return nil, err
 	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
-	var out []array
+	var out []*array
 	for _, name := range tensorNames(m.Graph) {
+		if err := ctx.Err(); err != nil {
+			return nil, errors.Join(located("uploading "+m.Arch.Class, err), free(out...))
+		}
 		t, err := m.Tensor(name)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("gomlx: %w", err), free(out...))
@@ -49,7 +53,7 @@ func (d *Device) upload(m *models.Model) ([]array, error) {
 }
 
 // download reads tensors back under the names of g, with the dtypes of like.
-func download(g *graph.Graph, ts []array, like models.Params) (models.Params, error) {
+func download(g *graph.Graph, ts []*array, like models.Params) (models.Params, error) {
 	out := models.Params{}
 	for i, name := range tensorNames(g) {
 		data, err := valuesOf[float32](ts[i])
@@ -91,11 +95,11 @@ func withTargets(m *models.Model, batch models.Batch) models.Batch {
 
 // uploadBatch copies the named arrays of a batch, shared by the devices where they
 // divide.
-func (d *Device) uploadBatch(batch models.Batch, names []string) ([]array, error) {
+func (d *Device) uploadBatch(batch models.Batch, names []string) ([]*array, error) {
 	if err := batch.Check(); err != nil {
 		return nil, fmt.Errorf("gomlx: %w", err)
 	}
-	var out []array
+	var out []*array
 	for _, name := range names {
 		a, ok := batch[name]
 		if !ok {
@@ -116,11 +120,12 @@ func (d *Device) uploadBatch(batch models.Batch, names []string) ([]array, error
 	return out, nil
 }
 
-// free releases arrays at once: their memory is not the collector's.
-func free(ts ...array) error {
+// free releases arrays at once, or once the calls that use them have ended: their memory
+// is not the collector's.
+func free(ts ...*array) error {
 	var errs []error
 	for _, t := range ts {
-		if t != nil {
+		if t != nil && t.usage.free() {
 			errs = append(errs, t.FinalizeAll())
 		}
 	}
@@ -129,7 +134,7 @@ func free(ts ...array) error {
 
 // withValues calls f with the values of arrays that are whole or copies on all devices.
 // It must not keep them.
-func withValues(ts []array, f func(values [][]float32)) error {
+func withValues(ts []*array, f func(values [][]float32)) error {
 	values := make([][]float32, len(ts))
 	view := func() error { f(values); return nil } //nolint:unparam // of the type of those that follow
 	for i, a := range slices.Backward(ts) {
@@ -147,7 +152,7 @@ func withValues(ts []array, f func(values [][]float32)) error {
 }
 
 // arguments makes the arguments of a call.
-func arguments(groups ...[]array) []any {
+func arguments(groups ...[]*array) []any {
 	var out []any
 	for _, g := range groups {
 		for _, t := range g {
@@ -167,7 +172,7 @@ func byName[T any](names []string, values []T) map[string]T {
 }
 
 // scalar reads an array of one element.
-func scalar(a array) (float64, error) {
+func scalar(a *array) (float64, error) {
 	t, _, err := merged(a)
 	if err != nil {
 		return 0, err

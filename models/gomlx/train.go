@@ -15,8 +15,9 @@ import (
 // on the device between updates. It serves one goroutine at a time.
 type Trainer struct {
 	optimizer
-	model    *models.Model
-	inputs   []string // of a batch, labels last where they are learned from
+	network  *models.Model // that graphs are made of
+	model    *models.Model // whose parameters it starts from; of the same graph
+	inputs   []string      // of a batch, labels last where they are learned from
 	teachers []*models.Model
 	data     string    // what the batches are of: see [FitOptions]
 	weights  []float64 // of the teachers
@@ -29,18 +30,18 @@ func (d *Device) Trainer(m *models.Model, c TrainConfig) (*Trainer, error) {
 		return nil, err
 	}
 	defer done()
-	params, err := d.upload(m)
+	params, err := d.upload(context.Background(), m)
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer{model: m, inputs: append(m.Graph.Inputs(), models.Labels)}
+	t := &Trainer{network: m, model: m, inputs: append(m.Graph.Inputs(), models.Labels)}
 	t.optimizer = optimizer{device: d, what: m.Arch.Class, config: c,
 		loss: t.lossGraph, decaying: decayingTensors(m.Graph)}
 	return t.ready(params)
 }
 
 // ready prepares the optimizer of a new trainer.
-func (t *Trainer) ready(params []array) (*Trainer, error) {
+func (t *Trainer) ready(params []*array) (*Trainer, error) {
 	if err := t.prepare(params); err != nil {
 		return nil, errors.Join(err, t.release())
 	}
@@ -58,7 +59,7 @@ func (t *Trainer) Reset(m *models.Model) error {
 	if err := t.takes(m); err != nil {
 		return located("Reset", err)
 	}
-	params, err := t.device.upload(m)
+	params, err := t.device.upload(context.Background(), m)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (t *Trainer) Move(m *models.Model) error {
 	if err := t.takes(m); err != nil {
 		return located("Move", err)
 	}
-	params, err := t.device.upload(m)
+	params, err := t.device.upload(context.Background(), m)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,8 @@ func (t *Trainer) takes(m *models.Model) error {
 func (t *Trainer) Step() int { return t.step }
 
 // Update makes one update from TrainConfig.Accumulate batches of equal size, each
-// with its labels but for a distiller, and returns their mean loss in nats.
+// with its labels but for a distiller, and returns their mean loss in nats. Where ctx
+// ends before the device is done, the update is not made and the trainer is as before.
 func (t *Trainer) Update(ctx context.Context, batches ...models.Batch) (float64, error) {
 	var fit []models.Batch
 	for _, batch := range batches {
@@ -168,12 +170,12 @@ func decayingTensors(g *graph.Graph) []bool {
 // lossGraph is the mean loss of a batch.
 func (t *Trainer) lossGraph(batch, params []*gx.Node) *gx.Node {
 	k := len(t.inputs) - 1
-	values := interpret(t.model.Graph, t.rounded(params), byName(t.inputs[:k], batch[:k]))
-	c, logits, labels := criterionOf(t.model), logitsOf(values), batch[k]
+	values := interpret(t.network.Graph, t.rounded(params), byName(t.inputs[:k], batch[:k]))
+	c, logits, labels := criterionOf(t.network), logitsOf(values), batch[k]
 	return meanOver(labels, c.losses(logits, c.target(logits, labels, t.config.Smoothing)))
 }
 
 // rounded are the parameters by name, as products read them.
 func (t *Trainer) rounded(params []*gx.Node) nodes {
-	return t.config.Precision.rounded(t.model.Graph, byName(tensorNames(t.model.Graph), params))
+	return t.config.Precision.rounded(t.network.Graph, byName(tensorNames(t.network.Graph), params))
 }
