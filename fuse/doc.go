@@ -34,7 +34,7 @@
 // on XLA; without one, weights alone are looked at.
 //
 // Products of wide layers are made by the BLAS that the program has chosen for gonum
-// ([blas32.Use], [blas64.Use]), on a device if that of models/gomlx is chosen.
+// ([gonum.org/v1/gonum/blas/blas32.Use] and its like in blas64), on a device if that of models/gomlx is chosen.
 //
 // The arguments of every function are left as they are. Models, methods and
 // settings may be shared by goroutines. The same arguments give the same bytes,

@@ -42,23 +42,34 @@ const (
 // of which may be stored transposed.
 func (p Products) Sgemm(ta, tb blas.Transpose, m, n, k int, alpha float32, a []float32, lda int,
 	b []float32, ldb int, beta float32, c []float32, ldc int) {
-	if min(m, n, k) < leastSide {
+	if min(m, n, k) < leastSide || !fits(len(a), m, k, lda, ta) || !fits(len(b), k, n, ldb, tb) ||
+		!fits(len(c), m, n, ldc, blas.NoTrans) {
 		p.Implementation.Sgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 		return
 	}
-	p.Implementation.Sgemm(ta, tb, m, n, k, 0, a, lda, b, ldb, beta, c, ldc) // checks all, and leaves β C
+	p.Implementation.Sgemm(ta, tb, m, n, 0, alpha, a, lda, b, ldb, beta, c, ldc) // of no summands: β C
 	addProduct(p.device, alpha, rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans))
 }
 
 // Dgemm implements [blas.Float64Level3], see [Products.Sgemm].
 func (p Products) Dgemm(ta, tb blas.Transpose, m, n, k int, alpha float64, a []float64, lda int,
 	b []float64, ldb int, beta float64, c []float64, ldc int) {
-	if min(m, n, k) < leastSide {
+	if min(m, n, k) < leastSide || !fits(len(a), m, k, lda, ta) || !fits(len(b), k, n, ldb, tb) ||
+		!fits(len(c), m, n, ldc, blas.NoTrans) {
 		p.Implementation.Dgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 		return
 	}
-	p.Implementation.Dgemm(ta, tb, m, n, k, 0, a, lda, b, ldb, beta, c, ldc)
+	p.Implementation.Dgemm(ta, tb, m, n, 0, alpha, a, lda, b, ldb, beta, c, ldc)
 	addProduct(p.device, alpha, rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans))
+}
+
+// fits reports whether a matrix [rows × columns] lies within a number of values. What does
+// not is left to gonum, which says so.
+func fits(values, rows, columns, stride int, t blas.Transpose) bool {
+	if t != blas.NoTrans {
+		rows, columns = columns, rows
+	}
+	return stride >= columns && values >= (rows-1)*stride+columns
 }
 
 // A grid is a matrix [rows × columns] in memory, in which a step along an axis is a fixed
