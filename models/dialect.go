@@ -81,6 +81,10 @@ func standardSide(c map[string]json.RawMessage, key string) error {
 	return nil
 }
 
+// mostMadeNames is the number of classes up to which they are given names where a file has
+// none, a hundred bytes of memory each.
+const mostMadeNames = 1 << 18
+
 // standardLabels brings the keys that name classes into one form.
 func standardLabels(c map[string]json.RawMessage) error {
 	var names, ids map[string]any
@@ -107,6 +111,8 @@ func standardLabels(c map[string]json.RawMessage) error {
 	}
 	switch {
 	case len(texts) > 0:
+	case n != nil && *n > mostMadeNames:
+		return fmt.Errorf("%s: num_labels is %d without their names in id2label, want 1 to %d", configName, *n, mostMadeNames)
 	case n != nil:
 		for i := range *n {
 			texts[strconv.Itoa(i)] = fmt.Sprint("LABEL_", i)
