@@ -7,15 +7,21 @@ import (
 )
 
 // polarFactor returns the partial isometry that maximises ⟨g, P⟩ [n × m], and the
-// maximum, the nuclear norm of g (Schönemann, 1966). Newton's iteration finds that of a
-// square matrix of full rank, a singular value decomposition all others.
+// maximum, the nuclear norm of g (Schönemann, 1966). Iterations find that of a square matrix
+// of full rank, one of products alone where it is large; a singular value decomposition
+// finds all others.
 func polarFactor(g mat.Matrix) (p *mat.Dense, nuclear float64, err error) {
-	if n, m := g.Dims(); n == m && n >= newtonUnits {
-		if p = newtonFactor(g); p != nil {
-			return p, innerProduct(mat.DenseCopyOf(g), p), nil
-		}
+	n, m := g.Dims()
+	if n == m && n >= schulzUnits {
+		p = schulzFactor(g)
 	}
-	return factorBySVD(g)
+	if p == nil && n == m && n >= newtonUnits {
+		p = newtonFactor(g)
+	}
+	if p == nil {
+		return factorBySVD(g)
+	}
+	return p, innerProduct(mat.DenseCopyOf(g), p), nil
 }
 
 // factorBySVD is polarFactor by a singular value decomposition.

@@ -91,10 +91,48 @@ func TestNewtonLeaves(t *testing.T) {
 	require.Equal(t, newtonUnits+3, m)
 }
 
+// TestSchulzFactor: the iteration gives an orthogonal matrix, that of the singular value
+// decomposition as far as float32 knows the matrix, and is worth the nuclear norm, at any
+// scale.
+func TestSchulzFactor(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 4))
+	const n = 64
+	for _, condition := range []float64{1, 10, 1e3, 1e5} {
+		for _, size := range []float64{1e-200, 1, 1e200} {
+			g := withSingularValues(rng, geometric(n, condition))
+			want, nuclear, err := factorBySVD(g)
+			require.NoError(t, err)
+			g.Scale(size, g)
+			p := schulzFactor(g)
+			require.NotNil(t, p, "condition %g, size %g", condition, size)
+			var gram, apart mat.Dense
+			gram.Mul(p.T(), p)
+			gram.Sub(&gram, identity(n))
+			require.Less(t, mat.Norm(&gram, 2), 1e-10)
+			apart.Sub(p, want)
+			require.Less(t, mat.Norm(&apart, 2), 1e-5*condition, "condition %g", condition)
+			require.InEpsilon(t, nuclear, innerProduct(g, p)/size, 1e-5)
+		}
+	}
+	for name, g := range map[string]*mat.Dense{
+		"zero":       mat.NewDense(n, n, nil),
+		"one column": mat.NewDense(2, 2, []float64{1, 0, 1, 0}),
+		"NaN":        mat.NewDense(2, 2, []float64{1, math.NaN(), 0, 1}),
+		"infinite":   mat.NewDense(2, 2, []float64{1, math.Inf(1), 0, 1}),
+	} {
+		require.Nil(t, schulzFactor(g), name)
+	}
+}
+
 // BenchmarkPolarFactor compares the ways to the orthogonal factor of a random matrix.
 func BenchmarkPolarFactor(b *testing.B) {
 	for _, n := range []int{64, 128, 256, 512, 1024, 2048, 4096} {
 		g := normal(rand.New(rand.NewPCG(5, 3)), n, n)
+		b.Run(fmt.Sprint("schulz/", n), func(b *testing.B) {
+			for b.Loop() {
+				require.NotNil(b, schulzFactor(g))
+			}
+		})
 		b.Run(fmt.Sprint("newton/", n), func(b *testing.B) {
 			for b.Loop() {
 				require.NotNil(b, newtonFactor(g))
