@@ -13,6 +13,7 @@ import (
 
 	"github.com/otfuse/otfuse/internal/dataset"
 	"github.com/otfuse/otfuse/internal/lab"
+	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/internal/testxla"
 	"github.com/otfuse/otfuse/models/gomlx"
 	"github.com/otfuse/otfuse/models/text"
@@ -64,6 +65,15 @@ func TestItems(t *testing.T) {
 	after, err := os.Stat(b.file(cells[2]))
 	require.NoError(t, err)
 	require.Equal(t, before.ModTime(), after.ModTime(), "what is done is left")
+
+	r.Rows = append(r.Rows[:1], r.Rows[2:]...)
+	r.Rows[0].Accuracy = 0.125
+	require.NoError(t, report.WriteJSON(b.file(cells[2]), r))
+	require.NoError(t, b.cell(t.Context(), cells[2]))
+	var again result
+	require.NoError(t, report.ReadJSON(b.file(cells[2]), &again))
+	require.Len(t, again.Rows, 6, "what is missing is tried")
+	require.Equal(t, r.Rows, again.Rows[:5], "and nothing else")
 
 	var page bytes.Buffer
 	require.NoError(t, b.printTable(&page))

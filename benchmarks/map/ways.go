@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/recipe"
@@ -58,9 +60,17 @@ type site struct {
 	idx     []int // samples that models are aligned on; all that is seen where not all samples are
 }
 
-// cell works on an item unless it is done.
+// cell goes on with an item: ways whose results are kept are not tried again.
 func (b *bench) cell(ctx context.Context, c cell) error {
-	if done, err := exists(b.file(c)); err != nil || done {
+	out := result{cell: c}
+	there, err := exists(b.file(c))
+	if err == nil && there {
+		err = report.ReadJSON(b.file(c), &out)
+	}
+	left := slices.DeleteFunc(c.ways(), func(w way) bool {
+		return slices.ContainsFunc(out.Rows, func(r row) bool { return r.Name == w.Name })
+	})
+	if err != nil || len(left) == 0 {
 		return err
 	}
 	task, parents, err := b.group(ctx, c.pair)
@@ -69,9 +79,9 @@ func (b *bench) cell(ctx context.Context, c cell) error {
 	}
 	s := &site{cell: c, device: b.device, task: task, parents: parents,
 		idx: lab.Draw(task, c.aligned(), 100*c.Pair+c.Draw)}
-	_, label := task.Names()
-	out := result{cell: c, Data: label, Backend: b.device.Name(), Updates: c.updates(), Tests: task.Tests()}
-	for _, w := range c.ways() {
+	_, out.Data = task.Names()
+	out.Backend, out.Updates, out.Tests = b.device.Name(), c.updates(), task.Tests()
+	for _, w := range left {
 		started := time.Now()
 		ms, err := w.make(ctx, s)
 		if err != nil {
@@ -84,8 +94,11 @@ func (b *bench) cell(ctx context.Context, c cell) error {
 		}
 		cli.Notice("%s  %-28s %6.2f %%  %.3f nats  %4.0f s", c, w.Name, 100*score.Accuracy, score.Loss, seconds)
 		out.Rows = append(out.Rows, row{w, score.Accuracy, score.Loss, seconds})
+		if err := report.WriteJSON(b.file(c), out); err != nil {
+			return err
+		}
 	}
-	return report.WriteJSON(b.file(c), out)
+	return nil
 }
 
 // alignedAtMost is the number of samples that models are aligned on where there are more.
@@ -128,6 +141,9 @@ func (c cell) ways() []way {
 	}
 	if c.Samples != 0 {
 		out = append(out, way{"matching, refit", fused, false, fusing(refit)})
+	}
+	if c.Samples != 0 && ofImages(c.Arch) { // the words of decoders and of BERT are tied
+		out = append(out, way{"parent, head refit", control, false, refittingHead})
 	}
 	return out
 }
@@ -176,6 +192,17 @@ func fusing(r recipe.Recipe) func(context.Context, *site) ([]*models.Model, erro
 // shrinking is what a mean is where nothing of the other parent comes through.
 func shrinking(_ context.Context, s *site) ([]*models.Model, error) {
 	m, err := lab.Shrunk(s.parents[0], 1/float64(len(s.parents)))
+	return []*models.Model{m}, err
+}
+
+// refittingHead is what a refit finds for the first parent without fusing.
+func refittingHead(ctx context.Context, s *site) ([]*models.Model, error) {
+	samples, err := s.task.Samples(s.idx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := fuse.Refit{Ridge: lab.Ridge}.FitHead(ctx, s.parents[0], s.parents[1:],
+		&fuse.Settings{Calibration: s.device.Calibration(samples, nil)})
 	return []*models.Model{m}, err
 }
 
