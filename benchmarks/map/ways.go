@@ -117,7 +117,7 @@ func (c cell) aligned() int {
 func (c cell) ways() []way {
 	refit := recipe.Recipe{Method: recipe.Match, Refit: lab.Ridge}
 	if c.Budget > 0 {
-		return []way{
+		out := []way{
 			{"learned", fused, false, fusing(c.learned(c.updates()))},
 			{"parent, distilled", control, false, fusing(c.distilled(c.updates()))},
 			{"matching, refit, distilled", fused, false, fusing(c.startedFrom(refit, c.updates()))},
@@ -125,6 +125,10 @@ func (c cell) ways() []way {
 			{"parent, finetuned", control, true, finetuning(nil)},
 			{"matching, refit, finetuned", fused, true, finetuning(fusing(refit))},
 		}
+		if ofImages(c.Arch) {
+			out = append(out, way{"parent, head refit, distilled", control, false, distillingHead(c.distilled(c.updates()))})
+		}
+		return out
 	}
 	features := ""
 	if c.Samples == 0 {
@@ -171,21 +175,43 @@ func (c cell) startedFrom(start recipe.Recipe, updates int) recipe.Recipe {
 // rate is the peak learning rate of what trains weights.
 const rate = 5e-4
 
+// attempt is a trial of a recipe.
+func (s *site) attempt(r recipe.Recipe) (lab.Attempt, error) {
+	r.Samples = max(len(s.idx), 1)
+	t := lab.Trial{Label: r.Method, Recipe: r, Mixed: ofImages(s.Arch), All: s.Samples == all}
+	t, err := t.Resolved()
+	return lab.Attempt{Device: s.device, Task: s.task, Parents: s.parents, Trial: t, Samples: s.idx,
+		Seed: uint64(s.Draw), Observe: func(models.Progress) {}}, err
+}
+
 // fusing is a way that follows a recipe.
 func fusing(r recipe.Recipe) func(context.Context, *site) ([]*models.Model, error) {
 	return func(ctx context.Context, s *site) ([]*models.Model, error) {
-		r.Samples = max(len(s.idx), 1)
-		t := lab.Trial{Label: r.Method, Recipe: r, Mixed: ofImages(s.Arch), All: s.Samples == all}
-		t, err := t.Resolved()
+		a, err := s.attempt(r)
 		if err != nil {
 			return nil, err
 		}
-		f, err := lab.Attempt{Device: s.device, Task: s.task, Parents: s.parents, Trial: t, Samples: s.idx,
-			Seed: uint64(s.Draw), Observe: func(models.Progress) {}}.Fuse(ctx)
+		f, err := a.Fuse(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return []*models.Model{f.Model}, nil
+	}
+}
+
+// distillingHead distils all parents into the first, of which the head was refitted.
+func distillingHead(r recipe.Recipe) func(context.Context, *site) ([]*models.Model, error) {
+	return func(ctx context.Context, s *site) ([]*models.Model, error) {
+		start, err := refittingHead(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		a, err := s.attempt(r)
+		if err != nil {
+			return nil, err
+		}
+		m, err := a.Distil(ctx, start[0])
+		return []*models.Model{m}, err
 	}
 }
 
