@@ -130,20 +130,18 @@ func readCosts[T number](ctx context.Context, c []T, m int) (low []float64, top 
 		lo, hi := blockRange(n, blocks, b)
 		lows[b] = slices.Clone(c[lo*m : (lo+1)*m])
 		for i := lo; i < hi && ctx.Err() == nil; i++ {
-			row := c[i*m : (i+1)*m]
-			tops[b] = max(tops[b], largestOf(row))
-			lowerTo(lows[b], row)
+			tops[b] = max(tops[b], lowerTo(lows[b], c[i*m:(i+1)*m]))
 		}
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	if top = slices.Max(tops); top > math.MaxFloat64 {
-		top, err = scanCosts(c, m)
-		return nil, top, err
-	}
 	for _, other := range lows[1:] {
 		lowerTo(lows[0], other)
+	}
+	if top = slices.Max(tops); top > math.MaxFloat64 || slices.Min(lows[0]) < 0 {
+		top, err = scanCosts(c, m)
+		return nil, top, err
 	}
 	low = make([]float64, m)
 	for j, v := range lows[0] {

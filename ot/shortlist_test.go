@@ -2,6 +2,7 @@ package ot
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -76,40 +77,80 @@ func TestLeastTwo(t *testing.T) {
 
 func TestLowerTo(t *testing.T) {
 	rng := rand.New(rand.NewPCG(46, 1))
-	for _, n := range lengths {
-		low, row, single := tiedRow(rng, n, 100)
+	for _, n := range append(lengths[1:], 32, 64, 96, 127) {
+		low, _, _ := tiedRow(rng, n, 100)
+		row, _, single := tiedRow(rng, n, 100)
 		want, lowSingle := make([]float64, n), make([]float32, n)
-		for j := range row {
-			want[j], lowSingle[j] = min(low[j], row[j]), float32(low[j])
-			single[j] = float32(row[j])
+		lower := func() (float64, float64) {
+			for j := range row {
+				want[j], lowSingle[j] = min(low[j], row[j]), float32(low[j])
+				single[j] = float32(row[j])
+			}
+			return lowerTo(low, row), lowerTo(lowSingle, single)
 		}
-		lowerTo(low, row)
+		top, topSingle := lower()
 		require.Equal(t, want, low)
-		lowerTo(lowSingle, single)
 		require.Equal(t, want, toFloat64(lowSingle))
+		require.Equal(t, slices.Max(row), top)
+		require.Equal(t, slices.Max(row), topSingle)
+
+		k := rng.IntN(n)
+		before := row[k]
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+			row[k] = bad
+			top, topSingle := lower()
+			require.True(t, math.IsInf(top, 1), "%g", bad)
+			require.True(t, math.IsInf(topSingle, 1), "%g", bad)
+			low[k] = before
+		}
+		row[k] = -1e-30
+		top, topSingle = lower()
+		require.Less(t, max(top, topSingle), math.Inf(1))
+		require.Negative(t, low[k])
+		require.Negative(t, lowSingle[k])
+
+		single[k], row[k] = math.MaxFloat32, math.MaxFloat64
+		require.Equal(t, math.MaxFloat64, lowerTo(low, row))
+		require.Equal(t, math.MaxFloat32, lowerTo(lowSingle, single))
 	}
 }
 
-func TestLargestOf(t *testing.T) {
+// TestReadCosts finds the first entry that is no cost, wherever it is; −0 is one.
+func TestReadCosts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(47, 1))
-	for _, n := range lengths[1:] {
-		cost, _, single := tiedRow(rng, n, 1000)
-		want := slices.Max(cost)
-		require.Equal(t, want, largestOf(cost))
-		require.Equal(t, want, largestOf(single))
-		for _, bad := range []float64{-1e-30, math.NaN(), math.Inf(1), math.Inf(-1)} {
-			k := rng.IntN(n)
-			before := cost[k]
-			cost[k], single[k] = bad, float32(bad)
-			require.True(t, math.IsInf(largestOf(cost), 1), "%g", bad)
-			require.True(t, math.IsInf(largestOf(single), 1), "%g", bad)
-			cost[k], single[k] = before, float32(before)
+	const n, m = 5, 70
+	for k := range n * m {
+		cost, single := make([]float64, n*m), make([]float32, n*m)
+		for i := range cost {
+			cost[i] = float64(1 + rng.IntN(9))
+			single[i] = float32(cost[i])
 		}
-		cost[0], single[0] = math.Copysign(0, -1), float32(math.Copysign(0, -1))
-		require.Less(t, largestOf(cost), math.Inf(1))
-		require.Less(t, largestOf(single), math.Inf(1))
-		cost[n-1], single[n-1] = math.MaxFloat64, math.MaxFloat32
-		require.Equal(t, math.MaxFloat64, largestOf(cost))
-		require.Equal(t, math.MaxFloat32, largestOf(single))
+		check := func(want error) {
+			t.Helper()
+			_, _, err := readCosts(t.Context(), cost, m)
+			_, _, errSingle := readCosts(t.Context(), single, m)
+			if want == nil {
+				require.NoError(t, errors.Join(err, errSingle))
+				return
+			}
+			for _, err := range []error{err, errSingle} {
+				var invalid *InvalidError
+				require.ErrorAs(t, err, &invalid)
+				require.ErrorIs(t, err, want)
+				require.Equal(t, []int{k / m, k % m}, []int{invalid.Row, invalid.Col})
+			}
+		}
+		check(nil)
+		for _, v := range []float64{math.Copysign(0, -1), -1e-30, math.NaN(), math.Inf(1), math.Inf(-1)} {
+			cost[k], single[k] = v, float32(v)
+			switch {
+			case v == 0:
+				check(nil)
+			case v < 0 && !math.IsInf(v, 0):
+				check(ErrNegative)
+			default:
+				check(ErrNotFinite)
+			}
+		}
 	}
 }

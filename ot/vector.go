@@ -114,22 +114,30 @@ func leastReducedCostVector[T number](cost []T, v []float64) (d float64, at int)
 	return d, at
 }
 
-// lowerTo sets low to the smaller of low and row, column by column.
-func lowerTo[T number](low, row []T) {
+// lowerTo sets low to the smaller of low and row, column by column. It returns the
+// largest number in the row, and infinity if one of them is NaN or infinite.
+func lowerTo[T number](low, row []T) float64 {
+	var top, rest T // rest is a sum of products with zero
 	j := 0
 	low = low[:len(row)]
-	if hasVectorUnits && len(row) >= 16 {
-		j = len(row) &^ 15
+	if hasVectorUnits && len(row) >= 32 {
+		j = len(row) &^ 31
 		switch row := any(row).(type) {
 		case []float64:
-			lowerAVX(&any(low).([]float64)[0], &row[0], j)
+			t, r := lowerAVX(&any(low).([]float64)[0], &row[0], j)
+			top, rest = T(t), T(r)
 		case []float32:
-			lowerSingleAVX(&any(low).([]float32)[0], &row[0], j)
+			t, r := lowerSingleAVX(&any(low).([]float32)[0], &row[0], j)
+			top, rest = T(t), T(r)
 		}
 	}
 	for ; j < len(row); j++ {
-		low[j] = min(low[j], row[j])
+		low[j], top, rest = min(low[j], row[j]), max(top, row[j]), rest+0*row[j]
 	}
+	if rest != 0 {
+		return math.Inf(1)
+	}
+	return float64(top)
 }
 
 // markClosest sets the bits of all columns that may be among the eight of least reduced
@@ -185,32 +193,4 @@ func leastTwo[T number](costs []T, columns []int32, v []float64) (d1, d2 float64
 		return d1, d1, first, 0
 	}
 	return d1, d2, first, second
-}
-
-// largestOf returns the largest of the costs c, and infinity if one of them is negative,
-// NaN or infinite.
-func largestOf[T number](c []T) float64 {
-	var top T
-	j, valid := 0, true
-	if hasVectorUnits && len(c) >= 16 {
-		j = len(c) &^ 15
-		switch c := any(c).(type) {
-		case []float64:
-			var t float64
-			t, valid = largestAVX(&c[0], j)
-			top = T(t)
-		case []float32:
-			var t float32
-			t, valid = largestSingleAVX(&c[0], j)
-			top = T(t)
-		}
-	}
-	for ; j < len(c) && valid; j++ {
-		valid = c[j] >= 0 && float64(c[j]) <= math.MaxFloat64
-		top = max(top, c[j])
-	}
-	if !valid {
-		return math.Inf(1)
-	}
-	return float64(top)
 }

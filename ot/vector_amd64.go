@@ -18,10 +18,10 @@ func axpyAVX(alpha float64, x, y *float64, n int)
 func leastAVX(cost, v *float64, n int, low *[8]float64, at *[8]int64)
 
 //go:noescape
-func lowerAVX(low, row *float64, n int)
+func lowerAVX(low, row *float64, n int) (top, rest float64)
 
 //go:noescape
-func lowerSingleAVX(low, row *float32, n int)
+func lowerSingleAVX(low, row *float32, n int) (top, rest float32)
 
 //go:noescape
 func groupMinimaAVX(cost, v *float64, n int, low *[8]float64)
@@ -43,9 +43,3 @@ func leastTwoSingleAVX(costs *float32, columns *int32, v *float64) (d1, d2 float
 
 //go:noescape
 func leastSingleAVX(cost *float32, v *float64, n int, low *[8]float64, at *[8]int64)
-
-//go:noescape
-func largestAVX(c *float64, n int) (top float64, valid bool)
-
-//go:noescape
-func largestSingleAVX(c *float32, n int) (top float32, valid bool)

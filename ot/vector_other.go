@@ -12,8 +12,8 @@ func dotAVX(_, _ *float64, _ int) float64                       { return 0 }
 func axpyAVX(_ float64, _, _ *float64, _ int)                   {}
 func leastAVX(_, _ *float64, _ int, _ *[8]float64, _ *[8]int64) {}
 
-func lowerAVX(_, _ *float64, _ int)                                                  {}
-func lowerSingleAVX(_, _ *float32, _ int)                                            {}
+func lowerAVX(_, _ *float64, _ int) (_, _ float64)                                   { return }
+func lowerSingleAVX(_, _ *float32, _ int) (_, _ float32)                             { return }
 func groupMinimaAVX(_, _ *float64, _ int, _ *[8]float64)                             {}
 func groupMinimaSingleAVX(_ *float32, _ *float64, _ int, _ *[8]float64)              {}
 func markAVX(_, _ *float64, _ int, _ float64, _ *byte)                               {}
@@ -21,5 +21,3 @@ func markSingleAVX(_ *float32, _ *float64, _ int, _ float64, _ *byte)           
 func leastTwoAVX(_ *float64, _ *int32, _ *float64) (_, _ float64, _, _ uint64)       { return }
 func leastTwoSingleAVX(_ *float32, _ *int32, _ *float64) (_, _ float64, _, _ uint64) { return }
 func leastSingleAVX(_ *float32, _ *float64, _ int, _ *[8]float64, _ *[8]int64)       {}
-func largestAVX(_ *float64, _ int) (_ float64, _ bool)                               { return }
-func largestSingleAVX(_ *float32, _ int) (_ float32, _ bool)                         { return }
