@@ -3,33 +3,22 @@ package main
 import (
 	"bufio"
 	"context"
-	_ "embed" // the worker and its requirements
+	_ "embed" // the worker
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/internal/atomicfile"
-	"github.com/otfuse/otfuse/internal/cli"
 )
 
 //go:embed worker.py
 var script []byte
-
-//go:embed requirements.txt
-var requirements []byte
-
-// torchRequirements are those of MDOT, which brings gigabytes with it.
-//
-//go:embed requirements-torch.txt
-var torchRequirements []byte
 
 // worker is a Python process that solves the problems it is handed, one after the
 // other, so that its start is not counted.
@@ -44,15 +33,11 @@ type worker struct {
 // errLimit reports a run that took too long.
 var errLimit = errors.New("the time limit of a run passed")
 
-// startWorker makes the environment where it is missing.
+// startWorker installs the peers where they are missing.
 func startWorker(ctx context.Context, o options) (*worker, error) {
-	wanted := requirements
-	if slices.Contains(o.peers, "mdot") {
-		wanted = slices.Concat(requirements, torchRequirements)
-	}
-	python, err := environment(ctx, wanted)
+	python, err := installPeers(ctx, o.peers)
 	if err != nil {
-		return nil, fmt.Errorf("ot: installing the peers: %w; -peers none runs without them", err)
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "otfuse-ot-*")
 	if err != nil {
@@ -63,41 +48,6 @@ func startWorker(ctx context.Context, o options) (*worker, error) {
 		return nil, errors.Join(err, w.stop())
 	}
 	return w, w.start(ctx)
-}
-
-// environment returns the Python of a virtual environment with the peers. There is
-// one environment for each list of requirements.
-func environment(ctx context.Context, requirements []byte) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "otfuse", fmt.Sprintf("ot-peers-%08x", crc32.ChecksumIEEE(requirements)))
-	python, done := filepath.Join(dir, "bin", "python"), filepath.Join(dir, "installed")
-	if _, err := os.Stat(done); err == nil {
-		return python, nil
-	}
-	cli.Notice("installing the peers into %s", dir)
-	if err := command(ctx, "python3", "-m", "venv", "--clear", dir); err != nil {
-		return "", err
-	}
-	list := filepath.Join(dir, "requirements.txt")
-	if err := os.WriteFile(list, requirements, 0o600); err != nil {
-		return "", err
-	}
-	install := []string{"-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "-r", list}
-	if err := command(ctx, python, install...); err != nil {
-		return "", err
-	}
-	return python, os.WriteFile(done, nil, 0o600)
-}
-
-func command(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, out)
-	}
-	return nil
 }
 
 func (w *worker) path(name string) string { return filepath.Join(w.dir, name) }
@@ -162,8 +112,18 @@ type task struct {
 }
 
 // startUp is the time that a peer has for its own start and compilation on top of
-// the limit of a run.
-const startUp = 10 * time.Second
+// the limit of a run, and readOut that for what its plan costs.
+const (
+	startUp = 30 * time.Second
+	readOut = 5 * time.Second
+)
+
+// answer is a line that the worker writes: that the peer is ready, then what it found.
+type answer struct {
+	outcome
+	Ready bool `json:"ready"`
+	err   error
+}
 
 // solve makes the peer solve the problem that was set.
 func (w *worker) solve(ctx context.Context, c pairing, limit time.Duration) (outcome, error) {
@@ -180,30 +140,45 @@ func (w *worker) solve(ctx context.Context, c pairing, limit time.Duration) (out
 	if _, err := w.in.Write(append(line, '\n')); err != nil {
 		return outcome{}, err
 	}
-	type answer struct {
-		outcome
-		err error
+	answers := w.answers()
+	timer := time.NewTimer(limit + startUp)
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-answers:
+			if a.Ready {
+				timer.Reset(limit + readOut)
+				continue
+			}
+			if a.err == nil && a.Error != "" {
+				a.err = errors.New(a.Error)
+			}
+			return a.outcome, a.err
+		case <-ctx.Done():
+			w.kill()
+			return outcome{}, ctx.Err()
+		case <-timer.C:
+			w.kill()
+			return outcome{}, errLimit
+		}
 	}
-	answers, from := make(chan answer, 1), w.out
+}
+
+// answers reads the answers to one task.
+func (w *worker) answers() <-chan answer {
+	out, from := make(chan answer, 2), w.out
 	go func() {
-		var a answer
-		text, err := from.ReadBytes('\n')
-		if a.err = err; err == nil {
-			a.err = json.Unmarshal(text, &a.outcome)
+		for {
+			var a answer
+			text, err := from.ReadBytes('\n')
+			if a.err = err; err == nil {
+				a.err = json.Unmarshal(text, &a)
+			}
+			out <- a
+			if !a.Ready {
+				return
+			}
 		}
-		answers <- a
 	}()
-	select {
-	case a := <-answers:
-		if a.err == nil && a.Error != "" {
-			a.err = errors.New(a.Error)
-		}
-		return a.outcome, a.err
-	case <-ctx.Done():
-		w.kill()
-		return outcome{}, ctx.Err()
-	case <-time.After(limit + startUp):
-		w.kill()
-		return outcome{}, errLimit
-	}
+	return out
 }
