@@ -8,6 +8,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -194,7 +195,7 @@ func (u Units) Align(ctx context.Context, sites ...Site) (Result, error) {
 		return Result{}, errNoSite
 	}
 	u = u.withDefaults()
-	cost, err := u.cost(sites...)
+	cost, err := u.costUnlessEnded(ctx, sites...)
 	if err != nil {
 		return Result{}, err
 	}
@@ -226,6 +227,19 @@ func planFits(p ot.Plan, cost mat.Matrix, solver ot.Solver, reported error) erro
 		return fmt.Errorf("Solver %T returned a plan of %d × %d for a cost of %d × %d", solver, r, c, n, m)
 	}
 	return nil
+}
+
+// costUnlessEnded is cost, unless the context ends.
+func (u Units) costUnlessEnded(ctx context.Context, sites ...Site) (*mat.Dense, error) {
+	var cost *mat.Dense
+	err := interruptible.Run(ctx, func() (err error) {
+		cost, err = u.cost(sites...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return cost, nil
 }
 
 // cost returns the cost of carrying each unit onto each [n × m].

@@ -571,3 +571,31 @@ func TestManySamples(t *testing.T) {
 		}
 	}
 }
+
+// A slowMetric ends a context and goes on until it is released.
+type slowMetric struct {
+	cancel  context.CancelFunc
+	release chan struct{}
+}
+
+func (m slowMetric) Cost(g ot.Gram) (*mat.Dense, error) {
+	m.cancel()
+	<-m.release
+	return ot.Euclidean{}.Cost(g)
+}
+
+// TestContextEndsInCost: a cost that takes long is not waited for.
+func TestContextEndsInCost(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	site := align.Site{Name: "layer", Moments: moments(t, random(rng, 4, 20), random(rng, 4, 20)), Heads: 2, AnchorHeads: 2}
+	for _, a := range []func(align.Units) align.Aligner{
+		func(u align.Units) align.Aligner { return u },
+		func(u align.Units) align.Aligner { return align.Heads{Units: u} },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		metric := slowMetric{cancel, make(chan struct{})}
+		_, err := a(align.Units{Metric: metric}).Align(ctx, site)
+		require.ErrorIs(t, err, context.Canceled)
+		close(metric.release)
+	}
+}

@@ -45,7 +45,7 @@ func (h Heads) Align(ctx context.Context, sites ...Site) (Result, error) {
 	if s.Heads != s.AnchorHeads {
 		return Result{}, &HeadsError{s.Name, s.Heads, s.AnchorHeads}
 	}
-	cost, err := h.cost(sites...)
+	cost, err := h.costUnlessEnded(ctx, sites...)
 	if err != nil {
 		return Result{}, err
 	}

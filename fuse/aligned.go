@@ -1,10 +1,12 @@
 package fuse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -32,6 +34,19 @@ func (a *Aligned) Mean(weights []float64) (*models.Model, error) {
 		return nil, fmt.Errorf("fuse: %w", err)
 	}
 	return a.Anchor.With(p), nil
+}
+
+// meanUnlessEnded is Mean, unless the context ends.
+func (a *Aligned) meanUnlessEnded(ctx context.Context, weights []float64) (*models.Model, error) {
+	var mean *models.Model
+	err := interruptible.Run(ctx, func() (err error) {
+		mean, err = a.Mean(weights)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mean, nil
 }
 
 // Params returns the parameters of all models, the anchor's first.

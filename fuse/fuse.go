@@ -47,7 +47,7 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 	if err != nil {
 		return nil, nil, err
 	}
-	fused, err := aligned.Mean(set.Weights)
+	fused, err := aligned.meanUnlessEnded(ctx, set.Weights)
 	if err == nil && set.Refit != nil {
 		fused, err = set.Refit.Fit(ctx, fused, aligned, &set)
 	}

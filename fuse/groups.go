@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/ot"
 )
 
@@ -58,7 +59,7 @@ func (u update) best(ctx context.Context, slopes []slope) ([]*mat.Dense, error) 
 	switch {
 	case group.Rotates():
 		var s *mat.Dense
-		err := unlessEnded(ctx, func() (err error) {
+		err := interruptible.Run(ctx, func() (err error) {
 			s, err = bestRotation(group, slopes[0].maps)
 			return err
 		})

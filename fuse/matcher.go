@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/ot"
 )
@@ -181,30 +182,34 @@ func (m *matcher) derivative(ctx context.Context, k int) (slope, error) {
 			if m.how.Mix >= 1 || !m.mapsKnown(n, p, axis) {
 				continue
 			}
-			if err := ctx.Err(); err != nil {
-				return out, err
-			}
 			w, err := readPart(m.src, p)
 			if err != nil {
-				return out, err
+				return slope{}, err
 			}
-			w = carry(m, n, p, w, axis)
 			a, err := readPart(m.target, m.anchor.Graph.Nodes[i].Params[x])
 			if err != nil {
-				return out, err
+				return slope{}, err
 			}
 			to := out.maps
 			if out.magnitudes != nil && !s.TakesSigns(n, p.Axes[axis]) {
 				to = out.magnitudes
 			}
 			weight := (1 - m.how.Mix) * m.scale[i]
-			if at := n.Along(p.Axes[axis]); s.Copies(at) > 1 {
+			err = interruptible.Run(ctx, func() error {
+				w := carry(m, n, p, w, axis)
+				at := n.Along(p.Axes[axis])
+				if s.Copies(at) == 1 {
+					addProduct(to, w.withAxisFirst(axis), a.withAxisFirst(axis), weight)
+					return nil
+				}
 				part := mat.NewDense(at.Units, m.anchor.Graph.Nodes[at.ID].Units, nil)
 				addProduct(part, w.withAxisFirst(axis), a.withAxisFirst(axis), weight)
 				to.Add(to, m.headBlocks(k).ofSharing(part, s.Copies(at)))
-				continue
+				return nil
+			})
+			if err != nil {
+				return slope{}, err
 			}
-			addProduct(to, w.withAxisFirst(axis), a.withAxisFirst(axis), weight)
 		}
 	}
 	if m.moments[k] != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/otfuse/otfuse/align"
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -168,33 +169,15 @@ func (r *refitter) solve(ctx context.Context, n *graph.Node, c least) error {
 	weight, _ := n.Param(graph.RoleWeight)
 	bias, biased := n.Param(graph.RoleBias)
 	weights := fetchPart(r.fused.Params, weight).unitRows(weight.Axes)
-	gram, cross := mat.DenseCopyOf(c.gram), mat.DenseCopyOf(c.cross)
-	if !biased { // without a bias, about zero
-		gram.RankOne(gram, c.count, mat.NewVecDense(len(c.read), c.read), mat.NewVecDense(len(c.read), c.read))
-		cross.RankOne(cross, c.count, mat.NewVecDense(n.Units, c.written), mat.NewVecDense(len(c.read), c.read))
-	}
-	var missed, change mat.Dense
-	missed.Mul(weights, gram)
-	missed.Sub(cross, &missed)
-	damp := c.ridge * mat.Trace(gram) / float64(len(c.read))
-	if damp == 0 {
-		return nil // nothing is read
-	}
-	sym := mat.NewSymDense(len(c.read), nil)
-	for i := range c.read {
-		for j := i; j < len(c.read); j++ {
-			sym.SetSym(i, j, (gram.At(i, j)+gram.At(j, i))/2)
+	var change *mat.Dense
+	err := interruptible.Run(ctx, func() (err error) {
+		if !biased {
+			c = c.aboutZero()
 		}
-		sym.SetSym(i, i, sym.At(i, i)+damp)
-	}
-	err := unlessEnded(ctx, func() error {
-		var chol mat.Cholesky
-		if !chol.Factorize(sym) {
-			return errFactor
-		}
-		return chol.SolveTo(&change, missed.T())
+		change, err = c.change(weights)
+		return err
 	})
-	if err != nil {
+	if err != nil || change == nil {
 		return err
 	}
 	weights.Add(weights, change.T())
@@ -208,4 +191,38 @@ func (r *refitter) solve(ctx context.Context, n *graph.Node, c least) error {
 	}
 	storePart(r.fused.Params, bias, b, "")
 	return nil
+}
+
+// aboutZero is the problem of a layer without a bias.
+func (c least) aboutZero() least {
+	read := mat.NewVecDense(len(c.read), c.read)
+	gram, cross := mat.DenseCopyOf(c.gram), mat.DenseCopyOf(c.cross)
+	gram.RankOne(gram, c.count, read, read)
+	cross.RankOne(cross, c.count, mat.NewVecDense(len(c.written), c.written), read)
+	c.gram, c.cross = gram, cross
+	return c
+}
+
+// change returns what is to be added to the weights [out × in], transposed; nil where
+// nothing is read.
+func (c least) change(weights *mat.Dense) (*mat.Dense, error) {
+	var missed, change mat.Dense
+	missed.Mul(weights, c.gram)
+	missed.Sub(c.cross, &missed)
+	damp := c.ridge * mat.Trace(c.gram) / float64(len(c.read))
+	if damp == 0 {
+		return nil, nil
+	}
+	sym := mat.NewSymDense(len(c.read), nil)
+	for i := range c.read {
+		for j := i; j < len(c.read); j++ {
+			sym.SetSym(i, j, (c.gram.At(i, j)+c.gram.At(j, i))/2)
+		}
+		sym.SetSym(i, i, sym.At(i, i)+damp)
+	}
+	var chol mat.Cholesky
+	if !chol.Factorize(sym) {
+		return nil, errFactor
+	}
+	return &change, chol.SolveTo(&change, missed.T())
 }

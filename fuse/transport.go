@@ -315,7 +315,10 @@ func (t *transportRun) pulledParams(n *graph.Node) ([]tensor, error) {
 	}
 	by := inputs{}
 	if from := n.Source(); from != nil && !t.plans[from.ID].IsIdentity() {
-		m := pullMover(t.plans[from.ID])
+		m, err := t.mover(pullMover, t.plans[from.ID])
+		if err != nil {
+			return nil, err
+		}
 		by.by = &m
 	}
 	out := make([]tensor, 0, len(n.Params))
@@ -325,7 +328,10 @@ func (t *transportRun) pulledParams(n *graph.Node) ([]tensor, error) {
 			return nil, err
 		}
 		t.weights[n.ID].own += sumOfSquares(w.data)
-		out = append(out, carry(by, n, p, w, -1))
+		if w, err = t.carry(by, n, p, w); err != nil {
+			return nil, err
+		}
+		out = append(out, w)
 	}
 	t.pulled[n.ID] = out
 	return out, nil

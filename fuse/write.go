@@ -6,6 +6,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/interruptible"
+	"github.com/otfuse/otfuse/ot"
 )
 
 // inputs is the basis that carries the In axes of a node alone, outputs that of
@@ -33,7 +35,10 @@ func (b outputs) along(_ *graph.Node, axis graph.Axis) *mover {
 
 // write puts the parameters of n in the basis of the anchor.
 func (t *transportRun) write(n *graph.Node, site []*graph.Node) error {
-	parts := t.unitParts(n, site)
+	parts, err := t.unitParts(n, site)
+	if err != nil {
+		return err
+	}
 	for i, p := range t.anchorNode(n).Params {
 		w, err := t.carried(parts, i)
 		if err != nil {
@@ -55,14 +60,14 @@ type unitPart struct {
 
 // unitParts returns what carries units to those of n: its own, or those of every
 // node of a site whose units are stacked.
-func (t *transportRun) unitParts(n *graph.Node, site []*graph.Node) []unitPart {
+func (t *transportRun) unitParts(n *graph.Node, site []*graph.Node) ([]unitPart, error) {
 	plan, units := t.plans[n.ID], t.anchorNode(n).Units
 	switch {
 	case plan.IsIdentity():
-		return []unitPart{{n, outputs{}}}
+		return []unitPart{{n, outputs{}}}, nil
 	case !t.isStacked(site):
-		m := pushMover(plan)
-		return []unitPart{{n, outputs{&m}}}
+		m, err := t.mover(pushMover, plan)
+		return []unitPart{{n, outputs{&m}}}, err
 	}
 	s, at, col := plan.Push(), 0, slices.Index(site, n)*units
 	var out []unitPart
@@ -71,7 +76,7 @@ func (t *transportRun) unitParts(n *graph.Node, site []*graph.Node) []unitPart {
 		out = append(out, unitPart{from, outputs{&m}})
 		at += from.Units
 	}
-	return out
+	return out, nil
 }
 
 // carried returns what becomes of parameter i of a site: the sum of what is
@@ -83,7 +88,10 @@ func (t *transportRun) carried(parts []unitPart, i int) (tensor, error) {
 		if err != nil {
 			return tensor{}, err
 		}
-		w := carry(part.by, part.from, part.from.Params[i], pulled[i], -1)
+		w, err := t.carry(part.by, part.from, part.from.Params[i], pulled[i])
+		if err != nil {
+			return tensor{}, err
+		}
 		if sum.data == nil {
 			sum = w
 			continue
@@ -93,6 +101,24 @@ func (t *transportRun) carried(parts []unitPart, i int) (tensor, error) {
 		}
 	}
 	return sum, nil
+}
+
+// mover makes the mover of a plan, unless the context ends.
+func (t *transportRun) mover(of func(ot.Plan) mover, p ot.Plan) (mover, error) {
+	var made mover
+	if err := interruptible.Run(t.ctx, func() error { made = of(p); return nil }); err != nil {
+		return mover{}, err
+	}
+	return made, nil
+}
+
+// carry carries parameter p of n along all of its axes, unless the context ends.
+func (t *transportRun) carry(by basis, n *graph.Node, p graph.Param, w tensor) (tensor, error) {
+	var carried tensor
+	if err := interruptible.Run(t.ctx, func() error { carried = carry(by, n, p, w, -1); return nil }); err != nil {
+		return tensor{}, err
+	}
+	return carried, nil
 }
 
 // report reports on the nodes of a site.

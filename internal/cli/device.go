@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -29,49 +28,10 @@ const devicesVariable = "OTFUSE_DEVICES"
 // downloadEvery is the time between two lines about a download.
 const downloadEvery = 5 * time.Second
 
-// A compilation is what XLA compiles at the moment.
-type compilation struct {
-	mu   sync.Mutex
-	what []string
-}
-
-// compilationKey is the key of a program's compilation in its context.
-type compilationKey struct{}
-
-// observe takes in a report of a device.
-func (c *compilation) observe(p models.Progress) {
-	if c == nil || p.Stage != gomlx.StageCompile {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.Done == 0 {
-		c.what = append(c.what, p.Item)
-		return
-	}
-	for i, what := range c.what {
-		if what == p.Item {
-			c.what = append(c.what[:i], c.what[i+1:]...)
-			return
-		}
-	}
-}
-
-// current names what is being compiled; empty for nothing.
-func (c *compilation) current() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.what) == 0 {
-		return ""
-	}
-	return c.what[len(c.what)-1]
-}
-
 // Open opens the best device that there is for a program that [Main] runs. It prints
 // which backend was taken and what was tried in vain, shows downloads, and asks before
 // large ones where there is somebody to answer. Gonum multiplies large matrices on it then.
 func Open(ctx context.Context) (*gomlx.Device, error) {
-	compiling, _ := ctx.Value(compilationKey{}).(*compilation)
 	var told time.Time
 	spread, err := spreadNamed(os.Getenv(devicesVariable))
 	if err != nil {
@@ -79,7 +39,6 @@ func Open(ctx context.Context) (*gomlx.Device, error) {
 	}
 	d, err := gomlx.OpenWith(ctx, gomlx.Settings{Spread: spread, Settings: backend.Settings{
 		Observe: func(p models.Progress) {
-			compiling.observe(p)
 			switch {
 			case p.Stage == gomlx.StageOpen:
 				Line(p.Item)

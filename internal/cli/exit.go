@@ -36,11 +36,10 @@ func Main(program func(context.Context) error) {
 		debug.SetGCPercent(collectPercent)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	compiling := &compilation{}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go stopAtSignals(signals, cancel, compiling)
-	err := program(context.WithValue(ctx, compilationKey{}, compiling))
+	go stopAtSignals(signals, cancel)
+	err := program(ctx)
 	interrupted := ctx.Err() != nil
 	signal.Stop(signals)
 	switch {
@@ -55,18 +54,13 @@ func Main(program func(context.Context) error) {
 }
 
 // stopAtSignals cancels at the first signal and exits at the second.
-func stopAtSignals(signals <-chan os.Signal, cancel context.CancelFunc, compiling *compilation) {
+func stopAtSignals(signals <-chan os.Signal, cancel context.CancelFunc) {
 	<-signals
 	cancel()
 	select {
 	case <-signals:
 	case <-time.After(patience):
-		if what := compiling.current(); what != "" {
-			Notice("interrupted: waiting for XLA, which compiles the %s and cannot be stopped; "+
-				"a second Ctrl-C ends the program at once", what)
-		} else {
-			Notice("interrupted: stopping; a second Ctrl-C ends the program at once")
-		}
+		Notice("interrupted: stopping; a second Ctrl-C ends the program at once")
 		<-signals
 	}
 	os.Exit(statusInterrupted)

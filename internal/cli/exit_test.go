@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
 
@@ -29,16 +28,12 @@ func TestChild(t *testing.T) {
 		t.Skip("it is run by other tests")
 	}
 	Main(func(ctx context.Context) error {
-		if kind == "compiling" {
-			ctx.Value(compilationKey{}).(*compilation).observe(
-				models.Progress{Stage: gomlx.StageCompile, Item: "update of ViT", Total: 1})
-		}
 		fmt.Println("ready")
 		<-ctx.Done()
 		if kind == "polite" {
 			return fmt.Errorf("program: %w", ctx.Err())
 		}
-		select {} // as a compilation does
+		select {} // stubborn
 	})
 }
 
@@ -77,43 +72,18 @@ func TestInterrupt(t *testing.T) {
 	assert.Equal(t, 130, status(t, cmd))
 }
 
-// TestSecondInterrupt: a program that goes on after the first interrupt says why, and
+// TestSecondInterrupt: a program that goes on after the first interrupt says so, and
 // the second ends it, whatever it is at.
 func TestSecondInterrupt(t *testing.T) {
-	for kind, want := range map[string]string{
-		"stubborn": "interrupted: stopping; a second Ctrl-C ends the program at once\n",
-		"compiling": "interrupted: waiting for XLA, which compiles the update of ViT and cannot be stopped; " +
-			"a second Ctrl-C ends the program at once\n",
-	} {
-		for _, second := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-			cmd, log := startChild(t, kind)
-			require.NoError(t, cmd.Process.Signal(os.Interrupt))
-			line, err := log.ReadString('\n')
-			require.NoError(t, err)
-			assert.Equal(t, want, line)
-			require.NoError(t, cmd.Process.Signal(second))
-			assert.Equal(t, 130, status(t, cmd))
-		}
+	for _, second := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd, log := startChild(t, "stubborn")
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		line, err := log.ReadString('\n')
+		require.NoError(t, err)
+		assert.Equal(t, "interrupted: stopping; a second Ctrl-C ends the program at once\n", line)
+		require.NoError(t, cmd.Process.Signal(second))
+		assert.Equal(t, 130, status(t, cmd))
 	}
-}
-
-// TestCompilation: what is compiled is known while it is, several at a time.
-func TestCompilation(t *testing.T) {
-	c := &compilation{}
-	at := func(what string, done int) {
-		c.observe(models.Progress{Stage: gomlx.StageCompile, Item: what, Done: done, Total: 1})
-	}
-	require.Empty(t, c.current())
-	at("a", 0)
-	at("b", 0)
-	require.Equal(t, "b", c.current())
-	at("b", 1)
-	require.Equal(t, "a", c.current())
-	at("a", 1)
-	require.Empty(t, c.current())
-	c.observe(models.Progress{Stage: "downloading", Item: "c"})
-	require.Empty(t, c.current())
-	(*compilation)(nil).observe(models.Progress{Stage: gomlx.StageCompile})
 }
 
 // TestBackendFlag: the flag asks for a backend as the environment does; list prints

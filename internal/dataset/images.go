@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/models/data"
 )
 
@@ -27,8 +28,15 @@ func ImageNames() []string { return append(data.Names(), shapesName) }
 // [Shapes], the others are opened by [data.Open].
 func Images(ctx context.Context, name string, o data.Options) (train, test *data.Set, label string, err error) {
 	if name == shapesName {
-		train, test = Shapes(shapesTrain, shapesTrainSeed), Shapes(shapesTest, shapesTestSeed)
-		return train, test, shapesName, ctx.Err()
+		var drawn [2]*data.Set
+		err := interruptible.Run(ctx, func() error {
+			drawn = [2]*data.Set{Shapes(shapesTrain, shapesTrainSeed), Shapes(shapesTest, shapesTestSeed)}
+			return nil
+		})
+		if err != nil {
+			return nil, nil, "", err
+		}
+		return drawn[0], drawn[1], shapesName, nil
 	}
 	if !slices.Contains(data.Names(), name) {
 		return nil, nil, "", fmt.Errorf("no set is called %q; there are %s", name, strings.Join(ImageNames(), ", "))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/internal/meter"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
@@ -161,7 +162,11 @@ func (f *Fusion) fuse(ctx context.Context, parents []*models.Model, m fuse.Metho
 	if f.Aligned, f.Report, err = fuse.Align(ctx, parents[0], parents[1:], m, s); err != nil {
 		return err
 	}
-	if f.Model, err = f.Aligned.Mean(s.Weights); err == nil && s.Refit != nil {
+	err = interruptible.Run(ctx, func() (err error) {
+		f.Model, err = f.Aligned.Mean(s.Weights)
+		return err
+	})
+	if err == nil && s.Refit != nil {
 		f.Model, err = s.Refit.Fit(ctx, f.Model, f.Aligned, s)
 	}
 	if distil, ok := m.(fuse.Distil); ok && err == nil {
