@@ -1,6 +1,9 @@
 package ot
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // shortestPaths finds shortest paths in reduced costs from an unmatched row to an
 // unmatched column (Dijkstra's algorithm). A row is read as a whole only when the search
@@ -101,7 +104,7 @@ func (p *shortestPaths[T]) enter(i int, offset float64) {
 // readRow goes on from row i to all columns, unless those of a new short list are enough.
 func (p *shortestPaths[T]) readRow(i int) {
 	row, offset := p.row(i), p.offset[i]
-	if known := p.shortlist.bound[i]; p.shortlist.size < p.n {
+	if known := p.shortlist.bound[i]; p.shortlist.size < p.n && p.shortlist.outdated(i, p.v) {
 		p.costsSeen += p.n
 		near := closestColumns(p.search, row, p.v, i)
 		p.shortlist.replace(i, row, near)
@@ -116,10 +119,30 @@ func (p *shortestPaths[T]) readRow(i int) {
 	p.costsSeen += p.n
 	v := p.v[:len(row)]
 	limit := p.nearest + offset
+	if hasVectorUnits && len(row) >= 64 && limit <= math.MaxFloat64 {
+		p.readMarked(i, limit)
+		return
+	}
 	for j, c := range row {
 		if d := float64(c) - v[j]; d < limit {
 			p.reach(j, i, d-offset)
 			limit = p.nearest + offset
+		}
+	}
+}
+
+// readMarked goes on from row i to all columns of a reduced cost below the limit, which
+// vector units find.
+func (p *shortestPaths[T]) readMarked(i int, limit float64) {
+	row, offset := p.row(i), p.offset[i]
+	markUpTo(p.search.bits, row, p.v, limit)
+	for at := 0; at < p.n; at += 64 {
+		for set := p.search.marked(at, p.n); set != 0; set &= set - 1 {
+			j := at + bits.TrailingZeros64(set)
+			if d := float64(row[j]) - p.v[j]; d < limit {
+				p.reach(j, i, d-offset)
+				limit = p.nearest + offset
+			}
 		}
 	}
 }

@@ -51,6 +51,18 @@ func (l *shortlist[T]) replace(i int, row []T, near []neighbour) {
 	l.bound[i] = near[len(near)-1].d
 }
 
+// outdated reports whether a column in the list of row i has risen above its bound. While
+// none has, a new list has the same bound.
+func (l *shortlist[T]) outdated(i int, v []float64) bool {
+	columns, costs := l.of(i)
+	for k, j := range columns {
+		if float64(costs[k])-v[j] > l.bound[i] {
+			return true
+		}
+	}
+	return false
+}
+
 // rowSearch finds the columns of least reduced cost in a row. It is for one goroutine.
 type rowSearch struct {
 	near []neighbour
@@ -91,12 +103,9 @@ func closestColumns[T number](s *rowSearch, row []T, v []float64, from int) []ne
 func searchMarked[T number](s *rowSearch, row []T, v []float64, part [2]int) {
 	lo, hi := part[0], part[1]
 	for at := lo &^ 63; at < hi; at += 64 {
-		set := binary.LittleEndian.Uint64(s.bits[at/8:])
+		set := s.marked(at, hi)
 		if at < lo {
 			set &= math.MaxUint64 << (lo - at)
-		}
-		if hi-at < 64 {
-			set &= 1<<(hi-at) - 1
 		}
 		for ; set != 0; set &= set - 1 {
 			j := at + bits.TrailingZeros64(set)
@@ -105,6 +114,15 @@ func searchMarked[T number](s *rowSearch, row []T, v []float64, part [2]int) {
 			}
 		}
 	}
+}
+
+// marked returns the bits of the 64 columns from at on, a multiple of 64, that lie before hi.
+func (s *rowSearch) marked(at, hi int) uint64 {
+	set := binary.LittleEndian.Uint64(s.bits[at/8:])
+	if hi-at < 64 {
+		set &= 1<<(hi-at) - 1
+	}
+	return set
 }
 
 // insert puts e into the list, which is sorted, and drops the last entry where it is full.

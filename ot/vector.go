@@ -149,10 +149,21 @@ func markClosest[T number](to []byte, row []T, v []float64) {
 	switch row := any(row).(type) {
 	case []float64:
 		groupMinimaAVX(&row[0], &v[0], n, &low)
-		markAVX(&row[0], &v[0], n, slices.Max(low[:]), &to[0])
 	case []float32:
 		groupMinimaSingleAVX(&row[0], &v[0], n, &low)
-		markSingleAVX(&row[0], &v[0], n, slices.Max(low[:]), &to[0])
+	}
+	markUpTo(to, row, v, slices.Max(low[:]))
+}
+
+// markUpTo sets the bits of all columns whose reduced cost is at most the limit, in a row
+// of at least eight, and those of the columns that fill no vector. It needs vector units.
+func markUpTo[T number](to []byte, row []T, v []float64, limit float64) {
+	n := len(row) &^ 7
+	switch row := any(row).(type) {
+	case []float64:
+		markAVX(&row[0], &v[0], n, limit, &to[0])
+	case []float32:
+		markSingleAVX(&row[0], &v[0], n, limit, &to[0])
 	}
 	if n < len(row) {
 		to[n/8] = 0xff
