@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
 )
 
 // tiedRow returns costs and potentials of n columns, of which many are alike where levels
@@ -150,6 +151,29 @@ func TestReadCosts(t *testing.T) {
 				check(ErrNegative)
 			default:
 				check(ErrNotFinite)
+			}
+		}
+	}
+}
+
+// TestWideAssignment proves assignments optimal that are wide enough for whole rows to be
+// read in vectors, with few and with many ties.
+func TestWideAssignment(t *testing.T) {
+	rng := rand.New(rand.NewPCG(48, 1))
+	for _, n := range []int{64, 70, 200} {
+		for _, levels := range []int{2, 8, 64, 1 << 20} {
+			single := DenseFloat32{N: n, M: n, Data: make([]float32, n*n)}
+			for k := range single.Data {
+				single.Data[k] = float32(rng.IntN(levels)) / float32(levels)
+			}
+			for _, cost := range []mat.Matrix{single, mat.DenseCopyOf(single)} {
+				p := Problem{Cost: cost}
+				plan, duals, err := EMD{}.SolveDual(t.Context(), p)
+				require.NoError(t, err)
+				proof, err := Certify(p, plan, duals)
+				require.NoError(t, err)
+				require.InDelta(t, 0, proof.Gap, 1e-12)
+				require.LessOrEqual(t, max(proof.Infeasible, proof.Violation), 1e-12)
 			}
 		}
 	}

@@ -63,7 +63,8 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.limit, "limit", 2*time.Minute, "longest `time` of one run of a peer; what takes longer is stopped")
 	only := f.String("solvers", labels(solvers()), "which of our `solvers` to run, comma-separated")
 	peers := f.String("peers", "all", "`peers` to run beside ours, comma-separated: "+strings.Join(allPeers(), ", ")+
-		"; all for all but mdot, which needs PyTorch (that of OTFUSE_PYTHON, or gigabytes are installed); none for our own solvers alone")
+		"; all for all but mdot, which needs PyTorch (that of OTFUSE_PYTHON, or gigabytes are installed); "+
+		"none for our own solvers alone")
 	problems := f.String("problems", strings.Join(problemNames(), ","), "kinds of `problems`, comma-separated")
 	grow := f.String("grow", "", "measure how exact assignment grows over these `sizes` instead, comma-separated")
 	f.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "`threads` of ours and of the peers")
