@@ -26,6 +26,8 @@
 //	Matching    exact symmetries of the architecture: permutations, orthogonal maps of the
 //	            residual stream, invertible maps within heads, found by assignment and
 //	            Procrustes. The aligned source computes what it did before.
+//	Head        the output layer of the anchor alone, fitted to what all models answer: the
+//	            control of what is refitted, and often as good.
 //	Distil      training on what all models answer, from the anchor or from what another
 //	            method makes. It needs samples, no labels, and a device that trains.
 //

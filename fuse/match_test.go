@@ -283,43 +283,6 @@ func turns(m *models.Model) bool {
 	return true
 }
 
-// TestFitHead: the output layer alone is fitted and answers more like the mean of the
-// models; where that is its own answer already, it stays. Tied words cannot be fitted alone.
-func TestFitHead(t *testing.T) {
-	net := modeltest.ViT()
-	a, b, batch := model(t, net, 1), model(t, net, 2), net.Batch(40, 9)
-	set := &fuse.Settings{Calibration: modeltest.Calibration{Data: batch, Tokens: align.All{}}}
-	refit := fuse.Refit{Ridge: 1e-6}
-	off := func(m *models.Model) (sum float64) {
-		x, y, z := modeltest.Logits(a, batch), modeltest.Logits(b, batch), modeltest.Logits(m, batch)
-		for i := range x {
-			sum += ((x[i]+y[i])/2 - z[i]) * ((x[i]+y[i])/2 - z[i])
-		}
-		return sum
-	}
-	before := copied(a.Params)
-	fitted, err := refit.FitHead(t.Context(), a, []*models.Model{b}, set)
-	require.NoError(t, err)
-	require.Less(t, off(fitted), 0.9*off(a))
-	sameBits(t, before, a.Params)
-	for name, p := range fitted.Params {
-		require.Equal(t, strings.HasPrefix(name, "classifier."), !slices.Equal(p.Data, a.Params[name].Data), name)
-	}
-	same, err := refit.FitHead(t.Context(), a, []*models.Model{a}, set)
-	require.NoError(t, err)
-	require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(a, batch), modeltest.Logits(same, batch)), 1e-4)
-
-	_, err = refit.FitHead(t.Context(), a, []*models.Model{b}, nil)
-	require.ErrorIs(t, err, fuse.ErrNoCalibration)
-	wide := modeltest.ViT()
-	wide.Config.MLP *= 2
-	_, err = refit.FitHead(t.Context(), a, []*models.Model{model(t, wide, 1)}, set)
-	require.ErrorContains(t, err, "model 1")
-	tied := modeltest.MaskedLM()
-	_, err = refit.FitHead(t.Context(), model(t, tied, 1), []*models.Model{model(t, tied, 2)}, set)
-	require.ErrorContains(t, err, "no layer of its own")
-}
-
 // TestRefit: fitted layers bring the logits nearer to the mean of those of the
 // models, and leave models alone that agree.
 func TestRefit(t *testing.T) {

@@ -31,37 +31,6 @@ type Refit struct {
 // fitted. Of the settings it uses the calibration, which it needs, and the
 // weights.
 func (r Refit) Fit(ctx context.Context, fused *models.Model, a *Aligned, s *Settings) (*models.Model, error) {
-	return r.fit(ctx, fused, a, s, (*refitter).fitAll)
-}
-
-// FitHead returns a model whose output layer alone is fitted, to what it and the others
-// answer in the mean. The others have its shapes and stay in their own bases. This is what a
-// refit finds without fusing, to stand beside what it finds with it. Words that are
-// tied to an embedding are no layer of their own, and an error.
-func (r Refit) FitHead(ctx context.Context, m *models.Model, others []*models.Model, s *Settings) (*models.Model, error) {
-	head := m.Graph.Nodes[len(m.Graph.Nodes)-1].Source()
-	if head.Op != graph.Linear {
-		return nil, fmt.Errorf("fuse: refit: %s, which writes the output, is no layer of its own", head.Name)
-	}
-	loaded, err := loadAll(append([]*models.Model{m}, others...))
-	if err != nil {
-		return nil, fmt.Errorf("fuse: refit: %w", err)
-	}
-	all := &Aligned{Anchor: loaded[0]}
-	for i, o := range loaded[1:] {
-		if err := sameShapes(m.Shapes(), o.Params); err != nil {
-			return nil, fmt.Errorf("fuse: refit: model %d: %w", i+1, err)
-		}
-		all.Others = append(all.Others, o.Params)
-	}
-	return r.fit(ctx, m, all, s, func(f *refitter, ctx context.Context) error {
-		return f.fitLayers(ctx, []*graph.Node{f.fused.Graph.Nodes[head.ID]})
-	})
-}
-
-// fit fits some of the layers of a model.
-func (r Refit) fit(ctx context.Context, fused *models.Model, a *Aligned, s *Settings,
-	layers func(*refitter, context.Context) error) (*models.Model, error) {
 	set, err := s.withDefaults(len(a.Others) + 1)
 	if err == nil {
 		err = r.check(set.Calibration)
@@ -72,11 +41,16 @@ func (r Refit) fit(ctx context.Context, fused *models.Model, a *Aligned, s *Sett
 	if fused, err = fused.Load(); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
-	f := refitter{Refit: r, settings: set, fused: fused.With(scaledParams(fused.Params, 1)), aligned: a.Params()}
-	if err := layers(&f, ctx); err != nil {
+	f := r.refitter(fused, a.Params(), set)
+	if err := f.fitAll(ctx); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
 	return f.fused, nil
+}
+
+// refitter returns a run that fits a copy of a model to aligned ones.
+func (r Refit) refitter(fused *models.Model, aligned []models.Params, s Settings) *refitter {
+	return &refitter{Refit: r, settings: s, fused: fused.With(scaledParams(fused.Params, 1)), aligned: aligned}
 }
 
 // check reports a refit that cannot be made.

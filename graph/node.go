@@ -257,6 +257,15 @@ func (g *Graph) Inputs() []string {
 // basis of its units.
 func (g *Graph) HasLogits() bool { return !g.output().features }
 
+// Head returns the linear layer that writes the output, nil where there is none of its own:
+// where the network puts out features, several heads, or words by their embedding.
+func (g *Graph) Head() *Node {
+	if head := g.output().Source(); head.Op == Linear && g.HasLogits() && len(g.output().Args) == 1 {
+		return head
+	}
+	return nil
+}
+
 // output returns the node that ends the pass.
 func (g *Graph) output() *Node { return g.Nodes[len(g.Nodes)-1] }
 

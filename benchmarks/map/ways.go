@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/recipe"
@@ -126,7 +125,7 @@ func (c cell) ways() []way {
 			{"matching, refit, finetuned", fused, true, finetuning(fusing(refit))},
 		}
 		if ofImages(c.Arch) {
-			out = append(out, way{"parent, head refit, distilled", control, false, distillingHead(c.distilled(c.updates()))})
+			out = append(out, way{"parent, head refit, distilled", control, false, fusing(c.startedFrom(recipe.Recipe{Method: recipe.Head}, c.updates()))})
 		}
 		return out
 	}
@@ -147,7 +146,7 @@ func (c cell) ways() []way {
 		out = append(out, way{"matching, refit", fused, false, fusing(refit)})
 	}
 	if c.Samples != 0 && ofImages(c.Arch) { // the words of decoders and of BERT are tied
-		out = append(out, way{"parent, head refit", control, false, refittingHead})
+		out = append(out, way{"parent, head refit", control, false, fusing(recipe.Recipe{Method: recipe.Head})})
 	}
 	return out
 }
@@ -175,23 +174,17 @@ func (c cell) startedFrom(start recipe.Recipe, updates int) recipe.Recipe {
 // rate is the peak learning rate of what trains weights.
 const rate = 5e-4
 
-// attempt is a trial of a recipe.
-func (s *site) attempt(r recipe.Recipe) (lab.Attempt, error) {
-	r.Samples = max(len(s.idx), 1)
-	t := lab.Trial{Label: r.Method, Recipe: r, Mixed: ofImages(s.Arch), All: s.Samples == all}
-	t, err := t.Resolved()
-	return lab.Attempt{Device: s.device, Task: s.task, Parents: s.parents, Trial: t, Samples: s.idx,
-		Seed: uint64(s.Draw), Observe: func(models.Progress) {}}, err
-}
-
 // fusing is a way that follows a recipe.
 func fusing(r recipe.Recipe) func(context.Context, *site) ([]*models.Model, error) {
 	return func(ctx context.Context, s *site) ([]*models.Model, error) {
-		a, err := s.attempt(r)
+		r.Samples = max(len(s.idx), 1)
+		t := lab.Trial{Label: r.Method, Recipe: r, Mixed: ofImages(s.Arch), All: s.Samples == all}
+		t, err := t.Resolved()
 		if err != nil {
 			return nil, err
 		}
-		f, err := a.Fuse(ctx)
+		f, err := lab.Attempt{Device: s.device, Task: s.task, Parents: s.parents, Trial: t, Samples: s.idx,
+			Seed: uint64(s.Draw), Observe: func(models.Progress) {}}.Fuse(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -199,36 +192,9 @@ func fusing(r recipe.Recipe) func(context.Context, *site) ([]*models.Model, erro
 	}
 }
 
-// distillingHead distils all parents into the first, of which the head was refitted.
-func distillingHead(r recipe.Recipe) func(context.Context, *site) ([]*models.Model, error) {
-	return func(ctx context.Context, s *site) ([]*models.Model, error) {
-		start, err := refittingHead(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		a, err := s.attempt(r)
-		if err != nil {
-			return nil, err
-		}
-		m, err := a.Distil(ctx, start[0])
-		return []*models.Model{m}, err
-	}
-}
-
 // shrinking is what a mean is where nothing of the other parent comes through.
 func shrinking(_ context.Context, s *site) ([]*models.Model, error) {
 	m, err := lab.Shrunk(s.parents[0], 1/float64(len(s.parents)))
-	return []*models.Model{m}, err
-}
-
-// refittingHead is what a refit finds for the first parent without fusing.
-func refittingHead(ctx context.Context, s *site) ([]*models.Model, error) {
-	samples, err := s.task.Samples(s.idx)
-	if err != nil {
-		return nil, err
-	}
-	m, err := fuse.Refit{Ridge: lab.Ridge}.FitHead(ctx, s.parents[0], s.parents[1:],
-		&fuse.Settings{Calibration: s.device.Calibration(samples, nil)})
 	return []*models.Model{m}, err
 }
 

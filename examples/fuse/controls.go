@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
@@ -27,6 +28,9 @@ func (j *job) into(ctx context.Context, m fuse.Method, s *fuse.Settings) (*model
 		return nil, nil, err
 	}
 	if err := j.scoreUniform(ctx, f); err != nil {
+		return nil, nil, err
+	}
+	if err := j.scoreHead(ctx); err != nil {
 		return nil, nil, err
 	}
 	if err := j.scoreDistilled(ctx); err != nil {
@@ -78,12 +82,32 @@ func (j *job) scoreDistilled(ctx context.Context) error {
 		control.Steps, control.Batch, control.LR, control.HeldOut = j.recipe.Steps, j.recipe.Batch, j.recipe.LR,
 			j.recipe.HeldOut
 	}
-	control, err := control.Resolve(recipe.Calibrated)
+	return j.scoreBeside(ctx, "anchor, distilled on the same samples", control)
+}
+
+// scoreHead adds the row of the anchor with its output layer fitted to what all models
+// answer, unless it has none of its own or that is what is made.
+func (j *job) scoreHead(ctx context.Context) error {
+	if j.calib == nil || j.models[0].Graph.Head() == nil || j.recipe.Method == recipe.Head {
+		return nil
+	}
+	for _, m := range j.models[1:] {
+		if !reflect.DeepEqual(m.Shapes(), j.models[0].Shapes()) {
+			return nil // the head is fitted among models of one size
+		}
+	}
+	return j.scoreBeside(ctx, "anchor, head refit", recipe.Recipe{Method: recipe.Head, Samples: j.recipe.Samples,
+		MaxLoss: j.recipe.MaxLoss, Weights: j.recipe.Weights})
+}
+
+// scoreBeside adds the row of what another recipe makes of the same models and samples.
+func (j *job) scoreBeside(ctx context.Context, label string, by recipe.Recipe) error {
+	by, err := by.Resolve(recipe.Calibrated)
 	if err != nil {
 		return err
 	}
 	started := time.Now()
-	beside := job{recipe: control, models: j.models, calib: j.calib, device: j.device}
+	beside := job{recipe: by, models: j.models, calib: j.calib, device: j.device}
 	method, settings, _, err := beside.method(ctx)
 	if err != nil {
 		return err
@@ -92,6 +116,5 @@ func (j *job) scoreDistilled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.score(ctx, report.Row{Method: recipe.Distil, Label: "anchor, distilled on the same samples",
-		Options: control, Seconds: time.Since(started).Seconds()}, m)
+	return j.score(ctx, report.Row{Method: by.Method, Label: label, Options: by, Seconds: time.Since(started).Seconds()}, m)
 }

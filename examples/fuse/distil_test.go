@@ -36,10 +36,10 @@ func TestDistil(t *testing.T) {
 func TestControls(t *testing.T) {
 	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
 	for text, want := range map[string][]string{
-		`{"method":"vanilla"}`:                                    {"shrunk", "distil", "vanilla"},
-		`{"method":"match","refit":0.1,"weights":[0.25,0.75]}`:    {"shrunk", "match", "distil", "match"},
-		`{"method":"distil","steps":2,"batch":4}`:                 {"shrunk", "distil"},
-		`{"method":"distil","steps":2,"start":{"method":"flow"}}`: {"shrunk", "flow", "distil", "distil"},
+		`{"method":"vanilla"}`:                                    {"shrunk", "head", "distil", "vanilla"},
+		`{"method":"match","refit":0.1,"weights":[0.25,0.75]}`:    {"shrunk", "match", "head", "distil", "match"},
+		`{"method":"distil","steps":2,"batch":4}`:                 {"shrunk", "head", "distil"},
+		`{"method":"distil","steps":2,"start":{"method":"flow"}}`: {"shrunk", "flow", "head", "distil", "distil"},
 	} {
 		rep, out := filepath.Join(t.TempDir(), "report.json"), filepath.Join(t.TempDir(), "out")
 		require.NoError(t, program(t, "-out", out, "-config", config(t, text), "-calib", data, "-eval", data, "-report", rep,

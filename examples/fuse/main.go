@@ -64,7 +64,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.report, "report", "", "JSON `file` to write the results to")
 	f.StringVar(&o.html, "html", "", "HTML `file` to show the results in, to look at: scores, maps, the flow graph")
 	f.BoolVar(&o.controls, "controls", false, "score beside the fused model what costs as much without fusing: the "+
-		"anchor shrunk to its share, a uniform share as far from the anchor, the anchor distilled on the samples of -calib")
+		"anchor shrunk to its share, a uniform share as far from the anchor, and on the samples of -calib the anchor with "+
+		"its output layer refitted, and distilled")
 	f.Float64Var(&o.shardSize, "shard-size", safetensors.DefaultShardSize/gigabyte, "most `GB` of tensors in a file of "+
 		"the result, a billion bytes each")
 	f.Float64Var(&o.moments, "moments", 0, "most `GB` of second moments of activations that are held at once: the fewer, "+

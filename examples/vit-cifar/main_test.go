@@ -111,14 +111,14 @@ func TestCompare(t *testing.T) {
 		require.Greater(t, *r.Loss, 0., r.Label)
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
-		"flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
+		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
 		"learned 0", "learned 0", "learned 0", "distil 0", "distil 0", "match 0", "drawn 0", "match 0", "match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
-	for k, seen := range map[int]string{16: "5 updates of 64 without labels", 17: "5 updates of 64 with labels",
-		18: "5 updates of 24 of them", 19: "3 updates of 24 of them",
-		31: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
+	for k, seen := range map[int]string{17: "5 updates of 64 without labels", 18: "5 updates of 64 with labels",
+		19: "5 updates of 24 of them", 20: "3 updates of 24 of them",
+		32: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
 		require.Equal(t, "30 images; "+seen, report.Rows[k].Seen)
 	}
 	lines := map[string]int{}
@@ -191,7 +191,7 @@ func TestMany(t *testing.T) {
 	for _, r := range report.Rows {
 		rows = append(rows, r.Method)
 	}
-	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "shrunk", "vanilla", "vanilla", "match", "match",
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "shrunk", "vanilla", "vanilla", "head", "match", "match",
 		"match", "match", "distil", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
@@ -244,7 +244,8 @@ func TestStory(t *testing.T) {
 	for _, trial := range e.Trials {
 		labels = append(labels, trial.Label)
 	}
-	require.Equal(t, []string{"vanilla fusion", "transport fusion, activations, sinkhorn", "matching, activations, refit",
+	require.Equal(t, []string{"vanilla fusion", "anchor, head refit", "transport fusion, activations, sinkhorn",
+		"matching, activations, refit",
 		"matching, activations", "anchor, distilled on the same samples"}, labels)
 	require.True(t, e.Controls)
 	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut from parent 0"}, e.Narrow.Of)

@@ -133,20 +133,6 @@ func (a Attempt) Fuse(ctx context.Context) (*Fusion, error) {
 	return out, nil
 }
 
-// Distil trains a student from anywhere on the answers of the parents, as the recipe of a
-// distillation says.
-func (a Attempt) Distil(ctx context.Context, student *models.Model) (*models.Model, error) {
-	method, settings, err := a.method(ctx)
-	if err != nil {
-		return nil, err
-	}
-	distil, ok := method.(fuse.Distil)
-	if !ok {
-		return nil, fmt.Errorf("lab: %s is no distillation", a.Trial.Label)
-	}
-	return distil.Train(ctx, student, a.Parents, settings)
-}
-
 // FuseAligned is fuse.Into that keeps the aligned models too.
 func FuseAligned(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (*Fusion, error) {
 	started, out := time.Now(), &Fusion{}

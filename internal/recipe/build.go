@@ -45,7 +45,7 @@ func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Set
 		return nil, nil, err
 	}
 	s := &fuse.Settings{Weights: r.Weights, Extrapolate: r.Beyond}
-	if r.Refit > 0 {
+	if r.Refit > 0 && r.Method != Head {
 		s.Refit = &fuse.Refit{Ridge: r.Refit}
 	}
 	matching := fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts, Inexact: r.Inexact}
@@ -54,8 +54,8 @@ func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Set
 	}
 	learned := matching
 	learned.Learner = by.Learner
-	m, err := choose[fuse.Method]("method", r.Method, methods()[:4],
-		transport, fuse.Vanilla{}, matching, learned)
+	m, err := choose[fuse.Method]("method", r.Method, methods()[:5],
+		transport, fuse.Vanilla{}, matching, learned, fuse.Head{Ridge: r.Refit})
 	return m, s, err
 }
 

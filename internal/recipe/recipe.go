@@ -16,7 +16,7 @@ import (
 // A Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`                // flow | vanilla | match | learned | distil
+	Method   string    `json:"method"`                // flow | vanilla | match | learned | head | distil
 	Features string    `json:"features,omitempty"`    // activations | weights
 	Prep     []string  `json:"prep"`                  // center, standardize, unit-norm, pca:K
 	Samples  int       `json:"samples,omitempty"`     // the first K of the calibration data
@@ -37,7 +37,7 @@ type Recipe struct {
 	Batch    int       `json:"batch,omitempty"`       // learned, distil: samples of an update
 	LR       float64   `json:"lr,omitempty"`          // learned, distil: peak learning rate
 	Inexact  bool      `json:"inexact,omitempty"`     // learned: streams turn where that is no symmetry
-	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of the linear layers; 0 for none
+	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of the linear layers; 0 for none, but 0.01 of head
 	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
 	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
 	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor
@@ -101,6 +101,9 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	if r.matches() {
 		tokens, solver = "all", "emd"
 	}
+	if r.Method == Head {
+		tokens, r.Refit = "all", cmp.Or(r.Refit, headRidge)
+	}
 	if r.Prep == nil {
 		r.Prep = []string{prep}
 	}
@@ -127,20 +130,27 @@ const (
 	Vanilla = "vanilla" // the mean of the models as they are
 	Match   = "match"   // exact symmetries
 	Learned = "learned" // exact symmetries, refined by gradient
+	Head    = "head"    // the anchor with its output layer fitted to the answers of all models
 	Distil  = "distil"  // training on the answers of all models
 )
 
 // methods lists the methods.
-func methods() []string { return []string{Flow, Vanilla, Match, Learned, Distil} }
+func methods() []string { return []string{Flow, Vanilla, Match, Learned, Head, Distil} }
+
+// headRidge is the ridge of [Head] where none is given.
+const headRidge = 0.01
 
 // matches reports whether the method works on exact symmetries.
 func (r Recipe) matches() bool { return r.Method == Match || r.Method == Learned }
 
-// Alignment returns the recipe by which models are aligned: the start of a
-// distillation, nil where that is the anchor, and the recipe itself otherwise.
+// Alignment returns the recipe by which models are aligned: that of the start of a
+// distillation, nil where nothing but the anchor is used, and the recipe itself otherwise.
 func (r *Recipe) Alignment() *Recipe {
-	if r.Method == Distil {
-		return r.Start
+	switch {
+	case r == nil || r.Method == Head:
+		return nil
+	case r.Method == Distil:
+		return r.Start.Alignment()
 	}
 	return r
 }

@@ -139,6 +139,8 @@ func TestMethods(t *testing.T) {
 		`{"method": "match", "mix": 0, "rounds": 5, "restarts": 2}`:    fuse.Matching{Rounds: 5, Restarts: 2},
 		`{"method": "match", "mix": 0, "solver": "sinkhorn"}`:          fuse.Matching{Rounds: 20, Solver: ot.Sinkhorn{Reg: 0.08}},
 		`{"method": "match", "inexact": true, "residual": "identity"}`: fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
+		`{"method": "head"}`:                                           fuse.Head{Ridge: 0.01},
+		`{"method": "head", "refit": 0.5}`:                             fuse.Head{Ridge: 0.5},
 		`{"method": "learned", "steps": 3, "inexact": true}`:           fuse.Matching{Mix: 0.3, Rounds: 20, Inexact: true},
 	} {
 		_, method, _ := built(t, text, Calibrated)
@@ -178,6 +180,12 @@ func TestDistil(t *testing.T) {
 	require.Same(t, distiller, distil.Distiller)
 	require.Same(t, learner, distil.Start.(fuse.Matching).Learner)
 	require.Equal(t, &fuse.Settings{Weights: []float64{0.25, 0.75}, Refit: &fuse.Refit{Ridge: 0.5}}, settings)
+
+	r, method, settings = built(t, `{"method": "distil", "start": {"method": "head", "refit": 0.5}}`, Calibrated)
+	require.Equal(t, fuse.Head{Ridge: 0.5}, method.(fuse.Distil).Start)
+	require.Equal(t, &fuse.Settings{}, settings)
+	require.True(t, r.UsesSamples())
+	require.Nil(t, r.Alignment())
 
 	r, method, settings = built(t, `{"method": "distil", "weights": [0.25, 0.75]}`, Calibrated)
 	require.Equal(t, fuse.Distil{}, method)
@@ -233,7 +241,7 @@ func TestUnknown(t *testing.T) {
 		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, ` +
 			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
 			`restarts, steps, batch, lr, inexact, refit, weights, extrapolate, start, held_out`,
-		`{"method": "magic"}`:                        `method is "magic", allowed are flow, vanilla, match, learned, distil`,
+		`{"method": "magic"}`:                        `method is "magic", allowed are flow, vanilla, match, learned, head, distil`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
 		`{"prep": ["pca:0"]}`:                        `recipe: prep is "pca:0", want pca:K with K at least 1`,
@@ -265,7 +273,7 @@ func TestUnknown(t *testing.T) {
 		`{"method": "distil", "lr": -1}`:        `recipe: lr is -1, want more than 0`,
 		`{"method": "distil", "steps": -1}`:     `recipe: steps is -1, want at least 1`,
 		`{"method": "distil", "samples": -1}`:   `recipe: samples is -1, want at least 1`,
-		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, in start`,
+		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, head, in start`,
 		`{"method": "distil", "start": {"mix": 2}}`:           `recipe: mix is 2, want 0 to 1, in start`,
 		`{"narrow": "yes"}`: `recipe: json: cannot unmarshal string`,
 		`{"samples": 1.5}`:  `recipe: json: cannot unmarshal number 1.5`,

@@ -13,12 +13,16 @@ const (
 // distil is the method of a model that was trained on the answers of all parents.
 const distil = "distil"
 
+// head is the method of an anchor whose output layer was fitted to the answers of all
+// parents.
+const head = "head"
+
 // plain is the method of the mean of models that nothing aligned.
 const plain = "vanilla"
 
 // isFusion reports whether a row is a model made of others by alignment.
 func isFusion(r Row) bool {
-	return !slices.Contains([]string{Parent, Ensemble, plain, Shrunk, Drawn, distil}, r.Method)
+	return !slices.Contains([]string{Parent, Ensemble, plain, Shrunk, Drawn, head, distil}, r.Method)
 }
 
 // class is the CSS class, and so the colour, of a method.
