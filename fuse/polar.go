@@ -8,11 +8,11 @@ import (
 
 // polarFactor returns the partial isometry that maximises ⟨g, P⟩ [n × m], and the
 // maximum, the nuclear norm of g (Schönemann, 1966). Iterations find that of a square matrix
-// of full rank, one of products alone where it is large; a singular value decomposition
-// finds all others.
+// of full rank, one of products alone where it is large and products are fast; a singular
+// value decomposition finds all others.
 func polarFactor(g mat.Matrix) (p *mat.Dense, nuclear float64, err error) {
 	n, m := g.Dims()
-	if n == m && n >= schulzUnits {
+	if n == m && n >= schulzUnits && chosenBLAS() {
 		p = schulzFactor(g)
 	}
 	if p == nil && n == m && n >= newtonUnits {

@@ -22,7 +22,7 @@ const (
 // product, so how the rows fall on processors does not show.
 func product(out, x, y []float32, n int) {
 	r := len(x) / n
-	if _, own := blas32.Implementation().(gonum.Implementation); !own {
+	if chosenBLAS() {
 		c := len(y) / n
 		matrix := func(rows, columns int, data []float32) blas32.General {
 			return blas32.General{Rows: rows, Cols: columns, Stride: columns, Data: data}
@@ -42,6 +42,12 @@ func product(out, x, y []float32, n int) {
 		wg.Go(func() { innerProducts(out[from*c:to*c], x[from*n:to*n], y, n) })
 	}
 	wg.Wait()
+}
+
+// chosenBLAS reports whether the program has chosen a BLAS in place of gonum's own.
+func chosenBLAS() bool {
+	_, own := blas32.Implementation().(gonum.Implementation)
+	return !own
 }
 
 func innerProducts(out, x, y []float32, n int) {

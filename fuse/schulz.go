@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// schulzUnits is the width from which products alone are tried: they are faster than an
-	// inverse on any processor, and many times so on a device.
-	schulzUnits = 1024
+	// schulzUnits is the width from which products alone are faster than inverses, by a BLAS
+	// other than gonum's own. By that they are slower.
+	schulzUnits = 512
 	// leastSingularValue is what singular values are taken to be at least, beside the
 	// largest. Smaller ones take more rounds.
 	leastSingularValue = 1e-3
