@@ -135,7 +135,8 @@ func (t *Trainer) identify(f *safetensors.File, path string) (step int, err erro
 			continue // nobody says
 		}
 		if got := f.Metadata()[key]; got != want[key] {
-			return 0, fmt.Errorf("%w: %s: %s is %q, want %q", ErrCheckpoint, path, key, got, want[key])
+			is, wanted := nearDifference(got, want[key])
+			return 0, fmt.Errorf("%w: %s: %s is %q, want %q", ErrCheckpoint, path, key, is, wanted)
 		}
 	}
 	step, err = strconv.Atoi(f.Metadata()["step"])
@@ -147,4 +148,25 @@ func (t *Trainer) identify(f *safetensors.File, path string) (step int, err erro
 		return 0, fmt.Errorf("%w: %s holds %d tensors, want %d", ErrCheckpoint, path, n, len(t.state))
 	}
 	return step, nil
+}
+
+// nearDifference returns two texts, of long ones only what is near their first difference.
+func nearDifference(a, b string) (nearA, nearB string) {
+	const around = 60 // bytes on either side
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	near := func(s string) string {
+		from, to := max(at-around, 0), min(at+around, len(s))
+		out := strings.ToValidUTF8(s[from:to], "")
+		if from > 0 {
+			out = "…" + out
+		}
+		if to < len(s) {
+			out += "…"
+		}
+		return out
+	}
+	return near(a), near(b)
 }

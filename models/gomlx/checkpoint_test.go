@@ -118,6 +118,19 @@ func disguise(t *testing.T, path string, of *Trainer) {
 	require.NoError(t, safetensors.WriteFile(path, stored, identity))
 }
 
+// TestNearDifference: of long texts that differ, what they differ in is shown.
+func TestNearDifference(t *testing.T) {
+	common, rest := strings.Repeat("é", 100), strings.Repeat("z", 100)
+	for _, c := range [][4]string{
+		{"seed 3", "seed 4", "seed 3", "seed 4"},
+		{"", "seed 4", "", "seed 4"},
+		{common + "3" + rest, common + "4", "…" + common[:60] + "3" + rest[:59] + "…", "…" + common[:60] + "4"},
+	} {
+		a, b := nearDifference(c[0], c[1])
+		require.Equal(t, c[2:], []string{a, b})
+	}
+}
+
 // TestLoadErrors: what does not fit leaves the trainer as it was.
 func TestLoadErrors(t *testing.T) {
 	d := openDevice(t)
