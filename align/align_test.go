@@ -587,7 +587,8 @@ func (m slowMetric) Cost(g ot.Gram) (*mat.Dense, error) {
 // TestContextEndsInCost: a cost that takes long is not waited for.
 func TestContextEndsInCost(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	site := align.Site{Name: "layer", Moments: moments(t, random(rng, 4, 20), random(rng, 4, 20)), Heads: 2, AnchorHeads: 2}
+	site := headSite(nil, nil, 2)
+	site.Moments = moments(t, random(rng, 4, 20), random(rng, 4, 20))
 	for _, a := range []func(align.Units) align.Aligner{
 		func(u align.Units) align.Aligner { return u },
 		func(u align.Units) align.Aligner { return align.Heads{Units: u} },

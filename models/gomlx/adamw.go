@@ -220,8 +220,6 @@ func (o *optimizer) pass(ctx context.Context, inputs []string, batch models.Batc
 }
 
 // call runs the program for a batch.
-//
-//nolint:revive // as for pass
 func (o *optimizer) call(ctx context.Context, in []*array, last bool) ([]*array, error) {
 	switch {
 	case !last && len(o.gradients) == 0:
