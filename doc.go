@@ -50,6 +50,8 @@
 //     that the flow graph derives for an architecture, so that the source still
 //     computes what it did. With a [github.com/otfuse/otfuse/models/gomlx.Learner]
 //     gradient descent refines its maps.
+//   - [github.com/otfuse/otfuse/fuse.Distil] trains a model on what all models answer,
+//     from the anchor or from what another method makes.
 //   - [github.com/otfuse/otfuse/fuse.Vanilla] is the plain mean, for comparison.
 //
 // A [github.com/otfuse/otfuse/fuse.Refit] fits the linear layers of a fused model
@@ -99,8 +101,8 @@
 // and no panic crosses the API. The same seed gives the same bytes at any
 // GOMAXPROCS.
 //
-// The programs under examples show the library at work: vit-cifar and bert-wiki
-// train or load parents, fuse, finetune and compare; fuse does it with any two
-// checkpoints. https://github.com/otfuse/otfuse/blob/main/docs/design.md
+// The programs under examples show the library at work: vit-cifar, bert-wiki and
+// gpt-wiki train or load parents, fuse, finetune and compare; fuse does it with any
+// two checkpoints. https://github.com/otfuse/otfuse/blob/main/docs/design.md
 // explains the design and the mathematics.
 package otfuse

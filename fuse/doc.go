@@ -10,11 +10,11 @@
 // Which function to call:
 //
 //	Into        one fused model: align, average, refit
-//	Align       models in one basis, to average at several weights ([Aligned.Mean],
-//	            [Aligned.Line]) or to look at
+//	Align       models in one basis, to average at several weights (Aligned.Mean,
+//	            Aligned.Line) or to look at
 //	Distil.Train a model trained on the answers of all models
 //	Refit.Fit   layers of a mean fitted to what the aligned models write
-//	Canonical   a model in the form in which [Matching] returns its anchor
+//	Canonical   a model in the form in which Matching returns its anchor
 //	Check       what keeps two models from being fused
 //
 // Which method to take:
@@ -35,8 +35,9 @@
 // Activations come from a [Calibration], of which models/gomlx has one that runs
 // on XLA; without one, weights alone are looked at.
 //
-// Products of wide layers are made by the BLAS that the program has chosen for gonum
-// ([gonum.org/v1/gonum/blas/blas32.Use] and its like in blas64), on a device if that of models/gomlx is chosen.
+// Products of wide layers are made by the BLAS that the program has chosen for gonum, by
+// [gonum.org/v1/gonum/blas/blas32.Use] and its like in blas64: on a device where that is
+// the one of models/gomlx.
 //
 // The arguments of every function are left as they are. Models, methods and
 // settings may be shared by goroutines. The same arguments give the same bytes,

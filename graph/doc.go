@@ -28,7 +28,7 @@
 //	                                                                         of keys with those that share them
 //	Select, Mean       -                           Carry                     anything
 //	Prepend            -                           Carry from the sequence   anything
-//	Add                -                           Join by a [Policy]        anything
+//	Add                -                           Join by a Policy          anything
 //	Unembed            bias [Fixed] or none        Fix                       orthogonal maps
 //
 // [Graph.Spaces] derives which nodes share one set of units, and what all nodes

@@ -34,9 +34,10 @@
 // [RoBERTaForMaskedLM], [RoBERTaForClassification], [DistilBERTForMaskedLM],
 // [DistilBERTForClassification], and the decoders [GPT2], [GPTNeoX], [Llama],
 // [Mistral], [Qwen2] and [Qwen3]; [ViTEncoder] and [BERTEncoder] put out features in
-// place of logits. [Untie] gives a decoder logits of their own. [Known] lists them. Others need not live here: [Open]
-// takes them as arguments, and TestArchitecture of package modeltest runs the laws of
-// the library on them. The example of [Architecture] is a whole one.
+// place of logits. [Known] lists them. Others need not live here: [Open] takes them as
+// arguments, and TestArchitecture of package modeltest runs the laws of the library on
+// them. The example of [Architecture] is a whole one. [Untie] gives a decoder that shares
+// its words with its logits a matrix of its own for these.
 //
 // # Samples
 //
