@@ -50,6 +50,8 @@
 //     that the flow graph derives for an architecture, so that the source still
 //     computes what it did. With a [github.com/otfuse/otfuse/models/gomlx.Learner]
 //     gradient descent refines its maps.
+//   - [github.com/otfuse/otfuse/fuse.Head] fits the output layer of the anchor alone to
+//     what all models answer: what a refitted fusion has to beat.
 //   - [github.com/otfuse/otfuse/fuse.Distil] trains a model on what all models answer,
 //     from the anchor or from what another method makes.
 //   - [github.com/otfuse/otfuse/fuse.Vanilla] is the plain mean, for comparison.
