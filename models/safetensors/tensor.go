@@ -42,12 +42,20 @@ func (t Tensor) Float32s() ([]float32, error) {
 	switch t.DType {
 	case F64:
 		elem = func(i int) float32 { return float32(math.Float64frombits(t.uint64At(i))) }
-	case F32:
-		elem = func(i int) float32 { return math.Float32frombits(t.uint32At(i)) }
+	case F32: // a loop of its own is several times faster than a call for each element
+		out := make([]float32, n)
+		for i := range out {
+			out[i] = math.Float32frombits(t.uint32At(i))
+		}
+		return out, nil
+	case BF16:
+		out := make([]float32, n)
+		for i := range out {
+			out[i] = bfloatToFloat(t.uint16At(i))
+		}
+		return out, nil
 	case F16:
 		elem = func(i int) float32 { return halfToFloat(t.uint16At(i)) }
-	case BF16:
-		elem = func(i int) float32 { return bfloatToFloat(t.uint16At(i)) }
 	default:
 		return nil, fmt.Errorf("safetensors: %s as float32: %w", t.DType, ErrDType)
 	}
