@@ -295,9 +295,13 @@ func (m *matcher) mapsKnown(n *graph.Node, p graph.Param, except int) bool {
 	return true
 }
 
-// movedModel returns the source in the basis of the anchor.
-func (m *matcher) movedModel() (*models.Model, error) {
-	moved, err := m.moved()
+// movedModel returns the source in the basis of the anchor, unless the context ends.
+func (m *matcher) movedModel(ctx context.Context) (*models.Model, error) {
+	var moved *models.Model
+	err := interruptible.Run(ctx, func() (err error) {
+		moved, err = m.moved()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

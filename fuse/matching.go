@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/graph"
+	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/ot"
 )
@@ -112,7 +113,7 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 	out := &Aligned{Anchor: anchor, Circuits: how.Learner == nil}
 	took := time.Since(started).Seconds() / float64(len(others)*len(anchor.Graph.Nodes))
 	for i, m := range u.sources {
-		moved, err := m.movedModel()
+		moved, err := m.movedModel(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +257,7 @@ func (u *multiMatcher) refineByLearner(ctx context.Context) error {
 	}
 	aligned := []*models.Model{u.anchor}
 	for _, m := range u.sources {
-		moved, err := m.movedModel()
+		moved, err := m.movedModel(ctx)
 		if err != nil {
 			return err
 		}
@@ -274,7 +275,8 @@ func (u *multiMatcher) refineByLearner(ctx context.Context) error {
 			return fmt.Errorf("Learner %T returned %d maps for %d spaces", u.how.Learner, len(refinements[i]), len(which))
 		}
 		for x, k := range which {
-			if err := m.refineMap(k, refinements[i][x]); err != nil {
+			refine := func() error { return m.refineMap(k, refinements[i][x]) }
+			if err := interruptible.Run(ctx, refine); err != nil {
 				return err
 			}
 		}

@@ -32,7 +32,7 @@ func (how Matching) stream(anchor *models.Model, others []*models.Model, s Setti
 		if err := m.matchAnchor(ctx, nil); err != nil {
 			return nil, fmt.Errorf("model 1: %w", err)
 		}
-		moved, err := m.movedModel()
+		moved, err := m.movedModel(ctx)
 		if err != nil {
 			return nil, err
 		}
