@@ -25,7 +25,7 @@ var errNoHead = errors.New("head: the anchor has no output layer of its own, or 
 
 // Align implements [Method]: the fitted anchor takes the place of every model.
 func (h Head) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned, error) {
-	r := Refit{h.Ridge}
+	r := Refit(h)
 	if err := r.check(s.Calibration); err != nil {
 		return nil, err
 	}

@@ -125,7 +125,10 @@ func (c cell) ways() []way {
 			{"matching, refit, finetuned", fused, true, finetuning(fusing(refit))},
 		}
 		if ofImages(c.Arch) {
-			out = append(out, way{"parent, head refit, distilled", control, false, fusing(c.startedFrom(recipe.Recipe{Method: recipe.Head}, c.updates()))})
+			head := recipe.Recipe{Method: recipe.Head}
+			out = append(out,
+				way{"parent, head refit, distilled", control, false, fusing(c.startedFrom(head, c.updates()))},
+				way{"parent, head refit, finetuned", control, true, finetuning(fusing(head))})
 		}
 		return out
 	}

@@ -116,5 +116,6 @@ func (j *job) scoreBeside(ctx context.Context, label string, by recipe.Recipe) e
 	if err != nil {
 		return err
 	}
-	return j.score(ctx, report.Row{Method: by.Method, Label: label, Options: by, Seconds: time.Since(started).Seconds()}, m)
+	row := report.Row{Method: by.Method, Label: label, Options: by, Seconds: time.Since(started).Seconds()}
+	return j.score(ctx, row, m)
 }

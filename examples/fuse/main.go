@@ -129,7 +129,8 @@ func run(ctx context.Context, o options) error {
 	if err := j.checkNeeds(); err != nil || o.dryRun {
 		return err
 	}
-	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() || j.models[0].Size() >= largeModel {
+	if j.eval != nil || j.recipe.OnDevice() || j.calib != nil && j.recipe.UsesSamples() ||
+		j.models[0].Size() >= largeModel {
 		if j.device, err = cli.Open(ctx); err != nil {
 			return err
 		}

@@ -191,8 +191,8 @@ func TestMany(t *testing.T) {
 	for _, r := range report.Rows {
 		rows = append(rows, r.Method)
 	}
-	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "shrunk", "vanilla", "vanilla", "head", "match", "match",
-		"match", "match", "distil", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
+	require.Equal(t, []string{"parent", "parent", "parent", "ensemble", "shrunk", "vanilla", "vanilla", "head", "match",
+		"match", "match", "match", "distil", "match", "vanilla", "parent", "parent", "parent", "match", "parent"}, rows)
 	m, err := models.Open(filepath.Join(out, "fused"))
 	require.NoError(t, err)
 	require.Equal(t, 16, m.Config.(models.ViTConfig).Image)

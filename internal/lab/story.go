@@ -126,8 +126,8 @@ func (s *story) distillation() {
 		return
 	}
 	if head := s.labelled(headAnchor); head != nil {
-		s.say("What costs neither alignment nor training: a parent whose output layer was fitted to the answers of all finds "+
-			"%s and is %s the best fused model.", percent(head), s.compare(head, best))
+		s.say("What costs neither alignment nor training: a parent whose output layer was fitted to the answers of all "+
+			"finds %s and is %s the best fused model.", percent(head), s.compare(head, best))
 	}
 	s.say("What costs no alignment: a parent trained on the answers of all on the same %s finds %s after %.0f seconds; "+
 		"the best fused model that saw no more, %q, at %s, is %s it.", s.unit, percent(control), control.Seconds,

@@ -37,7 +37,7 @@ type Recipe struct {
 	Batch    int       `json:"batch,omitempty"`       // learned, distil: samples of an update
 	LR       float64   `json:"lr,omitempty"`          // learned, distil: peak learning rate
 	Inexact  bool      `json:"inexact,omitempty"`     // learned: streams turn where that is no symmetry
-	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of the linear layers; 0 for none, but 0.01 of head
+	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of linear layers; 0 for none, 0.01 of head
 	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
 	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
 	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor

@@ -2,6 +2,7 @@ package gomlx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	gx "github.com/gomlx/gomlx/core/graph"
@@ -42,34 +43,31 @@ const (
 // of which may be stored transposed.
 func (p Products) Sgemm(ta, tb blas.Transpose, m, n, k int, alpha float32, a []float32, lda int,
 	b []float32, ldb int, beta float32, c []float32, ldc int) {
-	if min(m, n, k) < leastSide || !fits(len(a), m, k, lda, ta) || !fits(len(b), k, n, ldb, tb) ||
-		!fits(len(c), m, n, ldc, blas.NoTrans) {
+	x, y, out := rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans)
+	if !worthTiles(x, y, out) {
 		p.Implementation.Sgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 		return
 	}
 	p.Implementation.Sgemm(ta, tb, m, n, 0, alpha, a, lda, b, ldb, beta, c, ldc) // of no summands: β C
-	addProduct(p.device, alpha, rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans))
+	addProduct(p.device, alpha, x, y, out)
 }
 
 // Dgemm implements [blas.Float64Level3], see [Products.Sgemm].
 func (p Products) Dgemm(ta, tb blas.Transpose, m, n, k int, alpha float64, a []float64, lda int,
 	b []float64, ldb int, beta float64, c []float64, ldc int) {
-	if min(m, n, k) < leastSide || !fits(len(a), m, k, lda, ta) || !fits(len(b), k, n, ldb, tb) ||
-		!fits(len(c), m, n, ldc, blas.NoTrans) {
-		p.Implementation.Dgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	x, y, out := rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans)
+	if worthTiles(x, y, out) {
+		p.Implementation.Dgemm(ta, tb, m, n, 0, alpha, a, lda, b, ldb, beta, c, ldc)
+		addProduct(p.device, alpha, x, y, out)
 		return
 	}
-	p.Implementation.Dgemm(ta, tb, m, n, 0, alpha, a, lda, b, ldb, beta, c, ldc)
-	addProduct(p.device, alpha, rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans))
+	p.Implementation.Dgemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 }
 
-// fits reports whether a matrix [rows × columns] lies within a number of values. What does
-// not is left to gonum, which says so.
-func fits(values, rows, columns, stride int, t blas.Transpose) bool {
-	if t != blas.NoTrans {
-		rows, columns = columns, rows
-	}
-	return stride >= columns && values >= (rows-1)*stride+columns
+// worthTiles reports whether x yᵀ is large enough. What does not fit its memory is left to
+// gonum, which says so.
+func worthTiles[T float32 | float64](x, y, out grid[T]) bool {
+	return min(x.rows, y.rows, x.columns) >= leastSide && x.fits() && y.fits() && out.fits()
 }
 
 // A grid is a matrix [rows × columns] in memory, in which a step along an axis is a fixed
@@ -92,6 +90,15 @@ func rowsOf[T float32 | float64](data []T, rows, columns, stride int, t blas.Tra
 func columnsOf[T float32 | float64](data []T, rows, columns, stride int, t blas.Transpose) grid[T] {
 	g := rowsOf(data, rows, columns, stride, t)
 	return grid[T]{data, g.columns, g.rows, g.columnStep, g.rowStep}
+}
+
+// fits reports whether the matrix lies within its data, no row or column in another.
+func (g grid[T]) fits() bool {
+	run, lines, stride := g.columns, g.rows, g.rowStep
+	if g.columnStep != 1 {
+		run, lines, stride = g.rows, g.columns, g.columnStep
+	}
+	return stride >= run && len(g.data) >= (lines-1)*stride+run
 }
 
 // tile copies what g has of a tile [rows × columns] that begins at (row, column). The rest
@@ -163,13 +170,12 @@ func innerProducts[T float32 | float64](d *Device, x, y []T, depth int) ([]T, er
 		}})
 	left := newArray(tensors.FromFlatDataAndDimensions(x, len(x)/depth, depth))
 	right := newArray(tensors.FromFlatDataAndDimensions(y, len(y)/depth, depth))
-	defer free(left, right)
 	out, err := program.call(context.Background(), left, right)
-	if err != nil {
+	if err = errors.Join(err, free(left, right)); err != nil {
 		return nil, err
 	}
-	defer free(out...)
-	return valuesOf[T](out[0])
+	values, err := valuesOf[T](out[0])
+	return values, errors.Join(err, free(out...))
 }
 
 // innerProductsInGo is innerProducts without a device.
