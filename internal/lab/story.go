@@ -137,7 +137,7 @@ func (s *story) distillation() {
 		s.say("It is better than every parent.")
 	} else {
 		s.say("So two models of the same task and size, fused into one of that size, are not better than the best of them "+
-			"here (%s): fusing them is for where there is no time, or no data, to train.", percent(parent))
+			"here (%s).", percent(parent))
 	}
 }
 
