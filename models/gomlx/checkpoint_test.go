@@ -127,7 +127,7 @@ func TestNearDifference(t *testing.T) {
 		{common + "3" + rest, common + "4", "…" + common[:60] + "3" + rest[:59] + "…", "…" + common[:60] + "4"},
 	} {
 		a, b := nearDifference(c[0], c[1])
-		require.Equal(t, [2]string(c[2:]), [2]string{a, b})
+		require.Equal(t, c, [4]string{c[0], c[1], a, b})
 	}
 }
 

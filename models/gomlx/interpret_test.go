@@ -21,7 +21,7 @@ import (
 // parity is how far float32 may be from float64, and one library from another.
 const parity = 1e-4
 
-func openDevice(t *testing.T) *Device {
+func openDevice(t testing.TB) *Device {
 	d, err := Open(t.Context(), func(p models.Progress) { t.Log(p.Stage, p.Item) })
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })

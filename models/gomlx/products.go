@@ -41,6 +41,8 @@ const (
 
 // Sgemm implements [blas.Float32Level3]: C = β C + α A B, for A [m × k] and B [k × n], each
 // of which may be stored transposed.
+//
+//nolint:revive // its arguments are those of the interface
 func (p Products) Sgemm(ta, tb blas.Transpose, m, n, k int, alpha float32, a []float32, lda int,
 	b []float32, ldb int, beta float32, c []float32, ldc int) {
 	x, y, out := rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans)
@@ -53,6 +55,8 @@ func (p Products) Sgemm(ta, tb blas.Transpose, m, n, k int, alpha float32, a []f
 }
 
 // Dgemm implements [blas.Float64Level3], see [Products.Sgemm].
+//
+//nolint:revive // its arguments are those of the interface
 func (p Products) Dgemm(ta, tb blas.Transpose, m, n, k int, alpha float64, a []float64, lda int,
 	b []float64, ldb int, beta float64, c []float64, ldc int) {
 	x, y, out := rowsOf(a, m, k, lda, ta), columnsOf(b, k, n, ldb, tb), rowsOf(c, m, n, ldc, blas.NoTrans)

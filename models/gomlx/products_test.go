@@ -79,3 +79,21 @@ func narrowed(x []float64) []float32 {
 	}
 	return out
 }
+
+// BenchmarkProducts compares products of float32 by gonum with those on the device.
+func BenchmarkProducts(b *testing.B) {
+	d := openDevice(b)
+	for _, n := range []int{512, 1024, 2048} {
+		x, out := make([]float32, n*n), make([]float32, n*n)
+		for i := range x {
+			x[i] = float32(i % 7)
+		}
+		for name, by := range map[string]blas.Float32Level3{"gonum": gonum.Implementation{}, "device": d.Products()} {
+			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
+				for b.Loop() {
+					by.Sgemm(blas.NoTrans, blas.Trans, n, n, n, 1, x, n, x, n, 0, out, n)
+				}
+			})
+		}
+	}
+}
