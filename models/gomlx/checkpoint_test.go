@@ -127,7 +127,8 @@ func TestNearDifference(t *testing.T) {
 		{common + "3" + rest, common + "4", "…" + common[:60] + "3" + rest[:59] + "…", "…" + common[:60] + "4"},
 	} {
 		a, b := nearDifference(c[0], c[1])
-		require.Equal(t, c, [4]string{c[0], c[1], a, b})
+		require.Equal(t, c[2], a)
+		require.Equal(t, c[3], b)
 	}
 }
 
