@@ -14,7 +14,8 @@ import (
 // [Distil] trains what has come of it. The result is a model of the anchor's shapes;
 // the arguments are left as they are.
 //
-// A nil method is the best that the library knows for what it is given: [Matching], by
+// A nil method is the best alignment that the library knows for what it is given, which
+// need not be the best that there is, see [Head] and [Distil]: [Matching], by
 // weights alone where there is no calibration, else by weights and activations, and a
 // [Refit] of what comes of it unless the calibration is one in [Parts]. Nil settings are
 // their zero value.
