@@ -171,6 +171,14 @@ type Certificate struct {
 	Violation  float64 // Σᵢ |Σⱼ Pᵢⱼ − aᵢ| + Σⱼ |Σᵢ Pᵢⱼ − bⱼ|
 }
 
+// largestMagnitude returns the largest |x|, 0 where there is none.
+func largestMagnitude(x []float64) (top float64) {
+	for _, v := range x {
+		top = max(top, math.Abs(v))
+	}
+	return top
+}
+
 // Certify checks a plan [n × m] for p against potentials [n], [m], without trusting the
 // solver that they come from. Costs may be negative. Invalid problems and shapes that do
 // not fit give an [*InvalidError].
@@ -186,6 +194,8 @@ func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
 			n, m, pn, pm, len(d.U), len(d.V))
 	}
 	cert := Certificate{Primal: plan.Cost(mat.NewDense(n, m, c))}
+	// Beside potentials of 1e300 masses have a sum that is finite, of parts that are not.
+	_, exponent := math.Frexp(max(largestMagnitude(d.U), largestMagnitude(d.V)))
 	cols := make([]float64, m)
 	for i, u := range d.U {
 		var sum float64
@@ -197,12 +207,13 @@ func Certify(p Problem, plan Plan, d Duals) (Certificate, error) {
 			cert.Infeasible = max(cert.Infeasible, u+v-c[i*m+j])
 		}
 		cert.Violation += math.Abs(sum - a[i])
-		cert.Dual += a[i] * u
+		cert.Dual += a[i] * math.Ldexp(u, -exponent)
 	}
 	for j, v := range d.V {
 		cert.Violation += math.Abs(cols[j] - b[j])
-		cert.Dual += b[j] * v
+		cert.Dual += b[j] * math.Ldexp(v, -exponent)
 	}
+	cert.Dual = math.Ldexp(cert.Dual, exponent)
 	cert.Gap = cert.Primal - cert.Dual
 	return cert, nil
 }

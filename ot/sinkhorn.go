@@ -33,8 +33,8 @@ const (
 // convergence rate suggests. One iteration updates both sides; iterations count over
 // all ε.
 //
-// An option that is negative or not finite, an ε outside of 1e±300 and costs above
-// 1e12 ε, whose rounding would decide the plan, give an [*InvalidError].
+// An option that is negative or not finite, an ε outside of 1e±300, costs above 1e300 and
+// costs above 1e12 ε, whose rounding would decide the plan, give an [*InvalidError].
 //
 // Cuturi, "Sinkhorn distances" (2013); Schmitzer, "Stabilized sparse scaling
 // algorithms for entropy regularized transport problems" (2019); Lehmann, von
@@ -127,8 +127,12 @@ func (c control) withDefaultReg(top float64) control {
 	return c
 }
 
-// checkReg rejects an ε so small that rounding of the costs decides the plan.
+// checkReg rejects an ε so small that rounding of the costs decides the plan, and costs
+// whose sums with potentials may not be finite.
 func (c control) checkReg(top float64) error {
+	if top > maxTotal {
+		return invalid("Cost", ErrNotFinite, "costs up to %g are beyond floating point", top)
+	}
 	if top/c.reg > 1e12 {
 		return invalid("Reg", ErrOption, "%g is too small for costs up to %g", c.reg, top)
 	}
