@@ -17,7 +17,8 @@ func TestRelease(t *testing.T) {
 		require.NoError(t, err)
 		return string(text)
 	}
-	latest := regexp.MustCompile(`(?m)^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$`).FindStringSubmatch(read("CHANGELOG.md"))
+	heading := regexp.MustCompile(`(?m)^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$`)
+	latest := heading.FindStringSubmatch(read("CHANGELOG.md"))
 	require.Len(t, latest, 3, "no version with its date")
 	version, date := latest[1], latest[2]
 	citation := read("CITATION.cff")

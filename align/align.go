@@ -231,15 +231,7 @@ func planFits(p ot.Plan, cost mat.Matrix, solver ot.Solver, reported error) erro
 
 // costUnlessEnded is cost, unless the context ends.
 func (u Units) costUnlessEnded(ctx context.Context, sites ...Site) (*mat.Dense, error) {
-	var cost *mat.Dense
-	err := interruptible.Run(ctx, func() (err error) {
-		cost, err = u.cost(sites...)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return cost, nil
+	return interruptible.Value(ctx, func() (*mat.Dense, error) { return u.cost(sites...) })
 }
 
 // cost returns the cost of carrying each unit onto each [n × m].

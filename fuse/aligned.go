@@ -38,15 +38,7 @@ func (a *Aligned) Mean(weights []float64) (*models.Model, error) {
 
 // meanUnlessEnded is Mean, unless the context ends.
 func (a *Aligned) meanUnlessEnded(ctx context.Context, weights []float64) (*models.Model, error) {
-	var mean *models.Model
-	err := interruptible.Run(ctx, func() (err error) {
-		mean, err = a.Mean(weights)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return mean, nil
+	return interruptible.Value(ctx, func() (*models.Model, error) { return a.Mean(weights) })
 }
 
 // Params returns the parameters of all models, the anchor's first.

@@ -58,11 +58,8 @@ func (u update) best(ctx context.Context, slopes []slope) ([]*mat.Dense, error) 
 	group := u.m.spaces[u.which[0]].Group
 	switch {
 	case group.Rotates():
-		var s *mat.Dense
-		err := interruptible.Run(ctx, func() (err error) {
-			s, err = bestRotation(group, slopes[0].maps)
-			return err
-		})
+		rotate := func() (*mat.Dense, error) { return bestRotation(group, slopes[0].maps) }
+		s, err := interruptible.Value(ctx, rotate)
 		if err != nil {
 			return nil, err
 		}

@@ -297,11 +297,7 @@ func (m *matcher) mapsKnown(n *graph.Node, p graph.Param, except int) bool {
 
 // movedModel returns the source in the basis of the anchor, unless the context ends.
 func (m *matcher) movedModel(ctx context.Context) (*models.Model, error) {
-	var moved *models.Model
-	err := interruptible.Run(ctx, func() (err error) {
-		moved, err = m.moved()
-		return err
-	})
+	moved, err := interruptible.Value(ctx, m.moved)
 	if err != nil {
 		return nil, err
 	}

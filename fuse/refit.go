@@ -143,13 +143,11 @@ func (r *refitter) solve(ctx context.Context, n *graph.Node, c least) error {
 	weight, _ := n.Param(graph.RoleWeight)
 	bias, biased := n.Param(graph.RoleBias)
 	weights := fetchPart(r.fused.Params, weight).unitRows(weight.Axes)
-	var change *mat.Dense
-	err := interruptible.Run(ctx, func() (err error) {
+	change, err := interruptible.Value(ctx, func() (*mat.Dense, error) {
 		if !biased {
-			c = c.aboutZero()
+			return c.aboutZero().change(weights)
 		}
-		change, err = c.change(weights)
-		return err
+		return c.change(weights)
 	})
 	if err != nil || change == nil {
 		return err

@@ -105,20 +105,12 @@ func (t *transportRun) carried(parts []unitPart, i int) (tensor, error) {
 
 // mover makes the mover of a plan, unless the context ends.
 func (t *transportRun) mover(of func(ot.Plan) mover, p ot.Plan) (mover, error) {
-	var made mover
-	if err := interruptible.Run(t.ctx, func() error { made = of(p); return nil }); err != nil {
-		return mover{}, err
-	}
-	return made, nil
+	return interruptible.Value(t.ctx, func() (mover, error) { return of(p), nil })
 }
 
 // carry carries parameter p of n along all of its axes, unless the context ends.
 func (t *transportRun) carry(by basis, n *graph.Node, p graph.Param, w tensor) (tensor, error) {
-	var carried tensor
-	if err := interruptible.Run(t.ctx, func() error { carried = carry(by, n, p, w, -1); return nil }); err != nil {
-		return tensor{}, err
-	}
-	return carried, nil
+	return interruptible.Value(t.ctx, func() (tensor, error) { return carry(by, n, p, w, -1), nil })
 }
 
 // report reports on the nodes of a site.

@@ -28,10 +28,8 @@ func ImageNames() []string { return append(data.Names(), shapesName) }
 // [Shapes], the others are opened by [data.Open].
 func Images(ctx context.Context, name string, o data.Options) (train, test *data.Set, label string, err error) {
 	if name == shapesName {
-		var drawn [2]*data.Set
-		err := interruptible.Run(ctx, func() error {
-			drawn = [2]*data.Set{Shapes(shapesTrain, shapesTrainSeed), Shapes(shapesTest, shapesTestSeed)}
-			return nil
+		drawn, err := interruptible.Value(ctx, func() ([2]*data.Set, error) {
+			return [2]*data.Set{Shapes(shapesTrain, shapesTrainSeed), Shapes(shapesTest, shapesTestSeed)}, nil
 		})
 		if err != nil {
 			return nil, nil, "", err

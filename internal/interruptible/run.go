@@ -29,3 +29,17 @@ func Run(ctx context.Context, compute func() error) error {
 		return ctx.Err()
 	}
 }
+
+// Value is [Run] for a computation that returns something, which is the zero value where
+// there is an error.
+func Value[T any](ctx context.Context, compute func() (T, error)) (T, error) {
+	var value, none T
+	err := Run(ctx, func() (err error) {
+		value, err = compute()
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return value, nil
+}

@@ -29,3 +29,19 @@ func TestRun(t *testing.T) {
 	}), context.Canceled)
 	require.ErrorIs(t, Run(ctx, func() error { panic("it ran") }), context.Canceled)
 }
+
+// TestValue: what is computed is returned, and nothing beside an error.
+func TestValue(t *testing.T) {
+	got, err := Value(t.Context(), func() (int, error) { return 3, nil })
+	require.NoError(t, err)
+	require.Equal(t, 3, got)
+	failed := errors.New("failed")
+	got, err = Value(t.Context(), func() (int, error) { return 3, failed })
+	require.ErrorIs(t, err, failed)
+	require.Zero(t, got)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	got, err = Value(ended, func() (int, error) { return 3, nil })
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, got)
+}

@@ -148,10 +148,8 @@ func (f *Fusion) fuse(ctx context.Context, parents []*models.Model, m fuse.Metho
 	if f.Aligned, f.Report, err = fuse.Align(ctx, parents[0], parents[1:], m, s); err != nil {
 		return err
 	}
-	err = interruptible.Run(ctx, func() (err error) {
-		f.Model, err = f.Aligned.Mean(s.Weights)
-		return err
-	})
+	mean := func() (*models.Model, error) { return f.Aligned.Mean(s.Weights) }
+	f.Model, err = interruptible.Value(ctx, mean)
 	if err == nil && s.Refit != nil {
 		f.Model, err = s.Refit.Fit(ctx, f.Model, f.Aligned, s)
 	}

@@ -241,7 +241,8 @@ func TestUnknown(t *testing.T) {
 		`{"solvr": "emd"}`: `unknown field "solvr"; known keys are method, features, prep, samples, max_loss, ` +
 			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
 			`restarts, steps, batch, lr, inexact, refit, weights, extrapolate, start, held_out`,
-		`{"method": "magic"}`:                        `method is "magic", allowed are flow, vanilla, match, learned, head, distil`,
+		`{"method": "magic"}`: `method is "magic", allowed are flow, vanilla, match, ` +
+			`learned, head, distil`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
 		`{"prep": ["pca:0"]}`:                        `recipe: prep is "pca:0", want pca:K with K at least 1`,

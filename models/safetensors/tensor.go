@@ -42,7 +42,7 @@ func (t Tensor) Float32s() ([]float32, error) {
 	switch t.DType {
 	case F64:
 		elem = func(i int) float32 { return float32(math.Float64frombits(t.uint64At(i))) }
-	case F32: // a loop of its own is several times faster than a call for each element
+	case F32: // a loop of its own is nearly twice as fast as a call for each element
 		out := make([]float32, n)
 		for i := range out {
 			out[i] = math.Float32frombits(t.uint32At(i))
