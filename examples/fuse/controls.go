@@ -82,7 +82,7 @@ func (j *job) scoreDistilled(ctx context.Context) error {
 		control.Steps, control.Batch, control.LR, control.HeldOut = j.recipe.Steps, j.recipe.Batch, j.recipe.LR,
 			j.recipe.HeldOut
 	}
-	return j.scoreBeside(ctx, "anchor, distilled on the same samples", control)
+	return j.scoreBeside(ctx, lab.DistilledAnchor, control)
 }
 
 // scoreHead adds the row of the anchor with its output layer fitted to what all models
@@ -96,7 +96,7 @@ func (j *job) scoreHead(ctx context.Context) error {
 			return nil // the head is fitted among models of one size
 		}
 	}
-	return j.scoreBeside(ctx, "anchor, head refit", recipe.Recipe{Method: recipe.Head, Samples: j.recipe.Samples,
+	return j.scoreBeside(ctx, lab.HeadAnchor, recipe.Recipe{Method: recipe.Head, Samples: j.recipe.Samples,
 		MaxLoss: j.recipe.MaxLoss, Weights: j.recipe.Weights})
 }
 

@@ -114,7 +114,7 @@ func (c Choice) Trials() ([]Trial, error) {
 	var out []Trial
 	var failed error
 	add := func(t Trial) {
-		if c.Method != allMethods && c.Method != t.Recipe.Method && t.Label != distilledAnchor {
+		if c.Method != allMethods && c.Method != t.Recipe.Method && t.Label != DistilledAnchor {
 			return
 		}
 		t.Recipe.Samples = c.Samples
@@ -137,15 +137,15 @@ func (c Choice) Trials() ([]Trial, error) {
 	return out, failed
 }
 
-// distilledAnchor is the label of the trial that every method has to beat.
-const distilledAnchor = "anchor, distilled on the same samples"
+// DistilledAnchor is the label of the trial that every method has to beat.
+const DistilledAnchor = "anchor, distilled on the same samples"
 
 // distillation are the trials that train on what the parents answer on the samples.
 func (c Choice) distillation() []Trial {
 	r := recipe.Recipe{Method: recipe.Distil, Steps: c.Distil, Batch: c.Batch}
 	matched := r
 	matched.Start = &recipe.Recipe{Method: recipe.Match, Refit: Ridge}
-	return []Trial{{Label: distilledAnchor, Recipe: r, Mixed: c.Mixed},
+	return []Trial{{Label: DistilledAnchor, Recipe: r, Mixed: c.Mixed},
 		{Label: "matching, refit, distilled on the same samples", Recipe: matched, Mixed: c.Mixed}}
 }
 

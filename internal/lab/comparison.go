@@ -54,15 +54,15 @@ func (c Comparison) Experiment() (Experiment, error) {
 	return e, nil
 }
 
-// headAnchor is the label of the trial that every refitted model has to beat.
-const headAnchor = "anchor, head refit"
+// HeadAnchor is the label of the trial that every refitted model has to beat.
+const HeadAnchor = "anchor, head refit"
 
 // heads is the trial that fits the output layer of the anchor, where there is one.
 func (c Comparison) heads() []Trial {
 	if c.Parents[0].Graph.Head() == nil {
 		return nil
 	}
-	return []Trial{{Label: headAnchor, Recipe: recipe.Recipe{Method: recipe.Head, Samples: c.Choice.Samples}}}
+	return []Trial{{Label: HeadAnchor, Recipe: recipe.Recipe{Method: recipe.Head, Samples: c.Choice.Samples}}}
 }
 
 // equalWidths reports whether all parents have the widths of the anchor. There is no

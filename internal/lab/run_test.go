@@ -90,7 +90,7 @@ func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Rep
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 with labels; 2 updates of 8 with labels", n, unit),
 		seen["learned matching, labels, finetuned"])
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 of them", n, unit), seen["learned matching, no labels"])
-	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 of them", n, unit), seen[distilledAnchor])
+	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 6 of them", n, unit), seen[DistilledAnchor])
 	require.Equal(t, fmt.Sprintf("%d %s; 2 updates of 8 without labels", n, unit),
 		seen["transport fusion, activations, emd, refit, distilled"])
 

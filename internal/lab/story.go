@@ -116,16 +116,16 @@ func (s *story) fusion() {
 // distillation tells of parents that were trained on the answers of all, on the same
 // samples.
 func (s *story) distillation() {
-	control := s.labelled(distilledAnchor)
+	control := s.labelled(DistilledAnchor)
 	best := s.best(func(r report.Row) bool {
 		fused := r.Method == recipe.Match || r.Method == recipe.Learned || r.Method == recipe.Flow ||
-			r.Method == recipe.Distil && r.Label != distilledAnchor
+			r.Method == recipe.Distil && r.Label != DistilledAnchor
 		return fused && r.Finetuned == 0 && !s.isControl(r)
 	})
 	if control == nil || best == nil {
 		return
 	}
-	if head := s.labelled(headAnchor); head != nil {
+	if head := s.labelled(HeadAnchor); head != nil {
 		s.say("What costs neither alignment nor training: a parent whose output layer was fitted to the answers of all "+
 			"finds %s and is %s the best fused model.", percent(head), s.compare(head, best))
 	}
