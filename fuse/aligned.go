@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/interruptible"
 	"github.com/otfuse/otfuse/models"
 )
@@ -21,6 +24,54 @@ type Aligned struct {
 	// the width of a head. [Matching] without a Learner sets it: a Learner's maps
 	// are made for the mean of the factors.
 	Circuits bool
+
+	// Originals are the other models as they were, one each or none. [Matching] keeps them
+	// where widths differ: a model that was carried into fewer units no longer computes what
+	// it did, so that a [Refit] fits to what the original writes, carried.
+	Originals []Original
+}
+
+// An Original is a model in its own units, and the way out of them.
+type Original struct {
+	Model *models.Model
+
+	// Carry returns the matrix [units × units of the anchor] by the columns of which what a
+	// node writes is carried; nil where it stays as it is.
+	Carry func(n *graph.Node) *mat.Dense
+}
+
+// teachers are what a refit fits to, the anchor first.
+func (a *Aligned) teachers() []Original {
+	if a.Originals != nil {
+		return append([]Original{{Model: a.Anchor}}, a.Originals...)
+	}
+	return teachersOf(a.Anchor, a.Params())
+}
+
+// teachersOf are models of one architecture and basis.
+func teachersOf(m *models.Model, params []models.Params) []Original {
+	var out []Original
+	for _, p := range params {
+		out = append(out, Original{Model: m.With(p)})
+	}
+	return out
+}
+
+// write returns what a node writes in the units of the anchor, of what it writes in those of
+// the original: moments [units × …] and means.
+func (o Original) write(n *graph.Node, cross mat.Matrix, mean []float64) (mat.Matrix, []float64) {
+	if o.Carry == nil {
+		return cross, mean
+	}
+	by := o.Carry(n)
+	if by == nil {
+		return cross, mean
+	}
+	var carried mat.Dense
+	carried.Mul(by.T(), cross)
+	var means mat.VecDense
+	means.MulVec(by.T(), mat.NewVecDense(len(mean), mean))
+	return &carried, means.RawVector().Data
 }
 
 // Mean returns the weighted mean of the anchor and the others, whose weights
@@ -63,6 +114,8 @@ func (a *Aligned) check(anchor *models.Model, k int) error {
 		return errors.New("the method returned no models")
 	case len(a.Others) != k:
 		return fmt.Errorf("the method returned %d models for %d", len(a.Others), k)
+	case a.Originals != nil && len(a.Originals) != k:
+		return fmt.Errorf("the method returned %d originals for %d models", len(a.Originals), k)
 	}
 	want := anchor.Shapes()
 	for i, p := range a.Params() {

@@ -44,7 +44,7 @@ func (h Head) Align(ctx context.Context, anchor *models.Model, others []*models.
 		}
 		params = append(params, m.Params)
 	}
-	f := r.refitter(all[0], params, s)
+	f := r.refitter(all[0], teachersOf(all[0], params), s)
 	if err := f.fitLayers(ctx, []*graph.Node{head}); err != nil {
 		return nil, fmt.Errorf("head: %w", err)
 	}

@@ -108,6 +108,57 @@ func TestMatchUnequal(t *testing.T) {
 	}
 }
 
+// TestCutReturns: out of a wide network that computes what a narrow one does, in other bases,
+// matching into a drawn one of weight 0 cuts the narrow one, whatever was drawn.
+func TestCutReturns(t *testing.T) {
+	for _, net := range modeltest.Nets() {
+		for _, mix := range []float64{0, 0.3} {
+			t.Run(fmt.Sprint(net.Arch.Class, mix), func(t *testing.T) {
+				narrow, frame := model(t, net, 1), model(t, widened(net), 2)
+				if !turns(narrow) {
+					return // a norm over units that nothing writes to changes what it lets through
+				}
+				p, _, err := transported(t, narrow, frame, fuse.Matching{}, nil)
+				require.NoError(t, err)
+				set := &fuse.Settings{Weights: []float64{0, 1},
+					Calibration: modeltest.Calibration{Data: widened(net).Batch(16, 9)}}
+				cut, _, err := fuse.Into(t.Context(), model(t, net, 3), []*models.Model{permuted(t, frame.With(p), 4)},
+					fuse.Matching{Mix: mix}, set)
+				require.NoError(t, err)
+				batch := net.Batch(3, 4)
+				require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(cut, batch)), 20*turned)
+			})
+		}
+	}
+}
+
+// TestCutRefitted: a refit brings a network that is narrower than a model nearer to what the
+// model computes, though not one of its layers writes in the model's own units.
+func TestCutRefitted(t *testing.T) {
+	for _, net := range modeltest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			if net.Arch.Class == modeltest.SimpleViT().Arch.Class {
+				return // its stream is pinned, so that widths are equal
+			}
+			wide, narrow, batch := model(t, widened(net), 1), model(t, net, 2), net.Batch(32, 9)
+			set := &fuse.Settings{Weights: []float64{0, 1}, Calibration: modeltest.Calibration{Data: batch}}
+			apart := func() (sum float64) {
+				cut, _, err := fuse.Into(t.Context(), narrow, []*models.Model{wide}, fuse.Matching{}, set)
+				require.NoError(t, err)
+				require.Equal(t, narrow.Params.Shapes(), cut.Params.Shapes())
+				want := modeltest.Logits(wide, batch)
+				for i, v := range modeltest.Logits(cut, batch) {
+					sum += float64(v-want[i]) * float64(v-want[i])
+				}
+				return sum
+			}
+			carried := apart()
+			set.Refit = &fuse.Refit{Ridge: 1e-3}
+			require.Less(t, apart(), 0.9*carried)
+		})
+	}
+}
+
 // TestMatchHidden: more hidden units, and wider heads where an architecture may
 // have them, take a narrow model in exactly, whatever holds the stream.
 func TestMatchHidden(t *testing.T) {

@@ -304,6 +304,24 @@ func (m *matcher) movedModel(ctx context.Context) (*models.Model, error) {
 	return canonical(moved), nil // unequal widths put a factor into the norms
 }
 
+// original returns the source and its maps.
+func (m *matcher) original() Original {
+	return Original{m.src, func(n *graph.Node) *mat.Dense {
+		if by := m.mapOf(m.src.Graph.Nodes[n.ID]); by != nil {
+			return by.dense()
+		}
+		return nil
+	}}
+}
+
+// mapOf returns the map that what a node writes is carried by, or nil.
+func (m *matcher) mapOf(n *graph.Node) *unitMap {
+	if k := m.of[n.ID]; k < 0 || m.maps[k] == nil {
+		return nil
+	}
+	return m.mapAlong(n, graph.Out)
+}
+
 // moved returns the source carried by all maps.
 func (m *matcher) moved() (*models.Model, error) {
 	c := carriedTensors{m.src, m.src.Graph, m.anchor.Graph, m, partsByName(m.anchor.Graph)}

@@ -34,6 +34,11 @@ import (
 // with the sum of all other models as they lie, layers and moments alike, until
 // nothing moves: the maps lead to a common basis of all.
 //
+// An anchor of weight 0 in [Settings] lends its shapes alone. Where widths differ, each source
+// is then matched with what it has become itself, too, beginning with its units of the largest
+// weights: the maps keep the most of the sources that the anchor has room for. That and a
+// [Refit] cut a small network out of a large one.
+//
 // Ainsworth, Hayase and Srinivasa, "Git Re-Basin" (ICLR 2023) for permutations;
 // Theus et al., "Generalized linear mode connectivity for transformers" (NeurIPS
 // 2025) for the residual stream.
@@ -76,6 +81,7 @@ type multiMatcher struct {
 	settings Settings
 	anchor   *models.Model // in canonical form
 	sources  []*matcher
+	lent     bool // the anchor lends nothing but its shapes, which the sources do not have
 }
 
 // Align implements [Method]. The anchor of what it returns is in [Canonical]
@@ -104,6 +110,8 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 			return nil, fmt.Errorf("model %d: %w", i+1, err)
 		}
 	}
+	unequal := u.unequal()
+	u.lent = unequal && len(s.Weights) > 0 && s.Weights[0] == 0
 	if err := u.matchAll(ctx, s.Calibration); err != nil {
 		return nil, err
 	}
@@ -118,6 +126,9 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 			return nil, err
 		}
 		out.Others = append(out.Others, moved.Params)
+		if unequal {
+			out.Originals = append(out.Originals, m.original())
+		}
 		for _, n := range m.report(moved) {
 			n.Source, n.Seconds = i, took
 			out.Nodes = append(out.Nodes, s.kept(n))
@@ -153,8 +164,13 @@ func loadAll(ms []*models.Model) (_ []*models.Model, err error) {
 // matchAll matches every source anew with all other models until a round gains
 // nothing.
 func (u *multiMatcher) matchAll(ctx context.Context, c Calibration) error {
-	if len(u.sources) < 2 {
+	if len(u.sources) < 2 && !u.lent {
 		return nil
+	}
+	if u.lent {
+		if err := u.selectUnits(ctx); err != nil {
+			return err
+		}
 	}
 	pairs, err := u.pairMoments(ctx, c)
 	if err != nil {
@@ -181,12 +197,15 @@ func (u *multiMatcher) matchAll(ctx context.Context, c Calibration) error {
 }
 
 // pairMoments collects what activations say about the spaces of every two
-// sources, at [i][j] for i < j.
+// sources, at [i][j] for i < j, and of each beside itself where the anchor is lent.
 func (u *multiMatcher) pairMoments(ctx context.Context, c Calibration) ([][][]*mat.Dense, error) {
 	out := make([][][]*mat.Dense, len(u.sources))
 	for i, m := range u.sources {
 		out[i] = make([][]*mat.Dense, len(u.sources))
-		for j := i + 1; j < len(u.sources); j++ {
+		for j := i; j < len(u.sources); j++ {
+			if j == i && !u.lent {
+				continue
+			}
 			var err error
 			if out[i][j], err = m.collect(ctx, c, u.sources[j].src); err != nil {
 				return nil, err
@@ -196,7 +215,8 @@ func (u *multiMatcher) pairMoments(ctx context.Context, c Calibration) ([][][]*m
 	return out, nil
 }
 
-// setTarget makes the sum of all other models, as they lie, the target of source i.
+// setTarget makes the sum of all other models, as they lie, the target of source i; where the
+// anchor is lent, that of all sources.
 func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) error {
 	m := u.sources[i]
 	target, err := unitNorm(u.anchor)
@@ -209,8 +229,11 @@ func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) error {
 			m.moments[k] = mat.DenseCopyOf(m.anchorMoments[k])
 		}
 	}
+	if u.lent {
+		clearModel(m.target, m.moments)
+	}
 	for j, o := range u.sources {
-		if j == i {
+		if j == i && !u.lent {
 			continue
 		}
 		moved, err := o.moved()
@@ -226,7 +249,7 @@ func (u *multiMatcher) setTarget(i int, pairs [][][]*mat.Dense) error {
 				continue
 			}
 			var part mat.Dense
-			if i < j {
+			if i <= j {
 				part.Mul(pairs[i][j][k], o.maps[k].dense())
 			} else {
 				part.Mul(pairs[j][i][k].T(), o.maps[k].dense())

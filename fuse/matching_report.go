@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -27,8 +26,7 @@ func (m *matcher) reportNodes(sums []mismatched) []NodeReport {
 				r.weights.own = 1 / (m.scale[i] * m.scale[i])
 			}
 		}
-		if k := m.of[i]; k >= 0 && m.maps[k] != nil {
-			s := m.mapAlong(n, graph.Out)
+		if s := m.mapOf(n); s != nil {
 			r.Diagonal, r.push = s.diagonalShare(), s.dense
 		}
 		out = append(out, r)

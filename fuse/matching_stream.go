@@ -18,6 +18,9 @@ func (how Matching) stream(anchor *models.Model, others []*models.Model, s Setti
 	if how.Mix != 0 || how.Learner != nil || len(others) > 1 || anchor.Params != nil || others[0].Params != nil {
 		return nil
 	}
+	if s.Weights[0] == 0 && !maps.EqualFunc(anchor.Shapes(), others[0].Shapes(), slices.Equal[[]int]) {
+		return nil // what the anchor is lent for looks at the source again
+	}
 	form := canonical(anchor)
 	return &stream{form, func(ctx context.Context, put putter) ([]NodeReport, error) {
 		started := time.Now()

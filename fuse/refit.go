@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/otfuse/otfuse/align"
@@ -15,7 +16,8 @@ import (
 
 // A Refit fits the linear layers of a fused model, from input to output, to
 // what the aligned models write at the same place, in the mean, when each reads
-// what it made itself. The mean of weights does that for layers whose inputs
+// what it made itself, carried into the anchor's units where widths differ ([Aligned]). The
+// mean of weights does that for layers whose inputs
 // agree; where they do not, and behind layers that were fitted already, least
 // squares does better:
 //
@@ -41,16 +43,16 @@ func (r Refit) Fit(ctx context.Context, fused *models.Model, a *Aligned, s *Sett
 	if fused, err = fused.Load(); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
-	f := r.refitter(fused, a.Params(), set)
+	f := r.refitter(fused, a.teachers(), set)
 	if err := f.fitAll(ctx); err != nil {
 		return nil, fmt.Errorf("fuse: refit: %w", err)
 	}
 	return f.fused, nil
 }
 
-// refitter returns a run that fits a copy of a model to aligned ones.
-func (r Refit) refitter(fused *models.Model, aligned []models.Params, s Settings) *refitter {
-	return &refitter{Refit: r, settings: s, fused: fused.With(scaledParams(fused.Params, 1)), aligned: aligned}
+// refitter returns a run that fits a copy of a model to others.
+func (r Refit) refitter(fused *models.Model, teachers []Original, s Settings) *refitter {
+	return &refitter{Refit: r, settings: s, fused: fused.With(scaledParams(fused.Params, 1)), teachers: teachers}
 }
 
 // check reports a refit that cannot be made.
@@ -69,7 +71,7 @@ type refitter struct {
 	Refit
 	settings Settings
 	fused    *models.Model
-	aligned  []models.Params // anchor first
+	teachers []Original // anchor first
 }
 
 // fitAll fits all layers, those that read the same at once.
@@ -97,35 +99,32 @@ func (r *refitter) fitAll(ctx context.Context) error {
 // fitLayers fits layers that read the same.
 func (r *refitter) fitLayers(ctx context.Context, group []*graph.Node) error {
 	site := append([]*graph.Node{group[0].Source()}, group...)
-	in, all := site[0].Units, 0
-	for _, n := range site {
-		all += n.Units
-	}
-	var gram *mat.Dense
-	read, count := []float64(nil), 0.0
-	cross, written := mat.NewDense(all-in, in, nil), make([]float64, all-in)
-	for k, p := range r.aligned {
-		stats, err := r.settings.Calibration.Collect(ctx, r.fused.With(p), r.fused,
+	in := site[0].Units
+	problems := make([]least, len(group))
+	for k, t := range r.teachers {
+		weight := r.settings.Weights[k]
+		if weight == 0 {
+			continue
+		}
+		stats, err := r.settings.Calibration.Collect(ctx, t.Model, r.fused,
 			align.Request{Sites: [][]*graph.Node{site}, Self: true})
 		if err != nil {
 			return fmt.Errorf("%s: %w", group[0].Name, err)
 		}
 		m := stats.Moments[0]
-		gram, read, count = mat.DenseCopyOf(m.Self.Slice(0, in, 0, in)), m.MeanY[:in], m.N
-		var part mat.Dense
-		part.Scale(r.settings.Weights[k], m.Cross.Slice(in, all, 0, in))
-		cross.Add(cross, &part)
-		for i, v := range m.MeanX[in:] {
-			written[i] += r.settings.Weights[k] * v
+		at := t.Model.Graph.Nodes[site[0].ID].Units
+		for i, n := range group {
+			to := at + t.Model.Graph.Nodes[n.ID].Units
+			cross, written := t.write(n, m.Cross.Slice(at, to, 0, in), m.MeanX[at:to])
+			problems[i].add(weight, cross, written)
+			problems[i].gram, problems[i].read, problems[i].count = m.Self.Slice(0, in, 0, in).(*mat.Dense), m.MeanY[:in], m.N
+			at = to
 		}
 	}
-	for _, n := range group {
-		c := least{cross.Slice(0, n.Units, 0, in).(*mat.Dense), gram, read, written[:n.Units], count, r.Ridge}
-		if err := r.solve(ctx, n, c); err != nil {
+	for i, n := range group {
+		problems[i].ridge = r.Ridge
+		if err := r.solve(ctx, n, problems[i]); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
-		}
-		if n.Units < len(written) {
-			cross, written = cross.Slice(n.Units, len(written), 0, in).(*mat.Dense), written[n.Units:]
 		}
 	}
 	return nil
@@ -136,6 +135,18 @@ type least struct {
 	cross, gram   *mat.Dense // [out × in], [in × in]
 	read, written []float64  // means [in], [out]
 	count, ridge  float64
+}
+
+// add adds what one of the models writes.
+func (c *least) add(weight float64, cross mat.Matrix, written []float64) {
+	if c.cross == nil {
+		rows, columns := cross.Dims()
+		c.cross, c.written = mat.NewDense(rows, columns, nil), make([]float64, rows)
+	}
+	var part mat.Dense
+	part.Scale(weight, cross)
+	c.cross.Add(c.cross, &part)
+	floats.AddScaled(c.written, weight, written)
 }
 
 // solve replaces the parameters of n.
