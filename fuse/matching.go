@@ -110,16 +110,28 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 			return nil, fmt.Errorf("model %d: %w", i+1, err)
 		}
 	}
-	unequal := u.unequal()
-	u.lent = unequal && len(s.Weights) > 0 && s.Weights[0] == 0
+	u.lent = len(s.Weights) > 0 && s.Weights[0] == 0 && u.unequal()
 	if err := u.matchAll(ctx, s.Calibration); err != nil {
 		return nil, err
 	}
 	if err := u.refineByLearner(ctx); err != nil {
 		return nil, err
 	}
-	out := &Aligned{Anchor: anchor, Circuits: how.Learner == nil}
+	out, err := u.aligned(ctx)
+	if err != nil {
+		return nil, err
+	}
 	took := time.Since(started).Seconds() / float64(len(others)*len(anchor.Graph.Nodes))
+	for i := range out.Nodes {
+		out.Nodes[i].Seconds = took
+	}
+	return out, nil
+}
+
+// aligned returns the sources as the maps carry them.
+func (u *multiMatcher) aligned(ctx context.Context) (*Aligned, error) {
+	out := &Aligned{Anchor: u.anchor, Circuits: u.how.Learner == nil}
+	unequal := u.unequal()
 	for i, m := range u.sources {
 		moved, err := m.movedModel(ctx)
 		if err != nil {
@@ -130,8 +142,8 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 			out.Originals = append(out.Originals, m.original())
 		}
 		for _, n := range m.report(moved) {
-			n.Source, n.Seconds = i, took
-			out.Nodes = append(out.Nodes, s.kept(n))
+			n.Source = i
+			out.Nodes = append(out.Nodes, u.settings.kept(n))
 		}
 	}
 	return out, nil

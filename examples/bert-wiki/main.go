@@ -52,6 +52,8 @@ type options struct {
 	choice  lab.Choice
 	texts   int
 
+	compress int // units; 0 for no narrow network
+
 	train, half                        bool
 	width, depth, heads, words, length int
 }
@@ -81,20 +83,11 @@ func compare(ctx context.Context, o options) error {
 	}
 	c := lab.Comparison{Task: text, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
 		Title: fmt.Sprintf("Fusing %d BERTs", len(parents)), Out: o.out, File: o.report}
-	experiment, err := c.Experiment()
+	experiment, saved, err := o.experiment(c, text)
 	if err != nil {
 		return fmt.Errorf("bert-wiki: %w", err)
 	}
-	finetune, name := o.finetuning(text), "finetuned"
-	if o.glue != "" {
-		if finetune, err = o.classifying(text); err != nil {
-			return fmt.Errorf("bert-wiki: -glue: %w", err)
-		}
-		name = "classifier"
-	}
-	finetune.Of = c.Starts(experiment)
-	experiment.Tune = []lab.Tuning{finetune}
-	save := c.Saver(map[string]string{experiment.Main(): "fused", experiment.Main() + finetune.Suffix: name})
+	save := c.Saver(saved)
 	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters",
 		text.Label, text.Tests(), len(parents)-1, parents[0].Size())
 	return lab.WithDevice(ctx, func(ctx context.Context, d *gomlx.Device) error {
@@ -103,6 +96,28 @@ func compare(ctx context.Context, o options) error {
 		})
 		return errors.Join(err, c.Publish(experiment, found)) // whatever stops it, what was found is reported
 	})
+}
+
+// experiment is that of fusing the parents, or of narrow networks made of them; and the
+// directories of the models that are saved.
+func (o options) experiment(c lab.Comparison, text *lab.Text) (lab.Experiment, map[string]string, error) {
+	if o.compress > 0 {
+		return c.Compression(o.compress, o.budget(lab.TuneBatches(text, batchSize, o.seed)))
+	}
+	e, err := c.Experiment()
+	if err != nil {
+		return e, nil, err
+	}
+	finetune, name := o.finetuning(text), "finetuned"
+	if o.glue != "" {
+		if finetune, err = o.classifying(text); err != nil {
+			return e, nil, fmt.Errorf("-glue: %w", err)
+		}
+		name = "classifier"
+	}
+	finetune.Of = c.Starts(e)
+	e.Tune = []lab.Tuning{finetune}
+	return e, map[string]string{e.Main(): "fused", e.Main() + finetune.Suffix: name}, nil
 }
 
 // addPseudoPerplexity completes a row of models that find masked words.
@@ -121,7 +136,11 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	parents, err := lab.OpenParents(ctx, o.parents)
+	list := lab.OpenParents
+	if o.compress > 0 {
+		list = lab.OpenModels
+	}
+	parents, err := list(ctx, o.parents)
 	if err == nil && parents == nil {
 		parents, err = lab.ShippedParents(corpus.Name)
 	}
@@ -231,10 +250,12 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and masks")
 	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, with -glue 3), or of training with "+
 		"-train (default 6)")
-	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train)")
+	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train and -compress)")
 	o.choice = lab.Choice{Learn: 400, Distil: 300, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 0, "test `sequences` to score on (default 512)")
+	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
+		"enough, beside drawn ones on the same budget of -epochs and -lr")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.BoolVar(&o.half, "half", false, "with -train: store the weights as float16")
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")
@@ -267,6 +288,8 @@ func (o *options) fill() {
 		epochs, lr = 6, 1e-3
 	case o.glue != "":
 		epochs = 3
+	case o.compress > 0:
+		lr = lab.NarrowRate
 	}
 	if o.epochs == 0 {
 		o.epochs = epochs
@@ -289,6 +312,10 @@ func (o *options) check() error {
 		return fmt.Errorf("bert-wiki: -lr is %g, want more than 0", o.lr)
 	case o.out == "":
 		return errors.New("bert-wiki: -out is empty")
+	case o.compress < 0:
+		return fmt.Errorf("bert-wiki: -compress is %d, want at least 1", o.compress)
+	case o.compress > 0 && (o.train || o.glue != ""):
+		return errors.New("bert-wiki: -compress, -train and -glue are jobs of their own, want one")
 	case o.train && o.glue != "":
 		return errors.New("bert-wiki: -train and -glue are two jobs, want one")
 	}

@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -62,15 +63,12 @@ func compare(ctx context.Context, o options) error {
 	o.choice.Untied = slices.ContainsFunc(parents[0].Graph.Nodes, tied)
 	c := lab.Comparison{Task: text, Parents: parents, Choice: o.choice, Seed: o.seed, Quick: quickTest,
 		Title: fmt.Sprintf("Fusing %d causal language models", len(parents)), Out: o.out, File: o.report}
-	experiment, err := c.Experiment()
+	experiment, saved, err := o.experiment(c, text)
 	if err != nil {
 		return fmt.Errorf("gpt-wiki: %w", err)
 	}
-	finetune := o.finetuning(text)
-	finetune.Of = c.Starts(experiment)
-	experiment.Tune = []lab.Tuning{finetune}
-	said := speakers{parents: parents, labels: []string{experiment.Main(), experiment.Main() + finetune.Suffix}}
-	save := c.Saver(map[string]string{said.labels[0]: "fused", said.labels[1]: "finetuned"})
+	said := speakers{parents: parents, labels: slices.Sorted(maps.Keys(saved))}
+	save := c.Saver(saved)
 	cli.Notice("data: %s, %d test sequences; anchor and %d other model(s) of %d parameters",
 		text.Label, text.Tests(), len(parents)-1, parents[0].Size())
 	return lab.WithDevice(ctx, func(ctx context.Context, d *gomlx.Device) error {
@@ -86,6 +84,23 @@ func compare(ctx context.Context, o options) error {
 		}
 		return said.speak(ctx, d, text, o)
 	})
+}
+
+// experiment is that of fusing the parents, or of narrow networks made of them; and the
+// directories of the models that are saved.
+func (o options) experiment(c lab.Comparison, text *lab.Text) (lab.Experiment, map[string]string, error) {
+	finetune := o.finetuning(text)
+	if o.compress > 0 {
+		finetune.Points = 0
+		return c.Compression(o.compress, finetune)
+	}
+	e, err := c.Experiment()
+	if err != nil {
+		return e, nil, err
+	}
+	finetune.Of = c.Starts(e)
+	e.Tune = []lab.Tuning{finetune}
+	return e, map[string]string{e.Main(): "fused", e.Main() + finetune.Suffix: "finetuned"}, nil
 }
 
 // speakers are the models whose words are shown at the end.
@@ -132,7 +147,11 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	parents, err := lab.OpenParents(ctx, o.parents)
+	list := lab.OpenParents
+	if o.compress > 0 {
+		list = lab.OpenModels
+	}
+	parents, err := list(ctx, o.parents)
 	if err == nil && parents == nil {
 		parents, err = lab.ShippedParents(o.family + "-" + corpus.Name)
 	}

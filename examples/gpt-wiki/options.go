@@ -24,6 +24,7 @@ type options struct {
 	choice      lab.Choice
 	texts, say  int
 	batch       int
+	compress    int // units; 0 for no narrow network
 
 	train, half                        bool
 	width, depth, heads, words, length int
@@ -61,6 +62,8 @@ func parse(args []string) (options, error) {
 		"text)")
 	f.IntVar(&o.say, "say", 48, "`tokens` that they say")
 	f.Float64Var(&o.temperature, "temperature", 0, "softmax `temperature` of what they say; 0 takes the most likely token")
+	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
+		"enough, beside drawn ones on the same budget of -epochs and -lr")
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.BoolVar(&o.half, "half", false, "with -train: store the weights as float16")
 	f.IntVar(&o.width, "width", 64, "with -train: hidden `units`")
@@ -108,6 +111,10 @@ func (o *options) check() error {
 		return fmt.Errorf("gpt-wiki: -family is %q, allowed are %s", o.family, strings.Join(names, ", "))
 	case o.out == "":
 		return errors.New("gpt-wiki: -out is empty")
+	case o.compress < 0:
+		return fmt.Errorf("gpt-wiki: -compress is %d, want at least 1", o.compress)
+	case o.compress > 0 && o.train:
+		return errors.New("gpt-wiki: -train and -compress are two jobs, want one")
 	case o.temperature < 0:
 		return fmt.Errorf("gpt-wiki: -temperature is %g, want at least 0", o.temperature)
 	}

@@ -263,7 +263,7 @@ func (o *options) fill() {
 	case o.train:
 		epochs, lr = 24, 1e-3
 	case o.compress > 0:
-		epochs, lr = 1, narrowRate
+		epochs, lr = 1, lab.NarrowRate
 	case !o.all && o.choice.Method == "all":
 		epochs = 0.35 // the story ends within five minutes on two cores
 	}

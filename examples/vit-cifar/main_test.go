@@ -112,13 +112,14 @@ func TestCompare(t *testing.T) {
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
 		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
-		"learned 0", "learned 0", "learned 0", "distil 0", "distil 0", "match 0", "drawn 0", "match 0", "match 0",
+		"learned 0", "learned 0", "learned 0", "distil 0", "distil 0", "match 0", "drawn 0", "random 0", "match 0",
+		"match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
 	for k, seen := range map[int]string{17: "5 updates of 64 without labels", 18: "5 updates of 64 with labels",
 		19: "5 updates of 24 of them", 20: "3 updates of 24 of them",
-		32: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
+		33: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
 		require.Equal(t, "30 images; "+seen, report.Rows[k].Seen)
 	}
 	lines := map[string]int{}
@@ -203,14 +204,14 @@ func TestCompress(t *testing.T) {
 	set := imageFolder(t)
 	a, b := untrained(t, set, "-seed", "0"), untrained(t, set, "-seed", "1")
 	for parents, want := range map[string][]string{
-		a: {"parent 0", "drawn 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
-		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "match 0", "match 0", "drawn 1", "match 1", "match 1",
+		a: {"parent 0", "drawn 0", "random 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
+		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "random 0", "match 0", "match 0", "drawn 1", "match 1", "match 1",
 			"drawn 1", "match 1", "match 1"},
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", parents, "-out", out, "-compress", "8", "-samples",
 			"8")
-		require.Equal(t, []float64{1, narrowRate}, []float64{o.epochs, o.lr})
+		require.Equal(t, []float64{1, lab.NarrowRate}, []float64{o.epochs, o.lr})
 		require.NoError(t, compare(context.Background(), o))
 		var rows []string
 		for _, r := range reported(t, out).Rows {
@@ -248,9 +249,9 @@ func TestStory(t *testing.T) {
 		"matching, activations, refit",
 		"matching, activations", "anchor, distilled on the same samples"}, labels)
 	require.True(t, e.Controls)
-	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut from parent 0"}, e.Narrow.Of)
+	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut at random from parent 0", "8 wide, cut from parent 0"}, e.Narrow.Of)
 	require.Equal(t, []string{"matching, activations, refit", "parent 0 (anchor)"}, e.Tune[0].Of)
-	require.Equal(t, e.Narrow.Of, e.Tune[1].Of)
+	require.Equal(t, e.Narrow.Trained(), e.Tune[1].Of)
 	require.Equal(t, parents, e.Tune[1].Teachers)
 	require.Equal(t, map[string]string{"matching, activations, refit": "fused",
 		"matching, activations, refit, finetuned": "finetuned"}, saved)

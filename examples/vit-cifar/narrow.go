@@ -5,25 +5,10 @@ import (
 	"github.com/otfuse/otfuse/models"
 )
 
-// narrowRate is the peak learning rate of narrow networks, which start farther from
-// where they go than fused ones of the parents' size.
-const narrowRate = 1e-3
-
 // compression is the experiment of narrow networks alone: drawn, cut from one parent and
 // cut from all, each distilled and each finetuned on the same budget.
 func (o options) compression(c lab.Comparison, images *lab.Images) (lab.Experiment, map[string]string, error) {
-	experiment, err := c.Compression(o.compress)
-	if err != nil {
-		return experiment, nil, err
-	}
-	finetune := o.finetuning(images)
-	finetune.Of = experiment.Narrow.Of
-	distil := finetune
-	distil.Suffix, distil.Teachers = lab.SuffixDistilled, c.Parents
-	experiment.Tune = []lab.Tuning{distil, finetune}
-	cut := experiment.Narrow.Of[1]
-	return experiment, map[string]string{cut: "fused", cut + distil.Suffix: "distilled",
-		cut + finetune.Suffix: "finetuned"}, nil
+	return c.Compression(o.compress, o.finetuning(images))
 }
 
 // addNarrow adds a network of half the width, cut from the first parent and distilled,
@@ -38,10 +23,10 @@ func (o options) addNarrow(e *lab.Experiment, c lab.Comparison, budget lab.Tunin
 		return err
 	}
 	if !o.all {
-		e.Narrow.Of = e.Narrow.Of[:2]
+		e.Narrow.Of = e.Narrow.Of[:3]
 	}
-	budget.Of, budget.Suffix, budget.Teachers = e.Narrow.Of, lab.SuffixDistilled, c.Parents
-	budget.Config.LR = narrowRate
+	budget.Of, budget.Suffix, budget.Teachers = e.Narrow.Trained(), lab.SuffixDistilled, c.Parents
+	budget.Config.LR = lab.NarrowRate
 	e.Tune = append(e.Tune, budget)
 	return nil
 }

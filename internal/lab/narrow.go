@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
@@ -12,11 +15,18 @@ import (
 )
 
 // NarrowNetwork draws a network like another one but for its width: MLPs, and heads
-// where they have a width of their own, shrink with the residual stream.
+// where they have a width of their own, shrink with the residual stream. Under rotary
+// positions, which fix what a head is, there are fewer heads instead.
 func NarrowNetwork(wide *models.Model, width int, seed uint64) (*models.Model, error) {
 	full := wide.Dims().Width
 	if width < 1 || width >= full {
 		return nil, fmt.Errorf("a width of %d units, want 1 to %d: the parents have %d", width, full-1, full)
+	}
+	scaled := []string{"hidden_size", "intermediate_size", "head_dim", // of most families
+		"n_embd", "n_inner", // of GPT-2
+		"dim", "hidden_dim"} // of DistilBERT
+	if spaces, _ := wide.Graph.Spaces(); slices.ContainsFunc(spaces, func(s graph.Space) bool { return s.Planes > 0 }) {
+		scaled = []string{"hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"}
 	}
 	text, err := json.Marshal(wide.Config)
 	if err != nil {
@@ -26,7 +36,7 @@ func NarrowNetwork(wide *models.Model, width int, seed uint64) (*models.Model, e
 	if err := json.Unmarshal(text, &keys); err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"hidden_size", "intermediate_size", "head_dim"} {
+	for _, key := range scaled {
 		var n int
 		if json.Unmarshal(keys[key], &n) == nil && n > 0 {
 			keys[key] = json.RawMessage(fmt.Sprint(n * width / full))
@@ -48,7 +58,8 @@ func NarrowNetwork(wide *models.Model, width int, seed uint64) (*models.Model, e
 }
 
 // Narrow asks an experiment for narrow networks: one that is drawn, one into which the
-// first parent is matched, nothing of the drawn one left, and one from all parents.
+// first parent is carried at random, one into which it is matched, nothing of the drawn
+// one left, and one from all parents.
 type Narrow struct {
 	Network *models.Model // as it was drawn; nil for none
 	Of      []string      // labels of the rows, in this order
@@ -57,29 +68,42 @@ type Narrow struct {
 
 // The labels of the rows of narrow networks.
 const (
-	drawn    = "%d wide, drawn"
-	cutFirst = "%d wide, cut from parent 0"
-	cutAll   = "%d wide, cut from all parents"
+	drawn     = "%d wide, drawn"
+	cutRandom = "%d wide, cut at random from parent 0"
+	cutFirst  = "%d wide, cut from parent 0"
+	cutAll    = "%d wide, cut from all parents"
 )
 
 // labels are those of the rows of narrow networks of k parents.
 func (n Narrow) labels(k int) []string {
 	var out []string
-	for _, label := range []string{drawn, cutFirst, cutAll} {
+	for _, label := range []string{drawn, cutRandom, cutFirst, cutAll} {
 		out = append(out, fmt.Sprintf(label, n.Network.Dims().Width))
 	}
 	if k < 2 {
-		return out[:2]
+		return out[:3]
 	}
 	return out
 }
+
+// Drawn, Random and Cut are the labels of the network as it was drawn, of the control and
+// of what matching makes of the first parent.
+func (n Narrow) Drawn() string  { return n.Of[0] }
+func (n Narrow) Random() string { return n.Of[1] }
+func (n Narrow) Cut() string    { return n.Of[2] }
+
+// Trained are the labels of the rows from which training begins: all but the control.
+func (n Narrow) Trained() []string { return slices.Delete(slices.Clone(n.Of), 1, 2) }
 
 // runNarrow adds the rows of narrow networks.
 func (r *run) runNarrow(ctx context.Context, n Narrow) error {
 	if n.Network == nil {
 		return nil
 	}
-	parents := r.Groups[0]
+	parents, err := n.Trial.parents(r.Groups[0])
+	if err != nil {
+		return err
+	}
 	for k, label := range n.Of {
 		if k == 0 {
 			s, err := r.Task.Score(ctx, r.device, n.Network)
@@ -93,25 +117,26 @@ func (r *run) runNarrow(ctx context.Context, n Narrow) error {
 			}
 			continue
 		}
-		from := parents[:1]
-		if k == 2 {
+		from, method := parents[:1], fuse.Method(nil)
+		switch label {
+		case n.Random():
+			method = fuse.Random{Seed: r.Seed}
+		case n.Cut():
+		default:
 			from = parents
 		}
-		if err := r.cut(ctx, n, label, from); err != nil {
+		if err := r.cut(ctx, n, label, from, method); err != nil {
 			return fmt.Errorf("%s: %w", label, err)
 		}
 	}
 	return nil
 }
 
-// cut matches wide models into the narrow network, whose own weight is 0, and adds the
-// row of their mean.
-func (r *run) cut(ctx context.Context, n Narrow, label string, wide []*models.Model) error {
+// cut carries wide models into the narrow network, whose own weight is 0, by matching
+// where no other method is given, fits its layers to what they write, and adds the row.
+func (r *run) cut(ctx context.Context, n Narrow, label string, wide []*models.Model, method fuse.Method) error {
 	t := n.Trial
 	t.Label = label
-	if len(wide) > 1 { // one alone writes what it writes: there is nothing to refit
-		t.Recipe.Refit = Ridge
-	}
 	t.Recipe.Weights = []float64{0}
 	for range wide {
 		t.Recipe.Weights = append(t.Recipe.Weights, 1/float64(len(wide)))
@@ -120,7 +145,8 @@ func (r *run) cut(ctx context.Context, n Narrow, label string, wide []*models.Mo
 	if err != nil {
 		return err
 	}
-	a := Attempt{Device: r.device, Task: r.Task, Parents: append([]*models.Model{n.Network}, wide...), Trial: t}
+	a := Attempt{Device: r.device, Task: r.Task, Parents: append([]*models.Model{n.Network}, wide...), Trial: t,
+		Method: method}
 	a.Samples, a.Seed = r.samples(t.Recipe.Samples, 0)
 	f, err := a.Fuse(ctx)
 	if err != nil {
@@ -130,26 +156,47 @@ func (r *run) cut(ctx context.Context, n Narrow, label string, wide []*models.Mo
 	if err != nil {
 		return err
 	}
-	return r.add(Outcome{Row: report.Row{Method: t.Recipe.Method, Label: label, Options: t.Recipe, Seconds: f.Seconds,
-		Seen: t.seen(len(a.Samples), r.Task.Unit())}, Models: []*models.Model{f.Model}, Scores: []gomlx.Score{s}})
+	row := report.Row{Method: t.Recipe.Method, Label: label, Options: t.Recipe, Seconds: f.Seconds,
+		Seen: t.seen(len(a.Samples), r.Task.Unit())}
+	if method != nil {
+		row.Method = report.Random
+	}
+	return r.add(Outcome{Row: row, Models: []*models.Model{f.Model}, Scores: []gomlx.Score{s}})
 }
 
-// Narrowed returns the narrow networks of a comparison of some width.
+// Narrowed returns the narrow networks of a comparison of some width. The parents are
+// matched by their weights; the samples are for the refit.
 func (c Comparison) Narrowed(width int) (Narrow, error) {
-	m, err := NarrowNetwork(c.Parents[0], width, c.Seed)
+	n := Narrow{Trial: Trial{Untied: c.Choice.Untied, Recipe: recipe.Recipe{Method: recipe.Match, Features: "weights",
+		Samples: c.Choice.Samples, Refit: Ridge}}}
+	wide, err := n.Trial.parents(c.Parents[:1])
 	if err != nil {
-		return Narrow{}, err
+		return n, err
 	}
-	n := Narrow{Network: m, Trial: Trial{Recipe: recipe.Recipe{Method: recipe.Match, Samples: c.Choice.Samples,
-		Tokens: c.Choice.Tokens}}}
+	if n.Network, err = NarrowNetwork(wide[0], width, c.Seed); err != nil {
+		return n, err
+	}
 	n.Of = n.labels(len(c.Parents))
 	return n, nil
 }
 
-// Compression returns the experiment of narrow networks made of the parents, without
-// tunings.
-func (c Comparison) Compression(width int) (Experiment, error) {
+// NarrowRate is the peak learning rate of narrow networks, which start farther from
+// where they go than fused ones of the parents' size.
+const NarrowRate = 1e-3
+
+// Compression returns the experiment of narrow networks made of the parents, distilled and
+// finetuned on one budget, and the directories of the models that are saved.
+func (c Comparison) Compression(width int, budget Tuning) (Experiment, map[string]string, error) {
 	n, err := c.Narrowed(width)
-	return Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Seed: c.Seed, Quick: c.Quick, Narrow: n,
-		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"}}, err
+	if err != nil {
+		return Experiment{}, nil, err
+	}
+	e := Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Seed: c.Seed, Quick: c.Quick, Narrow: n,
+		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"}}
+	budget.Of = n.Trained()
+	distil := budget
+	distil.Suffix, distil.Teachers = SuffixDistilled, c.Parents
+	e.Tune = []Tuning{distil, budget}
+	return e, map[string]string{n.Cut(): "fused", n.Cut() + distil.Suffix: "distilled",
+		n.Cut() + budget.Suffix: "finetuned"}, nil
 }

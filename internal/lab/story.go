@@ -17,7 +17,7 @@ func (c Comparison) Story(e Experiment, found *report.Report) string {
 	s := story{rows: found.Rows, tests: c.Task.Tests(), unit: c.Task.Unit(), names: e.Names}
 	s.fusion()
 	s.distillation()
-	if e.Narrow.Network != nil && len(e.Narrow.Of) > 1 {
+	if e.Narrow.Network != nil {
 		s.compression(e.Narrow, float64(e.Narrow.Network.Size())/float64(c.Parents[0].Size()))
 	}
 	return strings.Join(s.sentences, " ")
@@ -143,16 +143,17 @@ func (s *story) distillation() {
 
 // compression tells of narrow networks, which have a share of the size of a parent.
 func (s *story) compression(n Narrow, share float64) {
-	cut, drawn := s.labelled(n.Of[1]), s.labelled(n.Of[0])
-	if cut == nil || drawn == nil {
+	cut, drawn, random := s.labelled(n.Cut()), s.labelled(n.Drawn()), s.labelled(n.Random())
+	parent := s.labelled(s.names.Parents[0])
+	if cut == nil || drawn == nil || random == nil || parent == nil {
 		return
 	}
-	parent := s.labelled(s.names.Parents[0])
-	s.say("Matching also cuts a network out of a larger one: %d units wide, %.0f %% of the parameters, it finds %s "+
-		"of its parent's %s after %.0f seconds and without any training.", n.Network.Dims().Width, 100*share, percent(cut),
-		percent(parent), cut.Seconds)
+	s.say("Matching also cuts a network out of a larger one: %d units wide, %.0f %% of the parameters, it finds %s after "+
+		"%.0f seconds and without any training, which is %s its parent (%s) and %s what units taken at random find by the "+
+		"same refit, %s.", n.Network.Dims().Width, 100*share, percent(cut), cut.Seconds, s.compare(cut, parent),
+		percent(parent), s.compare(cut, random), percent(random))
 	for _, suffix := range []string{SuffixDistilled, SuffixFinetuned} {
-		a, b := s.labelled(n.Of[1]+suffix), s.labelled(n.Of[0]+suffix)
+		a, b := s.labelled(n.Cut()+suffix), s.labelled(n.Drawn()+suffix)
 		if a == nil || b == nil {
 			continue
 		}

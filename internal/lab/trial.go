@@ -84,6 +84,7 @@ type Attempt struct {
 	Samples []int           // training samples to align on
 	Seed    uint64          // of the batches of learned matching
 
+	Method   fuse.Method           // in place of that of the recipe; nil for that
 	KeepMaps bool                  // the report keeps the maps of all nodes
 	Profile  bool                  // the parts of the fusion are timed, see [Stages]
 	Observe  func(models.Progress) // told of each update of learned matching; nil for a progress bar
@@ -176,6 +177,9 @@ func (a Attempt) method(ctx context.Context) (fuse.Method, *fuse.Settings, error
 	method, settings, err := a.Trial.Recipe.Build(by, a.Device)
 	if err != nil {
 		return nil, nil, err
+	}
+	if a.Method != nil {
+		method = a.Method
 	}
 	settings.KeepMaps = a.KeepMaps
 	settings.Calibration, err = a.Trial.Recipe.Calibration(ctx, a.Device, samples, a.Parents...)

@@ -8,6 +8,7 @@ const (
 	Ensemble = "ensemble"
 	Shrunk   = "shrunk" // the anchor with its weights scaled by its share of a fused model
 	Drawn    = "drawn"  // a network that was drawn at random
+	Random   = "random" // one that was made of a larger one by maps that were drawn
 )
 
 // distil is the method of a model that was trained on the answers of all parents.
@@ -22,7 +23,7 @@ const plain = "vanilla"
 
 // isFusion reports whether a row is a model made of others by alignment.
 func isFusion(r Row) bool {
-	return !slices.Contains([]string{Parent, Ensemble, plain, Shrunk, Drawn, head, distil}, r.Method)
+	return !slices.Contains([]string{Parent, Ensemble, plain, Shrunk, Drawn, Random, head, distil}, r.Method)
 }
 
 // class is the CSS class, and so the colour, of a method.
