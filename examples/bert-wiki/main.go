@@ -102,7 +102,7 @@ func compare(ctx context.Context, o options) error {
 // directories of the models that are saved.
 func (o options) experiment(c lab.Comparison, text *lab.Text) (lab.Experiment, map[string]string, error) {
 	if o.compress > 0 {
-		return c.Compression(o.compress, o.budget(lab.TuneBatches(text, batchSize, o.seed)))
+		return c.Compression(o.compress, o.finetuning(text))
 	}
 	e, err := c.Experiment()
 	if err != nil {

@@ -91,7 +91,6 @@ func compare(ctx context.Context, o options) error {
 func (o options) experiment(c lab.Comparison, text *lab.Text) (lab.Experiment, map[string]string, error) {
 	finetune := o.finetuning(text)
 	if o.compress > 0 {
-		finetune.Points = 0
 		return c.Compression(o.compress, finetune)
 	}
 	e, err := c.Experiment()
