@@ -132,6 +132,28 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, safetensors.F16, other.Params["cls.predictions.bias"].DType)
 }
 
+// TestCompress makes narrow networks of one parent.
+func TestCompress(t *testing.T) {
+	dir := smallText(t)
+	out := filepath.Join(t.TempDir(), "out")
+	o := parse1(t, "-data", "folder", "-dir", dir, "-parents", untrained(t, dir, 0), "-out", out, "-epochs", "0.1",
+		"-samples", "20", "-texts", "20", "-compress", "8")
+	require.NoError(t, compare(t.Context(), o))
+	written, rows := readReport(t, filepath.Join(out, "report.json"))
+	steps := written.Rows[len(rows)-1].Finetuned
+	want := []string{"parent 0", "drawn 0", "random 0", "match 0"}
+	for _, method := range []string{"drawn", "match", "drawn", "match"} {
+		want = append(want, fmt.Sprint(method, " ", steps))
+	}
+	require.Equal(t, want, rows)
+	require.Len(t, written.Curves, 4)
+	for _, name := range []string{"fused", "distilled", "finetuned"} {
+		m, err := models.Open(filepath.Join(out, name))
+		require.NoError(t, err)
+		require.Equal(t, 8, m.Dims().Width, name)
+	}
+}
+
 // TestGLUE finetunes parents and fusions to tell birds from towns.
 func TestGLUE(t *testing.T) {
 	dir := smallText(t)
@@ -172,7 +194,8 @@ func TestBadFlags(t *testing.T) {
 		{"-bogus"}, {"-method", "vanilla"}, {"-aligner", "x"}, {"-solver", "magic"}, {"-residual", "none"}, {"-samples", "0"},
 		{"-reg", "-1"},
 		{"-epochs", "-1"}, {"-lr", "-1"}, {"-texts", "-3"}, {"-learn", "0"}, {"-words", "5"}, {"-length", "2"}, {"-out", ""},
-		{"-train", "-glue", "x"}, {"stray"},
+		{"-train", "-glue", "x"}, {"-compress", "-1"},
+		{"-compress", "8", "-train"}, {"-compress", "8", "-glue", "x"}, {"stray"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)

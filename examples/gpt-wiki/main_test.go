@@ -100,11 +100,41 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, safetensors.F16, other.Params["transformer.wte.weight"].DType)
 }
 
+// TestCompress makes narrow networks of one parent, of both families: under rotary positions
+// there are fewer heads, and tied words get a layer of their own.
+func TestCompress(t *testing.T) {
+	dir := smallText(t)
+	for family, heads := range map[string]int{"gpt2": 4, "llama": 2} {
+		t.Run(family, func(t *testing.T) {
+			a := trained(t, dir, 0, "-family", family, "-heads", "4")
+			out := filepath.Join(t.TempDir(), "out")
+			o := parsed(t, "-data", "folder", "-dir", dir, "-parents", a, "-out", out, "-epochs", "0.05", "-samples", "20",
+				"-texts", "20", "-say", "3", "-compress", "8")
+			require.NoError(t, compare(t.Context(), o))
+			raw, err := os.ReadFile(filepath.Join(out, "report.json"))
+			require.NoError(t, err)
+			var found report.Report
+			require.NoError(t, json.Unmarshal(raw, &found))
+			var rows []string
+			for _, r := range found.Rows {
+				rows = append(rows, fmt.Sprint(r.Method, " ", min(r.Finetuned, 1)))
+			}
+			require.Equal(t, []string{"parent 0", "drawn 0", "random 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
+				rows)
+			for _, name := range []string{"fused", "distilled", "finetuned"} {
+				m, err := models.Open(filepath.Join(out, name))
+				require.NoError(t, err)
+				require.Equal(t, []int{8, heads}, []int{m.Dims().Width, m.Dims().Heads}, name)
+			}
+		})
+	}
+}
+
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-bogus"}, {"-family", "t5"}, {"-method", "vanilla"}, {"-samples", "0"}, {"-epochs", "-1"}, {"-lr", "-1"},
 		{"-texts", "0"}, {"-learn", "0"}, {"-words", "-1"}, {"-length", "1"}, {"-out", ""}, {"-say", "0"},
-		{"-temperature", "-1"}, {"-batch", "-1"}, {"stray"},
+		{"-temperature", "-1"}, {"-batch", "-1"}, {"-compress", "-1"}, {"-compress", "8", "-train"}, {"stray"},
 	} {
 		_, err := parse(args)
 		require.Error(t, err, args)

@@ -2,60 +2,15 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
 	"github.com/otfuse/otfuse/fuse"
-	"github.com/otfuse/otfuse/graph"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
-
-// NarrowNetwork draws a network like another one but for its width: MLPs, and heads
-// where they have a width of their own, shrink with the residual stream. Under rotary
-// positions, which fix what a head is, there are fewer heads instead.
-func NarrowNetwork(wide *models.Model, width int, seed uint64) (*models.Model, error) {
-	full := wide.Dims().Width
-	if width < 1 || width >= full {
-		return nil, fmt.Errorf("a width of %d units, want 1 to %d: the parents have %d", width, full-1, full)
-	}
-	scaled := []string{"hidden_size", "intermediate_size", "head_dim", // of most families
-		"n_embd", "n_inner", // of GPT-2
-		"dim", "hidden_dim"} // of DistilBERT
-	if spaces, _ := wide.Graph.Spaces(); slices.ContainsFunc(spaces, func(s graph.Space) bool { return s.Planes > 0 }) {
-		scaled = []string{"hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"}
-	}
-	text, err := json.Marshal(wide.Config)
-	if err != nil {
-		return nil, err
-	}
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(text, &keys); err != nil {
-		return nil, err
-	}
-	for _, key := range scaled {
-		var n int
-		if json.Unmarshal(keys[key], &n) == nil && n > 0 {
-			keys[key] = json.RawMessage(fmt.Sprint(n * width / full))
-		}
-	}
-	if text, err = json.Marshal(keys); err != nil {
-		return nil, err
-	}
-	config, err := wide.Arch.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	m, err := models.Fresh(wide.Arch, config, seed, initialStd)
-	if err != nil {
-		return nil, err
-	}
-	m.Files = wide.Files
-	return m, nil
-}
 
 // Narrow asks an experiment for narrow networks: one that is drawn, one into which the
 // first parent is carried at random, one into which it is matched, nothing of the drawn
@@ -173,7 +128,7 @@ func (c Comparison) Narrowed(width int) (Narrow, error) {
 	if err != nil {
 		return n, err
 	}
-	if n.Network, err = NarrowNetwork(wide[0], width, c.Seed); err != nil {
+	if n.Network, err = models.Narrow(wide[0], width, c.Seed); err != nil {
 		return n, err
 	}
 	n.Of = n.labels(len(c.Parents))
