@@ -25,9 +25,9 @@ type Aligned struct {
 	// are made for the mean of the factors.
 	Circuits bool
 
-	// Originals are the other models as they were, one each or none. [Matching] keeps them
-	// where widths differ: a model that was carried into fewer units no longer computes what
-	// it did, so that a [Refit] fits to what the original writes, carried.
+	// Originals are the models as they were, the anchor first, or none. [Matching] keeps them
+	// where widths differ, and [Concatenation]: a model that was carried into fewer units no
+	// longer computes what it did, so that a [Refit] fits to what the original writes, carried.
 	Originals []Original
 }
 
@@ -43,7 +43,7 @@ type Original struct {
 // teachers are what a refit fits to, the anchor first.
 func (a *Aligned) teachers() []Original {
 	if a.Originals != nil {
-		return append([]Original{{Model: a.Anchor}}, a.Originals...)
+		return a.Originals
 	}
 	return teachersOf(a.Anchor, a.Params())
 }
@@ -114,8 +114,8 @@ func (a *Aligned) check(anchor *models.Model, k int) error {
 		return errors.New("the method returned no models")
 	case len(a.Others) != k:
 		return fmt.Errorf("the method returned %d models for %d", len(a.Others), k)
-	case a.Originals != nil && len(a.Originals) != k:
-		return fmt.Errorf("the method returned %d originals for %d models", len(a.Originals), k)
+	case a.Originals != nil && len(a.Originals) != k+1:
+		return fmt.Errorf("the method returned %d originals for %d models", len(a.Originals), k+1)
 	}
 	want := anchor.Shapes()
 	for i, p := range a.Params() {

@@ -132,6 +132,9 @@ func (how Matching) Align(ctx context.Context, anchor *models.Model, others []*m
 func (u *multiMatcher) aligned(ctx context.Context) (*Aligned, error) {
 	out := &Aligned{Anchor: u.anchor, Circuits: u.how.Learner == nil}
 	unequal := u.unequal()
+	if unequal {
+		out.Originals = []Original{{Model: u.anchor}}
+	}
 	for i, m := range u.sources {
 		moved, err := m.movedModel(ctx)
 		if err != nil {

@@ -25,6 +25,56 @@ func Narrow(m *Model, width int, seed uint64) (*Model, error) {
 	return narrow, nil
 }
 
+// Shares returns the networks in which k models like m lie side by side: share is like m at
+// 1/k of its width ([Narrow]), and whole has the width of m and as many heads as k shares
+// have. Its tensors have the shapes of those of m; only the number of heads may differ.
+func Shares(m *Model, k int, seed uint64) (share, whole *Model, err error) {
+	width := m.Dims().Width
+	if k < 2 || width%k != 0 {
+		return nil, nil, fmt.Errorf("models: %s: %d units cannot be shared by %d models", m.Arch.Class, width, k)
+	}
+	if share, err = Narrow(m, width/k, seed); err != nil {
+		return nil, nil, err
+	}
+	if whole, err = wholeOf(m, share, k, seed); err != nil {
+		return nil, nil, fmt.Errorf("models: sharing %s: %w", m.Arch.Class, err)
+	}
+	return share, whole, nil
+}
+
+// wholeOf returns a network of the width of m with the heads of k shares.
+func wholeOf(m, share *Model, k int, seed uint64) (*Model, error) {
+	members, err := configMembers(share.Config)
+	if err != nil {
+		return nil, err
+	}
+	var changes []member
+	for _, c := range members {
+		var n int
+		if slices.Contains(headKeys(), c.key) && json.Unmarshal(c.value, &n) == nil && n > 0 {
+			changes = append(changes, member{key: c.key, value: strconv.AppendInt(nil, int64(k*n), 10)})
+		}
+		if c.key == "head_dim" { // that of a share is narrower than what the width of m leaves
+			changes = append(changes, member{key: c.key, value: c.value})
+		}
+	}
+	config, err := m.configWith(changes...)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := Fresh(m.Arch, config, seed, narrowStd)
+	if err != nil {
+		return nil, err
+	}
+	whole.Files = m.Files
+	return whole, nil
+}
+
+// headKeys are the names in config.json of numbers of heads.
+func headKeys() []string {
+	return []string{"num_attention_heads", "num_key_value_heads", "n_head", "n_heads"}
+}
+
 // narrowStd is the standard deviation of the weights that Narrow draws.
 const narrowStd = 0.02
 

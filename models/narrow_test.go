@@ -46,3 +46,26 @@ func TestNarrow(t *testing.T) {
 		})
 	}
 }
+
+// TestShares: two networks of half the width fill one of the width of a model, whose tensors
+// have the shapes of the model's.
+func TestShares(t *testing.T) {
+	for _, net := range modeltest.Nets() {
+		t.Run(net.Arch.Class, func(t *testing.T) {
+			if net.Arch.Class == models.SimpleViT().Class {
+				net.Config.Hidden, net.Config.HeadDim = 16, 4 // positions need eight units at least
+			}
+			m, err := net.Model(1)
+			require.NoError(t, err)
+			share, whole, err := models.Shares(m, 2, 1)
+			require.NoError(t, err)
+			require.Equal(t, m.Shapes(), whole.Shapes())
+			require.Equal(t, 2*share.Dims().Width, whole.Dims().Width)
+			require.Equal(t, 2*share.Dims().Heads, whole.Dims().Heads)
+			for _, k := range []int{0, 1, 3} {
+				_, _, err := models.Shares(m, k, 1)
+				require.ErrorContains(t, err, "cannot be shared")
+			}
+		})
+	}
+}

@@ -115,6 +115,7 @@ func (c cell) aligned() int {
 // that are not trained.
 func (c cell) ways() []way {
 	refit := recipe.Recipe{Method: recipe.Match, Refit: lab.Ridge}
+	sideBySide := recipe.Recipe{Method: recipe.Concatenate, Refit: lab.Ridge}
 	if c.Budget > 0 {
 		out := []way{
 			{"learned", fused, false, fusing(c.learned(c.updates()))},
@@ -129,6 +130,11 @@ func (c cell) ways() []way {
 			out = append(out,
 				way{"parent, head refit, distilled", control, false, fusing(c.startedFrom(head, c.updates()))},
 				way{"parent, head refit, finetuned", control, true, finetuning(fusing(head))})
+		}
+		if c.Arch != pinned {
+			out = append(out,
+				way{"side by side, refit, distilled", fused, false, fusing(c.startedFrom(sideBySide, c.updates()))},
+				way{"side by side, refit, finetuned", fused, true, finetuning(fusing(sideBySide))})
 		}
 		return out
 	}
@@ -151,8 +157,14 @@ func (c cell) ways() []way {
 	if c.Samples != 0 && ofImages(c.Arch) { // the words of decoders and of BERT are tied
 		out = append(out, way{"parent, head refit", control, false, fusing(recipe.Recipe{Method: recipe.Head})})
 	}
+	if c.Samples != 0 && c.Arch != pinned {
+		out = append(out, way{"side by side, refit", fused, false, fusing(sideBySide)})
+	}
 	return out
 }
+
+// pinned is the architecture whose residual stream has a fixed basis and cannot be cut.
+const pinned = "simplevit"
 
 // batch is the number of samples of an update.
 const batch = 64

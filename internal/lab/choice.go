@@ -38,7 +38,7 @@ func (c *Choice) Flags(f *flag.FlagSet) {
 	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
 	f.StringVar(&c.Method, "method", allMethods,
 		"how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient), "+
-			"distil (training on what the parents answer) or all, side by side")
+			"concatenate (side by side, each cut to its share of the width), distil (training on what the parents answer) or all, side by side")
 	f.StringVar(&c.Aligner, "aligner", "units",
 		"what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, "+
 			"sinkhorn or both")
@@ -59,7 +59,7 @@ func (c *Choice) Flags(f *flag.FlagSet) {
 
 // check reports a flag that is out of bounds.
 func (c Choice) check() error {
-	switch methods := []string{allMethods, recipe.Flow, recipe.Match, recipe.Learned, recipe.Distil}; {
+	switch methods := []string{allMethods, recipe.Flow, recipe.Match, recipe.Learned, recipe.Concatenate, recipe.Distil}; {
 	case !slices.Contains(methods, c.Method):
 		return fmt.Errorf("-method is %q, allowed are %s", c.Method, strings.Join(methods, ", "))
 	case c.Samples < 1:
@@ -124,12 +124,12 @@ func (c Choice) Trials() ([]Trial, error) {
 		if _, err := t.Resolved(); failed == nil {
 			failed = err // the others would say the same
 		}
-		t.Shown = !t.Recipe.Distils() && (len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method)
+		t.Shown = !t.Recipe.Distils() && t.Recipe.Method != recipe.Concatenate && (len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method)
 		out = append(out, t)
 	}
-	all := slices.Concat(c.transport(), c.matching(), c.distillation())
+	all := slices.Concat(c.transport(), c.matching(), c.concatenation(), c.distillation())
 	if c.brief() {
-		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.distillation()[:1])
+		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.concatenation(), c.distillation()[:1])
 	}
 	for _, t := range all {
 		add(t)
@@ -139,6 +139,14 @@ func (c Choice) Trials() ([]Trial, error) {
 
 // DistilledAnchor is the label of the trial that every method has to beat.
 const DistilledAnchor = "anchor, distilled on the same samples"
+
+// concatenation is the trial that lays parents side by side.
+func (c Choice) concatenation() []Trial {
+	return []Trial{{Label: SideBySide, Recipe: recipe.Recipe{Method: recipe.Concatenate, Refit: Ridge}, Untied: c.Untied}}
+}
+
+// SideBySide is the label of the trial that lays parents side by side.
+const SideBySide = "side by side, refit"
 
 // distillation are the trials that train on what the parents answer on the samples.
 func (c Choice) distillation() []Trial {

@@ -33,7 +33,7 @@ func TestTrials(t *testing.T) {
 	for _, c := range []struct {
 		args, want, shown []string
 	}{
-		{nil, slices.Concat(flow, match, learned, distil), []string{flow[0], match[0], learned[0]}},
+		{nil, slices.Concat(flow, match, learned, []string{SideBySide}, distil), []string{flow[0], match[0], learned[0]}},
 		{[]string{"-method", "flow"}, append(slices.Clip(flow), control), flow[:1]},
 		{[]string{"-method", "match"}, append(slices.Clip(match), control), match[:1]},
 		{[]string{"-method", "learned"}, append(slices.Clip(learned), control), learned[:1]},
@@ -74,7 +74,8 @@ func TestTrialRecipes(t *testing.T) {
 		require.Equal(t, r.Method == recipe.Learned, r.Steps == 3 && r.Batch == 5 && r.Inexact, trial.Label)
 	}
 	require.True(t, trials[len(trials)-1].Mixed && trials[len(trials)-2].Mixed)
-	last := trials[len(trials)-4 : len(trials)-2]
+	require.Equal(t, recipe.Concatenate, trials[len(trials)-3].Recipe.Method)
+	last := trials[len(trials)-5 : len(trials)-3]
 	require.True(t, last[0].Labels && !last[0].Mixed && !last[1].Labels && last[1].Mixed)
 	require.Zero(t, trials[1].Recipe.Refit)
 	require.Equal(t, Ridge, trials[0].Recipe.Refit)
@@ -95,7 +96,7 @@ func TestBaselines(t *testing.T) {
 
 func TestBadChoice(t *testing.T) {
 	for want, args := range map[string][]string{
-		`-method is "vanilla", allowed are all, flow, match, learned, distil`: {"-method", "vanilla"},
+		`-method is "vanilla", allowed are all, flow, match, learned, concatenate, distil`: {"-method", "vanilla"},
 		"-samples is 0, want at least 1":                                      {"-samples", "0"},
 		"-reg is -1, want more than 0":                                        {"-reg", "-1"},
 		"-learn is 0, want at least 1":                                        {"-learn", "0"},

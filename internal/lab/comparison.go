@@ -48,6 +48,9 @@ func (c Comparison) Experiment() (Experiment, error) {
 		e.Line = briefPoints
 	}
 	e.Nodes = e.Main()
+	if c.Choice.Method == allMethods && !c.canConcatenate() {
+		e.Trials = slices.DeleteFunc(e.Trials, func(t Trial) bool { return t.Recipe.Method == recipe.Concatenate })
+	}
 	if c.equalWidths() {
 		e.Trials = slices.Concat(c.Choice.Baselines(), c.heads(), trials)
 	}
@@ -63,6 +66,16 @@ func (c Comparison) heads() []Trial {
 		return nil
 	}
 	return []Trial{{Label: HeadAnchor, Recipe: recipe.Recipe{Method: recipe.Head, Samples: c.Choice.Samples}}}
+}
+
+// canConcatenate reports whether the parents can lie side by side: what they have in common
+// is no fixed basis of the residual stream, and each has a share of all numbers of units.
+func (c Comparison) canConcatenate() bool {
+	if !c.equalWidths() || len(c.Parents[0].Graph.FixedStreams()) > 0 {
+		return false
+	}
+	_, _, err := models.Shares(c.Parents[0], len(c.Parents), 0)
+	return err == nil
 }
 
 // equalWidths reports whether all parents have the widths of the anchor. There is no

@@ -129,10 +129,10 @@ func (r *run) scoreUniform(ctx context.Context, o *Outcome, f *Fusion) error {
 }
 
 // uniformOf begins the row of the control of a trial, nil where it needs none: a mean
-// is on the line already, and a distilled anchor on none.
+// is on the line already, and a distilled anchor and models side by side on none.
 func uniformOf(t Trial, row report.Row) *Outcome {
 	a := t.Recipe.Alignment()
-	if a == nil || a.Method == recipe.Vanilla || a.Refit == 0 && !t.Recipe.Distils() {
+	if a == nil || a.Method == recipe.Vanilla || a.Method == recipe.Concatenate || a.Refit == 0 && !t.Recipe.Distils() {
 		return nil
 	}
 	on := *a

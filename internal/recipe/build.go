@@ -54,8 +54,8 @@ func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Set
 	}
 	learned := matching
 	learned.Learner = by.Learner
-	m, err := choose[fuse.Method]("method", r.Method, methods()[:5],
-		transport, fuse.Vanilla{}, matching, learned, fuse.Head{Ridge: r.Refit})
+	m, err := choose[fuse.Method]("method", r.Method, untrained(),
+		transport, fuse.Vanilla{}, matching, learned, fuse.Concatenation{Cut: matching}, fuse.Head{Ridge: r.Refit})
 	return m, s, err
 }
 

@@ -20,7 +20,7 @@ func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
 	start := *r.Start
 	if start.Method == Distil {
 		return r, fmt.Errorf("%w, in start",
-			checkAllowed("method", start.Method, methods()[:5]...))
+			checkAllowed("method", start.Method, untrained()...))
 	}
 	start.Samples, start.MaxLoss, start.Weights, start.Beyond = r.Samples, r.MaxLoss, r.Weights, r.Beyond
 	start, err := start.Resolve(calibrated)

@@ -16,7 +16,7 @@ import (
 // A Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`                // flow | vanilla | match | learned | head | distil
+	Method   string    `json:"method"`                // flow | vanilla | match | learned | concatenate | head | distil
 	Features string    `json:"features,omitempty"`    // activations | weights
 	Prep     []string  `json:"prep"`                  // center, standardize, unit-norm, pca:K
 	Samples  int       `json:"samples,omitempty"`     // the first K of the calibration data
@@ -37,7 +37,7 @@ type Recipe struct {
 	Batch    int       `json:"batch,omitempty"`       // learned, distil: samples of an update
 	LR       float64   `json:"lr,omitempty"`          // learned, distil: peak learning rate
 	Inexact  bool      `json:"inexact,omitempty"`     // learned: streams turn where that is no symmetry
-	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of linear layers; 0 for none, 0.01 of head
+	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of linear layers; 0 for none, 0.01 of head and concatenate
 	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
 	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
 	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor
@@ -89,7 +89,7 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 		return r.resolveDistil(calibrated)
 	}
 	features := "weights"
-	if calibrated == Calibrated {
+	if calibrated == Calibrated && r.Method != Concatenate { // which weights alone do best for
 		features = "activations"
 	}
 	r.Method, r.Features = cmp.Or(r.Method, Flow), cmp.Or(r.Features, features)
@@ -100,6 +100,9 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	tokens, solver, narrow := "window:6", "sinkhorn", true
 	if r.matches() {
 		tokens, solver = "all", "emd"
+	}
+	if r.Method == Concatenate && calibrated == Calibrated {
+		r.Refit = cmp.Or(r.Refit, headRidge)
 	}
 	if r.Method == Head {
 		tokens, r.Refit = "all", cmp.Or(r.Refit, headRidge)
@@ -130,18 +133,25 @@ const (
 	Vanilla = "vanilla" // the mean of the models as they are
 	Match   = "match"   // exact symmetries
 	Learned = "learned" // exact symmetries, refined by gradient
-	Head    = "head"    // the anchor with its output layer fitted to the answers of all models
-	Distil  = "distil"  // training on the answers of all models
+	// Concatenate lays the models side by side, each cut to its share of the width
+	Concatenate = "concatenate"
+	Head        = "head"   // the anchor with its output layer fitted to the answers of all models
+	Distil      = "distil" // training on the answers of all models
 )
 
 // methods lists the methods.
-func methods() []string { return []string{Flow, Vanilla, Match, Learned, Head, Distil} }
+func methods() []string { return append(untrained(), Distil) }
 
-// headRidge is the ridge of [Head] where none is given.
+// untrained lists the methods that a distillation can start from.
+func untrained() []string { return []string{Flow, Vanilla, Match, Learned, Concatenate, Head} }
+
+// headRidge is the ridge of [Head] and [Concatenate] where none is given.
 const headRidge = 0.01
 
 // matches reports whether the method works on exact symmetries.
-func (r Recipe) matches() bool { return r.Method == Match || r.Method == Learned }
+func (r Recipe) matches() bool {
+	return r.Method == Match || r.Method == Learned || r.Method == Concatenate
+}
 
 // Alignment returns the recipe by which models are aligned: that of the start of a
 // distillation, nil where nothing but the anchor is used, and the recipe itself otherwise.
