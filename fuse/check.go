@@ -51,9 +51,6 @@ func sameStructure(src, anchor *models.Model) error {
 		if s.Eps != a.Eps {
 			return &MismatchError{"layer_norm_eps of " + s.Name, fmt.Sprint(s.Eps), fmt.Sprint(a.Eps)}
 		}
-		if s.Heads != a.Heads && s.Units == a.Units {
-			return &MismatchError{"num_attention_heads of " + s.Name, fmt.Sprint(s.Heads), fmt.Sprint(a.Heads)}
-		}
 		if x, y := len(s.Params), len(a.Params); x != y {
 			return &MismatchError{fmt.Sprint("number of tensors of ", s.Op, " ", s.Name), fmt.Sprint(x), fmt.Sprint(y)}
 		}
@@ -65,6 +62,16 @@ func sameStructure(src, anchor *models.Model) error {
 						fmt.Sprint(a.Params[k].Shape)}
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// sameHeads reports heads that cannot be paired: other numbers of them over as many units.
+func sameHeads(src, anchor *models.Model) error {
+	for i, s := range src.Graph.Nodes {
+		if a := anchor.Graph.Nodes[i]; s.Heads != a.Heads && s.Units == a.Units {
+			return &MismatchError{"num_attention_heads of " + s.Name, fmt.Sprint(s.Heads), fmt.Sprint(a.Heads)}
 		}
 	}
 	return nil

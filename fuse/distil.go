@@ -74,7 +74,7 @@ func (d Distil) Train(ctx context.Context, student *models.Model, teachers []*mo
 	}
 	all := make([]*models.Model, len(teachers))
 	for i, m := range teachers {
-		if m, err = translate(m, student); err == nil {
+		if m, err = teacherOf(m, student); err == nil {
 			all[i], err = m.Load()
 		}
 		if err != nil {

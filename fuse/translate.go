@@ -35,6 +35,19 @@ func Translate(src, anchor *models.Model) (*models.Model, error) {
 
 // translate is Translate with an error that does not name the package yet.
 func translate(src, anchor *models.Model) (*models.Model, error) {
+	out, err := teacherOf(src, anchor)
+	if err == nil {
+		err = sameHeads(src, anchor)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// teacherOf is translate for a model that is only asked for answers, so that its heads may be
+// other ones.
+func teacherOf(src, anchor *models.Model) (*models.Model, error) {
 	if err := sameStructure(src, anchor); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func TestItems(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &r))
 	require.Equal(t, cells[2], r.cell)
 	require.Equal(t, updatesPerSecond, r.Updates)
-	require.Len(t, r.Rows, 8)
+	require.Len(t, r.Rows, 10)
 	for _, row := range r.Rows {
 		require.Greater(t, row.Loss, 0., row.Name)
 	}

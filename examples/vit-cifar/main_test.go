@@ -112,14 +112,14 @@ func TestCompare(t *testing.T) {
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
 		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
-		"learned 0", "learned 0", "learned 0", "distil 0", "distil 0", "match 0", "drawn 0", "random 0", "match 0",
+		"learned 0", "learned 0", "learned 0", "concatenate 0", "distil 0", "distil 0", "match 0", "drawn 0", "random 0", "match 0",
 		"match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
 	for k, seen := range map[int]string{17: "5 updates of 64 without labels", 18: "5 updates of 64 with labels",
-		19: "5 updates of 24 of them", 20: "3 updates of 24 of them",
-		33: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
+		19: "5 updates of 24 of them", 21: "3 updates of 24 of them",
+		34: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
 		require.Equal(t, "30 images; "+seen, report.Rows[k].Seen)
 	}
 	lines := map[string]int{}
@@ -247,14 +247,13 @@ func TestStory(t *testing.T) {
 	}
 	require.Equal(t, []string{"vanilla fusion", "anchor, head refit", "transport fusion, activations, sinkhorn",
 		"matching, activations, refit",
-		"matching, activations", "anchor, distilled on the same samples"}, labels)
+		"matching, activations", "side by side, refit", "anchor, distilled on the same samples"}, labels)
 	require.True(t, e.Controls)
 	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut at random from parent 0", "8 wide, cut from parent 0"}, e.Narrow.Of)
-	require.Equal(t, []string{"matching, activations, refit", "parent 0 (anchor)"}, e.Tune[0].Of)
+	require.Equal(t, []string{"side by side, refit", "parent 0 (anchor)"}, e.Tune[0].Of)
 	require.Equal(t, e.Narrow.Trained(), e.Tune[1].Of)
 	require.Equal(t, parents, e.Tune[1].Teachers)
-	require.Equal(t, map[string]string{"matching, activations, refit": "fused",
-		"matching, activations, refit, finetuned": "finetuned"}, saved)
+	require.Equal(t, map[string]string{"side by side, refit": "fused", "side by side, refit, finetuned": "finetuned"}, saved)
 }
 
 func TestBadFlags(t *testing.T) {

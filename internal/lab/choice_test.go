@@ -97,15 +97,15 @@ func TestBaselines(t *testing.T) {
 func TestBadChoice(t *testing.T) {
 	for want, args := range map[string][]string{
 		`-method is "vanilla", allowed are all, flow, match, learned, concatenate, distil`: {"-method", "vanilla"},
-		"-samples is 0, want at least 1":                                      {"-samples", "0"},
-		"-reg is -1, want more than 0":                                        {"-reg", "-1"},
-		"-learn is 0, want at least 1":                                        {"-learn", "0"},
-		`-learn-on is "x", allowed are labels, all, samples`:                  {"-learn-on", "x"},
-		"-learn-batch is 0, want at least 1":                                  {"-learn-batch", "0"},
-		"-distil is 0, want at least 1":                                       {"-distil", "0"},
-		"allowed are emd, sinkhorn":                                           {"-solver", "magic"},
-		"allowed are units, heads":                                            {"-aligner", "x"},
-		"allowed are main, skip":                                              {"-residual", "none"},
+		"-samples is 0, want at least 1":                     {"-samples", "0"},
+		"-reg is -1, want more than 0":                       {"-reg", "-1"},
+		"-learn is 0, want at least 1":                       {"-learn", "0"},
+		`-learn-on is "x", allowed are labels, all, samples`: {"-learn-on", "x"},
+		"-learn-batch is 0, want at least 1":                 {"-learn-batch", "0"},
+		"-distil is 0, want at least 1":                      {"-distil", "0"},
+		"allowed are emd, sinkhorn":                          {"-solver", "magic"},
+		"allowed are units, heads":                           {"-aligner", "x"},
+		"allowed are main, skip":                             {"-residual", "none"},
 	} {
 		_, err := chosen(t, args...).Trials()
 		require.ErrorContains(t, err, want)

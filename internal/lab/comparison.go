@@ -104,12 +104,21 @@ func (e Experiment) Main() string {
 	return out
 }
 
+// Main is the label of the trial of an experiment that is saved: where only the story is
+// told, parents side by side, where they can be.
+func (c Comparison) Main(e Experiment) string {
+	if c.Choice.brief() && slices.ContainsFunc(e.Trials, func(t Trial) bool { return t.Label == SideBySide }) {
+		return SideBySide
+	}
+	return e.Main()
+}
+
 // Starts are the labels of the rows that are finetuned: the trials that are shown,
 // then the baselines and the parents of the anchor's widths. Where only the story is
 // told, they are the main trial and the anchor.
 func (c Comparison) Starts(e Experiment) []string {
 	if c.Choice.brief() {
-		return []string{e.Main(), e.Names.Parents[0]}
+		return []string{c.Main(e), e.Names.Parents[0]}
 	}
 	baselines := map[string]bool{}
 	for _, t := range c.Choice.Baselines() {

@@ -111,6 +111,12 @@ func (s *story) fusion() {
 	if u := s.labelled(aligned.Label + uniformSuffix); u != nil {
 		s.say("A uniform share that lies as far from the anchor finds %s.", percent(u))
 	}
+	ensemble := s.labelled(s.names.Ensemble)
+	if laid := s.labelled(SideBySide); laid != nil && ensemble != nil {
+		s.say("Side by side in one network of their size, each cut to its share of the width and nothing trained, they find "+
+			"%s after %.0f seconds, which is %s the best parent and %s their ensemble, two networks, at %s.", percent(laid),
+			laid.Seconds, s.compare(laid, parent), s.compare(laid, ensemble), percent(ensemble))
+	}
 }
 
 // distillation tells of parents that were trained on the answers of all, on the same
@@ -119,7 +125,7 @@ func (s *story) distillation() {
 	control := s.labelled(DistilledAnchor)
 	best := s.best(func(r report.Row) bool {
 		fused := r.Method == recipe.Match || r.Method == recipe.Learned || r.Method == recipe.Flow ||
-			r.Method == recipe.Distil && r.Label != DistilledAnchor
+			r.Method == recipe.Concatenate || r.Method == recipe.Distil && r.Label != DistilledAnchor
 		return fused && r.Finetuned == 0 && !s.isControl(r)
 	})
 	if control == nil || best == nil {
@@ -135,7 +141,7 @@ func (s *story) distillation() {
 	parent := s.untrained(report.Parent)
 	if s.compare(best, parent) == "better than" {
 		s.say("It is better than every parent.")
-	} else {
+	} else if s.compare(best, parent) == "worse than" {
 		s.say("So two models of the same task and size, fused into one of that size, are not better than the best of them "+
 			"here (%s).", percent(parent))
 	}

@@ -242,7 +242,7 @@ func TestUnknown(t *testing.T) {
 			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
 			`restarts, steps, batch, lr, inexact, refit, weights, extrapolate, start, held_out`,
 		`{"method": "magic"}`: `method is "magic", allowed are flow, vanilla, match, ` +
-			`learned, head, distil`,
+			`learned, concatenate, head, distil`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
 		`{"prep": ["pca:0"]}`:                        `recipe: prep is "pca:0", want pca:K with K at least 1`,
@@ -274,7 +274,7 @@ func TestUnknown(t *testing.T) {
 		`{"method": "distil", "lr": -1}`:        `recipe: lr is -1, want more than 0`,
 		`{"method": "distil", "steps": -1}`:     `recipe: steps is -1, want at least 1`,
 		`{"method": "distil", "samples": -1}`:   `recipe: samples is -1, want at least 1`,
-		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, head, in start`,
+		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, concatenate, head, in start`,
 		`{"method": "distil", "start": {"mix": 2}}`:           `recipe: mix is 2, want 0 to 1, in start`,
 		`{"narrow": "yes"}`: `recipe: json: cannot unmarshal string`,
 		`{"samples": 1.5}`:  `recipe: json: cannot unmarshal number 1.5`,
