@@ -53,6 +53,9 @@ func TestComparison(t *testing.T) {
 			Config: gomlx.TrainConfig{Steps: 2, LR: 1e-3}}
 		distil := tune
 		distil.Of, distil.Suffix, distil.Teachers = tune.Of[:1], ", distilled", c.Parents
+		if c.canConcatenate() { // whose heads are other ones than those of the model after it
+			distil.Of = append([]string{SideBySide}, distil.Of...)
+		}
 		e.Tune = []Tuning{tune, distil}
 		found, err := Run(t.Context(), d, e, c.Saver(map[string]string{e.Main(): "fused"}))
 		require.NoError(t, err)
@@ -80,6 +83,10 @@ func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Rep
 	if c.Parents[0].Graph.Head() != nil {
 		require.Equal(t, "head 0", rows[6])
 		rows = slices.Delete(rows, 6, 7)
+	}
+	if last := len(rows) - 2; c.canConcatenate() {
+		require.Equal(t, "concatenate 2", rows[last])
+		rows = slices.Delete(rows, last, last+1)
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0",
 		"flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "concatenate 0", "distil 0",

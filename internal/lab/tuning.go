@@ -86,7 +86,9 @@ func (r *run) tuneAlike(ctx context.Context, t Tuning, starts []Outcome) (err er
 }
 
 // sameNetwork reports whether two models of an experiment have one forward pass.
-func sameNetwork(a, b *models.Model) bool { return a.Graph.String() == b.Graph.String() }
+func sameNetwork(a, b *models.Model) bool {
+	return a.Graph.String() == b.Graph.String() && a.Dims() == b.Dims()
+}
 
 func (t Tuning) trainer(d *gomlx.Device, m *models.Model) (*gomlx.Trainer, error) {
 	if t.Teachers != nil {
