@@ -113,6 +113,9 @@ func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Rep
 			require.Nil(t, curve.Barrier, curve.Label)
 		}
 	}
+	if c.canConcatenate() {
+		tunings--
+	}
 	require.Equal(t, []int{4, 7}, []int{lines, tunings})
 	require.Len(t, found.Nodes, len(c.Parents[0].Graph.Nodes), "of the main trial")
 	require.NotEmpty(t, found.Maps)
