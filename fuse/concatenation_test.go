@@ -48,7 +48,8 @@ func TestConcatenationOfCopies(t *testing.T) {
 				require.Equal(t, wide.Shapes(), fused.Shapes())
 				require.Len(t, report.Nodes, len(wide.Graph.Nodes))
 				batch := net.Batch(3, 4)
-				require.LessOrEqual(t, modeltest.Apart(t, modeltest.Logits(narrow, batch), modeltest.Logits(fused, batch)), 20*turned)
+				want, got := modeltest.Logits(narrow, batch), modeltest.Logits(fused, batch)
+				require.LessOrEqual(t, modeltest.Apart(t, want, got), 20*turned)
 			}
 		})
 	}
@@ -95,7 +96,8 @@ func TestConcatenationRefused(t *testing.T) {
 	}
 	pinned := modeltest.SimpleViT()
 	pinned.Config.Hidden, pinned.Config.HeadDim = 16, 4
-	_, _, err := fuse.Into(t.Context(), model(t, pinned, 1), []*models.Model{model(t, pinned, 2)}, fuse.Concatenation{}, nil)
+	a, b = model(t, pinned, 1), model(t, pinned, 2)
+	_, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Concatenation{}, nil)
 	var mismatch *fuse.MismatchError
 	require.ErrorAs(t, err, &mismatch, "the stream is pinned")
 }

@@ -112,7 +112,8 @@ func TestCompare(t *testing.T) {
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
 		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
-		"learned 0", "learned 0", "learned 0", "concatenate 0", "distil 0", "distil 0", "match 0", "drawn 0", "random 0", "match 0",
+		"learned 0", "learned 0", "learned 0", "concatenate 0", "distil 0", "distil 0",
+		"match 0", "drawn 0", "random 0", "match 0",
 		"match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
@@ -205,7 +206,8 @@ func TestCompress(t *testing.T) {
 	a, b := untrained(t, set, "-seed", "0"), untrained(t, set, "-seed", "1")
 	for parents, want := range map[string][]string{
 		a: {"parent 0", "drawn 0", "random 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
-		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "random 0", "match 0", "match 0", "drawn 1", "match 1", "match 1",
+		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "random 0", "match 0", "match 0",
+			"drawn 1", "match 1", "match 1",
 			"drawn 1", "match 1", "match 1"},
 	} {
 		out := filepath.Join(t.TempDir(), "out")
@@ -249,11 +251,13 @@ func TestStory(t *testing.T) {
 		"matching, activations, refit",
 		"matching, activations", "side by side, refit", "anchor, distilled on the same samples"}, labels)
 	require.True(t, e.Controls)
-	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut at random from parent 0", "8 wide, cut from parent 0"}, e.Narrow.Of)
+	require.Equal(t, []string{"8 wide, drawn", "8 wide, cut at random from parent 0", "8 wide, cut from parent 0"},
+		e.Narrow.Of)
 	require.Equal(t, []string{"side by side, refit", "parent 0 (anchor)"}, e.Tune[0].Of)
 	require.Equal(t, e.Narrow.Trained(), e.Tune[1].Of)
 	require.Equal(t, parents, e.Tune[1].Teachers)
-	require.Equal(t, map[string]string{"side by side, refit": "fused", "side by side, refit, finetuned": "finetuned"}, saved)
+	require.Equal(t, map[string]string{"side by side, refit": "fused", "side by side, refit, finetuned": "finetuned"},
+		saved)
 }
 
 func TestBadFlags(t *testing.T) {

@@ -38,7 +38,8 @@ func (c *Choice) Flags(f *flag.FlagSet) {
 	f.IntVar(&c.Samples, "samples", 200, "calibration `samples`, from the training set")
 	f.StringVar(&c.Method, "method", allMethods,
 		"how to `fuse`: flow (transport of the paper), match (exact symmetries), learned (matching refined by gradient), "+
-			"concatenate (side by side, each cut to its share of the width), distil (training on what the parents answer) or all, side by side")
+			"concatenate (side by side, each cut to its share of the width), distil (training on what the parents answer) "+
+			"or all, one after the other")
 	f.StringVar(&c.Aligner, "aligner", "units",
 		"what is `aligned`: units, across heads, or heads first and then the units within; heads go with -solver emd, "+
 			"sinkhorn or both")
@@ -124,7 +125,8 @@ func (c Choice) Trials() ([]Trial, error) {
 		if _, err := t.Resolved(); failed == nil {
 			failed = err // the others would say the same
 		}
-		t.Shown = !t.Recipe.Distils() && t.Recipe.Method != recipe.Concatenate && (len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method)
+		onLine := !t.Recipe.Distils() && t.Recipe.Method != recipe.Concatenate
+		t.Shown = onLine && (len(out) == 0 || out[len(out)-1].Recipe.Method != t.Recipe.Method)
 		out = append(out, t)
 	}
 	all := slices.Concat(c.transport(), c.matching(), c.concatenation(), c.distillation())

@@ -41,11 +41,14 @@ func (n Narrow) labels(k int) []string {
 	return out
 }
 
-// Drawn, Random and Cut are the labels of the network as it was drawn, of the control and
-// of what matching makes of the first parent.
-func (n Narrow) Drawn() string  { return n.Of[0] }
+// Drawn is the label of the network as it was drawn.
+func (n Narrow) Drawn() string { return n.Of[0] }
+
+// Random is the label of the control.
 func (n Narrow) Random() string { return n.Of[1] }
-func (n Narrow) Cut() string    { return n.Of[2] }
+
+// Cut is the label of what matching makes of the first parent.
+func (n Narrow) Cut() string { return n.Of[2] }
 
 // Trained are the labels of the rows from which training begins: all but the control.
 func (n Narrow) Trained() []string { return slices.Delete(slices.Clone(n.Of), 1, 2) }

@@ -37,7 +37,7 @@ type Recipe struct {
 	Batch    int       `json:"batch,omitempty"`       // learned, distil: samples of an update
 	LR       float64   `json:"lr,omitempty"`          // learned, distil: peak learning rate
 	Inexact  bool      `json:"inexact,omitempty"`     // learned: streams turn where that is no symmetry
-	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit of linear layers; 0 for none, 0.01 of head and concatenate
+	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit; 0 for none, 0.01 of head and concatenate
 	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
 	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
 	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor
@@ -133,7 +133,7 @@ const (
 	Vanilla = "vanilla" // the mean of the models as they are
 	Match   = "match"   // exact symmetries
 	Learned = "learned" // exact symmetries, refined by gradient
-	// Concatenate lays the models side by side, each cut to its share of the width
+	// Concatenate lays the models side by side, each cut to its share of the width.
 	Concatenate = "concatenate"
 	Head        = "head"   // the anchor with its output layer fitted to the answers of all models
 	Distil      = "distil" // training on the answers of all models
