@@ -57,9 +57,9 @@ func teachersOf(m *models.Model, params []models.Params) []Original {
 	return out
 }
 
-// write returns what a node writes in the units of the anchor, of what it writes in those of
+// carried returns what a node writes in the units of the anchor, of what it writes in those of
 // the original: moments [units × …] and means.
-func (o Original) write(n *graph.Node, cross mat.Matrix, mean []float64) (mat.Matrix, []float64) {
+func (o Original) carried(n *graph.Node, cross mat.Matrix, mean []float64) (mat.Matrix, []float64) {
 	if o.Carry == nil {
 		return cross, mean
 	}
@@ -67,11 +67,11 @@ func (o Original) write(n *graph.Node, cross mat.Matrix, mean []float64) (mat.Ma
 	if by == nil {
 		return cross, mean
 	}
-	var carried mat.Dense
-	carried.Mul(by.T(), cross)
+	var moments mat.Dense
+	moments.Mul(by.T(), cross)
 	var means mat.VecDense
 	means.MulVec(by.T(), mat.NewVecDense(len(mean), mean))
-	return &carried, means.RawVector().Data
+	return &moments, means.RawVector().Data
 }
 
 // Mean returns the weighted mean of the anchor and the others, whose weights

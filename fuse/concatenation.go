@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -43,7 +44,7 @@ func (c Concatenation) Align(ctx context.Context, anchor *models.Model, others [
 	if err != nil {
 		return nil, err
 	}
-	l := layout{whole: canonical(whole), weights: weights}
+	whole = canonical(whole)
 	s.Weights = []float64{0, 1}
 	var out Aligned
 	for k, m := range all {
@@ -54,113 +55,91 @@ func (c Concatenation) Align(ctx context.Context, anchor *models.Model, others [
 		if err != nil {
 			return nil, fmt.Errorf("model %d: %w", k, err)
 		}
-		l.share = cut.Anchor
-		laid := l.lay(k, cut.Others[0])
+		l := newLayout(k, weights, cut.Anchor.Graph)
+		placed, err := l.place(cut.Anchor.With(cut.Others[0]), whole)
+		if err != nil {
+			return nil, fmt.Errorf("model %d: %w", k, err)
+		}
 		if k == 0 {
-			out.Anchor = l.whole.With(laid)
+			out.Anchor = placed
 		} else {
-			out.Others = append(out.Others, laid)
+			out.Others = append(out.Others, placed.Params)
 			for _, n := range cut.Nodes {
 				n.Source = k - 1
 				out.Nodes = append(out.Nodes, n)
 			}
 		}
-		out.Originals = append(out.Originals, l.original(k, cut.Originals[1]))
+		out.Originals = append(out.Originals, l.original(cut.Originals[1]))
 	}
 	return &out, nil
 }
 
-// A layout says where models lie in the whole.
+// A layout says where one share lies in the whole. It is a [basis] in which the share stands
+// alone, so that the weighted mean over all shares is the whole: what makes units is divided
+// by the weight, what is in a basis that all models have in common is left to the mean.
 type layout struct {
-	share, whole *models.Model // in canonical form
-	weights      []float64
+	at, shares int // the share, of so many
+	weight     float64
+	graph      *graph.Graph // of a share
+	of         []int        // by node: its space, -1 where all models have its basis in common
 }
 
-// lay returns the parameters of the whole in which share k stands alone, so that the weighted
-// mean over all shares is the whole: what makes units is divided by the weight, what is in a
-// basis that all models have in common is left to the mean.
-func (l layout) lay(k int, share models.Params) models.Params {
-	out := models.Params{}
-	for i, n := range l.whole.Graph.Nodes {
-		own := l.share.Graph.Nodes[i]
-		for x, p := range n.Params {
-			from := own.Params[x]
-			factor := 1.0
-			offsets := make([]int, len(p.Axes))
-			for a, axis := range p.Axes {
-				if l.isShared(own, axis) {
-					continue
-				}
-				offsets[a] = k * from.Shape[a]
-				if axis != graph.In && !l.answers(n) {
-					factor = 1 / l.weights[k]
-				}
-			}
-			storePart(out, p, block(fetchPart(share, from), p.Shape, offsets, factor), l.whole.DType(p.Name))
-		}
+func newLayout(at int, weights []float64, share *graph.Graph) layout {
+	_, of := movableSpaces(share)
+	return layout{at, len(weights), weights[at], share, of}
+}
+
+// place returns the whole with nothing but the share in it.
+func (l layout) place(share, whole *models.Model) (*models.Model, error) {
+	c := carriedTensors{share, share.Graph, whole.Graph, l, partsByName(whole.Graph)}
+	return heldAs(whole, whole.Computed(c.Tensor))
+}
+
+// along implements [basis].
+func (l layout) along(n *graph.Node, axis graph.Axis) *mover {
+	at := n.Along(axis)
+	if at == nil || l.of[at.ID] < 0 {
+		return nil
+	}
+	factor := 1.0
+	if axis != graph.In && !l.answers(n) {
+		factor = 1 / l.weight
+	}
+	out := l.units(at.Units, factor).mover()
+	return &out
+}
+
+// units maps the units of a node of the share to its own in the whole, multiplied.
+func (l layout) units(n int, factor float64) *unitMap {
+	out := &unitMap{n: n, starts: make([]int, l.shares*n+1), rows: make([]int32, n), values: make([]float64, n)}
+	for j := range l.shares * n {
+		out.starts[j+1] = min(max(j+1-l.at*n, 0), n)
+	}
+	for i := range n {
+		out.rows[i], out.values[i] = int32(i), factor
 	}
 	return out
-}
-
-// isShared reports whether an axis of a parameter of a share lies in a basis that all models
-// have in common, such as that of the input or of the answers.
-func (l layout) isShared(n *graph.Node, axis graph.Axis) bool {
-	at := n.Along(axis)
-	if at == nil {
-		return true
-	}
-	spaces, of := l.share.Graph.Spaces()
-	return of[at.ID] < 0 || spaces[of[at.ID]].Group == graph.Trivial
 }
 
 // answers reports whether a node is the norm that logits over tied words are taken of: the
 // words cannot be weighted there, so that it is.
 func (l layout) answers(n *graph.Node) bool {
-	if n.Op != graph.Norm {
-		return false
-	}
-	found := false
-	for _, reader := range l.whole.Graph.Nodes {
-		for _, a := range reader.Args {
-			if a == n {
-				if reader.Op != graph.Unembed {
-					return false
-				}
-				found = true
-			}
-		}
-	}
-	return found
+	reads := func(u *graph.Node) bool { return slices.Contains(u.Args, n) }
+	otherwise := func(u *graph.Node) bool { return reads(u) && u.Op != graph.Unembed }
+	return n.Op == graph.Norm && slices.ContainsFunc(l.graph.Nodes, reads) &&
+		!slices.ContainsFunc(l.graph.Nodes, otherwise)
 }
 
-// block returns a tensor of zeros with t, multiplied, at the offsets.
-func block(t tensor, shape, offsets []int, factor float64) tensor {
-	out := tensor{shape, make([]float32, valueCount(shape))}
-	at := make([]int, len(shape))
-	for i, v := range t.data {
-		for a, rest := len(shape)-1, i; a >= 0; a-- {
-			at[a], rest = offsets[a]+rest%t.shape[a], rest/t.shape[a]
-		}
-		place := 0
-		for a, n := range shape {
-			place = place*n + at[a]
-		}
-		out.data[place] = float32(factor * float64(v))
-	}
-	return out
-}
-
-// original returns what model k writes in the units of the whole.
-func (l layout) original(k int, cut Original) Original {
-	width, weight := len(l.weights), l.weights[k]
+// original returns what the model of the share writes in the units of the whole.
+func (l layout) original(cut Original) Original {
 	return Original{cut.Model, func(n *graph.Node) *mat.Dense {
 		by := cut.Carry(n)
 		if by == nil {
 			return nil
 		}
 		rows, units := by.Dims()
-		out := mat.NewDense(rows, width*units, nil)
-		out.Slice(0, rows, k*units, (k+1)*units).(*mat.Dense).Scale(1/weight, by)
+		out := mat.NewDense(rows, l.shares*units, nil)
+		out.Slice(0, rows, l.at*units, (l.at+1)*units).(*mat.Dense).Scale(1/l.weight, by)
 		return out
 	}}
 }

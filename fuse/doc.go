@@ -26,12 +26,13 @@
 //	Matching    exact symmetries of the architecture: permutations, orthogonal maps of the
 //	            residual stream, invertible maps within heads, found by assignment and
 //	            Procrustes. The aligned source computes what it did before.
-//	Concatenation the models side by side in a network of the anchor's size, each cut to its
+//	Concatenation
+//	            the models side by side in a network of the anchor's size, each cut to its
 //	            share of the width by Matching. With a refit it answers nearly as their
 //	            ensemble, which no mean does.
 //	Head        the output layer of the anchor alone, fitted to what all models answer: the
 //	            control of what is refitted, and often as good.
-//	Random      maps that are drawn, not found: the control where widths differ
+//	Random      maps that are drawn, not found: the control where widths differ.
 //	Distil      training on what all models answer, from the anchor or from what another
 //	            method makes. It needs samples, no labels, and a device that trains.
 //

@@ -142,19 +142,15 @@ func TestCutRefitted(t *testing.T) {
 			}
 			wide, narrow, batch := model(t, widened(net), 1), model(t, net, 2), net.Batch(32, 9)
 			set := &fuse.Settings{Weights: []float64{0, 1}, Calibration: modeltest.Calibration{Data: batch}}
-			apart := func() (sum float64) {
+			distance := func() float64 {
 				cut, _, err := fuse.Into(t.Context(), narrow, []*models.Model{wide}, fuse.Matching{}, set)
 				require.NoError(t, err)
 				require.Equal(t, narrow.Params.Shapes(), cut.Params.Shapes())
-				want := modeltest.Logits(wide, batch)
-				for i, v := range modeltest.Logits(cut, batch) {
-					sum += float64(v-want[i]) * float64(v-want[i])
-				}
-				return sum
+				return squaredDistance(modeltest.Logits(cut, batch), modeltest.Logits(wide, batch))
 			}
-			carried := apart()
+			carried := distance()
 			set.Refit = &fuse.Refit{Ridge: 1e-3}
-			require.Less(t, apart(), 0.9*carried)
+			require.Less(t, distance(), 0.9*carried)
 		})
 	}
 }

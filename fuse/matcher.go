@@ -66,16 +66,23 @@ func newMatcher(how Matching, src, anchor *models.Model) (*matcher, error) {
 	if m.how.Solver == nil {
 		m.how.Solver = ot.EMD{}
 	}
-	m.spaces, m.of = src.Graph.Spaces()
+	m.spaces, m.of = movableSpaces(src.Graph)
 	m.anchorSpaces, _ = anchor.Graph.Spaces()
-	for i, k := range m.of {
-		if k >= 0 && m.spaces[k].Group == graph.Trivial {
-			m.of[i] = -1 // nothing may be done to its units
-		}
-	}
 	var err error
 	m.scale, err = inverseNorms(src)
 	return m, err
+}
+
+// movableSpaces returns the spaces of a network and, by node, the index of its own, -1 where
+// its basis is fixed or nothing may be done to its units.
+func movableSpaces(g *graph.Graph) (spaces []graph.Space, of []int) {
+	spaces, of = g.Spaces()
+	for i, k := range of {
+		if k >= 0 && spaces[k].Group == graph.Trivial {
+			of[i] = -1
+		}
+	}
+	return spaces, of
 }
 
 // checkWidths checks that widths differ in spaces only: what has a fixed basis, such as
@@ -307,15 +314,15 @@ func (m *matcher) movedModel(ctx context.Context) (*models.Model, error) {
 // original returns the source and its maps.
 func (m *matcher) original() Original {
 	return Original{m.src, func(n *graph.Node) *mat.Dense {
-		if by := m.mapOf(m.src.Graph.Nodes[n.ID]); by != nil {
+		if by := m.outputMap(m.src.Graph.Nodes[n.ID]); by != nil {
 			return by.dense()
 		}
 		return nil
 	}}
 }
 
-// mapOf returns the map that what a node writes is carried by, or nil.
-func (m *matcher) mapOf(n *graph.Node) *unitMap {
+// outputMap returns the map that what a node writes is carried by, or nil.
+func (m *matcher) outputMap(n *graph.Node) *unitMap {
 	if k := m.of[n.ID]; k < 0 || m.maps[k] == nil {
 		return nil
 	}

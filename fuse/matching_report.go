@@ -26,7 +26,7 @@ func (m *matcher) reportNodes(sums []mismatched) []NodeReport {
 				r.weights.own = 1 / (m.scale[i] * m.scale[i])
 			}
 		}
-		if s := m.mapOf(n); s != nil {
+		if s := m.outputMap(n); s != nil {
 			r.Diagonal, r.push = s.diagonalShare(), s.dense
 		}
 		out = append(out, r)

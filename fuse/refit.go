@@ -16,10 +16,10 @@ import (
 
 // A Refit fits the linear layers of a fused model, from input to output, to
 // what the aligned models write at the same place, in the mean, when each reads
-// what it made itself, carried into the anchor's units where widths differ ([Aligned]). The
-// mean of weights does that for layers whose inputs
-// agree; where they do not, and behind layers that were fitted already, least
-// squares does better:
+// what it made itself, carried into the anchor's units where widths differ
+// ([Aligned]). The mean of weights does that for layers whose inputs agree; where
+// they do not, and behind layers that were fitted already, least squares does
+// better:
 //
 //	min_W,b  E ‖W x + b − y‖² + Ridge · tr(G)/n · ‖W − W_mean‖²
 //
@@ -115,14 +115,14 @@ func (r *refitter) fitLayers(ctx context.Context, group []*graph.Node) error {
 		at := t.Model.Graph.Nodes[site[0].ID].Units
 		for i, n := range group {
 			to := at + t.Model.Graph.Nodes[n.ID].Units
-			cross, written := t.write(n, m.Cross.Slice(at, to, 0, in), m.MeanX[at:to])
-			problems[i].add(weight, cross, written)
-			problems[i].gram, problems[i].read, problems[i].count = m.Self.Slice(0, in, 0, in).(*mat.Dense), m.MeanY[:in], m.N
+			p := &problems[i]
+			p.gram, p.read, p.count, p.ridge = m.Self.Slice(0, in, 0, in).(*mat.Dense), m.MeanY[:in], m.N, r.Ridge
+			cross, written := t.carried(n, m.Cross.Slice(at, to, 0, in), m.MeanX[at:to])
+			p.addWritten(weight, cross, written)
 			at = to
 		}
 	}
 	for i, n := range group {
-		problems[i].ridge = r.Ridge
 		if err := r.solve(ctx, n, problems[i]); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
@@ -137,8 +137,8 @@ type least struct {
 	count, ridge  float64
 }
 
-// add adds what one of the models writes.
-func (c *least) add(weight float64, cross mat.Matrix, written []float64) {
+// addWritten adds what one of the models writes.
+func (c *least) addWritten(weight float64, cross mat.Matrix, written []float64) {
 	if c.cross == nil {
 		rows, columns := cross.Dims()
 		c.cross, c.written = mat.NewDense(rows, columns, nil), make([]float64, rows)

@@ -44,30 +44,15 @@ func Shares(m *Model, k int, seed uint64) (share, whole *Model, err error) {
 
 // wholeOf returns a network of the width of m with the heads of k shares.
 func wholeOf(m, share *Model, k int, seed uint64) (*Model, error) {
-	members, err := configMembers(share.Config)
-	if err != nil {
-		return nil, err
-	}
-	var changes []member
-	for _, c := range members {
-		var n int
-		if slices.Contains(headKeys(), c.key) && json.Unmarshal(c.value, &n) == nil && n > 0 {
-			changes = append(changes, member{key: c.key, value: strconv.AppendInt(nil, int64(k*n), 10)})
+	return rescaled(m, share.Config, seed, func(key string, n int) (int, error) {
+		switch {
+		case slices.Contains(headKeys(), key):
+			return k * n, nil
+		case key == "head_dim": // that of a share is narrower than what the width of m leaves
+			return n, nil
 		}
-		if c.key == "head_dim" { // that of a share is narrower than what the width of m leaves
-			changes = append(changes, member{key: c.key, value: c.value})
-		}
-	}
-	config, err := m.configWith(changes...)
-	if err != nil {
-		return nil, err
-	}
-	whole, err := Fresh(m.Arch, config, seed, narrowStd)
-	if err != nil {
-		return nil, err
-	}
-	whole.Files = m.Files
-	return whole, nil
+		return 0, nil
+	})
 }
 
 // headKeys are the names in config.json of numbers of heads.
@@ -83,34 +68,56 @@ func narrowed(m *Model, width int, seed uint64) (*Model, error) {
 	if width < 1 || width >= full {
 		return nil, fmt.Errorf("a width of %d units, want 1 to %d: the model has %d", width, full-1, full)
 	}
-	current, err := configMembers(m.Config)
-	if err != nil {
-		return nil, err
-	}
-	var changes []member
-	for _, c := range current {
-		var n int
-		if !slices.Contains(widthKeys(m), c.key) || json.Unmarshal(c.value, &n) != nil || n <= 0 {
-			continue
+	keys := widthKeys(m)
+	narrow, err := rescaled(m, m.Config, seed, func(key string, n int) (int, error) {
+		if !slices.Contains(keys, key) {
+			return 0, nil
 		}
 		if n*width%full != 0 {
-			return nil, fmt.Errorf("%d of %d units leave no whole number of %s, which is %d", width, full, c.key, n)
+			return 0, fmt.Errorf("%d of %d units leave no whole number of %s, which is %d", width, full, key, n)
 		}
-		changes = append(changes, member{key: c.key, value: strconv.AppendInt(nil, int64(n*width/full), 10)})
-	}
-	config, err := m.configWith(changes...)
-	if err != nil {
-		return nil, err
-	}
-	narrow, err := Fresh(m.Arch, config, seed, narrowStd)
+		return n * width / full, nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	if got := narrow.Dims().Width; got != width {
 		return nil, fmt.Errorf("%s names the width by a key that is not known: it would be %d units", configName, got)
 	}
-	narrow.Files = m.Files
 	return narrow, nil
+}
+
+// rescaled draws a network like m in which the positive numbers of a configuration, that of m
+// or of one like it, have the values that change returns; 0 leaves that of m.
+func rescaled(m *Model, from Config, seed uint64, change func(key string, n int) (int, error)) (*Model, error) {
+	members, err := configMembers(from)
+	if err != nil {
+		return nil, err
+	}
+	var changes []member
+	for _, c := range members {
+		var n int
+		if json.Unmarshal(c.value, &n) != nil || n <= 0 {
+			continue
+		}
+		value, err := change(c.key, n)
+		if err != nil {
+			return nil, err
+		}
+		if value > 0 {
+			changes = append(changes, member{key: c.key, value: strconv.AppendInt(nil, int64(value), 10)})
+		}
+	}
+	config, err := m.configWith(changes...)
+	if err != nil {
+		return nil, err
+	}
+	out, err := Fresh(m.Arch, config, seed, narrowStd)
+	if err != nil {
+		return nil, err
+	}
+	out.Files = m.Files
+	return out, nil
 }
 
 // widthKeys are the names in config.json of what shrinks with the residual stream.
