@@ -41,6 +41,9 @@ func (c Comparison) Experiment() (Experiment, error) {
 	if err != nil {
 		return Experiment{}, err
 	}
+	if c.Choice.Method == allMethods && !c.canConcatenate() {
+		trials = slices.DeleteFunc(trials, func(t Trial) bool { return t.Recipe.Method == recipe.Concatenate })
+	}
 	e := Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Trials: trials, Seed: c.Seed,
 		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"},
 		Line:  linePoints, Quick: c.Quick, Maps: shownMaps, Controls: true}
@@ -48,9 +51,6 @@ func (c Comparison) Experiment() (Experiment, error) {
 		e.Line = briefPoints
 	}
 	e.Nodes = e.Main()
-	if c.Choice.Method == allMethods && !c.canConcatenate() {
-		e.Trials = slices.DeleteFunc(e.Trials, func(t Trial) bool { return t.Recipe.Method == recipe.Concatenate })
-	}
 	if c.equalWidths() {
 		e.Trials = slices.Concat(c.Choice.Baselines(), c.heads(), trials)
 	}

@@ -126,6 +126,22 @@ func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Rep
 	}
 }
 
+// TestPinned: parents whose stream has a fixed basis are not laid side by side, and every
+// trial that is left is one.
+func TestPinned(t *testing.T) {
+	c := comparison(t, fewImages(t), func(seed uint64) Net {
+		n := tinyImageNet(seed)
+		n.Class = models.SimpleViT().Class
+		return n
+	})
+	e, err := c.Experiment()
+	require.NoError(t, err)
+	for _, trial := range e.Trials {
+		require.NotEmpty(t, trial.Label)
+		require.NotEqual(t, recipe.Concatenate, trial.Recipe.Method)
+	}
+}
+
 // TestUnequalWidths: there is no mean of unequal widths, and only parents of the
 // anchor's widths are finetuned.
 func TestUnequalWidths(t *testing.T) {
