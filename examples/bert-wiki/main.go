@@ -52,7 +52,7 @@ type options struct {
 	choice  lab.Choice
 	texts   int
 
-	compress int // units; 0 for no narrow network
+	compress lab.Compress // units; 0 for no narrow network
 
 	train, half                        bool
 	width, depth, heads, words, length int
@@ -136,11 +136,7 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	list := lab.OpenParents
-	if o.compress > 0 {
-		list = lab.OpenModels
-	}
-	parents, err := list(ctx, o.parents)
+	parents, err := o.compress.OpenParents(ctx, o.parents)
 	if err == nil && parents == nil {
 		parents, err = lab.ShippedParents(corpus.Name)
 	}
@@ -254,8 +250,7 @@ func parse(args []string) (options, error) {
 	o.choice = lab.Choice{Learn: 400, Distil: 300, Batch: batchSize, Tokens: "all"}
 	o.choice.Flags(f)
 	f.IntVar(&o.texts, "texts", 0, "test `sequences` to score on (default 512)")
-	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
-		"enough, beside drawn ones on the same budget of -epochs and -lr")
+	o.compress.Flag(f)
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.BoolVar(&o.half, "half", false, "with -train: store the weights as float16")
 	f.IntVar(&o.width, "width", 128, "with -train: hidden `units`; the MLP is four times as wide")

@@ -146,11 +146,7 @@ func (o options) open(ctx context.Context) (*lab.Text, []*models.Model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	list := lab.OpenParents
-	if o.compress > 0 {
-		list = lab.OpenModels
-	}
-	parents, err := list(ctx, o.parents)
+	parents, err := o.compress.OpenParents(ctx, o.parents)
 	if err == nil && parents == nil {
 		parents, err = lab.ShippedParents(o.family + "-" + corpus.Name)
 	}

@@ -24,7 +24,7 @@ type options struct {
 	choice      lab.Choice
 	texts, say  int
 	batch       int
-	compress    int // units; 0 for no narrow network
+	compress    lab.Compress // units; 0 for no narrow network
 
 	train, half                        bool
 	width, depth, heads, words, length int
@@ -62,8 +62,7 @@ func parse(args []string) (options, error) {
 		"text)")
 	f.IntVar(&o.say, "say", 48, "`tokens` that they say")
 	f.Float64Var(&o.temperature, "temperature", 0, "softmax `temperature` of what they say; 0 takes the most likely token")
-	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
-		"enough, beside drawn ones on the same budget of -epochs and -lr")
+	o.compress.Flag(f)
 	f.BoolVar(&o.train, "train", false, "train one parent from scratch and save it to -out")
 	f.BoolVar(&o.half, "half", false, "with -train: store the weights as float16")
 	f.IntVar(&o.width, "width", 64, "with -train: hidden `units`")

@@ -59,7 +59,7 @@ type options struct {
 	images  int
 
 	all      bool
-	compress int // units; 0 for no narrow network of its own
+	compress lab.Compress // units; 0 for no narrow network of its own
 
 	train                      bool
 	width, depth, heads, patch int
@@ -132,11 +132,7 @@ func (o options) fusion(c lab.Comparison, images *lab.Images) (lab.Experiment, m
 
 // open opens the parents and the images that they read.
 func (o options) open(ctx context.Context) (*lab.Images, []*models.Model, error) {
-	list := lab.OpenParents
-	if o.compress > 0 {
-		list = lab.OpenModels
-	}
-	parents, err := list(ctx, o.parents)
+	parents, err := o.compress.OpenParents(ctx, o.parents)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -222,8 +218,7 @@ func parse(args []string) (options, error) {
 	o.choice = lab.Choice{Learn: 500, LearnOn: "all,labels,samples", Distil: 150, Batch: learnSize, Mixed: true}
 	o.choice.Flags(f)
 	f.BoolVar(&o.all, "all", false, "try every method with every setting, and finetune all of them: ten minutes more")
-	f.IntVar(&o.compress, "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
-		"enough, beside drawn ones on the same budget of -epochs and -lr")
+	o.compress.Flag(f)
 	f.StringVar(&o.choice.Tokens, "tokens", "",
 		"`tokens` that are aligned on: all, cls, window:K or mean (default window:6; all for matching)")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")

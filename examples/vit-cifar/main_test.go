@@ -113,8 +113,7 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
 		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
 		"learned 0", "learned 0", "learned 0", "concatenate 0", "distil 0", "distil 0",
-		"match 0", "drawn 0", "random 0", "match 0",
-		"match 0",
+		"match 0", "drawn 0", "random 0", "match 0", "match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
@@ -207,8 +206,7 @@ func TestCompress(t *testing.T) {
 	for parents, want := range map[string][]string{
 		a: {"parent 0", "drawn 0", "random 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
 		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "random 0", "match 0", "match 0",
-			"drawn 1", "match 1", "match 1",
-			"drawn 1", "match 1", "match 1"},
+			"drawn 1", "match 1", "match 1", "drawn 1", "match 1", "match 1"},
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		o := parse1(t, "-data", "imagefolder", "-dir", set, "-parents", parents, "-out", out, "-compress", "8", "-samples",

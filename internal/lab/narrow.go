@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 
@@ -62,37 +63,28 @@ func (r *run) runNarrow(ctx context.Context, n Narrow) error {
 	if err != nil {
 		return err
 	}
-	for k, label := range n.Of {
-		if k == 0 {
-			s, err := r.Task.Score(ctx, r.device, n.Network)
-			if err != nil {
-				return err
-			}
-			o := Outcome{Row: report.Row{Method: report.Drawn, Label: label}, Models: []*models.Model{n.Network},
-				Scores: []gomlx.Score{s}}
-			if err := r.add(o); err != nil {
-				return err
-			}
-			continue
-		}
-		from, method := parents[:1], fuse.Method(nil)
+	for _, label := range n.Of {
+		var err error
 		switch label {
+		case n.Drawn():
+			err = r.addNarrow(ctx, report.Row{Method: report.Drawn, Label: label}, n.Network)
 		case n.Random():
-			method = fuse.Random{Seed: r.Seed}
+			err = r.runCut(ctx, n, label, parents[:1], fuse.Random{Seed: r.Seed})
 		case n.Cut():
+			err = r.runCut(ctx, n, label, parents[:1], nil)
 		default:
-			from = parents
+			err = r.runCut(ctx, n, label, parents, nil)
 		}
-		if err := r.cut(ctx, n, label, from, method); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", label, err)
 		}
 	}
 	return nil
 }
 
-// cut carries wide models into the narrow network, whose own weight is 0, by matching
+// runCut carries wide models into the narrow network, whose own weight is 0, by matching
 // where no other method is given, fits its layers to what they write, and adds the row.
-func (r *run) cut(ctx context.Context, n Narrow, label string, wide []*models.Model, method fuse.Method) error {
+func (r *run) runCut(ctx context.Context, n Narrow, label string, wide []*models.Model, method fuse.Method) error {
 	t := n.Trial
 	t.Label = label
 	t.Recipe.Weights = []float64{0}
@@ -110,16 +102,21 @@ func (r *run) cut(ctx context.Context, n Narrow, label string, wide []*models.Mo
 	if err != nil {
 		return err
 	}
-	s, err := r.Task.Score(ctx, r.device, f.Model)
-	if err != nil {
-		return err
-	}
 	row := report.Row{Method: t.Recipe.Method, Label: label, Options: t.Recipe, Seconds: f.Seconds,
 		Seen: t.seen(len(a.Samples), r.Task.Unit())}
 	if method != nil {
 		row.Method = report.Random
 	}
-	return r.add(Outcome{Row: row, Models: []*models.Model{f.Model}, Scores: []gomlx.Score{s}})
+	return r.addNarrow(ctx, row, f.Model)
+}
+
+// addNarrow scores a network and adds its row.
+func (r *run) addNarrow(ctx context.Context, row report.Row, m *models.Model) error {
+	s, err := r.Task.Score(ctx, r.device, m)
+	if err != nil {
+		return err
+	}
+	return r.add(Outcome{Row: row, Models: []*models.Model{m}, Scores: []gomlx.Score{s}})
 }
 
 // Narrowed returns the narrow networks of a comparison of some width. The parents are
@@ -138,14 +135,32 @@ func (c Comparison) Narrowed(width int) (Narrow, error) {
 	return n, nil
 }
 
+// Compress is the flag -compress of the programs: the hidden units of the networks that they
+// make of the parents, 0 where they fuse.
+type Compress int
+
+// Flag adds the flag.
+func (c *Compress) Flag(f *flag.FlagSet) {
+	f.IntVar((*int)(c), "compress", 0, "make networks of this many hidden `units` of the parents, of which one is "+
+		"enough, beside drawn ones on the same budget of -epochs and -lr")
+}
+
+// OpenParents opens the parents that the program needs at least.
+func (c Compress) OpenParents(ctx context.Context, list string) ([]*models.Model, error) {
+	if c > 0 {
+		return OpenModels(ctx, list)
+	}
+	return OpenParents(ctx, list)
+}
+
 // NarrowRate is the peak learning rate of narrow networks, which start farther from
 // where they go than fused ones of the parents' size.
 const NarrowRate = 1e-3
 
 // Compression returns the experiment of narrow networks made of the parents, distilled and
 // finetuned on one budget, and the directories of the models that are saved.
-func (c Comparison) Compression(width int, budget Tuning) (Experiment, map[string]string, error) {
-	n, err := c.Narrowed(width)
+func (c Comparison) Compression(width Compress, budget Tuning) (Experiment, map[string]string, error) {
+	n, err := c.Narrowed(int(width))
 	if err != nil {
 		return Experiment{}, nil, err
 	}

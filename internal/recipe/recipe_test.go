@@ -274,13 +274,14 @@ func TestUnknown(t *testing.T) {
 		`{"method": "distil", "lr": -1}`:        `recipe: lr is -1, want more than 0`,
 		`{"method": "distil", "steps": -1}`:     `recipe: steps is -1, want at least 1`,
 		`{"method": "distil", "samples": -1}`:   `recipe: samples is -1, want at least 1`,
-		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, concatenate, head, in start`,
-		`{"method": "distil", "start": {"mix": 2}}`:           `recipe: mix is 2, want 0 to 1, in start`,
-		`{"narrow": "yes"}`: `recipe: json: cannot unmarshal string`,
-		`{"samples": 1.5}`:  `recipe: json: cannot unmarshal number 1.5`,
-		`{} {}`:             `recipe: more than one JSON value`,
-		`[]`:                `recipe: json: cannot unmarshal array`,
-		``:                  `recipe: EOF`,
+		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, ` +
+			`concatenate, head, in start`,
+		`{"method": "distil", "start": {"mix": 2}}`: `recipe: mix is 2, want 0 to 1, in start`,
+		`{"narrow": "yes"}`:                         `recipe: json: cannot unmarshal string`,
+		`{"samples": 1.5}`:                          `recipe: json: cannot unmarshal number 1.5`,
+		`{} {}`:                                     `recipe: more than one JSON value`,
+		`[]`:                                        `recipe: json: cannot unmarshal array`,
+		``:                                          `recipe: EOF`,
 	} {
 		r, err := Parse([]byte(text))
 		if err == nil {
