@@ -50,13 +50,15 @@
 //     that the flow graph derives for an architecture, so that the source still
 //     computes what it did. With a [github.com/otfuse/otfuse/models/gomlx.Learner]
 //     gradient descent refines its maps.
+//   - [github.com/otfuse/otfuse/fuse.Concatenation] lays the models side by side in one
+//     network of the anchor's size; with a refit it answers nearly as their ensemble.
 //   - [github.com/otfuse/otfuse/fuse.Head] fits the output layer of the anchor alone to
 //     what all models answer: what a refitted fusion has to beat.
 //   - [github.com/otfuse/otfuse/fuse.Distil] trains a model on what all models answer,
 //     from the anchor or from what another method makes.
 //   - [github.com/otfuse/otfuse/fuse.Vanilla] is the plain mean, for comparison.
 //
-// A [github.com/otfuse/otfuse/fuse.Refit] fits the linear layers of a fused model
+// Nil tries matching and laying side by side, and takes the better one. A [github.com/otfuse/otfuse/fuse.Refit] fits the linear layers of a fused model
 // to what the aligned models compute. What all methods have in common is in
 // [github.com/otfuse/otfuse/fuse.Settings].
 //

@@ -127,34 +127,95 @@ func TestStrategiesAreChecked(t *testing.T) {
 	}
 }
 
-// TestNilMethod: without a method models are matched, with activations and a refit where
-// there is a calibration, and with the refit that is asked for.
+// TestNilMethod: without a method models are matched, by weights where there are no samples,
+// and with activations where there are but nothing can be refitted.
 func TestNilMethod(t *testing.T) {
 	net := modeltest.ViT()
 	a, b := model(t, net, 1), model(t, net, 2)
-	data := calibration(net)
-	of := func(ridge float64) *fuse.Settings {
-		return &fuse.Settings{Calibration: data, Refit: &fuse.Refit{Ridge: ridge}}
-	}
-	for _, c := range []struct {
-		given, means *fuse.Settings
-		method       fuse.Method
-	}{{nil, nil, fuse.Matching{}}, {&fuse.Settings{Calibration: data}, of(0.01), fuse.Matching{Mix: 0.3}},
-		{of(0.5), of(0.5), fuse.Matching{Mix: 0.3}}} {
-		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, c.method, c.means)
-		require.NoError(t, err)
-		got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, c.given)
-		require.NoError(t, err)
-		sameBits(t, want.Params, got.Params)
-	}
+	want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Matching{}, nil)
+	require.NoError(t, err)
+	got, report, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, fuse.Matching{}, report.Method)
+	sameBits(t, want.Params, got.Params)
+
 	dir := t.TempDir()
 	matched := inParts(t, dir, net.Batch(4, 4), []int{1}, fuse.Matching{Mix: 0.3}, a, b)
 	parts, err := fuse.OpenParts(dir, "these")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, parts.Close()) }()
-	got, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, &fuse.Settings{Calibration: parts})
+	got, report, err = fuse.Into(t.Context(), a, []*models.Model{b}, nil, &fuse.Settings{Calibration: parts})
 	require.NoError(t, err)
+	require.Equal(t, fuse.Matching{Mix: 0.3}, report.Method)
 	sameBits(t, matched, got.Params)
+}
+
+// TestNilMethodChooses: with samples a nil method is what answers more like the mean of all
+// models, of what matching and laying side by side make with a refit.
+func TestNilMethodChooses(t *testing.T) {
+	net := modeltest.ViT()
+	batch := net.Batch(32, 9)
+	a, frame := model(t, doubled(net), 1), model(t, doubled(net), 2)
+	half := func(seed uint64) *models.Model { // needs half of its width
+		p, _, err := transported(t, model(t, net, seed), frame, fuse.Matching{}, nil)
+		require.NoError(t, err)
+		return frame.With(p)
+	}
+	for _, c := range []struct {
+		a, other *models.Model
+		weights  []float64
+		refit    *fuse.Refit
+		chosen   fuse.Method
+	}{
+		{a, permuted(t, a, 4), nil, nil, fuse.Matching{Mix: 0.3}},
+		{half(3), half(4), []float64{0.3, 0.7}, &fuse.Refit{Ridge: 0.1}, fuse.Concatenation{}},
+	} {
+		set := fuse.Settings{Weights: c.weights, Calibration: modeltest.Calibration{Data: batch}, Refit: c.refit}
+		got, report, err := fuse.Into(t.Context(), c.a, []*models.Model{c.other}, nil, &set)
+		require.NoError(t, err)
+		require.Equal(t, c.chosen, report.Method)
+
+		weights := c.weights
+		if weights == nil {
+			weights = []float64{0.5, 0.5}
+		}
+		answers, others := modeltest.Logits(c.a, batch), modeltest.Logits(c.other, batch)
+		for i := range answers {
+			answers[i] = weights[0]*answers[i] + weights[1]*others[i]
+		}
+		if c.refit == nil {
+			set.Refit = &fuse.Refit{Ridge: 0.01}
+		}
+		best := math.Inf(1)
+		var want *models.Model
+		for _, m := range []fuse.Method{fuse.Matching{Mix: 0.3}, fuse.Concatenation{}} {
+			fused, _, err := fuse.Into(t.Context(), c.a, []*models.Model{c.other}, m, &set)
+			require.NoError(t, err)
+			if d := squaredDistance(modeltest.Logits(fused, batch), answers); d < best {
+				best, want = d, fused
+			}
+		}
+		sameBits(t, want.Params, got.Params)
+	}
+}
+
+// TestNilMethodMatches: where models cannot lie side by side, or have no output layer of
+// which answers can be compared, they are matched and refitted.
+func TestNilMethodMatches(t *testing.T) {
+	for _, c := range []struct {
+		net     modeltest.Net
+		weights []float64
+	}{{modeltest.SimpleViT(), nil}, {modeltest.MaskedLM(), nil}, {doubled(modeltest.ViT()), []float64{1, 0}}} {
+		a, b := model(t, c.net, 1), model(t, c.net, 2)
+		set := fuse.Settings{Weights: c.weights, Calibration: calibration(c.net)}
+		got, report, err := fuse.Into(t.Context(), a, []*models.Model{b}, nil, &set)
+		require.NoError(t, err)
+		require.Equal(t, fuse.Matching{Mix: 0.3}, report.Method)
+		set.Refit = &fuse.Refit{Ridge: 0.01}
+		want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Matching{Mix: 0.3}, &set)
+		require.NoError(t, err)
+		sameBits(t, want.Params, got.Params)
+	}
 }
 
 // TestTransportZero: the zero value of Transport is the recipe of the paper, on

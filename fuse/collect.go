@@ -24,9 +24,12 @@ import (
 // A refit asks about models that come of the fusion, so it cannot be asked for before:
 // Settings.Refit, and a method that is not of this package, are an error.
 func Collect(ctx context.Context, anchor *models.Model, others []*models.Model, m Method, s *Settings) error {
-	set, m, others, err := prepared(anchor, others, m, s)
+	set, others, err := prepared(anchor, others, s)
 	if err != nil {
 		return err
+	}
+	if m == nil {
+		m = matchingFor(set)
 	}
 	asks, ok := m.(asker)
 	switch {

@@ -32,6 +32,32 @@ type Concatenation struct {
 // errShare reports a weight for which there is nothing to lay beside the others.
 var errShare = errors.New("concatenation: a weight is not above 0, and every model has its share of the width")
 
+// Check reports why so many models like the anchor cannot lie side by side: a weight that is
+// not above 0, a residual stream whose basis is fixed, or units and heads of which they have
+// no whole shares.
+func (c Concatenation) Check(anchor *models.Model, others []*models.Model, s *Settings) error {
+	set, err := s.withDefaults(len(others) + 1)
+	if err == nil {
+		_, _, err = c.shares(anchor, set.Weights)
+	}
+	return err
+}
+
+// shares draws the networks in which models with these weights lie side by side.
+func (c Concatenation) shares(anchor *models.Model, weights []float64) (share, whole *models.Model, err error) {
+	if slices.Min(weights) <= 0 {
+		return nil, nil, errShare
+	}
+	if share, whole, err = models.Shares(anchor, len(weights), c.Cut.Seed); err != nil {
+		return nil, nil, err
+	}
+	for _, stream := range anchor.Graph.FixedStreams() {
+		return nil, nil, &MismatchError{"residual stream from " + stream.Nodes[0].Name + " on, whose basis is fixed,",
+			fmt.Sprint(stream.Units), fmt.Sprint(share.Dims().Width)}
+	}
+	return share, whole, nil
+}
+
 // Align implements [Method]. What it returns is in the basis of the fused model.
 func (c Concatenation) Align(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (*Aligned,
 	error) {
@@ -40,7 +66,7 @@ func (c Concatenation) Align(ctx context.Context, anchor *models.Model, others [
 	if err != nil {
 		return nil, err
 	}
-	share, whole, err := models.Shares(anchor, len(all), c.Cut.Seed)
+	share, whole, err := c.shares(anchor, weights)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +74,6 @@ func (c Concatenation) Align(ctx context.Context, anchor *models.Model, others [
 	s.Weights = []float64{0, 1}
 	var out Aligned
 	for k, m := range all {
-		if weights[k] <= 0 {
-			return nil, errShare
-		}
 		cut, err := c.Cut.Align(ctx, share, []*models.Model{m}, s)
 		if err != nil {
 			return nil, fmt.Errorf("model %d: %w", k, err)

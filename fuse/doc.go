@@ -35,6 +35,8 @@
 //	Random      maps that are drawn, not found: the control where widths differ.
 //	Distil      training on what all models answer, from the anchor or from what another
 //	            method makes. It needs samples, no labels, and a device that trains.
+//	nil         Matching or Concatenation, refitted, whichever answers more like the mean
+//	            of all models on the samples; without samples Matching.
 //
 // [Settings] hold for every method: weights, calibration data, a refit, progress.
 // Activations come from a [Calibration], of which models/gomlx has one that runs

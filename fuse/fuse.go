@@ -14,11 +14,13 @@ import (
 // [Distil] trains what has come of it. The result is a model of the anchor's shapes;
 // the arguments are left as they are.
 //
-// A nil method is the best alignment that the library knows for what it is given, which
-// need not be the best that there is, see [Head] and [Distil]: [Matching], by
-// weights alone where there is no calibration, else by weights and activations, and a
-// [Refit] of what comes of it unless the calibration is one in [Parts]. Nil settings are
-// their zero value.
+// A nil method is the best that the library knows for what it is given and that trains
+// nothing. Without a calibration that is [Matching] by weights. With one, of models of equal
+// widths with an output layer of their own, both Matching and [Concatenation] are tried, each
+// with a [Refit], and what answers more like the mean of all models on the samples is
+// returned: Report.Method says which it was. Where models cannot lie side by side it is
+// Matching with a refit, and with a calibration in [Parts] Matching alone. What costs as
+// much without fusing is [Head]. Nil settings are their zero value.
 //
 // [Vanilla], [Transport] and, by weights alone and for two models, [Matching] look at
 // models tensor by tensor unless a refit follows: where models come from [models.Link] and
@@ -28,56 +30,68 @@ import (
 func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*models.Model, *Report, error) {
 	started := time.Now()
-	if m == nil {
-		s = s.refitted()
-	}
-	set, m, others, err := prepared(anchor, others, m, s)
+	set, others, err := prepared(anchor, others, s)
 	if err != nil {
 		return nil, nil, err
 	}
-	if by, ok := m.(streamer); ok && set.Refit == nil {
+	methods := []Method{m}
+	if m == nil {
+		methods, set = choices(anchor, others, set)
+	}
+	if by, ok := methods[0].(streamer); ok && set.Refit == nil {
 		if made := by.stream(anchor, others, set); made != nil {
 			fused, nodes, err := made.into(ctx, set.Directory)
 			if err != nil {
 				return nil, nil, fmt.Errorf("fuse: %w", err)
 			}
-			return fused, &Report{nodes, time.Since(started).Seconds()}, nil
+			return fused, &Report{nodes, time.Since(started).Seconds(), methods[0]}, nil
 		}
 	}
-	aligned, err := alignedBy(ctx, m, anchor, others, set)
+	best, err := closest(ctx, methods, anchor, others, set)
 	if err != nil {
 		return nil, nil, err
 	}
-	fused, err := aligned.meanUnlessEnded(ctx, set.Weights)
-	if err == nil && set.Refit != nil {
-		fused, err = set.Refit.Fit(ctx, fused, aligned, &set)
-	}
-	if distil, ok := m.(Distil); ok && err == nil {
-		fused, err = distil.Train(ctx, fused, append([]*models.Model{anchor}, others...), &set)
-	}
+	fused, err := written(best.fused, set.Directory)
 	if err != nil {
-		return nil, nil, err
-	}
-	if fused, err = written(fused, set.Directory); err != nil {
 		return nil, nil, fmt.Errorf("fuse: %w", err)
 	}
-	return fused, &Report{aligned.Nodes, time.Since(started).Seconds()}, nil
+	return fused, &Report{best.aligned.Nodes, time.Since(started).Seconds(), best.method}, nil
 }
 
-// Align carries others into the basis of anchor by a method; nil is that of
-// [Into], without the refit.
+// fusedBy aligns models by a method, takes the mean, refits and trains it.
+func fusedBy(ctx context.Context, m Method, anchor *models.Model, others []*models.Model, s Settings) (*Aligned,
+	*models.Model, error) {
+	aligned, err := alignedBy(ctx, m, anchor, others, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	fused, err := aligned.meanUnlessEnded(ctx, s.Weights)
+	if err == nil && s.Refit != nil {
+		fused, err = s.Refit.Fit(ctx, fused, aligned, &s)
+	}
+	if distil, ok := m.(Distil); ok && err == nil {
+		fused, err = distil.Train(ctx, fused, append([]*models.Model{anchor}, others...), &s)
+	}
+	return aligned, fused, err
+}
+
+// Align carries others into the basis of anchor by a method; nil is [Matching], by weights
+// alone where there is no calibration.
 func Align(ctx context.Context, anchor *models.Model, others []*models.Model, m Method,
 	s *Settings) (*Aligned, *Report, error) {
 	started := time.Now()
-	set, m, others, err := prepared(anchor, others, m, s)
+	set, others, err := prepared(anchor, others, s)
 	if err != nil {
 		return nil, nil, err
+	}
+	if m == nil {
+		m = matchingFor(set)
 	}
 	aligned, err := alignedBy(ctx, m, anchor, others, set)
 	if err != nil {
 		return nil, nil, err
 	}
-	return aligned, &Report{aligned.Nodes, time.Since(started).Seconds()}, nil
+	return aligned, &Report{aligned.Nodes, time.Since(started).Seconds(), m}, nil
 }
 
 // alignedBy runs a method on what is prepared and checks what it returns.
@@ -95,25 +109,21 @@ func alignedBy(ctx context.Context, m Method, anchor *models.Model, others []*mo
 
 // prepared checks models and settings, fills in defaults and translates the others into
 // the conventions of the anchor.
-func prepared(anchor *models.Model, others []*models.Model, m Method, s *Settings) (Settings, Method, []*models.Model,
-	error) {
+func prepared(anchor *models.Model, others []*models.Model, s *Settings) (Settings, []*models.Model, error) {
 	set, err := s.withDefaults(len(others) + 1)
 	if err != nil {
-		return set, nil, nil, err
+		return set, nil, err
 	}
 	if len(others) == 0 {
-		return set, nil, nil, errNothing
+		return set, nil, errNothing
 	}
 	translated := make([]*models.Model, len(others))
 	for i, other := range others {
 		if translated[i], err = translate(other, anchor); err != nil {
-			return set, nil, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
+			return set, nil, fmt.Errorf("fuse: model %d: %w", i+1, err)
 		}
 	}
-	if m == nil {
-		m = best(set)
-	}
-	return set, m, translated, nil
+	return set, translated, nil
 }
 
 // errNothing reports that there is no other model.

@@ -57,32 +57,3 @@ func (v Vanilla) stream(anchor *models.Model, others []*models.Model, s Settings
 		return nil, putMean(ctx, anchor, all, s, put)
 	}}
 }
-
-// best is the method that is used where none is given.
-func best(s Settings) Method {
-	if s.Calibration == nil {
-		return Matching{}
-	}
-	return Matching{Mix: defaultMix}
-}
-
-// defaultMix is the share of activations beside weights that did best on the
-// vision transformers and language models that it was tried on.
-const defaultMix = 0.3
-
-// refitted returns the settings with a refit where it can be made and none is asked for.
-func (s *Settings) refitted() *Settings {
-	if s == nil || s.Calibration == nil || s.Refit != nil {
-		return s
-	}
-	if _, ok := s.Calibration.(*Parts); ok {
-		return s // which know nothing of the fused model
-	}
-	out := *s
-	out.Refit = &Refit{Ridge: defaultRidge}
-	return &out
-}
-
-// defaultRidge is that of the refit of a nil method. From a tenth to ten times as much
-// does about as well.
-const defaultRidge = 0.01

@@ -35,9 +35,14 @@ func (n Needs) Memory() int64 { return n.Models + n.Tensors + n.Moments + n.Maps
 // what learners, distillers and refits hold beside the models are not known to it: their
 // needs are at least those that it returns.
 func Estimate(anchor *models.Model, others []*models.Model, m Method, s *Settings) (Needs, error) {
-	set, m, others, err := prepared(anchor, others, m, s)
+	set, others, err := prepared(anchor, others, s)
 	if err != nil {
 		return Needs{}, err
+	}
+	if m == nil { // the last one needs most
+		var methods []Method
+		methods, set = choices(anchor, others, set)
+		m = methods[len(methods)-1]
 	}
 	e := estimate{anchor: anchor, others: others, settings: set}
 	for name, shape := range anchor.Shapes() {
@@ -53,6 +58,11 @@ func Estimate(anchor *models.Model, others []*models.Model, m Method, s *Setting
 		err = e.weighTransport(m)
 	case Matching:
 		e.weighMatching(m)
+	case Concatenation:
+		err = e.weighConcatenation(m)
+	}
+	if _, ok := m.(Transport); !ok && !e.streams {
+		e.Site *= 2 // two at a time
 	}
 	if err != nil {
 		return Needs{}, fmt.Errorf("fuse: %w", err)
@@ -104,7 +114,8 @@ func (e *estimate) weighModels(m Method) {
 		return
 	}
 	copies := own + size*int64(len(e.others)) + size // as they were, as they are carried, the mean
-	if _, ok := m.(Matching); ok {
+	switch m.(type) {
+	case Matching, Concatenation:
 		copies += own + size // canonical forms, and what is matched with
 	}
 	e.Models = float32Bytes * copies
@@ -250,7 +261,22 @@ func (e *estimate) weighMatching(how Matching) {
 		}
 		e.addMoments(source, want, momentBytes(e.settings))
 	}
-	if !e.streams {
-		e.Site *= 2 // two at a time
+}
+
+// weighConcatenation adds what it takes to match each of the models, one after the other,
+// with a network of its share of the width.
+func (e *estimate) weighConcatenation(how Concatenation) error {
+	share, whole, err := how.shares(e.anchor, e.settings.Weights)
+	if err != nil {
+		return err
 	}
+	e.Models += float32Bytes * int64(share.Size()+whole.Size())
+	anchor, others := e.anchor, e.others
+	e.anchor = share
+	for _, m := range append([]*models.Model{anchor}, others...) {
+		e.others = []*models.Model{m}
+		e.weighMatching(how.Cut)
+	}
+	e.anchor, e.others = anchor, others
+	return nil
 }

@@ -86,3 +86,27 @@ func TestEstimateDepth(t *testing.T) {
 	_, err := fuse.Estimate(nil, nil, nil, nil)
 	require.Error(t, err)
 }
+
+// TestEstimateConcatenation: each model is matched with a narrower network, so that a site
+// takes less than between models of the whole width; a nil method is estimated by it where it
+// is one of those that are tried.
+func TestEstimateConcatenation(t *testing.T) {
+	net := doubled(modeltest.ViT())
+	a, b := model(t, net, 1), model(t, net, 2)
+	of := func(m fuse.Method, s fuse.Settings) fuse.Needs {
+		needs, err := fuse.Estimate(a, []*models.Model{b}, m, &s)
+		require.NoError(t, err)
+		return needs
+	}
+	laid, matched := of(fuse.Concatenation{}, fuse.Settings{}), of(fuse.Matching{}, fuse.Settings{})
+	require.Greater(t, laid.Models, matched.Models, "the networks of shares")
+	require.Less(t, laid.Site, matched.Site, "a share is narrower")
+	require.Positive(t, laid.Maps)
+	require.Zero(t, laid.AllMoments)
+	require.Positive(t, of(fuse.Concatenation{Cut: fuse.Matching{Mix: 0.3}}, fuse.Settings{Calibration: calibration(net)}).AllMoments)
+
+	require.Equal(t, matched, of(nil, fuse.Settings{}))
+	require.Equal(t, laid, of(nil, fuse.Settings{Calibration: calibration(net)}))
+	_, err := fuse.Estimate(a, []*models.Model{b}, fuse.Concatenation{}, &fuse.Settings{Weights: []float64{0, 1}})
+	require.ErrorContains(t, err, "above 0")
+}

@@ -17,6 +17,7 @@ import (
 type Report struct {
 	Nodes   []NodeReport // of every source in turn, nodes in order; none under [Vanilla]
 	Seconds float64      // in all
+	Method  Method       // that was used; not in JSON
 }
 
 // A NodeReport says what happened to the map at one node of one source. As JSON it is an

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
@@ -68,14 +69,9 @@ func (c Comparison) heads() []Trial {
 	return []Trial{{Label: HeadAnchor, Recipe: recipe.Recipe{Method: recipe.Head, Samples: c.Choice.Samples}}}
 }
 
-// canConcatenate reports whether the parents can lie side by side: what they have in common
-// is no fixed basis of the residual stream, and each has a share of all numbers of units.
+// canConcatenate reports whether the parents can lie side by side.
 func (c Comparison) canConcatenate() bool {
-	if !c.equalWidths() || len(c.Parents[0].Graph.FixedStreams()) > 0 {
-		return false
-	}
-	_, _, err := models.Shares(c.Parents[0], len(c.Parents), 0)
-	return err == nil
+	return c.equalWidths() && (fuse.Concatenation{}).Check(c.Parents[0], c.Parents[1:], nil) == nil
 }
 
 // equalWidths reports whether all parents have the widths of the anchor. There is no
