@@ -58,8 +58,9 @@
 //     from the anchor or from what another method makes.
 //   - [github.com/otfuse/otfuse/fuse.Vanilla] is the plain mean, for comparison.
 //
-// Nil tries matching and laying side by side, and takes the better one. A [github.com/otfuse/otfuse/fuse.Refit] fits the linear layers of a fused model
-// to what the aligned models compute. What all methods have in common is in
+// Nil tries matching and laying side by side, and takes the better one. A
+// [github.com/otfuse/otfuse/fuse.Refit] fits the linear layers of a fused model to what
+// the aligned models compute. What all methods have in common is in
 // [github.com/otfuse/otfuse/fuse.Settings].
 //
 // # Packages

@@ -80,11 +80,17 @@ func parse(args []string) (options, error) {
 		o.images < 0 || o.batch < 1:
 		return o, errors.New("rounds: -width, -rounds, -runs, -batch and -samples must be at least 1, -sites 2, -updates " +
 			"-rounds")
+	case o.width%(heads*o.sites) != 0:
+		return o, fmt.Errorf("rounds: -width %d is no multiple of %d heads times %d sites", o.width, heads, o.sites)
 	case o.skew > 1:
 		return o, fmt.Errorf("rounds: -skew is %g, want at most 1", o.skew)
 	}
 	return o, nil
 }
+
+// heads is the number of heads of every network. Those of several sites lie side by side in
+// one network if its width is a multiple.
+const heads = 4
 
 // An item is one way in one run.
 type item struct {

@@ -36,7 +36,7 @@ func TestRounds(t *testing.T) {
 	}
 	var page bytes.Buffer
 	require.NoError(t, o.printTable(&page))
-	for name, models := range map[string]int{"alone": 4, "common-start": 1, "own-starts": 1, "own-starts-matched": 1,
+	for name, models := range map[string]int{"alone": 6, "common-start": 1, "own-starts": 1, "own-starts-matched": 1,
 		"drawn-together": 4, "distilled": 3} {
 		require.Equal(t, models, strings.Count(page.String(), "| "+name+" |"), name)
 	}
@@ -74,7 +74,7 @@ func TestMeet(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	for want, args := range map[string][]string{"-sites 2": {"-sites", "1"}, "-skew is 2": {"-skew", "2"},
-		"unexpected argument": {"stray"}, "-updates": {"-updates", "3"}} {
+		"unexpected argument": {"stray"}, "-updates": {"-updates", "3"}, "-width 60 is no multiple": {"-width", "60", "-sites", "2"}} {
 		_, err := parse(args)
 		require.ErrorContains(t, err, want)
 	}

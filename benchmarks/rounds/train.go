@@ -24,17 +24,27 @@ type strategy struct {
 	share  float64     // of the way to the mean that models go: at 1 it takes their place
 	method fuse.Method // brings models into one basis before a mean is taken
 	last   int         // updates, the last of all, that learn the answers of all models in place of labels
+	ends   []ending    // ways to make one model of all when they are trained
+}
+
+// An ending makes one model of those of all sites.
+type ending struct {
+	name   string
+	method fuse.Method
+	refits bool // on images without labels that all sites have
 }
 
 // strategies lists the ways.
 func (o options) strategies() []strategy {
 	round := o.updates / o.rounds
+	mean := []ending{{name: "mean", method: fuse.Vanilla{}}}
 	return []strategy{
-		{name: "alone", method: fuse.Matching{}},
-		{name: "common-start", common: true, every: round, share: 1, method: fuse.Vanilla{}},
-		{name: "own-starts", every: round, share: 1, method: fuse.Vanilla{}},
-		{name: "own-starts-matched", every: round, share: 1, method: fuse.Matching{}},
-		{name: "drawn-together", every: 10, share: 0.01, method: fuse.Vanilla{}},
+		{name: "alone", ends: []ending{{"mean, matched", fuse.Matching{}, false},
+			{"matched, refit", fuse.Matching{Mix: 0.3}, true}, {"side by side, refit", fuse.Concatenation{}, true}}},
+		{name: "common-start", common: true, every: round, share: 1, method: fuse.Vanilla{}, ends: mean},
+		{name: "own-starts", every: round, share: 1, method: fuse.Vanilla{}, ends: mean},
+		{name: "own-starts-matched", every: round, share: 1, method: fuse.Matching{}, ends: mean},
+		{name: "drawn-together", every: 10, share: 0.01, method: fuse.Vanilla{}, ends: mean},
 		{name: "distilled", last: round},
 	}
 }
@@ -106,7 +116,7 @@ func (f *federation) open() error {
 			task.Norm = f.images.Norm // sites agree on it before they begin
 		}
 		seed := uint64(100*f.run + k)
-		net := lab.Net{Width: f.width, Depth: 4, Heads: 4, Patch: 8, Seed: seed}
+		net := lab.Net{Width: f.width, Depth: 4, Heads: heads, Patch: 8, Seed: seed}
 		if f.common {
 			net.Seed = uint64(100 * f.run)
 		}
@@ -191,7 +201,7 @@ func (f *federation) meet(ctx context.Context) error {
 	return nil
 }
 
-// report scores the models of the sites and, where there is one, their mean.
+// report scores the models of the sites and what is made of them.
 func (f *federation) report(ctx context.Context) error {
 	ms, err := f.models()
 	if err != nil {
@@ -220,16 +230,33 @@ func (f *federation) report(ctx context.Context) error {
 			return err
 		}
 	}
-	if f.method != nil {
-		mean, _, err := fuse.Into(ctx, ms[0], ms[1:], f.method, nil)
+	for _, e := range f.ends {
+		one, err := f.end(ctx, e, ms)
 		if err != nil {
 			return err
 		}
-		if err := add("mean", mean); err != nil {
+		if err := add(e.name, one); err != nil {
 			return err
 		}
 	}
 	return report.WriteJSON(f.file(f.item), out)
+}
+
+// refitted is the number of images that a refit looks at, of those that all sites have.
+const refitted = 200
+
+// end makes one model of those of all sites.
+func (f *federation) end(ctx context.Context, e ending, ms []*models.Model) (*models.Model, error) {
+	var set fuse.Settings
+	if e.refits {
+		samples, err := f.images.Samples(lab.Draw(f.images, min(f.samples, refitted), f.run))
+		if err != nil {
+			return nil, err
+		}
+		set.Calibration, set.Refit = f.device.Calibration(samples, nil), &fuse.Refit{Ridge: lab.Ridge}
+	}
+	one, _, err := fuse.Into(ctx, ms[0], ms[1:], e.method, &set)
+	return one, err
 }
 
 // distil trains every model on the answers of all, on images that all sites have.
