@@ -1,10 +1,7 @@
 package fuse
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -31,29 +28,16 @@ func (d digests) pair(source, anchor *models.Model) (p pairDigest, err error) {
 	return p, err
 }
 
-// of returns the digest of a model: of its forward pass and of the values of its tensors.
+// of returns the digest of a model.
 func (d digests) of(m *models.Model) (string, error) {
 	if digest, ok := d[m]; ok {
 		return digest, nil
 	}
-	h := sha256.New()
-	if _, err := io.WriteString(h, m.Graph.String()); err != nil {
-		return "", err
+	digest, err := m.Digest()
+	if err == nil {
+		d[m] = digest
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.Shapes())) {
-		t, err := m.Tensor(name)
-		if err != nil {
-			return "", err
-		}
-		if _, err := io.WriteString(h, name); err != nil {
-			return "", err
-		}
-		if err := binary.Write(h, binary.LittleEndian, t.Data); err != nil {
-			return "", err
-		}
-	}
-	d[m] = fmt.Sprintf("%x", h.Sum(nil)[:8])
-	return d[m], nil
+	return digest, err
 }
 
 // all returns all digests, sorted.

@@ -1,8 +1,14 @@
 package models
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 
 	"github.com/otfuse/otfuse/models/safetensors"
 )
@@ -150,6 +156,32 @@ func (m *Model) Size() int {
 		n += size
 	}
 	return n
+}
+
+// Digest tells the model from others: it is a digest of its class, its configuration and the
+// names and values of its tensors, 16 hexadecimal digits.
+func (m *Model) Digest() (string, error) {
+	config, err := json.Marshal(m.Config)
+	if err != nil {
+		return "", fmt.Errorf("models: configuration of %s: %w", m.Arch.Class, err)
+	}
+	h := sha256.New()
+	if _, err := fmt.Fprintf(h, "%s %s ", m.Arch.Class, config); err != nil {
+		return "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Shapes())) {
+		t, err := m.Tensor(name)
+		if err != nil {
+			return "", err
+		}
+		if _, err := io.WriteString(h, name); err != nil {
+			return "", err
+		}
+		if err := binary.Write(h, binary.LittleEndian, t.Data); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8]), nil
 }
 
 // short returns joined errors of which the text names the first few and counts the

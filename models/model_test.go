@@ -2,6 +2,7 @@ package models_test
 
 import (
 	"maps"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,4 +44,30 @@ func TestNewChecks(t *testing.T) {
 func nan() float32 {
 	var zero float32
 	return zero / zero
+}
+
+// TestDigest: copies have one digest; another value or configuration has another.
+func TestDigest(t *testing.T) {
+	config := models.ViTConfig{Hidden: 4, Layers: 1, Heads: 2, MLP: 6, Act: "gelu", Image: 4, Patch: 2, Channels: 1,
+		Labels: map[string]string{"0": "a", "1": "b"}}
+	m, err := models.Fresh(models.ViT(), config, 1, 0.1)
+	require.NoError(t, err)
+	digest := func(m *models.Model) string {
+		d, err := m.Digest()
+		require.NoError(t, err)
+		require.Regexp(t, "^[0-9a-f]{16}$", d)
+		return d
+	}
+	dir := filepath.Join(t.TempDir(), "model")
+	require.NoError(t, m.Save(dir))
+	linked, err := models.Link(dir)
+	require.NoError(t, err)
+	require.Equal(t, digest(m), digest(linked))
+	other, err := models.Fresh(models.ViT(), config, 2, 0.1)
+	require.NoError(t, err)
+	require.NotEqual(t, digest(m), digest(other))
+	config.Act = "relu"
+	other, err = models.New(models.ViT(), config, m.Params)
+	require.NoError(t, err)
+	require.NotEqual(t, digest(m), digest(other))
 }

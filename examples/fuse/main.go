@@ -5,6 +5,9 @@
 // ANCHOR and OTHER are directories as Hugging Face writes them, config.json and
 // safetensors, or ids of its hub, such as google/vit-base-patch16-224 or
 // owner/name@revision. The result has the anchor's size and opens in transformers.
+//
+// Learning and distillation that are interrupted leave their state beside DIR, and the same
+// command goes on from it.
 package main
 
 import (
@@ -74,7 +77,8 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what memory and disk the run takes, from shapes alone, and end")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: fuse -out DIR [flags] ANCHOR OTHER...\n\nFuses checkpoints, directories or ids of "+
-			"the Hugging Face hub, into one of the anchor's size.")
+			"the Hugging Face hub, into one of the anchor's size. Learning and distillation that are "+
+			"interrupted go on where they were when the same command is given again.")
 		f.PrintDefaults()
 	}
 	if err := cli.Parse(f, args); err != nil {
@@ -147,7 +151,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	return j.write(maps)
+	if err := j.write(maps); err != nil {
+		return err
+	}
+	return j.removeStates()
 }
 
 // largeModel is the number of parameters from which a device is worth opening for products

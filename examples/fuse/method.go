@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/data"
@@ -48,13 +53,75 @@ func (j *job) trainers(calibration *gomlx.Calibration) (recipe.Trainers, error) 
 		}
 		return by, nil
 	}
+	if !j.recipe.Learns() && !j.recipe.Distils() {
+		return by, nil
+	}
+	of, err := lab.Digest(calibration.Data)
+	if err == nil && j.out != "" {
+		err = os.MkdirAll(filepath.Dir(filepath.Clean(j.out)), 0o755) // where states are kept, and the result
+	}
+	if err != nil {
+		return by, err
+	}
 	if j.recipe.Learns() {
-		by.Learner = learner(j.device, *j.recipe.Alignment(), calibration.Data)
+		l := learner(j.device, *j.recipe.Alignment(), calibration.Data)
+		l.Checkpoint, l.Data = j.stateFile(learningState), of+feedOf(*j.recipe.Alignment())
+		by.Learner = l
 	}
 	if j.recipe.Distils() {
-		by.Distiller = distiller(j.device, j.recipe, calibration.Data)
+		l := distiller(j.device, j.recipe, calibration.Data)
+		l.Checkpoint, l.Data = j.stateFile(distillingState), of+feedOf(j.recipe)
+		by.Distiller = l
 	}
 	return by, nil
+}
+
+// The ends of the names of the files beside the result that trainings resume from.
+const (
+	learningState   = ".learning.safetensors"
+	distillingState = ".distilling.safetensors"
+)
+
+// stateFile is where the state of a training is kept until the result is written; empty
+// where it is not kept, as for rows that stand beside the result.
+func (j *job) stateFile(end string) string {
+	if j.out == "" {
+		return ""
+	}
+	return filepath.Clean(j.out) + end
+}
+
+// removeStates removes what trainings would resume from.
+func (j *job) removeStates() error {
+	var errs []error
+	for _, end := range []string{learningState, distillingState} {
+		if err := os.Remove(j.stateFile(end)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// feedOf says how a training sees samples.
+func feedOf(r recipe.Recipe) string {
+	return fmt.Sprintf(", batches of %d, %g held out, seed %d", r.Batch, *r.HeldOut, feedSeed)
+}
+
+// updateBar shows the updates of a training, from the first that it makes on.
+func updateBar(label, stage string) func(models.Progress) {
+	var bar *cli.Progress
+	return func(p models.Progress) {
+		if p.Stage != stage {
+			return
+		}
+		if bar == nil {
+			if p.Done > 1 {
+				cli.Notice("%s: going on after update %d", label, p.Done-1)
+			}
+			bar = cli.NewProgress(label, p.Total, p.Done-1)
+		}
+		bar.Step(fmt.Sprintf("loss %.3f", p.Loss))
+	}
 }
 
 // learner refines maps on views of the samples but for those that are held out. Images
@@ -73,12 +140,7 @@ func learner(device *gomlx.Device, r recipe.Recipe, samples models.Batch) *gomlx
 		l.HeldOut = samples.Slice(seen, n)
 	}
 	l.Config = gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}
-	bar := cli.NewProgress("learning maps", r.Steps, 0)
-	l.Observe = func(p models.Progress) {
-		if p.Stage == gomlx.StageLearn {
-			bar.Step(fmt.Sprintf("loss %.3f", p.Loss))
-		}
-	}
+	l.Observe = updateBar("learning maps", gomlx.StageLearn)
 	return l
 }
 
@@ -92,12 +154,7 @@ func distiller(device *gomlx.Device, r recipe.Recipe, samples models.Batch) *gom
 	if seen < n {
 		l.HeldOut = samples.Slice(seen, n)
 	}
-	bar := cli.NewProgress("distilling", r.Steps, 0)
-	l.Observe = func(p models.Progress) {
-		if p.Stage == gomlx.StageDistil {
-			bar.Step(fmt.Sprintf("loss %.3f", p.Loss))
-		}
-	}
+	l.Observe = updateBar("distilling", gomlx.StageDistil)
 	return l
 }
 

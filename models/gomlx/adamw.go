@@ -90,6 +90,24 @@ func (o *optimizer) restart(params []*array) error {
 
 func (o *optimizer) params() []*array { return o.state[:len(o.state)/3] }
 
+// values copies the parameters as they are.
+func (o *optimizer) values() ([][]float32, error) {
+	done, err := o.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var out [][]float32
+	for _, p := range o.params() {
+		values, err := valuesOf[float32](p)
+		if err != nil {
+			return nil, fmt.Errorf("gomlx: %s: %w", o.what, err)
+		}
+		out = append(out, values)
+	}
+	return out, nil
+}
+
 // acquire keeps the device open until done is called.
 func (o *optimizer) acquire() (done func(), err error) {
 	if done, err = o.device.acquire(); err == nil && o.closed {

@@ -112,10 +112,10 @@ func disguise(t *testing.T, path string, of *Trainer) {
 		stored[name], err = f.Tensor(name)
 		require.NoError(t, err)
 	}
-	identity, err := of.identity()
+	is, err := of.checkpoint()
 	require.NoError(t, err)
-	identity["step"] = "0"
-	require.NoError(t, safetensors.WriteFile(path, stored, identity))
+	is.identity["step"] = "0"
+	require.NoError(t, safetensors.WriteFile(path, stored, is.identity))
 }
 
 // TestNearDifference: of long texts that differ, what they differ in is shown.

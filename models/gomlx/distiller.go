@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/otfuse/otfuse/models"
 )
@@ -24,6 +25,11 @@ type Distiller struct {
 	Every    int                   // updates between two comparisons; 0 means a tenth of all
 	Patience int                   // comparisons without gain that end the training; 0 means never
 	Observe  func(models.Progress) // told after each update and each comparison; nil for nobody
+
+	// Checkpoint is a file with the state of the training, which is kept and which Distil
+	// resumes from as [Fit] does; empty for none. Data says what Batches and HeldOut are of,
+	// such as a digest of all samples; the models tell themselves apart.
+	Checkpoint, Data string
 }
 
 // StageDistil is the stage under which a [Distiller] reports the loss of an update.
@@ -53,41 +59,65 @@ func (l *Distiller) Distil(
 		return nil, located(StageDistil, err)
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	run := distillation{Distiller: l, trainer: t, best: student}
-	if err := run.train(ctx); err != nil {
-		return nil, located(StageDistil, err)
+	run := distillation{Distiller: l, trainer: t}
+	if l.Checkpoint != "" {
+		if run.of, err = dataOf(l.Data, append([]*models.Model{student}, teachers...), weights); err != nil {
+			return nil, located(StageDistil, err)
+		}
 	}
-	return run.best, nil
+	best, err := run.train(ctx)
+	switch {
+	case err != nil:
+		return nil, located(StageDistil, err)
+	case best.bestStep == 0:
+		return student, nil // as it came, whatever its type
+	}
+	return t.modelOf(best.best), nil
+}
+
+// dataOf says what a run is of: its data in words, its models, and what else there is.
+func dataOf(data string, ms []*models.Model, more ...any) (string, error) {
+	for _, m := range ms {
+		digest, err := m.Digest()
+		if err != nil {
+			return "", err
+		}
+		data += ", " + digest
+	}
+	return data + ", " + fmt.Sprint(more...), nil
 }
 
 // A distillation is one call of Distil.
 type distillation struct {
 	*Distiller
 	trainer *Trainer
-	best    *models.Model
+	of      string // what a checkpoint is of
 }
 
 // errPatience ends a training that gains nothing any more.
 var errPatience = errors.New("no gain")
 
-// train makes the updates and keeps the best state, or the last.
-func (r *distillation) train(ctx context.Context) error {
+// train makes the updates and returns the best state, or the last.
+func (r *distillation) train(ctx context.Context) (*memory, error) {
 	first, err := r.Batches(0)
 	if err != nil {
-		return located("batch of step 0", err)
+		return nil, located("batch of step 0", err)
 	}
 	choice := selection{samples: r.HeldOut, size: first.Len(), every: r.Every, patience: r.Patience,
-		steps: r.trainer.config.Steps, loss: r.trainer.Loss, keep: r.keep, observe: r.report}
+		steps: r.trainer.config.Steps, loss: r.trainer.Loss, values: r.trainer.values, observe: r.report}
 	if err := choice.check(); err != nil {
-		return err
+		return nil, err
 	}
+	r.trainer.memory = &choice.memory
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	started := false
 	observe := func(p models.Progress) {
-		if p.Done > 0 {
+		if started {
 			p.Stage = StageDistil
 			r.report(p)
 		}
+		started = true
 		ended, err := choice.after(ctx, p.Done)
 		if err == nil && ended {
 			err = errPatience
@@ -96,18 +126,11 @@ func (r *distillation) train(ctx context.Context) error {
 			stop(err)
 		}
 	}
-	if err := Fit(ctx, r.trainer, r.Batches, FitOptions{Observe: observe}); !errors.Is(err, errPatience) {
-		return err
+	err = Fit(ctx, r.trainer, r.Batches, FitOptions{Checkpoint: r.Checkpoint, Data: r.of, Observe: observe})
+	if err != nil && !errors.Is(err, errPatience) {
+		return nil, err
 	}
-	return nil
-}
-
-// keep keeps the student as it is now.
-func (r *distillation) keep() (err error) {
-	if r.trainer.Step() > 0 { // before, it is the student as it came
-		r.best, err = r.trainer.Model()
-	}
-	return err
+	return &choice.memory, nil
 }
 
 func (r *distillation) report(p models.Progress) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/otfuse/otfuse/internal/atomicfile"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -18,6 +17,10 @@ type Batches func(step int) (models.Batch, error)
 
 // StageTrain is the Stage under which [Fit] reports.
 const StageTrain = "training"
+
+// updatesBetweenCheckpoints is the number of updates after which the state of a training is
+// written, unless it is set.
+const updatesBetweenCheckpoints = 100
 
 // FitOptions say how [Fit] keeps and reports what it does. The zero value keeps
 // and reports nothing.
@@ -64,18 +67,15 @@ func Fit(ctx context.Context, t *Trainer, batches Batches, o FitOptions) error {
 	if o.Every < 0 {
 		return fmt.Errorf("gomlx: fit: Every is %d, want at least 0", o.Every)
 	}
-	o.Every = cmp.Or(o.Every, 100)
+	o.Every = cmp.Or(o.Every, updatesBetweenCheckpoints)
 	if o.Observe == nil {
 		o.Observe = func(models.Progress) {}
 	}
 	start := models.Progress{Stage: StageTrain}
 	if o.Checkpoint != "" {
-		unlock, err := atomicfile.Lock(o.Checkpoint)
-		if errors.Is(err, atomicfile.ErrLocked) {
-			return fmt.Errorf("gomlx: fit: another process is training with %s", o.Checkpoint)
-		}
+		unlock, err := lockCheckpoint(o.Checkpoint)
 		if err != nil {
-			return fmt.Errorf("gomlx: fit: %w", err)
+			return located("fit", err)
 		}
 		defer unlock()
 		t.data = o.Data

@@ -19,11 +19,18 @@ type selection struct {
 	steps    int          // updates of the training
 
 	loss    func(ctx context.Context, portion models.Batch) (float64, error)
-	keep    func() error // keeps the state as it is
+	values  func() ([][]float32, error) // of the parameters as they are
 	observe func(models.Progress)
+	memory
+}
 
-	lowest float64 // loss of what was kept
-	missed int     // comparisons since then
+// A memory is what a selection has found, which a checkpoint keeps.
+type memory struct {
+	next     int         // updates after which there may be a comparison again
+	lowest   float64     // loss of the best state
+	missed   int         // comparisons since then
+	best     [][]float32 // values of the parameters in the best state; nil before there is one
+	bestStep int         // updates before it
 }
 
 // StageHeldOut is the stage under which trainings report the loss on samples that are
@@ -43,8 +50,12 @@ func (s *selection) check() error {
 func (s *selection) after(ctx context.Context, step int) (ended bool, err error) {
 	every := cmp.Or(s.every, max(s.steps/10, 1))
 	switch {
+	case s.hasEnded():
+		return true, nil
+	case step < s.next: // before the run was interrupted
+		return false, nil
 	case s.samples == nil && step == s.steps:
-		return false, s.keep()
+		return false, s.keep(step)
 	case s.samples == nil || step%every > 0 && step < s.steps:
 		return false, nil
 	}
@@ -53,12 +64,23 @@ func (s *selection) after(ctx context.Context, step int) (ended bool, err error)
 		return false, err
 	}
 	s.observe(models.Progress{Stage: StageHeldOut, Done: step, Total: s.steps, Loss: loss})
-	if step == 0 || loss < s.lowest {
+	if s.best == nil || loss < s.lowest {
 		s.lowest, s.missed = loss, 0
-		return false, s.keep()
+		return false, s.keep(step)
 	}
+	s.next = step + 1
 	s.missed++
-	return s.missed == s.patience, nil
+	return s.hasEnded(), nil
+}
+
+// hasEnded reports whether there were as many comparisons without gain as patience allows.
+func (s *selection) hasEnded() bool { return s.patience > 0 && s.missed >= s.patience }
+
+// keep keeps the state as it is.
+func (s *selection) keep(step int) (err error) {
+	s.next, s.bestStep = step+1, step
+	s.best, err = s.values()
+	return err
 }
 
 // meanLoss is the mean loss in portions of a batch. Samples that fill no portion are

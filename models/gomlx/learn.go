@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -50,6 +51,11 @@ type Learner struct {
 	Every    int                   // updates between two scores; 0 means a tenth of all
 	Patience int                   // scores without gain that end the learning; 0 means never
 	Observe  func(models.Progress) // told after each update and each score; nil for nobody
+
+	// Checkpoint is a file with the state of the learning, which is kept and which Learn
+	// resumes from as [Fit] does; empty for none. Data says what Batches and HeldOut are of,
+	// such as a digest of all samples; the models tell themselves apart.
+	Checkpoint, Data string
 }
 
 // StageLearn is the Stage under which a [Learner] reports.
@@ -71,8 +77,7 @@ type learningRun struct {
 	of       []int    // index of the space of each node, -1 for none
 	inputs   []string // of a batch: what the network reads, labels if there are any, the weights
 	labelled bool
-	size     int            // samples of a batch
-	best     [][]*mat.Dense // what Learn returns
+	size     int // samples of a batch
 }
 
 // Learn implements fuse.Learner: it returns for each model but the anchor, the
@@ -94,10 +99,11 @@ func (l *Learner) Learn(
 		return nil, located(StageLearn, err)
 	}
 	defer func() { err = errors.Join(err, run.close()) }()
-	if err := l.updates(ctx, run); err != nil {
+	best, err := l.updates(ctx, run)
+	if err != nil {
 		return nil, located(StageLearn, err)
 	}
-	return run.best, nil
+	return run.mapsOf(best), nil
 }
 
 // start readies a run.
@@ -148,37 +154,97 @@ func (l *Learner) start(
 	return run, nil
 }
 
-// updates makes all updates of a run and keeps the best maps, or the last.
-func (l *Learner) updates(ctx context.Context, run *learningRun) error {
+// updates makes the updates of a run that are left and returns the best parameters, or the
+// last.
+func (l *Learner) updates(ctx context.Context, run *learningRun) ([][]float32, error) {
 	choice := selection{samples: l.HeldOut, size: run.size, every: l.Every, patience: l.Patience,
-		steps: run.config.Steps, loss: run.heldOutLoss, keep: run.keep, observe: l.report}
+		steps: run.config.Steps, loss: run.heldOutLoss, values: run.values, observe: l.report}
 	if err := choice.check(); err != nil {
-		return err
+		return nil, err
 	}
+	keep := func() error { return nil }
+	if l.Checkpoint != "" {
+		state, unlock, err := l.resume(run, &choice.memory)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		keep = func() error { return run.save(l.Checkpoint, state) }
+	}
+	err := l.remaining(ctx, run, &choice, keep)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return choice.best, errors.Join(err, keep())
+}
+
+// remaining makes the updates that are left, and keeps the state now and then.
+func (l *Learner) remaining(ctx context.Context, run *learningRun, choice *selection, keep func() error) error {
 	random := rand.New(rand.NewPCG(l.Seed, 7))
 	for step := range run.config.Steps {
+		weights := make([][]float32, run.config.Accumulate)
+		for i := range weights {
+			weights[i] = run.drawWeights(random)
+		}
+		if step < run.step {
+			continue // made before the run was interrupted
+		}
 		if ended, err := choice.after(ctx, step); ended || err != nil {
 			return err
 		}
-		batches := make([]models.Batch, run.config.Accumulate)
-		for i := range batches {
-			at := step*len(batches) + i
-			batch, err := l.Batches(at)
-			if err == nil {
-				batches[i], err = run.weighted(batch, run.drawWeights(random))
-			}
-			if err != nil {
-				return located(fmt.Sprintf("batch of step %d", at), err)
-			}
-		}
-		loss, err := run.update(ctx, run.inputs, batches)
+		loss, err := l.update(ctx, run, weights)
 		if err != nil {
 			return err
 		}
-		l.report(models.Progress{Stage: StageLearn, Done: step + 1, Total: run.config.Steps, Loss: loss})
+		if run.step%updatesBetweenCheckpoints == 0 {
+			if err := keep(); err != nil {
+				return err
+			}
+		}
+		l.report(models.Progress{Stage: StageLearn, Done: run.step, Total: run.config.Steps, Loss: loss})
 	}
 	_, err := choice.after(ctx, run.config.Steps)
 	return err
+}
+
+// resume takes the state of a run from the checkpoint, if there is one. It returns what the
+// checkpoint holds beside the state.
+func (l *Learner) resume(run *learningRun, found *memory) (c checkpoint, unlock func(), err error) {
+	c.memory = found
+	for i := range run.parameters {
+		c.names = append(c.names, fmt.Sprintf("model %d, map %d", i/len(run.spaces)+1, i%len(run.spaces)))
+	}
+	of, err := dataOf(l.Data, run.models, "seed ", l.Seed)
+	if err == nil {
+		c.identity, err = identityOf(run.models[0], run.config, of)
+	}
+	if err == nil {
+		unlock, err = lockCheckpoint(l.Checkpoint)
+	}
+	if err != nil {
+		return c, nil, err
+	}
+	if err := run.load(l.Checkpoint, c); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		unlock()
+		return c, nil, err
+	}
+	return c, unlock, nil
+}
+
+// update makes the next update of a run, at such weights for each of its batches.
+func (l *Learner) update(ctx context.Context, run *learningRun, weights [][]float32) (float64, error) {
+	batches := make([]models.Batch, len(weights))
+	for i, row := range weights {
+		at := run.step*len(batches) + i
+		batch, err := l.Batches(at)
+		if err == nil {
+			batches[i], err = run.weighted(batch, row)
+		}
+		if err != nil {
+			return 0, located(fmt.Sprintf("batch of step %d", at), err)
+		}
+	}
+	return run.optimizer.update(ctx, run.inputs, batches)
 }
 
 func (l *Learner) report(p models.Progress) {
@@ -222,29 +288,14 @@ func (run *learningRun) drawWeights(random *rand.Rand) []float32 {
 	return row
 }
 
-// keep keeps the maps as they are now.
-func (run *learningRun) keep() (err error) {
-	run.best, err = run.maps()
-	return err
-}
-
-// maps reads the maps back.
-func (run *learningRun) maps() ([][]*mat.Dense, error) {
-	done, err := run.acquire()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
+// mapsOf returns parameters as maps.
+func (run *learningRun) mapsOf(params [][]float32) [][]*mat.Dense {
 	out := make([][]*mat.Dense, len(run.models)-1)
-	for i, t := range run.params() {
-		data, err := valuesOf[float32](t)
-		if err != nil {
-			return nil, located(StageLearn, err)
-		}
+	for i, values := range params {
 		s := run.spaces[i%len(run.spaces)]
 		n, d, shared := s.Units, s.Units/max(s.Heads, 1), max(s.Shared, 1)
 		m := mat.NewDense(n, n, nil)
-		for k, v := range data { // [blocks, d, d]
+		for k, v := range values { // [blocks, d, d]
 			for h := range shared {
 				at := (k/(d*d)*shared + h) * d
 				m.Set(at+k/d%d, at+k%d, float64(v))
@@ -252,7 +303,7 @@ func (run *learningRun) maps() ([][]*mat.Dense, error) {
 		}
 		out[i/len(run.spaces)] = append(out[i/len(run.spaces)], m)
 	}
-	return out, nil
+	return out
 }
 
 // identities are the maps to start from, [heads of keys and values, d, d] within

@@ -52,19 +52,6 @@ func (d *Device) upload(ctx context.Context, m *models.Model) ([]*array, error) 
 	return out, nil
 }
 
-// download reads tensors back under the names of g, with the dtypes of like.
-func download(g *graph.Graph, ts []*array, like models.Params) (models.Params, error) {
-	out := models.Params{}
-	for i, name := range tensorNames(g) {
-		data, err := valuesOf[float32](ts[i])
-		if err != nil {
-			return nil, fmt.Errorf("gomlx: reading %s: %w", name, err)
-		}
-		out[name] = models.Tensor{DType: like[name].DType, Shape: ts[i].Shape().Clone().Dimensions, Data: data}
-	}
-	return out, nil
-}
-
 // completed returns batch with the inputs that m has a default for, or what does
 // not fit about it: some misfits would go through the arithmetic unnoticed.
 func completed(m *models.Model, batch models.Batch) (models.Batch, error) {

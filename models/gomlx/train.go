@@ -20,6 +20,7 @@ type Trainer struct {
 	inputs   []string      // of a batch, labels last where they are learned from
 	teachers []*models.Model
 	data     string    // what the batches are of: see [FitOptions]
+	memory   *memory   // what checkpoints keep beside the state; nil for nothing
 	weights  []float64 // of the teachers
 }
 
@@ -138,16 +139,21 @@ func (t *Trainer) Loss(ctx context.Context, batch models.Batch) (float64, error)
 
 // Model returns the model as trained so far.
 func (t *Trainer) Model() (*models.Model, error) {
-	done, err := t.acquire()
+	values, err := t.values()
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	p, err := download(t.model.Graph, t.params(), t.model.Params)
-	if err != nil {
-		return nil, err
+	return t.modelOf(values), nil
+}
+
+// modelOf is the model with such parameters.
+func (t *Trainer) modelOf(values [][]float32) *models.Model {
+	p := models.Params{}
+	for i, name := range tensorNames(t.model.Graph) {
+		shape := t.params()[i].Shape().Clone().Dimensions
+		p[name] = models.Tensor{DType: t.model.Params[name].DType, Shape: shape, Data: values[i]}
 	}
-	return t.model.With(p), nil
+	return t.model.With(p)
 }
 
 // Close frees the memory of the trainer on the device.

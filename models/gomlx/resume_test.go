@@ -1,0 +1,153 @@
+package gomlx
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/models"
+	"github.com/otfuse/otfuse/models/modeltest"
+	"github.com/otfuse/otfuse/models/safetensors"
+)
+
+// A resumable is a learner or a distiller: run makes parameters of it.
+type resumable struct {
+	run func(ctx context.Context, checkpoint, data string, observe func(models.Progress)) (models.Params, error)
+	// other runs on another model.
+	other func(ctx context.Context, checkpoint string) error
+}
+
+// resumables are a learner and a distiller of one pair, on batches of its own for each step.
+func resumables(t *testing.T, d *Device, patience int) map[string]resumable {
+	net := modeltest.ViT()
+	anchor, other, third := randomModel(t, net, 1), randomModel(t, net, 2), randomModel(t, net, 3)
+	batches := func(step int) (models.Batch, error) {
+		batch := net.Batch(8, uint64(step))
+		delete(batch, models.Labels)
+		return batch, nil
+	}
+	held := net.Batch(8, 99)
+	delete(held, models.Labels)
+	config := TrainConfig{Steps: 9, LR: 2e-2, Accumulate: 2}
+	learned := func(ctx context.Context, l *Learner, with *models.Model) (models.Params, error) {
+		l.Config, l.HeldOut, l.Every, l.Patience, l.Seed = config, held, 2, patience, 5
+		aligned, _, err := fuse.Align(ctx, anchor, []*models.Model{with}, fuse.Matching{Learner: l}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return aligned.Others[0], nil
+	}
+	distilled := func(ctx context.Context, l *Distiller, from *models.Model) (models.Params, error) {
+		l.Config, l.HeldOut, l.Every, l.Patience = config, held, 2, patience
+		m, err := l.Distil(ctx, from, []*models.Model{anchor, other}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return m.Params, nil
+	}
+	return map[string]resumable{
+		"learner": {
+			func(ctx context.Context, checkpoint, data string, observe func(models.Progress)) (models.Params, error) {
+				l := d.Learner(batches)
+				l.Checkpoint, l.Data, l.Observe = checkpoint, data, observe
+				return learned(ctx, l, other)
+			}, func(ctx context.Context, checkpoint string) error {
+				l := d.Learner(batches)
+				l.Checkpoint, l.Data = checkpoint, "these"
+				_, err := learned(ctx, l, third)
+				return err
+			}},
+		"distiller": {
+			func(ctx context.Context, checkpoint, data string, observe func(models.Progress)) (models.Params, error) {
+				l := d.Distiller(batches)
+				l.Checkpoint, l.Data, l.Observe = checkpoint, data, observe
+				return distilled(ctx, l, anchor)
+			}, func(ctx context.Context, checkpoint string) error {
+				l := d.Distiller(batches)
+				l.Checkpoint, l.Data = checkpoint, "these"
+				_, err := distilled(ctx, l, third)
+				return err
+			}},
+	}
+}
+
+// TestResumeChoice: learning and distillation that are interrupted after any update or
+// comparison, again and again, end with the very bits of what was not interrupted, and
+// compare and update as often.
+func TestResumeChoice(t *testing.T) {
+	d := openDevice(t)
+	for _, patience := range []int{0, 1} {
+		for name, r := range resumables(t, d, patience) {
+			var whole []models.Progress
+			want, err := r.run(t.Context(), "", "", func(p models.Progress) { whole = append(whole, p) })
+			require.NoError(t, err)
+			path := filepath.Join(t.TempDir(), "state.safetensors")
+			var told []models.Progress
+			var got models.Params
+			runs := 0
+			for ; got == nil; runs++ {
+				require.Less(t, runs, 2*len(whole), name)
+				ctx, cancel := context.WithCancel(t.Context())
+				got, err = r.run(ctx, path, "these", func(p models.Progress) {
+					told = append(told, p)
+					cancel()
+				})
+				cancel()
+				if err != nil {
+					require.ErrorIs(t, err, context.Canceled, name)
+				}
+			}
+			require.Greater(t, runs, 3, name)
+			require.Equal(t, want, got, name)
+			require.Equal(t, whole, told, name)
+
+			got, err = r.run(t.Context(), path, "these", func(p models.Progress) { t.Errorf("%s: told of %v", name, p) })
+			require.NoError(t, err)
+			require.Equal(t, want, got, "a run that is finished")
+			_, err = r.run(t.Context(), path, "others", nil)
+			require.ErrorIs(t, err, ErrCheckpoint, name)
+			require.ErrorContains(t, err, "data is", name)
+			require.ErrorIs(t, r.other(t.Context(), path), ErrCheckpoint, name)
+		}
+	}
+}
+
+// TestResumeChoiceErrors: what a checkpoint says about the choice of a state is not believed
+// where it cannot be.
+func TestResumeChoiceErrors(t *testing.T) {
+	d := openDevice(t)
+	for name, r := range resumables(t, d, 0) {
+		path := filepath.Join(t.TempDir(), "state.safetensors")
+		_, err := r.run(t.Context(), path, "these", nil)
+		require.NoError(t, err)
+		f, err := safetensors.Open(path)
+		require.NoError(t, err)
+		stored, metadata := map[string]safetensors.Tensor{}, maps.Clone(f.Metadata())
+		for _, tensor := range f.Names() {
+			stored[tensor], err = f.Tensor(tensor)
+			require.NoError(t, err)
+		}
+		require.NoError(t, f.Close())
+		best := slices.IndexFunc(f.Names(), func(n string) bool { return len(n) > 5 && n[:5] == bestPrefix })
+		require.GreaterOrEqual(t, best, 0)
+		for says, change := range map[string]func(map[string]string, map[string]safetensors.Tensor){
+			"next_comparison is \"-1\"":            func(m map[string]string, _ map[string]safetensors.Tensor) { m[nextKey] = "-1" },
+			"best_step is \"10\", want 0 to 9":     func(m map[string]string, _ map[string]safetensors.Tensor) { m[bestStepKey] = "10" },
+			"comparisons_without_gain is \"many\"": func(m map[string]string, _ map[string]safetensors.Tensor) { m[missedKey] = "many" },
+			"lowest_loss is \"low\"":               func(m map[string]string, _ map[string]safetensors.Tensor) { m[lowestKey] = "low" },
+			f.Names()[best]:                        func(_ map[string]string, t map[string]safetensors.Tensor) { delete(t, f.Names()[best]) },
+		} {
+			m, tensors := maps.Clone(metadata), maps.Clone(stored)
+			change(m, tensors)
+			require.NoError(t, safetensors.WriteFile(path, tensors, m))
+			_, err := r.run(t.Context(), path, "these", nil)
+			require.ErrorIs(t, err, ErrCheckpoint, name)
+			require.ErrorContains(t, err, says, name)
+		}
+	}
+}
