@@ -11,8 +11,11 @@ import (
 )
 
 // doubled is net at twice the width.
-func doubled(net modeltest.Net) modeltest.Net {
-	net.Config.Hidden, net.Config.MLP, net.Config.HeadDim = 2*net.Config.Hidden, 2*net.Config.MLP, 2*net.Config.HeadDim
+func doubled(net modeltest.Net) modeltest.Net { return timesAsWide(net, 2) }
+
+// timesAsWide is net at k times the width.
+func timesAsWide(net modeltest.Net, k int) modeltest.Net {
+	net.Config.Hidden, net.Config.MLP, net.Config.HeadDim = k*net.Config.Hidden, k*net.Config.MLP, k*net.Config.HeadDim
 	return net
 }
 
@@ -53,6 +56,23 @@ func TestConcatenationOfCopies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConcatenationOfThree: three networks that compute alike with a third of their width.
+func TestConcatenationOfThree(t *testing.T) {
+	net := modeltest.ViT()
+	narrow, frame := model(t, net, 1), model(t, timesAsWide(net, 3), 2)
+	p, _, err := transported(t, narrow, frame, fuse.Matching{}, nil)
+	require.NoError(t, err)
+	wide := frame.With(p)
+	fused, report, err := fuse.Into(t.Context(), wide, []*models.Model{permuted(t, wide, 4), permuted(t, wide, 5)},
+		fuse.Concatenation{}, &fuse.Settings{Weights: []float64{0.5, 0.2, 0.3}})
+	require.NoError(t, err)
+	require.Len(t, report.Nodes, 2*len(wide.Graph.Nodes))
+	require.Equal(t, 1, report.Nodes[len(report.Nodes)-1].Source)
+	batch := net.Batch(3, 4)
+	want, got := modeltest.Logits(narrow, batch), modeltest.Logits(fused, batch)
+	require.LessOrEqual(t, modeltest.Apart(t, want, got), 20*turned)
 }
 
 // TestConcatenationRefitted: with a refit, different models side by side answer more like
