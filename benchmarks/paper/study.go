@@ -24,7 +24,8 @@ func (s *study) rows(ctx context.Context) error {
 // experiment is the table as the lab runs it.
 func (s *study) experiment() lab.Experiment {
 	e := lab.Experiment{Task: s.task, Groups: s.groups, Names: lab.Names{Ensemble: "ensemble"}, Draws: s.scale.Draws,
-		Line: s.table.line, Profile: s.table.profiled, Controls: !s.table.profiled}
+		Line: s.table.line, Profile: s.table.profiled, Controls: !s.table.profiled,
+		Unfinished: filepath.Join(s.cache, "unfinished-"+s.table.name)}
 	for k, m := range s.groups[0] {
 		e.Names.Parents = append(e.Names.Parents, fmt.Sprintf("parent %d, %d wide", k, m.Dims().Width))
 	}
@@ -38,8 +39,7 @@ func (s *study) experiment() lab.Experiment {
 	schedule := s.schedule()
 	batches := lab.TuneBatches(s.task, schedule.Batch, 0)
 	t := lab.Tuning{Of: e.Names.Parents[:min(s.table.tuned, len(e.Names.Parents))], Suffix: lab.SuffixFinetuned,
-		Config: schedule.Config(batches.PerEpoch), Batches: batches.At, Size: schedule.Batch,
-		Cache: filepath.Join(s.cache, "tuning-"+s.table.name)}
+		Config: schedule.Config(batches.PerEpoch), Batches: batches.At, Size: schedule.Batch}
 	for _, trial := range e.Trials {
 		t.Of = append(slices.Clip(t.Of), trial.Label)
 	}

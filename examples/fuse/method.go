@@ -57,9 +57,6 @@ func (j *job) trainers(calibration *gomlx.Calibration) (recipe.Trainers, error) 
 		return by, nil
 	}
 	of, err := lab.Digest(calibration.Data)
-	if err == nil && j.out != "" {
-		err = os.MkdirAll(filepath.Dir(filepath.Clean(j.out)), 0o755) // where states are kept, and the result
-	}
 	if err != nil {
 		return by, err
 	}
@@ -107,23 +104,6 @@ func feedOf(r recipe.Recipe) string {
 	return fmt.Sprintf(", batches of %d, %g held out, seed %d", r.Batch, *r.HeldOut, feedSeed)
 }
 
-// updateBar shows the updates of a training, from the first that it makes on.
-func updateBar(label, stage string) func(models.Progress) {
-	var bar *cli.Progress
-	return func(p models.Progress) {
-		if p.Stage != stage {
-			return
-		}
-		if bar == nil {
-			if p.Done > 1 {
-				cli.Notice("%s: going on after update %d", label, p.Done-1)
-			}
-			bar = cli.NewProgress(label, p.Total, p.Done-1)
-		}
-		bar.Step(fmt.Sprintf("loss %.3f", p.Loss))
-	}
-}
-
 // learner refines maps on views of the samples but for those that are held out. Images
 // lose their labels, as a few hundred of them teach less than views that do not run out;
 // samples of text keep them where they are there.
@@ -140,7 +120,7 @@ func learner(device *gomlx.Device, r recipe.Recipe, samples models.Batch) *gomlx
 		l.HeldOut = samples.Slice(seen, n)
 	}
 	l.Config = gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}
-	l.Observe = updateBar("learning maps", gomlx.StageLearn)
+	l.Observe = cli.UpdateBar("learning maps", gomlx.StageLearn)
 	return l
 }
 
@@ -154,7 +134,7 @@ func distiller(device *gomlx.Device, r recipe.Recipe, samples models.Batch) *gom
 	if seen < n {
 		l.HeldOut = samples.Slice(seen, n)
 	}
-	l.Observe = updateBar("distilling", gomlx.StageDistil)
+	l.Observe = cli.UpdateBar("distilling", gomlx.StageDistil)
 	return l
 }
 

@@ -64,6 +64,26 @@ func (p *Progress) Done() {
 	}
 }
 
+// UpdateBar returns an observer that shows the updates of a stage, from the first that is
+// made on: where that is not the first of all, a line says so.
+func UpdateBar(label, stage string) func(models.Progress) {
+	var bar *Progress
+	return func(p models.Progress) {
+		if p.Stage != stage {
+			return
+		}
+		if bar == nil {
+			if p.Done > 1 {
+				Notice("%s: going on after update %d", label, p.Done-1)
+			}
+			bar = NewProgress(label, p.Total, p.Done-1)
+		}
+		if bar.Step(fmt.Sprintf("loss %.3f", p.Loss)); p.Done == p.Total {
+			bar.Done()
+		}
+	}
+}
+
 // NoticeStages returns an observer that prints each stage of long work once, as a
 // line that begins with a label.
 func NoticeStages(label string) func(models.Progress) {

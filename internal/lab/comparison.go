@@ -47,7 +47,7 @@ func (c Comparison) Experiment() (Experiment, error) {
 	}
 	e := Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Trials: trials, Seed: c.Seed,
 		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"},
-		Line:  linePoints, Quick: c.Quick, Maps: shownMaps, Controls: true}
+		Line:  linePoints, Quick: c.Quick, Maps: shownMaps, Controls: true, Unfinished: c.unfinished()}
 	if c.Choice.brief() {
 		e.Line = briefPoints
 	}
@@ -57,6 +57,9 @@ func (c Comparison) Experiment() (Experiment, error) {
 	}
 	return e, nil
 }
+
+// unfinished is where trainings keep what they resume from.
+func (c Comparison) unfinished() string { return filepath.Join(c.Out, "unfinished") }
 
 // HeadAnchor is the label of the trial that every refitted model has to beat.
 const HeadAnchor = "anchor, head refit"

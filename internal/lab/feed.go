@@ -2,7 +2,6 @@ package lab
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
@@ -24,11 +23,11 @@ func (a Attempt) learner() (fuse.Learner, error) {
 		batches = batches.unlabelled()
 	}
 	l := a.Device.Learner(data.Prefetch(1, batches.At))
-	l.Seed, l.Config, l.Observe = a.Seed, gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}, a.observer(r.Steps)
-	if len(held) == 0 {
-		return l, nil
-	}
+	l.Seed, l.Config, l.Observe = a.Seed, gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}, a.observer(gomlx.StageLearn)
 	var err error
+	if l.Checkpoint, l.Data, err = a.state(learningSuffix, batches, held); err != nil || len(held) == 0 {
+		return l, err
+	}
 	if l.HeldOut, err = a.Task.Samples(held); !a.Trial.Labels {
 		delete(l.HeldOut, models.Labels)
 	}
@@ -43,13 +42,14 @@ func (a Attempt) distiller() (fuse.Distiller, error) {
 	}
 	a.Trial.Labels = false // they are those of learned matching
 	seen, held := a.divided(r)
-	l := a.Device.Distiller(data.Prefetch(1, a.feed(seen, r.Batch, distilSeed+a.Seed).At))
+	batches := a.feed(seen, r.Batch, distilSeed+a.Seed)
+	l := a.Device.Distiller(data.Prefetch(1, batches.At))
 	l.Config = gomlx.TrainConfig{Steps: r.Steps, LR: r.LR, Warmup: r.Steps / 10, WeightDecay: 0.05, Clip: 1}
-	l.Observe = a.observer(r.Steps)
-	if len(held) == 0 {
-		return l, nil
-	}
+	l.Observe = a.observer(gomlx.StageDistil)
 	var err error
+	if l.Checkpoint, l.Data, err = a.state(distillingSuffix, batches, held); err != nil || len(held) == 0 {
+		return l, err
+	}
 	l.HeldOut, err = a.Task.Samples(held)
 	return l, err
 }
@@ -87,15 +87,24 @@ func (a Attempt) feed(seen []int, size int, seed uint64) Batches {
 	return batches
 }
 
+// state says where a training keeps its state and what its samples are: the first batch
+// depends on the seed, the order of the samples and all that is done to them.
+func (a Attempt) state(end string, batches Batches, held []int) (path, of string, err error) {
+	if a.State == "" {
+		return "", "", nil
+	}
+	first, err := batches.At(0)
+	if err != nil {
+		return "", "", err
+	}
+	digest, err := Digest(first)
+	return a.State + end, fmt.Sprintf("%s, batches %s, held out %v", describe(a.Task, a.Seed), digest, held), err
+}
+
 // observer tells of updates.
-func (a Attempt) observer(updates int) func(models.Progress) {
+func (a Attempt) observer(stage string) func(models.Progress) {
 	if a.Observe != nil {
 		return a.Observe
 	}
-	bar := cli.NewProgress(a.Trial.Label, updates, 0)
-	return func(p models.Progress) {
-		if slices.Contains([]string{gomlx.StageLearn, gomlx.StageDistil}, p.Stage) {
-			bar.Step(fmt.Sprintf("loss %.3f", p.Loss))
-		}
-	}
+	return cli.UpdateBar(a.Trial.Label, stage)
 }

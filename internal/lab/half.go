@@ -9,11 +9,6 @@ import (
 
 // Halved returns m with its weights to be stored as float16.
 func Halved(m *models.Model) (*models.Model, error) {
-	p := models.Params{}
-	for name, t := range m.Params {
-		t.DType = safetensors.F16
-		p[name] = t
-	}
 	text, err := json.Marshal(m.Config)
 	if err != nil {
 		return nil, err
@@ -30,5 +25,5 @@ func Halved(m *models.Model) (*models.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.With(p).WithConfig(config)
+	return retyped(m, func(string) safetensors.DType { return safetensors.F16 }).WithConfig(config)
 }

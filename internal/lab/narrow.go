@@ -165,7 +165,7 @@ func (c Comparison) Compression(width Compress, budget Tuning) (Experiment, map[
 		return Experiment{}, nil, err
 	}
 	e := Experiment{Task: c.Task, Groups: [][]*models.Model{c.Parents}, Seed: c.Seed, Quick: c.Quick, Narrow: n,
-		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"}}
+		Names: Names{Parents: parentNames(c.Parents), Ensemble: "ensemble of the parents"}, Unfinished: c.unfinished()}
 	budget.Of = n.Trained()
 	distil := budget
 	distil.Suffix, distil.Teachers = SuffixDistilled, c.Parents

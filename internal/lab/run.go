@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -34,6 +35,10 @@ type Experiment struct {
 	Controls bool
 
 	Profile bool // every fusion is made twice, and its stages are timed
+
+	// Unfinished is a directory for what long trainings resume from where the experiment is
+	// interrupted, and for what they have finished, until all of it is done; empty for none.
+	Unfinished string
 }
 
 // Names are the labels of rows that are no trials.
@@ -58,7 +63,7 @@ type Outcome struct {
 // Run goes through an experiment until something fails and returns what was
 // found. observe sees every row before it is added, and may complete it.
 func Run(ctx context.Context, d *gomlx.Device, e Experiment, observe func(*Outcome) error) (*report.Report, error) {
-	r := &run{Experiment: e, device: d, observe: observe, found: map[string]Outcome{}}
+	r := &run{Experiment: e, device: d, observe: observe, found: map[string]Outcome{}, shelf: shelf{dir: e.Unfinished}}
 	_, r.report.Data = e.Task.Names()
 	r.report.Backend = d.Name()
 	return &r.report, r.runAll(ctx)
@@ -74,6 +79,7 @@ type run struct {
 	ends    [][2]report.Point  // of the lines of each group: the anchor and the first other model as they are
 	quick   models.Batch       // for points of curves; nil means all test samples
 	size    int                // samples of it at a time
+	shelf   shelf
 }
 
 func (r *run) runAll(ctx context.Context) error {
@@ -99,7 +105,7 @@ func (r *run) runAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.shelf.clear()
 }
 
 // scoreParents scores the parents and their ensemble.
@@ -155,6 +161,11 @@ func (r *run) runTrial(ctx context.Context, t Trial) error {
 		a := Attempt{Device: r.device, Task: r.Task, Parents: parents, Trial: t, KeepMaps: t.Shown && r.Maps > 0,
 			Profile: r.Profile}
 		a.Samples, a.Seed = r.samples(t.Recipe.Samples, k)
+		if (t.Recipe.Learns() || t.Recipe.Distils()) && !r.Profile { // what is timed is made anew
+			if a.State, err = r.statePlace(a); err != nil {
+				return err
+			}
+		}
 		f, compile, err := a.measured(ctx)
 		if err != nil {
 			return err
@@ -180,6 +191,20 @@ func (r *run) runTrial(ctx context.Context, t Trial) error {
 		return err
 	}
 	return r.add(*control)
+}
+
+// statePlace is where an attempt that trains keeps its state: it depends on all that the
+// state is of.
+func (r *run) statePlace(a Attempt) (string, error) {
+	trial, err := json.Marshal(a.Trial)
+	if err != nil {
+		return "", err
+	}
+	of := []any{describe(r.Task, a.Seed), string(trial), a.Samples}
+	for _, m := range a.Parents {
+		of = append(of, fingerprint(m))
+	}
+	return r.shelf.place(of...), nil
 }
 
 // samples returns the training samples that run k aligns on, and the seed of its

@@ -28,8 +28,12 @@ type training struct {
 	look       func(step int, m *models.Model) error // also after the last update; nil for none
 }
 
-// checkpoints is the number of times that a training writes its checkpoint.
-const checkpoints = 100
+// checkpoints is the number of times that a training writes its checkpoint, but for short
+// ones, which make so many updates at least between two of them.
+const (
+	checkpoints        = 100
+	betweenCheckpoints = 25
+)
 
 // run trains to the last update, or until ctx is done: then what was reached is in
 // the checkpoint, and the same call resumes.
@@ -57,7 +61,7 @@ func (t training) run(ctx context.Context) (*models.Model, error) {
 		}
 	}
 	batches := data.Prefetch(max(t.config.Accumulate, 1), t.batches) // the next update's, while one computes
-	o := gomlx.FitOptions{Checkpoint: t.checkpoint, Every: max(t.config.Steps/checkpoints, 1), Observe: observe}
+	o := gomlx.FitOptions{Checkpoint: t.checkpoint, Every: max(t.config.Steps/checkpoints, betweenCheckpoints), Observe: observe}
 	if t.checkpoint != "" {
 		var err error
 		if o.Data, err = t.fingerprint(); err != nil {

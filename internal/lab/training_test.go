@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -121,36 +120,4 @@ func TestResume(t *testing.T) {
 		_, err = run(t.Context(), "", func(int) error { return failed })
 		require.ErrorIs(t, err, failed)
 	}
-}
-
-// TestKept: what was finetuned is found again by all that it depends on.
-func TestKept(t *testing.T) {
-	d, images := openDevice(t), fewImages(t)
-	m, err := images.Network(tinyImageNet(1))
-	require.NoError(t, err)
-	tuning := Tuning{Config: gomlx.TrainConfig{Steps: 2, LR: 1e-3}, Batches: TuneBatches(images, 16, 0).At,
-		Cache: t.TempDir()}
-	start := Outcome{Models: []*models.Model{m}}
-	dir := tuning.cachePath(images, start)
-	trainer, err := tuning.trainer(d, m)
-	require.NoError(t, err)
-	once, err := training{label: "x", trainer: trainer, config: tuning.Config,
-		batches: tuning.Batches}.resumed(t.Context(), m, dir)
-	require.NoError(t, err)
-	require.NoError(t, trainer.Close()) // is not needed again
-	twice, err := training{}.resumed(t.Context(), m, dir)
-	require.NoError(t, err)
-	for name, p := range once.Params {
-		require.Equal(t, p.Data, twice.Params[name].Data, name)
-	}
-	require.NotEqual(t, dir, tuning.cachePath(images, Outcome{Models: []*models.Model{once}}))
-	require.FileExists(t, dir+checkpointSuffix)
-	require.NoError(t, tuning.clearCache(images, []Outcome{start}))
-	left, err := os.ReadDir(tuning.Cache)
-	require.NoError(t, err)
-	require.Empty(t, left)
-	tuning.Config.Steps++
-	require.NotEqual(t, dir, tuning.cachePath(images, start))
-	tuning.Cache = ""
-	require.Empty(t, tuning.cachePath(images, start))
 }

@@ -88,6 +88,7 @@ type Attempt struct {
 	KeepMaps bool                  // the report keeps the maps of all nodes
 	Profile  bool                  // the parts of the fusion are timed, see [Stages]
 	Observe  func(models.Progress) // told of each update of learned matching; nil for a progress bar
+	State    string                // begins the names of the files that trainings resume from; empty for none
 }
 
 // Fusion is what came of an attempt.

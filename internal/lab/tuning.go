@@ -8,14 +8,13 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/otfuse/otfuse/internal/report"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
+	"github.com/otfuse/otfuse/models/safetensors"
 )
 
 // Tuning trains models on equal budgets, the same batches in the same order.
@@ -27,7 +26,6 @@ type Tuning struct {
 	Size     int             // samples of a batch
 	Teachers []*models.Model // whose mean answer is learned in place of labels; nil for labels
 	Points   int             // of the curve after its start; 0 for no curve
-	Cache    string          // directory where what is finished or interrupted is kept until all is done; empty for none
 
 	// Prepare makes what is trained of a model; nil takes it as it is.
 	Prepare func(*models.Model) (*models.Model, error)
@@ -56,7 +54,6 @@ func (r *run) runTuning(ctx context.Context, t Tuning) error {
 		}
 		starts = append(starts, start)
 	}
-	all := starts
 	for len(starts) > 0 {
 		alike := slices.IndexFunc(starts, func(o Outcome) bool { return !sameNetwork(o.Models[0], starts[0].Models[0]) })
 		if alike < 0 {
@@ -67,7 +64,7 @@ func (r *run) runTuning(ctx context.Context, t Tuning) error {
 		}
 		starts = starts[alike:]
 	}
-	return t.clearCache(r.Task, all)
+	return nil
 }
 
 // tuneAlike trains models of one network, which is compiled once.
@@ -124,7 +121,7 @@ func (r *run) tuneModel(ctx context.Context, t Tuning, trainer *gomlx.Trainer, s
 			return err
 		}
 	}
-	m, err := run.resumed(ctx, start.Models[0], t.cachePath(r.Task, start))
+	m, err := run.resumed(ctx, start.Models[0], r.shelf.place(run.data, t.Config, t.Size, fingerprint(start.Models[0])))
 	if err != nil {
 		return err
 	}
@@ -144,9 +141,10 @@ func (r *run) tuneModel(ctx context.Context, t Tuning, trainer *gomlx.Trainer, s
 // resumed trains from a start. What was finished or interrupted before is found
 // again in a directory, unless that is empty.
 func (t training) resumed(ctx context.Context, start *models.Model, dir string) (*models.Model, error) {
+	own := func(name string) safetensors.DType { return start.Params[name].DType }
 	if dir != "" {
 		if m, err := models.Open(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return m, err
+			return retyped(m, own), err
 		}
 		t.checkpoint = dir + checkpointSuffix
 	}
@@ -157,22 +155,21 @@ func (t training) resumed(ctx context.Context, start *models.Model, dir string) 
 	if err != nil || dir == "" {
 		return m, err
 	}
-	return m, m.Save(dir)
+	unrounded := func(string) safetensors.DType { return safetensors.F32 }
+	return m, retyped(m, unrounded).Save(dir)
 }
 
-// checkpointSuffix ends the name of the file that a training resumes from.
-const checkpointSuffix = ".training.safetensors"
-
-// cachePath is where a trained model is kept until the tuning is done; empty for
-// nowhere. It depends on all that the model depends on.
-func (t Tuning) cachePath(task Task, start Outcome) string {
-	if t.Cache == "" {
-		return ""
+// retyped is a model whose tensors are stored in other types; nil for nil.
+func retyped(m *models.Model, as func(name string) safetensors.DType) *models.Model {
+	if m == nil {
+		return nil
 	}
-	_, label := task.Names()
-	h := fnv.New64a()
-	fmt.Fprint(h, label, t.Config, fingerprint(start.Models[0]))
-	return filepath.Join(t.Cache, fmt.Sprintf("tuned-%016x", h.Sum64()))
+	p := maps.Clone(m.Params)
+	for name, t := range p {
+		t.DType = as(name)
+		p[name] = t
+	}
+	return m.With(p)
 }
 
 // fingerprint tells models apart by their values.
@@ -182,18 +179,4 @@ func fingerprint(m *models.Model) uint64 {
 		_ = binary.Write(h, binary.LittleEndian, m.Params[name].Data) // a hash takes all
 	}
 	return h.Sum64()
-}
-
-// clearCache removes what was kept.
-func (t Tuning) clearCache(task Task, starts []Outcome) error {
-	if t.Cache == "" {
-		return nil
-	}
-	for _, start := range starts {
-		dir := t.cachePath(task, start)
-		if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+checkpointSuffix)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,0 +1,54 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+)
+
+// A shelf is a directory in which an experiment keeps what is finished, and the state of
+// what is interrupted, until all of it is done.
+type shelf struct {
+	dir   string // empty for nowhere
+	paths []string
+}
+
+// place returns a path for what depends on all that is named; empty for nowhere.
+func (s *shelf) place(of ...any) string {
+	if s.dir == "" {
+		return ""
+	}
+	h := fnv.New64a()
+	for _, x := range of {
+		fmt.Fprintf(h, "%v\n", x)
+	}
+	path := filepath.Join(s.dir, fmt.Sprintf("%016x", h.Sum64()))
+	s.paths = append(s.paths, path)
+	return path
+}
+
+// clear removes what was kept, and the directory unless it holds something else.
+func (s *shelf) clear() error {
+	if s.dir == "" {
+		return nil
+	}
+	var errs []error
+	for _, path := range s.paths {
+		for _, end := range []string{"", checkpointSuffix, learningSuffix, distillingSuffix} {
+			errs = append(errs, os.RemoveAll(path+end))
+		}
+	}
+	if left, err := os.ReadDir(s.dir); err == nil && len(left) == 0 {
+		errs = append(errs, os.Remove(s.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// The ends of the names of the files that trainings resume from.
+const (
+	checkpointSuffix = ".training.safetensors"
+	learningSuffix   = ".learning.safetensors"
+	distillingSuffix = ".distilling.safetensors"
+)
