@@ -149,6 +149,7 @@ func run(ctx context.Context, o options) error {
 	}
 	_, maps, err := j.fuse(ctx)
 	if err != nil {
+		j.noticeStates(ctx)
 		return err
 	}
 	if err := j.write(maps); err != nil {

@@ -88,6 +88,15 @@ func (j *job) stateFile(end string) string {
 	return filepath.Clean(j.out) + end
 }
 
+// noticeStates says, where the run was interrupted, what it would resume from.
+func (j *job) noticeStates(ctx context.Context) {
+	for _, end := range []string{learningState, distillingState} {
+		if _, err := os.Stat(j.stateFile(end)); err == nil && ctx.Err() != nil {
+			cli.Notice("what was trained so far is kept in %s; the same command goes on from there", j.stateFile(end))
+		}
+	}
+}
+
 // removeStates removes what trainings would resume from.
 func (j *job) removeStates() error {
 	var errs []error

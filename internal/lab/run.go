@@ -66,7 +66,11 @@ func Run(ctx context.Context, d *gomlx.Device, e Experiment, observe func(*Outco
 	r := &run{Experiment: e, device: d, observe: observe, found: map[string]Outcome{}, shelf: shelf{dir: e.Unfinished}}
 	_, r.report.Data = e.Task.Names()
 	r.report.Backend = d.Name()
-	return &r.report, r.runAll(ctx)
+	err := r.runAll(ctx)
+	if err != nil && ctx.Err() != nil && r.shelf.holdsAny() {
+		cli.Notice("what was trained so far is kept in %s; the same command goes on from there", e.Unfinished)
+	}
+	return &r.report, err
 }
 
 // run is an experiment while it runs.

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A shelf is a directory in which an experiment keeps what is finished, and the state of
@@ -29,16 +30,32 @@ func (s *shelf) place(of ...any) string {
 	return path
 }
 
+// files are all paths under which something may be kept.
+func (s *shelf) files() (out []string) {
+	for _, path := range s.paths {
+		for _, end := range []string{"", checkpointSuffix, learningSuffix, distillingSuffix} {
+			out = append(out, path+end)
+		}
+	}
+	return out
+}
+
+// holdsAny reports whether something is kept.
+func (s *shelf) holdsAny() bool {
+	return slices.ContainsFunc(s.files(), func(path string) bool {
+		_, err := os.Stat(path)
+		return err == nil
+	})
+}
+
 // clear removes what was kept, and the directory unless it holds something else.
 func (s *shelf) clear() error {
 	if s.dir == "" {
 		return nil
 	}
 	var errs []error
-	for _, path := range s.paths {
-		for _, end := range []string{"", checkpointSuffix, learningSuffix, distillingSuffix} {
-			errs = append(errs, os.RemoveAll(path+end))
-		}
+	for _, path := range s.files() {
+		errs = append(errs, os.RemoveAll(path))
 	}
 	if left, err := os.ReadDir(s.dir); err == nil && len(left) == 0 {
 		errs = append(errs, os.Remove(s.dir))

@@ -101,7 +101,9 @@ func TestShelf(t *testing.T) {
 	for _, name := range []string{foreign, path + learningSuffix, filepath.Join(path, "config.json")} {
 		require.NoError(t, os.WriteFile(name, nil, 0o644))
 	}
+	require.True(t, s.holdsAny())
 	require.NoError(t, s.clear())
+	require.False(t, s.holdsAny())
 	left, err := os.ReadDir(s.dir)
 	require.NoError(t, err)
 	require.Len(t, left, 1)
