@@ -103,7 +103,8 @@ func TestEstimateConcatenation(t *testing.T) {
 	require.Less(t, laid.Site, matched.Site, "a share is narrower")
 	require.Positive(t, laid.Maps)
 	require.Zero(t, laid.AllMoments)
-	require.Positive(t, of(fuse.Concatenation{Cut: fuse.Matching{Mix: 0.3}}, fuse.Settings{Calibration: calibration(net)}).AllMoments)
+	seeing := fuse.Concatenation{Cut: fuse.Matching{Mix: 0.3}}
+	require.Positive(t, of(seeing, fuse.Settings{Calibration: calibration(net)}).AllMoments)
 
 	require.Equal(t, matched, of(nil, fuse.Settings{}))
 	require.Equal(t, laid, of(nil, fuse.Settings{Calibration: calibration(net)}))

@@ -74,7 +74,8 @@ func TestMeet(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	for want, args := range map[string][]string{"-sites 2": {"-sites", "1"}, "-skew is 2": {"-skew", "2"},
-		"unexpected argument": {"stray"}, "-updates": {"-updates", "3"}, "-width 60 is no multiple": {"-width", "60", "-sites", "2"}} {
+		"unexpected argument": {"stray"}, "-updates": {"-updates", "3"},
+		"-width 60 is no multiple": {"-width", "60", "-sites", "2"}} {
 		_, err := parse(args)
 		require.ErrorContains(t, err, want)
 	}

@@ -50,7 +50,8 @@ func TestForeignState(t *testing.T) {
 	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 12)
 	out := filepath.Join(t.TempDir(), "out")
 	text := config(t, `{"method":"distil","steps":6,"batch":4}`)
-	interrupt(t, []string{"-out", out, "-config", text, "-calib", data, a, b}, func(m fuse.Distil, stop func(models.Progress)) {
+	args := []string{"-out", out, "-config", text, "-calib", data, a, b}
+	interrupt(t, args, func(m fuse.Distil, stop func(models.Progress)) {
 		m.Distiller.(*gomlx.Distiller).Observe = stop
 	})
 	before, err := os.ReadFile(out + distillingState)

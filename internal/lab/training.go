@@ -61,7 +61,8 @@ func (t training) run(ctx context.Context) (*models.Model, error) {
 		}
 	}
 	batches := data.Prefetch(max(t.config.Accumulate, 1), t.batches) // the next update's, while one computes
-	o := gomlx.FitOptions{Checkpoint: t.checkpoint, Every: max(t.config.Steps/checkpoints, betweenCheckpoints), Observe: observe}
+	every := max(t.config.Steps/checkpoints, betweenCheckpoints)
+	o := gomlx.FitOptions{Checkpoint: t.checkpoint, Every: every, Observe: observe}
 	if t.checkpoint != "" {
 		var err error
 		if o.Data, err = t.fingerprint(); err != nil {

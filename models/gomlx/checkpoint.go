@@ -144,11 +144,12 @@ func (o *optimizer) load(path string, c checkpoint) (err error) {
 	}
 	state := make([]*array, len(o.state))
 	for i, old := range o.state {
-		values, err := read.tensor(c.stateName(i), old.Shape().Dimensions)
+		shape := old.Shape().Dimensions
+		values, err := read.tensor(c.stateName(i), shape)
 		if err != nil {
 			return err
 		}
-		if state[i], err = o.device.mesh.kept(tensors.FromFlatDataAndDimensions(values, old.Shape().Dimensions...)); err != nil {
+		if state[i], err = o.device.mesh.kept(tensors.FromFlatDataAndDimensions(values, shape...)); err != nil {
 			return err
 		}
 	}
@@ -203,7 +204,8 @@ func (r reading) identify(steps int) (step int, err error) {
 	if step, err = r.count("step", steps); err != nil {
 		return 0, err
 	}
-	most := len(statePrefixes()) * len(r.want.names)
+	prefixes := statePrefixes()
+	most := len(prefixes) * len(r.want.names)
 	if r.want.memory != nil {
 		most += len(r.want.names)
 	}

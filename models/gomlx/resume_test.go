@@ -135,15 +135,19 @@ func TestResumeChoiceErrors(t *testing.T) {
 		require.NoError(t, f.Close())
 		best := slices.IndexFunc(f.Names(), func(n string) bool { return len(n) > 5 && n[:5] == bestPrefix })
 		require.GreaterOrEqual(t, best, 0)
-		for says, change := range map[string]func(map[string]string, map[string]safetensors.Tensor){
-			"next_comparison is \"-1\"":            func(m map[string]string, _ map[string]safetensors.Tensor) { m[nextKey] = "-1" },
-			"best_step is \"10\", want 0 to 9":     func(m map[string]string, _ map[string]safetensors.Tensor) { m[bestStepKey] = "10" },
-			"comparisons_without_gain is \"many\"": func(m map[string]string, _ map[string]safetensors.Tensor) { m[missedKey] = "many" },
-			"lowest_loss is \"low\"":               func(m map[string]string, _ map[string]safetensors.Tensor) { m[lowestKey] = "low" },
-			f.Names()[best]:                        func(_ map[string]string, t map[string]safetensors.Tensor) { delete(t, f.Names()[best]) },
+		for says, change := range map[string][2]string{
+			`next_comparison is "-1"`:             {nextKey, "-1"},
+			`best_step is "10", want 0 to 9`:      {bestStepKey, "10"},
+			`comparisons_without_gain is "many"`:  {missedKey, "many"},
+			`lowest_loss is "low", want a number`: {lowestKey, "low"},
+			f.Names()[best]:                       {},
 		} {
 			m, tensors := maps.Clone(metadata), maps.Clone(stored)
-			change(m, tensors)
+			if key := change[0]; key != "" {
+				m[key] = change[1]
+			} else {
+				delete(tensors, says)
+			}
 			require.NoError(t, safetensors.WriteFile(path, tensors, m))
 			_, err := r.run(t.Context(), path, "these", nil)
 			require.ErrorIs(t, err, ErrCheckpoint, name)
