@@ -154,7 +154,7 @@ func TestNilMethod(t *testing.T) {
 // models, of what matching and laying side by side make with a refit.
 func TestNilMethodChooses(t *testing.T) {
 	net := modeltest.ViT()
-	batch := net.Batch(32, 9)
+	batch := net.Batch(12, 9)
 	a, frame := model(t, doubled(net), 1), model(t, doubled(net), 2)
 	half := func(seed uint64) *models.Model { // needs half of its width
 		p, _, err := transported(t, model(t, net, seed), frame, fuse.Matching{}, nil)
