@@ -91,6 +91,11 @@ func TestArchitectures(t *testing.T) {
 	for _, c := range b.axes.cells() {
 		require.NoError(t, b.cell(t.Context(), c), c.String())
 	}
+	var page bytes.Buffer
+	require.NoError(t, b.printTable(&page))
+	require.Contains(t, page.String(), "few shapes, 40 test samples")
+	require.Contains(t, page.String(), "a short encyclopedia, ")
+	require.Equal(t, 2, strings.Count(page.String(), "test samples"), "a table for each data set")
 }
 
 // TestTable: ways are compared pair by pair, and a gain counts where it is above the

@@ -44,23 +44,42 @@ func (c *choice) above(other *choice) bool {
 	return cmp.Or(cmp.Compare(c.budget, other.budget), cmp.Compare(c.Name, other.Name)) < 0
 }
 
-// printTable prints what is best at every point that there are results of.
+// printTable prints what is best at every point that there are results of, a table for each
+// data set.
 func (o options) printTable(w io.Writer) error {
 	results, err := o.results()
 	if err != nil {
 		return fmt.Errorf("map: %w", err)
 	}
-	regions, found := gathered(results)
-	var lines []line
-	for _, r := range regions {
-		lines = append(lines, found.of(r).line(r, results[0].Tests))
+	for len(results) > 0 {
+		first := results[0]
+		var alike, others []result
+		for _, r := range results {
+			if r.Data == first.Data && r.Tests == first.Tests {
+				alike = append(alike, r)
+			} else {
+				others = append(others, r)
+			}
+		}
+		results = others
+		regions, found := gathered(alike)
+		var lines []line
+		for _, r := range regions {
+			lines = append(lines, found.of(r).line(r, first.Tests))
+		}
+		_, err = fmt.Fprintf(w, "%s, %d test samples. Accuracies in %%, ± one standard deviation over pairs and draws.\n\n",
+			first.Data, first.Tests)
+		if err == nil {
+			err = report.Tabulate(lines, columns()).Markdown(w)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(w)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	_, err = fmt.Fprintf(w, "%s, %d test samples. Accuracies in %%, ± one standard deviation over pairs and draws.\n\n",
-		results[0].Data, results[0].Tests)
-	if err != nil {
-		return err
-	}
-	return report.Tabulate(lines, columns()).Markdown(w)
+	return nil
 }
 
 // results reads the results that there are of the cells of the axes.
