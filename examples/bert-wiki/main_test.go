@@ -142,7 +142,7 @@ func TestCompress(t *testing.T) {
 	require.NoError(t, compare(t.Context(), o))
 	written, rows := readReport(t, filepath.Join(out, "report.json"))
 	steps := written.Rows[len(rows)-1].Finetuned
-	want := []string{"parent 0", "drawn 0", "random 0", "match 0"}
+	want := []string{"parent 0", "drawn 0", "random 0", "match 0", "match 0"}
 	for _, method := range []string{"drawn", "match", "drawn", "match"} {
 		want = append(want, fmt.Sprint(method, " ", steps))
 	}

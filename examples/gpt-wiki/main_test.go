@@ -119,7 +119,8 @@ func TestCompress(t *testing.T) {
 			for _, r := range found.Rows {
 				rows = append(rows, fmt.Sprint(r.Method, " ", min(r.Finetuned, 1)))
 			}
-			require.Equal(t, []string{"parent 0", "drawn 0", "random 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
+			require.Equal(t, []string{"parent 0", "drawn 0", "random 0", "match 0", "match 0", "drawn 1", "match 1",
+				"drawn 1", "match 1"},
 				rows)
 			for _, name := range []string{"fused", "distilled", "finetuned"} {
 				m, err := models.Open(filepath.Join(out, name))

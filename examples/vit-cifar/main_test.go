@@ -113,13 +113,13 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
 		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
 		"learned 0", "learned 0", "learned 0", "concatenate 0", "distil 0", "distil 0",
-		"match 0", "drawn 0", "random 0", "match 0", "match 0",
+		"match 0", "drawn 0", "random 0", "match 0", "match 0", "match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
 	for k, seen := range map[int]string{17: "5 updates of 64 without labels", 18: "5 updates of 64 with labels",
 		19: "5 updates of 24 of them", 21: "3 updates of 24 of them",
-		34: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
+		35: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
 		require.Equal(t, "30 images; "+seen, report.Rows[k].Seen)
 	}
 	lines := map[string]int{}
@@ -204,8 +204,8 @@ func TestCompress(t *testing.T) {
 	set := imageFolder(t)
 	a, b := untrained(t, set, "-seed", "0"), untrained(t, set, "-seed", "1")
 	for parents, want := range map[string][]string{
-		a: {"parent 0", "drawn 0", "random 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
-		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "random 0", "match 0", "match 0",
+		a: {"parent 0", "drawn 0", "random 0", "match 0", "match 0", "drawn 1", "match 1", "drawn 1", "match 1"},
+		a + "," + b: {"parent 0", "parent 0", "ensemble 0", "drawn 0", "random 0", "match 0", "match 0", "match 0",
 			"drawn 1", "match 1", "match 1", "drawn 1", "match 1", "match 1"},
 	} {
 		out := filepath.Join(t.TempDir(), "out")

@@ -15,7 +15,7 @@ import (
 
 // Narrow asks an experiment for narrow networks: one that is drawn, one into which the
 // first parent is carried at random, one into which it is matched, nothing of the drawn
-// one left, and one from all parents.
+// one left, the same without the refit, and one from all parents.
 type Narrow struct {
 	Network *models.Model // as it was drawn; nil for none
 	Of      []string      // labels of the rows, in this order
@@ -27,17 +27,18 @@ const (
 	drawn     = "%d wide, drawn"
 	cutRandom = "%d wide, cut at random from parent 0"
 	cutFirst  = "%d wide, cut from parent 0"
+	cutAlone  = "%d wide, cut from parent 0, by weights alone"
 	cutAll    = "%d wide, cut from all parents"
 )
 
 // labels are those of the rows of narrow networks of k parents.
 func (n Narrow) labels(k int) []string {
 	var out []string
-	for _, label := range []string{drawn, cutRandom, cutFirst, cutAll} {
+	for _, label := range []string{drawn, cutRandom, cutFirst, cutAlone, cutAll} {
 		out = append(out, fmt.Sprintf(label, n.Network.Dims().Width))
 	}
 	if k < 2 {
-		return out[:3]
+		return out[:4]
 	}
 	return out
 }
@@ -51,8 +52,17 @@ func (n Narrow) Random() string { return n.Of[1] }
 // Cut is the label of what matching makes of the first parent.
 func (n Narrow) Cut() string { return n.Of[2] }
 
-// Trained are the labels of the rows from which training begins: all but the control.
-func (n Narrow) Trained() []string { return slices.Delete(slices.Clone(n.Of), 1, 2) }
+// isAlone reports whether a label is that of what matching makes of the first parent
+// without samples.
+func (n Narrow) isAlone(label string) bool {
+	return label == fmt.Sprintf(cutAlone, n.Network.Dims().Width)
+}
+
+// Trained are the labels of the rows from which training begins: all that are refitted, but
+// the control, and the drawn one.
+func (n Narrow) Trained() []string {
+	return slices.DeleteFunc(slices.Clone(n.Of), func(label string) bool { return label == n.Random() || n.isAlone(label) })
+}
 
 // runNarrow adds the rows of narrow networks.
 func (r *run) runNarrow(ctx context.Context, n Narrow) error {
@@ -63,14 +73,18 @@ func (r *run) runNarrow(ctx context.Context, n Narrow) error {
 	if err != nil {
 		return err
 	}
+	alone := n
+	alone.Trial.Recipe.Refit, alone.Trial.Recipe.Samples = 0, 0
 	for _, label := range n.Of {
 		var err error
-		switch label {
-		case n.Drawn():
+		switch {
+		case label == n.Drawn():
 			err = r.addNarrow(ctx, report.Row{Method: report.Drawn, Label: label}, n.Network)
-		case n.Random():
+		case label == n.Random():
 			err = r.runCut(ctx, n, label, parents[:1], fuse.Random{Seed: r.Seed})
-		case n.Cut():
+		case n.isAlone(label):
+			err = r.runCut(ctx, alone, label, parents[:1], nil)
+		case label == n.Cut():
 			err = r.runCut(ctx, n, label, parents[:1], nil)
 		default:
 			err = r.runCut(ctx, n, label, parents, nil)
