@@ -162,6 +162,13 @@ func multiply(a, b *mat.Dense) *mat.Dense {
 // nothing.
 func (m *matcher) assignPairs(ctx context.Context, g *mat.Dense) (*mat.Dense, error) {
 	n, c := g.Dims()
+	if n > c { // rows that choose among more columns are fast, columns of nothing that are all alike are not
+		out, err := m.assignPairs(ctx, mat.DenseCopyOf(g.T()))
+		if err != nil {
+			return nil, err
+		}
+		return mat.DenseCopyOf(out.T()), nil
+	}
 	size := max(n, c)
 	cost := mat.NewDense(size, size, nil)
 	top := mat.Max(g)
