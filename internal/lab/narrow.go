@@ -61,7 +61,8 @@ func (n Narrow) isAlone(label string) bool {
 // Trained are the labels of the rows from which training begins: all that are refitted, but
 // the control, and the drawn one.
 func (n Narrow) Trained() []string {
-	return slices.DeleteFunc(slices.Clone(n.Of), func(label string) bool { return label == n.Random() || n.isAlone(label) })
+	untrained := func(label string) bool { return label == n.Random() || n.isAlone(label) }
+	return slices.DeleteFunc(slices.Clone(n.Of), untrained)
 }
 
 // runNarrow adds the rows of narrow networks.

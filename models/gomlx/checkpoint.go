@@ -205,7 +205,7 @@ func (r reading) identify(steps int) (step int, err error) {
 		return 0, err
 	}
 	prefixes := statePrefixes()
-	most := len(prefixes) * len(r.want.names)
+	most := len(prefixes[:]) * len(r.want.names)
 	if r.want.memory != nil {
 		most += len(r.want.names)
 	}
