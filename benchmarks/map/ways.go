@@ -157,7 +157,12 @@ func (c cell) ways() []way {
 	if c.Samples != 0 && ofImages(c.Arch) { // the words of decoders and of BERT are tied
 		out = append(out, way{"parent, head refit", control, false, fusing(recipe.Recipe{Method: recipe.Head})})
 	}
-	if c.Samples != 0 && c.Arch != pinned {
+	switch {
+	case c.Arch == pinned:
+	case c.Samples == 0:
+		out = append(out, way{"side by side", fused, false,
+			fusing(recipe.Recipe{Method: recipe.Concatenate, Features: features})})
+	default:
 		out = append(out, way{"side by side, refit", fused, false, fusing(sideBySide)})
 	}
 	return out

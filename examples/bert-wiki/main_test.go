@@ -96,7 +96,7 @@ func TestCompare(t *testing.T) {
 	require.Positive(t, steps)
 	want := []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0", "flow 0",
 		"flow 0", "flow 0", "flow 0", "flow 0",
-		"match 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "concatenate 0",
+		"match 0", "match 0", "match 0", "match 0", "learned 0", "learned 0", "concatenate 0", "concatenate 0",
 		"distil 0", "distil 0", "match 0"}
 	for _, method := range []string{"flow", "match", "learned", "vanilla", "parent", "parent"} {
 		want = append(want, fmt.Sprint(method, " ", steps))

@@ -112,14 +112,14 @@ func TestCompare(t *testing.T) {
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0",
 		"head 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0",
-		"learned 0", "learned 0", "learned 0", "concatenate 0", "distil 0", "distil 0",
+		"learned 0", "learned 0", "learned 0", "concatenate 0", "concatenate 0", "distil 0", "distil 0",
 		"match 0", "drawn 0", "random 0", "match 0", "match 0", "match 0",
 		"flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "learned 2", "parent 2", "drawn 2",
 		"match 2", "match 2"}, rows)
 	require.Empty(t, report.Rows[0].Seen)
 	for k, seen := range map[int]string{17: "5 updates of 64 without labels", 18: "5 updates of 64 with labels",
-		19: "5 updates of 24 of them", 21: "3 updates of 24 of them",
-		35: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
+		19: "5 updates of 24 of them", 22: "3 updates of 24 of them",
+		36: "5 updates of 64 without labels; 2 updates of 128 without labels"} {
 		require.Equal(t, "30 images; "+seen, report.Rows[k].Seen)
 	}
 	lines := map[string]int{}

@@ -131,7 +131,7 @@ func (c Choice) Trials() ([]Trial, error) {
 	}
 	all := slices.Concat(c.transport(), c.matching(), c.concatenation(), c.distillation())
 	if c.brief() {
-		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.concatenation(), c.distillation()[:1])
+		all = slices.Concat(c.transport()[1:2], c.matching()[:2], c.concatenation()[:1], c.distillation()[:1])
 	}
 	for _, t := range all {
 		add(t)
@@ -142,9 +142,12 @@ func (c Choice) Trials() ([]Trial, error) {
 // DistilledAnchor is the label of the trial that every method has to beat.
 const DistilledAnchor = "anchor, distilled on the same samples"
 
-// concatenation is the trial that lays parents side by side.
+// concatenation are the trials that lay parents side by side, with a refit and by weights
+// alone.
 func (c Choice) concatenation() []Trial {
-	return []Trial{{Label: SideBySide, Recipe: recipe.Recipe{Method: recipe.Concatenate, Refit: Ridge}, Untied: c.Untied}}
+	return []Trial{{Label: SideBySide, Recipe: recipe.Recipe{Method: recipe.Concatenate, Refit: Ridge}, Untied: c.Untied},
+		{Label: "side by side, weights", Recipe: recipe.Recipe{Method: recipe.Concatenate, Features: "weights"},
+			Untied: c.Untied}}
 }
 
 // SideBySide is the label of the trial that lays parents side by side.

@@ -33,7 +33,7 @@ func TestTrials(t *testing.T) {
 	for _, c := range []struct {
 		args, want, shown []string
 	}{
-		{nil, slices.Concat(flow, match, learned, []string{SideBySide}, distil), []string{flow[0], match[0], learned[0]}},
+		{nil, slices.Concat(flow, match, learned, []string{SideBySide, "side by side, weights"}, distil), []string{flow[0], match[0], learned[0]}},
 		{[]string{"-method", "flow"}, append(slices.Clip(flow), control), flow[:1]},
 		{[]string{"-method", "match"}, append(slices.Clip(match), control), match[:1]},
 		{[]string{"-method", "learned"}, append(slices.Clip(learned), control), learned[:1]},
@@ -75,7 +75,8 @@ func TestTrialRecipes(t *testing.T) {
 	}
 	require.True(t, trials[len(trials)-1].Mixed && trials[len(trials)-2].Mixed)
 	require.Equal(t, recipe.Concatenate, trials[len(trials)-3].Recipe.Method)
-	last := trials[len(trials)-5 : len(trials)-3]
+	require.Equal(t, recipe.Concatenate, trials[len(trials)-4].Recipe.Method)
+	last := trials[len(trials)-6 : len(trials)-4]
 	require.True(t, last[0].Labels && !last[0].Mixed && !last[1].Labels && last[1].Mixed)
 	require.Zero(t, trials[1].Recipe.Refit)
 	require.Equal(t, Ridge, trials[0].Recipe.Refit)

@@ -90,7 +90,7 @@ func checkComparison(t *testing.T, c Comparison, _ Experiment, found *report.Rep
 	}
 	require.Equal(t, []string{"parent 0", "parent 0", "ensemble 0", "shrunk 0", "vanilla 0", "vanilla 0", "flow 0",
 		"flow 0", "flow 0", "flow 0", "match 0", "match 0", "match 0", "match 0", "learned 0", "learned 0",
-		"concatenate 0", "distil 0",
+		"concatenate 0", "concatenate 0", "distil 0",
 		"distil 0", "match 0", "flow 2", "match 2", "learned 2", "vanilla 2", "parent 2", "parent 2", "flow 2"}, rows)
 	require.Empty(t, seen["vanilla fusion"])
 	require.Equal(t, fmt.Sprintf("%d %s", n, unit), seen["vanilla fusion, refit"])

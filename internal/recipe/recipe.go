@@ -89,6 +89,9 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 		return r.resolveDistil(calibrated)
 	}
 	features := "weights"
+	if r.Method == Concatenate && calibrated == Calibrated && r.Features == "" { // else weights alone are meant
+		r.Refit = cmp.Or(r.Refit, headRidge)
+	}
 	if calibrated == Calibrated && r.Method != Concatenate { // which weights alone do best for
 		features = "activations"
 	}
@@ -100,9 +103,6 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 	tokens, solver, narrow := "window:6", "sinkhorn", true
 	if r.matches() {
 		tokens, solver = "all", "emd"
-	}
-	if r.Method == Concatenate && calibrated == Calibrated {
-		r.Refit = cmp.Or(r.Refit, headRidge)
 	}
 	if r.Method == Head {
 		tokens, r.Refit = "all", cmp.Or(r.Refit, headRidge)
