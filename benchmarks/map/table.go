@@ -183,21 +183,28 @@ type group struct {
 
 // best is the way of a group that has the highest mean among
 // those that a region can afford: on its samples or on none, and in its budget or less.
+// What was tried more often, in cells that cost as much, counts as often.
 func (all choices) best(r region, g group) *choice {
-	var out *choice
-	consider := func(r region) {
-		for _, c := range all[r] {
-			if g == (group{c.Kind, c.Labels}) && (out == nil || c.above(out)) {
-				out = c
+	tried := map[string]*choice{}
+	for other, ways := range all {
+		if other.arch != r.arch || other.width != r.width || other.likeness != r.likeness ||
+			other.budget > r.budget || other.samples != r.samples && other.samples != 0 {
+			continue
+		}
+		for _, c := range ways {
+			if g != (group{c.Kind, c.Labels}) {
+				continue
+			}
+			if last := tried[c.Name]; last == nil || len(c.scores) > len(last.scores) ||
+				len(c.scores) == len(last.scores) && c.above(last) {
+				tried[c.Name] = c
 			}
 		}
 	}
-	for other := range all {
-		if other.arch != r.arch || other.width != r.width || other.likeness != r.likeness {
-			continue
-		}
-		if other.budget <= r.budget && (other.samples == r.samples || other.samples == 0) {
-			consider(other)
+	var out *choice
+	for _, c := range tried {
+		if out == nil || c.above(out) {
+			out = c
 		}
 	}
 	return out
