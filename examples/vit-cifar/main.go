@@ -212,7 +212,7 @@ func parse(args []string) (options, error) {
 		"`directory` for the checkpoints, plots, report.html and report.json; with -train the checkpoint itself")
 	f.StringVar(&o.report, "report", "", "`file` for the report (default OUT/report.json)")
 	f.Uint64Var(&o.seed, "seed", 0, "`seed` of initialisation, batches and augmentation")
-	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.25, 0.5 with -all or -method, 1 with "+
+	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of finetuning (default 0.125, 0.5 with -all or -method, 1 with "+
 		"-compress), or of training with -train (default 24)")
 	f.Float64Var(&o.lr, "lr", 0, "peak learning `rate` (default 3e-4 for finetuning, 1e-3 with -train and -compress)")
 	o.choice = lab.Choice{Learn: 500, LearnOn: "all,labels,samples", Distil: 150, Batch: learnSize, Mixed: true}
@@ -261,7 +261,7 @@ func (o *options) fill() {
 	case o.compress > 0:
 		epochs, lr = 1, lab.NarrowRate
 	case !o.all && o.choice.Method == "all":
-		epochs = 0.25 // the story ends within five minutes on two cores
+		epochs = 0.125 // the story ends within five minutes on two cores
 	}
 	if o.epochs == 0 {
 		o.epochs = epochs

@@ -18,7 +18,7 @@ import (
 // The points of a line and of a training, and the maps, that a comparison shows.
 const (
 	linePoints   = 21
-	briefPoints  = 7 // of a line where only the story is told
+	briefPoints  = 5 // of a line where only the story is told
 	TuningPoints = 5
 	shownMaps    = 4
 )
