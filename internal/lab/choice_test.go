@@ -33,7 +33,8 @@ func TestTrials(t *testing.T) {
 	for _, c := range []struct {
 		args, want, shown []string
 	}{
-		{nil, slices.Concat(flow, match, learned, []string{SideBySide, "side by side, weights"}, distil), []string{flow[0], match[0], learned[0]}},
+		{nil, slices.Concat(flow, match, learned, []string{SideBySide, "side by side, weights"}, distil),
+			[]string{flow[0], match[0], learned[0]}},
 		{[]string{"-method", "flow"}, append(slices.Clip(flow), control), flow[:1]},
 		{[]string{"-method", "match"}, append(slices.Clip(match), control), match[:1]},
 		{[]string{"-method", "learned"}, append(slices.Clip(learned), control), learned[:1]},
