@@ -130,7 +130,10 @@ func (r *distillation) train(ctx context.Context) (*memory, error) {
 	if err != nil && !errors.Is(err, errPatience) {
 		return nil, err
 	}
-	return &choice.memory, nil
+	if r.Checkpoint == "" {
+		return &choice.memory, nil
+	}
+	return &choice.memory, r.trainer.Save(r.Checkpoint) // with the last comparison
 }
 
 func (r *distillation) report(p models.Progress) {
