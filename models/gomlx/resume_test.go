@@ -81,41 +81,40 @@ func resumables(t *testing.T, d *Device, patience int) map[string]resumable {
 // compare and update as often.
 func TestResumeChoice(t *testing.T) {
 	d := openDevice(t)
-	for patience, step := range []int{3, 2} { // a run is interrupted after so many updates and comparisons
-		for name, r := range resumables(t, d, patience) {
-			var whole []models.Progress
-			want, err := r.run(t.Context(), "", "", func(p models.Progress) { whole = append(whole, p) })
-			require.NoError(t, err)
-			path := filepath.Join(t.TempDir(), "state.safetensors")
-			var told []models.Progress
-			var got models.Params
-			runs := 0
-			for ; got == nil; runs++ {
-				require.Less(t, runs, 2*len(whole), name)
-				ctx, cancel := context.WithCancel(t.Context())
-				before := len(told)
-				got, err = r.run(ctx, path, "these", func(p models.Progress) {
-					if told = append(told, p); len(told) == before+step {
-						cancel()
-					}
-				})
-				cancel()
-				if err != nil {
-					require.ErrorIs(t, err, context.Canceled, name)
+	const step, patience = 4, 2 // a run is interrupted after so many updates and comparisons
+	for name, r := range resumables(t, d, patience) {
+		var whole []models.Progress
+		want, err := r.run(t.Context(), "", "", func(p models.Progress) { whole = append(whole, p) })
+		require.NoError(t, err)
+		path := filepath.Join(t.TempDir(), "state.safetensors")
+		var told []models.Progress
+		var got models.Params
+		runs := 0
+		for ; got == nil; runs++ {
+			require.Less(t, runs, 2*len(whole), name)
+			ctx, cancel := context.WithCancel(t.Context())
+			before := len(told)
+			got, err = r.run(ctx, path, "these", func(p models.Progress) {
+				if told = append(told, p); len(told) == before+step {
+					cancel()
 				}
+			})
+			cancel()
+			if err != nil {
+				require.ErrorIs(t, err, context.Canceled, name)
 			}
-			require.Greater(t, runs, 2, name)
-			require.Equal(t, want, got, name)
-			require.Equal(t, whole, told, name)
-
-			got, err = r.run(t.Context(), path, "these", func(p models.Progress) { t.Errorf("%s: told of %v", name, p) })
-			require.NoError(t, err)
-			require.Equal(t, want, got, "a run that is finished")
-			_, err = r.run(t.Context(), path, "others", nil)
-			require.ErrorIs(t, err, ErrCheckpoint, name)
-			require.ErrorContains(t, err, "data is", name)
-			require.ErrorIs(t, r.other(t.Context(), path), ErrCheckpoint, name)
 		}
+		require.Greater(t, runs, 1, name)
+		require.Equal(t, want, got, name)
+		require.Equal(t, whole, told, name)
+
+		got, err = r.run(t.Context(), path, "these", func(p models.Progress) { t.Errorf("%s: told of %v", name, p) })
+		require.NoError(t, err)
+		require.Equal(t, want, got, "a run that is finished")
+		_, err = r.run(t.Context(), path, "others", nil)
+		require.ErrorIs(t, err, ErrCheckpoint, name)
+		require.ErrorContains(t, err, "data is", name)
+		require.ErrorIs(t, r.other(t.Context(), path), ErrCheckpoint, name)
 	}
 }
 
