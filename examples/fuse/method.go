@@ -62,22 +62,16 @@ func (j *job) trainers(calibration *gomlx.Calibration) (recipe.Trainers, error) 
 	}
 	if j.recipe.Learns() {
 		l := learner(j.device, *j.recipe.Alignment(), calibration.Data)
-		l.Checkpoint, l.Data = j.stateFile(learningState), of+feedOf(*j.recipe.Alignment())
+		l.Checkpoint, l.Data = j.stateFile(lab.LearningSuffix), of+feedOf(*j.recipe.Alignment())
 		by.Learner = l
 	}
 	if j.recipe.Distils() {
 		l := distiller(j.device, j.recipe, calibration.Data)
-		l.Checkpoint, l.Data = j.stateFile(distillingState), of+feedOf(j.recipe)
+		l.Checkpoint, l.Data = j.stateFile(lab.DistillingSuffix), of+feedOf(j.recipe)
 		by.Distiller = l
 	}
 	return by, nil
 }
-
-// The ends of the names of the files beside the result that trainings resume from.
-const (
-	learningState   = ".learning.safetensors"
-	distillingState = ".distilling.safetensors"
-)
 
 // stateFile is where the state of a training is kept until the result is written; empty
 // where it is not kept, as for rows that stand beside the result.
@@ -90,7 +84,7 @@ func (j *job) stateFile(end string) string {
 
 // noticeStates says, where the run was interrupted, what it would resume from.
 func (j *job) noticeStates(ctx context.Context) {
-	for _, end := range []string{learningState, distillingState} {
+	for _, end := range []string{lab.LearningSuffix, lab.DistillingSuffix} {
 		if _, err := os.Stat(j.stateFile(end)); err == nil && ctx.Err() != nil {
 			cli.Notice("what was trained so far is kept in %s; the same command goes on from there", j.stateFile(end))
 		}
@@ -100,7 +94,7 @@ func (j *job) noticeStates(ctx context.Context) {
 // removeStates removes what trainings would resume from.
 func (j *job) removeStates() error {
 	var errs []error
-	for _, end := range []string{learningState, distillingState} {
+	for _, end := range []string{lab.LearningSuffix, lab.DistillingSuffix} {
 		if err := os.Remove(j.stateFile(end)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

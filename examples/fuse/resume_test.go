@@ -10,6 +10,7 @@ import (
 
 	"github.com/otfuse/otfuse/fuse"
 	"github.com/otfuse/otfuse/internal/cli"
+	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/models"
 	"github.com/otfuse/otfuse/models/gomlx"
 )
@@ -26,7 +27,7 @@ func TestResume(t *testing.T) {
 
 	dir := filepath.Join(t.TempDir(), "new")
 	args := []string{"-out", filepath.Join(dir, "out"), "-config", text, "-calib", data, a, b}
-	learning, distilling := filepath.Join(dir, "out"+learningState), filepath.Join(dir, "out"+distillingState)
+	learning, distilling := filepath.Join(dir, "out"+lab.LearningSuffix), filepath.Join(dir, "out"+lab.DistillingSuffix)
 	interrupt(t, args, func(m fuse.Distil, stop func(models.Progress)) {
 		m.Start.(fuse.Matching).Learner.(*gomlx.Learner).Observe = stop
 	})
@@ -54,12 +55,12 @@ func TestForeignState(t *testing.T) {
 	interrupt(t, args, func(m fuse.Distil, stop func(models.Progress)) {
 		m.Distiller.(*gomlx.Distiller).Observe = stop
 	})
-	before, err := os.ReadFile(out + distillingState)
+	before, err := os.ReadFile(out + lab.DistillingSuffix)
 	require.NoError(t, err)
 	err = program(t, "-out", out, "-config", text, "-calib", samples(t, 13), a, b)
 	require.ErrorIs(t, err, gomlx.ErrCheckpoint)
-	require.ErrorContains(t, err, out+distillingState)
-	after, err := os.ReadFile(out + distillingState)
+	require.ErrorContains(t, err, out+lab.DistillingSuffix)
+	after, err := os.ReadFile(out + lab.DistillingSuffix)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }

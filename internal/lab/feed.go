@@ -25,7 +25,7 @@ func (a Attempt) learner() (fuse.Learner, error) {
 	l := a.Device.Learner(data.Prefetch(1, batches.At))
 	l.Seed, l.Config, l.Observe = a.Seed, gomlx.TrainConfig{Steps: r.Steps, LR: r.LR}, a.observer(gomlx.StageLearn)
 	var err error
-	if l.Checkpoint, l.Data, err = a.state(learningSuffix, batches, held); err != nil || len(held) == 0 {
+	if l.Checkpoint, l.Data, err = a.state(LearningSuffix, batches, held); err != nil || len(held) == 0 {
 		return l, err
 	}
 	if l.HeldOut, err = a.Task.Samples(held); !a.Trial.Labels {
@@ -47,7 +47,7 @@ func (a Attempt) distiller() (fuse.Distiller, error) {
 	l.Config = gomlx.TrainConfig{Steps: r.Steps, LR: r.LR, Warmup: r.Steps / 10, WeightDecay: 0.05, Clip: 1}
 	l.Observe = a.observer(gomlx.StageDistil)
 	var err error
-	if l.Checkpoint, l.Data, err = a.state(distillingSuffix, batches, held); err != nil || len(held) == 0 {
+	if l.Checkpoint, l.Data, err = a.state(DistillingSuffix, batches, held); err != nil || len(held) == 0 {
 		return l, err
 	}
 	l.HeldOut, err = a.Task.Samples(held)

@@ -26,10 +26,12 @@ func (t training) fingerprint() (string, error) {
 	}
 	h := sha256.New()
 	for _, m := range slices.Concat([]*models.Model{start}, t.teachers) {
-		for _, name := range slices.Sorted(maps.Keys(m.Params)) {
-			if err := digest(h, name, m.Params[name].Data); err != nil {
-				return "", err
-			}
+		of, err := m.Digest()
+		if err != nil {
+			return "", err
+		}
+		if _, err := io.WriteString(h, of); err != nil {
+			return "", err
 		}
 	}
 	if err := digestBatch(h, batch); err != nil {
@@ -48,20 +50,14 @@ func Digest(b models.Batch) (string, error) {
 // digestBatch adds the arrays of a batch to a digest.
 func digestBatch(h hash.Hash, b models.Batch) error {
 	for _, name := range slices.Sorted(maps.Keys(b)) {
-		if err := digest(h, name, b[name].Floats); err != nil {
+		if _, err := fmt.Fprint(h, name, b[name].Shape); err != nil {
 			return err
 		}
-		if err := digest(h, fmt.Sprint(b[name].Shape), b[name].Ints); err != nil {
-			return err
+		for _, values := range []any{b[name].Floats, b[name].Ints} {
+			if err := binary.Write(h, binary.LittleEndian, values); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// digest adds a name and values to a digest.
-func digest(h hash.Hash, name string, values any) error {
-	if _, err := io.WriteString(h, name); err != nil {
-		return err
-	}
-	return binary.Write(h, binary.LittleEndian, values)
 }

@@ -206,7 +206,11 @@ func (r *run) statePlace(a Attempt) (string, error) {
 	}
 	of := []any{describe(r.Task, a.Seed), string(trial), a.Samples}
 	for _, m := range a.Parents {
-		of = append(of, fingerprint(m))
+		digest, err := m.Digest()
+		if err != nil {
+			return "", err
+		}
+		of = append(of, digest)
 	}
 	return r.shelf.place(of...), nil
 }

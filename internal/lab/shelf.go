@@ -33,7 +33,7 @@ func (s *shelf) place(of ...any) string {
 // files are all paths under which something may be kept.
 func (s *shelf) files() (out []string) {
 	for _, path := range s.paths {
-		for _, end := range []string{"", checkpointSuffix, learningSuffix, distillingSuffix} {
+		for _, end := range []string{"", checkpointSuffix, LearningSuffix, DistillingSuffix} {
 			out = append(out, path+end)
 		}
 	}
@@ -65,7 +65,7 @@ func (s *shelf) clear() error {
 
 // The ends of the names of the files that trainings resume from.
 const (
+	LearningSuffix   = ".learning.safetensors"
+	DistillingSuffix = ".distilling.safetensors"
 	checkpointSuffix = ".training.safetensors"
-	learningSuffix   = ".learning.safetensors"
-	distillingSuffix = ".distilling.safetensors"
 )

@@ -98,7 +98,7 @@ func TestShelf(t *testing.T) {
 	require.Equal(t, path, s.place("data", 1))
 	foreign := filepath.Join(s.dir, "letter.txt")
 	require.NoError(t, os.MkdirAll(path, 0o755))
-	for _, name := range []string{foreign, path + learningSuffix, filepath.Join(path, "config.json")} {
+	for _, name := range []string{foreign, path + LearningSuffix, filepath.Join(path, "config.json")} {
 		require.NoError(t, os.WriteFile(name, nil, 0o644))
 	}
 	require.True(t, s.holdsAny())

@@ -2,10 +2,8 @@ package lab
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"maps"
 	"slices"
@@ -121,7 +119,11 @@ func (r *run) tuneModel(ctx context.Context, t Tuning, trainer *gomlx.Trainer, s
 			return err
 		}
 	}
-	m, err := run.resumed(ctx, start.Models[0], r.shelf.place(run.data, t.Config, t.Size, fingerprint(start.Models[0])))
+	digest, err := start.Models[0].Digest()
+	if err != nil {
+		return err
+	}
+	m, err := run.resumed(ctx, start.Models[0], r.shelf.place(run.data, t.Config, t.Size, digest))
 	if err != nil {
 		return err
 	}
@@ -170,13 +172,4 @@ func retyped(m *models.Model, as func(name string) safetensors.DType) *models.Mo
 		p[name] = t
 	}
 	return m.With(p)
-}
-
-// fingerprint tells models apart by their values.
-func fingerprint(m *models.Model) uint64 {
-	h := fnv.New64a()
-	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
-		_ = binary.Write(h, binary.LittleEndian, m.Params[name].Data) // a hash takes all
-	}
-	return h.Sum64()
 }

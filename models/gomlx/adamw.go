@@ -64,10 +64,10 @@ func (o *optimizer) prepare(params []*array) error {
 	if err := o.restart(params); err != nil {
 		return err
 	}
-	o.gradientProgram = o.device.program("gradients of "+o.what, computation{o.gradientGraph, o.likeParams(1)})
-	o.accumulateProgram = o.device.program("gradients of "+o.what, computation{o.accumulateGraph, o.likeParams(2)})
-	o.updateProgram = o.device.program("update of "+o.what, computation{o.updateGraph, o.likeState})
-	o.lossProgram = o.device.program("loss of "+o.what, computation{graph: o.lossOnlyGraph})
+	o.gradientProgram = o.device.newProgram("gradients of "+o.what, computation{o.gradientGraph, o.likeParams(1)})
+	o.accumulateProgram = o.device.newProgram("gradients of "+o.what, computation{o.accumulateGraph, o.likeParams(2)})
+	o.updateProgram = o.device.newProgram("update of "+o.what, computation{o.updateGraph, o.likeState})
+	o.lossProgram = o.device.newProgram("loss of "+o.what, computation{graph: o.lossOnlyGraph})
 	o.device.hold(o)
 	return nil
 }

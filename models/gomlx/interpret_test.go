@@ -52,7 +52,7 @@ func everywhere(g *graph.Graph) []int {
 // values runs m and returns every node's value by name: as it lies in memory.
 func values(t *testing.T, d *Device, m *models.Model, batch models.Batch) map[string]models.Array {
 	inputs, all := m.Graph.Inputs(), tensorNames(m.Graph)
-	p := d.program("all nodes", computation{graph: func(in []*gx.Node) []*gx.Node {
+	p := d.newProgram("all nodes", computation{graph: func(in []*gx.Node) []*gx.Node {
 		return interpret(m.Graph, byName(all, in[len(inputs):]), byName(inputs, in[:len(inputs)]), everywhere(m.Graph)...)
 	}})
 	defer p.free()

@@ -50,8 +50,8 @@ type program struct {
 	usage     usage
 }
 
-// program makes a program. The caller frees it.
-func (d *Device) program(what string, c computation) *program {
+// newProgram makes a program. The caller frees it.
+func (d *Device) newProgram(what string, c computation) *program {
 	return &program{computation: c, device: d, what: what, execs: map[string]*gx.Exec{}}
 }
 
@@ -61,7 +61,7 @@ func (d *Device) cached(key, what string, c computation) *program {
 	defer d.mu.Unlock()
 	p, ok := d.cache[key]
 	if !ok {
-		p = d.program(what, c)
+		p = d.newProgram(what, c)
 		d.cache[key] = p
 	}
 	return p

@@ -15,17 +15,15 @@ import (
 	"github.com/otfuse/otfuse/models/safetensors"
 )
 
-// A resumable is a learner or a distiller: run makes parameters of it.
-type resumable struct {
-	run func(ctx context.Context, checkpoint, data string, observe func(models.Progress)) (models.Params, error)
-	// other runs on another model.
-	other func(ctx context.Context, checkpoint string) error
-}
+// A resumable makes parameters by a learner or a distiller. It is of another model where one
+// is given.
+type resumable func(ctx context.Context, checkpoint, data string, observe func(models.Progress),
+	of ...*models.Model) (models.Params, error)
 
 // resumables are a learner and a distiller of one pair, on batches of its own for each step.
 func resumables(t *testing.T, d *Device, patience int) map[string]resumable {
 	net := modeltest.ViT()
-	anchor, other, third := randomModel(t, net, 1), randomModel(t, net, 2), randomModel(t, net, 3)
+	anchor, other := randomModel(t, net, 1), randomModel(t, net, 2)
 	batches := func(step int) (models.Batch, error) {
 		batch := net.Batch(8, uint64(step))
 		delete(batch, models.Labels)
@@ -34,45 +32,31 @@ func resumables(t *testing.T, d *Device, patience int) map[string]resumable {
 	held := net.Batch(8, 99)
 	delete(held, models.Labels)
 	config := TrainConfig{Steps: 9, LR: 2e-2}
-	learned := func(ctx context.Context, l *Learner, with *models.Model) (models.Params, error) {
-		l.Config, l.HeldOut, l.Every, l.Patience, l.Seed = config, held, 2, patience, 5
-		aligned, _, err := fuse.Align(ctx, anchor, []*models.Model{with}, fuse.Matching{Learner: l}, nil)
-		if err != nil {
-			return nil, err
-		}
-		return aligned.Others[0], nil
-	}
-	distilled := func(ctx context.Context, l *Distiller, from *models.Model) (models.Params, error) {
-		l.Config, l.HeldOut, l.Every, l.Patience = config, held, 2, patience
-		m, err := l.Distil(ctx, from, []*models.Model{anchor, other}, nil)
-		if err != nil {
-			return nil, err
-		}
-		return m.Params, nil
-	}
 	return map[string]resumable{
-		"learner": {
-			func(ctx context.Context, checkpoint, data string, observe func(models.Progress)) (models.Params, error) {
-				l := d.Learner(batches)
-				l.Checkpoint, l.Data, l.Observe = checkpoint, data, observe
-				return learned(ctx, l, other)
-			}, func(ctx context.Context, checkpoint string) error {
-				l := d.Learner(batches)
-				l.Checkpoint, l.Data = checkpoint, "these"
-				_, err := learned(ctx, l, third)
-				return err
-			}},
-		"distiller": {
-			func(ctx context.Context, checkpoint, data string, observe func(models.Progress)) (models.Params, error) {
-				l := d.Distiller(batches)
-				l.Checkpoint, l.Data, l.Observe = checkpoint, data, observe
-				return distilled(ctx, l, anchor)
-			}, func(ctx context.Context, checkpoint string) error {
-				l := d.Distiller(batches)
-				l.Checkpoint, l.Data = checkpoint, "these"
-				_, err := distilled(ctx, l, third)
-				return err
-			}},
+		"learner": func(ctx context.Context, checkpoint, data string, observe func(models.Progress),
+			of ...*models.Model) (models.Params, error) {
+			l := d.Learner(batches)
+			l.Checkpoint, l.Data, l.Observe = checkpoint, data, observe
+			l.Config, l.HeldOut, l.Every, l.Patience, l.Seed = config, held, 2, patience, 5
+			with := append(of, other)[:1]
+			aligned, _, err := fuse.Align(ctx, anchor, with, fuse.Matching{Learner: l}, nil)
+			if err != nil {
+				return nil, err
+			}
+			return aligned.Others[0], nil
+		},
+		"distiller": func(ctx context.Context, checkpoint, data string, observe func(models.Progress),
+			of ...*models.Model) (models.Params, error) {
+			l := d.Distiller(batches)
+			l.Checkpoint, l.Data, l.Observe = checkpoint, data, observe
+			l.Config, l.HeldOut, l.Every, l.Patience = config, held, 2, patience
+			from := append(of, anchor)[0]
+			m, err := l.Distil(ctx, from, []*models.Model{anchor, other}, nil)
+			if err != nil {
+				return nil, err
+			}
+			return m.Params, nil
+		},
 	}
 }
 
@@ -84,7 +68,7 @@ func TestResumeChoice(t *testing.T) {
 	const step, patience = 4, 2 // a run is interrupted after so many updates and comparisons
 	for name, r := range resumables(t, d, patience) {
 		var whole []models.Progress
-		want, err := r.run(t.Context(), "", "", func(p models.Progress) { whole = append(whole, p) })
+		want, err := r(t.Context(), "", "", func(p models.Progress) { whole = append(whole, p) })
 		require.NoError(t, err)
 		path := filepath.Join(t.TempDir(), "state.safetensors")
 		var told []models.Progress
@@ -94,7 +78,7 @@ func TestResumeChoice(t *testing.T) {
 			require.Less(t, runs, 2*len(whole), name)
 			ctx, cancel := context.WithCancel(t.Context())
 			before := len(told)
-			got, err = r.run(ctx, path, "these", func(p models.Progress) {
+			got, err = r(ctx, path, "these", func(p models.Progress) {
 				if told = append(told, p); len(told) == before+step {
 					cancel()
 				}
@@ -108,13 +92,14 @@ func TestResumeChoice(t *testing.T) {
 		require.Equal(t, want, got, name)
 		require.Equal(t, whole, told, name)
 
-		got, err = r.run(t.Context(), path, "these", func(p models.Progress) { t.Errorf("%s: told of %v", name, p) })
+		got, err = r(t.Context(), path, "these", func(p models.Progress) { t.Errorf("%s: told of %v", name, p) })
 		require.NoError(t, err)
 		require.Equal(t, want, got, "a run that is finished")
-		_, err = r.run(t.Context(), path, "others", nil)
+		_, err = r(t.Context(), path, "others", nil)
 		require.ErrorIs(t, err, ErrCheckpoint, name)
 		require.ErrorContains(t, err, "data is", name)
-		require.ErrorIs(t, r.other(t.Context(), path), ErrCheckpoint, name)
+		_, err = r(t.Context(), path, "these", nil, randomModel(t, modeltest.ViT(), 3))
+		require.ErrorIs(t, err, ErrCheckpoint, "another model")
 	}
 }
 
@@ -124,7 +109,7 @@ func TestResumeChoiceErrors(t *testing.T) {
 	d := openDevice(t)
 	for name, r := range resumables(t, d, 0) {
 		path := filepath.Join(t.TempDir(), "state.safetensors")
-		_, err := r.run(t.Context(), path, "these", nil)
+		_, err := r(t.Context(), path, "these", nil)
 		require.NoError(t, err)
 		f, err := safetensors.Open(path)
 		require.NoError(t, err)
@@ -150,7 +135,7 @@ func TestResumeChoiceErrors(t *testing.T) {
 				delete(tensors, says)
 			}
 			require.NoError(t, safetensors.WriteFile(path, tensors, m))
-			_, err := r.run(t.Context(), path, "these", nil)
+			_, err := r(t.Context(), path, "these", nil)
 			require.ErrorIs(t, err, ErrCheckpoint, name)
 			require.ErrorContains(t, err, says, name)
 		}

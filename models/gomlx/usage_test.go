@@ -24,7 +24,7 @@ type slow struct {
 
 func slowProgram(d *Device) slow {
 	s := slow{begun: make(chan struct{}), release: make(chan struct{})}
-	s.program = d.program("slow", computation{graph: func(in []*gx.Node) []*gx.Node {
+	s.program = d.newProgram("slow", computation{graph: func(in []*gx.Node) []*gx.Node {
 		close(s.begun)
 		<-s.release
 		return []*gx.Node{gx.Square(in[0])}
@@ -183,7 +183,7 @@ func TestUpdateLeftToItself(t *testing.T) {
 	for _, p := range []**program{&tr.gradientProgram, &tr.updateProgram} {
 		ctx, cancel := context.WithCancel(t.Context())
 		returned := make(chan struct{})
-		ending, program := d.program("ending", (*p).computation), *p
+		ending, program := d.newProgram("ending", (*p).computation), *p
 		ending.graph = func(in []*gx.Node) []*gx.Node {
 			cancel()
 			<-returned
