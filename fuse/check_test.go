@@ -127,10 +127,10 @@ func TestStrategiesAreChecked(t *testing.T) {
 	}
 }
 
-// TestNilMethod: without a method models are matched, by weights where there are no samples,
-// and with activations where there are but nothing can be refitted.
+// TestNilMethod: without a method models that cannot lie side by side are matched, by weights
+// where there are no samples, and with activations where there are but nothing can be refitted.
 func TestNilMethod(t *testing.T) {
-	net := modeltest.ViT()
+	net := modeltest.SimpleViT()
 	a, b := model(t, net, 1), model(t, net, 2)
 	want, _, err := fuse.Into(t.Context(), a, []*models.Model{b}, fuse.Matching{}, nil)
 	require.NoError(t, err)
@@ -196,6 +196,40 @@ func TestNilMethodChooses(t *testing.T) {
 			}
 		}
 		sameBits(t, want.Params, got.Params)
+	}
+}
+
+// TestNilMethodByWeights: without samples two models that read no words are laid side by side,
+// unless one is the other in another order; three models, and those of words, are matched.
+func TestNilMethodByWeights(t *testing.T) {
+	net, words := doubled(modeltest.ViT()), doubled(modeltest.MaskedLM())
+	a, b, text := model(t, net, 1), model(t, net, 2), model(t, words, 1)
+	for name, c := range map[string]struct {
+		anchor *models.Model
+		others []*models.Model
+		chosen fuse.Method
+	}{
+		"others": {a, []*models.Model{b}, fuse.Concatenation{}},
+		"copies": {a, []*models.Model{permuted(t, a, 4)}, fuse.Matching{}},
+		"three":  {a, []*models.Model{b, b}, fuse.Matching{}},
+		"words":  {text, []*models.Model{model(t, words, 2)}, fuse.Matching{}},
+	} {
+		want, _, err := fuse.Into(t.Context(), c.anchor, c.others, c.chosen, nil)
+		require.NoError(t, err, name)
+		got, report, err := fuse.Into(t.Context(), c.anchor, c.others, nil, nil)
+		require.NoError(t, err, name)
+		require.Equal(t, c.chosen, report.Method, name)
+		sameBits(t, want.Params, got.Params)
+
+		needs, err := fuse.Estimate(c.anchor, c.others, nil, nil)
+		require.NoError(t, err, name)
+		tried := c.chosen
+		if name == "copies" { // it takes both to tell
+			tried = fuse.Concatenation{}
+		}
+		most, err := fuse.Estimate(c.anchor, c.others, tried, nil)
+		require.NoError(t, err, name)
+		require.Equal(t, most, needs, name)
 	}
 }
 

@@ -3,6 +3,7 @@ package fuse
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
@@ -16,10 +17,14 @@ import (
 // adds to those that are given.
 func choices(anchor *models.Model, others []*models.Model, s Settings) ([]Method, Settings) {
 	matching := []Method{matchingFor(s)}
-	if _, ok := s.Calibration.(*Parts); ok || s.Calibration == nil { // parts know nothing of a fused model
+	if _, ok := s.Calibration.(*Parts); ok { // parts know nothing of a fused model
 		return matching, s
 	}
-	if s.Refit == nil {
+	if s.Calibration == nil {
+		if len(others) > 1 || readsWords(anchor.Graph) {
+			return matching, s
+		}
+	} else if s.Refit == nil {
 		s.Refit = &Refit{Ridge: defaultRidge}
 	}
 	sideBySide := Concatenation{}
@@ -32,6 +37,13 @@ func choices(anchor *models.Model, others []*models.Model, s Settings) ([]Method
 		}
 	}
 	return append(matching, sideBySide), s
+}
+
+// readsWords reports whether a network looks up rows of a vocabulary. Without samples, two
+// language models side by side are no better than matched ones; vision transformers are, by
+// 1 to 20 points of accuracy on the eight pairs that were tried.
+func readsWords(g *graph.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Op == graph.Embed })
 }
 
 // matchingFor is the alignment that is used where no method is given.
@@ -57,28 +69,58 @@ type choice struct {
 	fused   *models.Model
 }
 
-// closest fuses models by each of some methods and returns what answers most like the mean
-// of all models.
-func closest(ctx context.Context, methods []Method, anchor *models.Model, others []*models.Model, s Settings) (choice,
+// best fuses models by each of some methods and returns the best: with samples what
+// answers most like the mean of all models. Without, it is the last one, unless the mean of
+// what the first one aligns keeps nearly all of the weights.
+func best(ctx context.Context, methods []Method, anchor *models.Model, others []*models.Model, s Settings) (choice,
 	error) {
-	var best choice
+	var out choice
 	var least float64
-	for _, m := range methods {
+	for k, m := range methods {
 		aligned, fused, err := fusedBy(ctx, m, anchor, others, s)
 		if err != nil {
 			return choice{}, err
 		}
+		made := choice{m, aligned, fused}
+		if len(methods) == 1 || s.Calibration == nil && k == 0 && aligned.lostByMean(s.Weights) < littleLost {
+			return made, nil
+		}
 		var distance float64
-		if len(methods) > 1 {
+		if s.Calibration != nil {
 			if distance, err = answerDistance(ctx, fused, append([]*models.Model{anchor}, others...), s); err != nil {
 				return choice{}, fmt.Errorf("fuse: %T: %w", m, err)
 			}
 		}
-		if best.method == nil || distance < least {
-			best, least = choice{m, aligned, fused}, distance
+		if k == 0 || distance <= least {
+			out, least = made, distance
 		}
 	}
-	return best, nil
+	return out, nil
+}
+
+// littleLost is the share of the weights that the mean of copies of one network may lose, such
+// as what was trained on from one start. Networks of different starts lose 0.17 and more.
+const littleLost = 0.1
+
+// lostByMean is the share of the squares of aligned weights that is not in their mean: 0 of
+// copies, half of two models that have nothing in common.
+func (a *Aligned) lostByMean(weights []float64) float64 {
+	var all, left float64
+	params := a.Params()
+	for name, first := range params[0] {
+		sum := make([]float64, len(first.Data))
+		for k, p := range params {
+			for i, x := range p[name].Data {
+				all += weights[k] * float64(x) * float64(x)
+				sum[i] += weights[k] * float64(x)
+			}
+		}
+		left += floats.Dot(sum, sum)
+	}
+	if all == 0 {
+		return 0
+	}
+	return 1 - left/all
 }
 
 // answerDistance returns, in the mean over samples, the squared distance of the logits of a

@@ -15,12 +15,14 @@ import (
 // the arguments are left as they are.
 //
 // A nil method is the best that the library knows for what it is given and that trains
-// nothing. Without a calibration that is [Matching] by weights. With one, of models of equal
-// widths with an output layer of their own, both Matching and [Concatenation] are tried, each
-// with a [Refit], and what answers more like the mean of all models on the samples is
-// returned: Report.Method says which it was. Where models cannot lie side by side it is
-// Matching with a refit, and with a calibration in [Parts] Matching alone. What costs as
-// much without fusing is [Head]. Nil settings are their zero value.
+// nothing; Report.Method says which it was. With a calibration, [Matching] and
+// [Concatenation] are tried, each with a [Refit], and what answers more like the mean of all
+// models on the samples is returned. Without one, two models that read no words are laid side
+// by side by Concatenation, unless they turn out to be nearly one network in other orders or
+// bases, and all others are matched by their weights. Models of other widths, those without
+// an output layer and those that cannot lie side by side are matched, too, and so are all
+// with a calibration in [Parts], which is not followed by a refit. What costs as much without
+// fusing is [Head]. Nil settings are their zero value.
 //
 // [Vanilla], [Transport] and, by weights alone and for two models, [Matching] look at
 // models tensor by tensor unless a refit follows: where models come from [models.Link] and
@@ -38,24 +40,24 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 	if m == nil {
 		methods, set = choices(anchor, others, set)
 	}
-	if by, ok := methods[0].(streamer); ok && set.Refit == nil {
-		if made := by.stream(anchor, others, set); made != nil {
-			fused, nodes, err := made.into(ctx, set.Directory)
+	if by, ok := methods[0].(streamer); ok && len(methods) == 1 && set.Refit == nil {
+		if flow := by.stream(anchor, others, set); flow != nil {
+			fused, nodes, err := flow.into(ctx, set.Directory)
 			if err != nil {
 				return nil, nil, fmt.Errorf("fuse: %w", err)
 			}
 			return fused, &Report{nodes, time.Since(started).Seconds(), methods[0]}, nil
 		}
 	}
-	best, err := closest(ctx, methods, anchor, others, set)
+	made, err := best(ctx, methods, anchor, others, set)
 	if err != nil {
 		return nil, nil, err
 	}
-	fused, err := written(best.fused, set.Directory)
+	fused, err := written(made.fused, set.Directory)
 	if err != nil {
 		return nil, nil, fmt.Errorf("fuse: %w", err)
 	}
-	return fused, &Report{best.aligned.Nodes, time.Since(started).Seconds(), best.method}, nil
+	return fused, &Report{made.aligned.Nodes, time.Since(started).Seconds(), made.method}, nil
 }
 
 // fusedBy aligns models by a method, takes the mean, refits and trains it.

@@ -89,7 +89,7 @@ func TestEstimateDepth(t *testing.T) {
 
 // TestEstimateConcatenation: each model is matched with a narrower network, so that a site
 // takes less than between models of the whole width; a nil method is estimated by it where it
-// is one of those that are tried.
+// is one of those that are tried on samples.
 func TestEstimateConcatenation(t *testing.T) {
 	net := doubled(modeltest.ViT())
 	a, b := model(t, net, 1), model(t, net, 2)
@@ -106,7 +106,6 @@ func TestEstimateConcatenation(t *testing.T) {
 	seeing := fuse.Concatenation{Cut: fuse.Matching{Mix: 0.3}}
 	require.Positive(t, of(seeing, fuse.Settings{Calibration: calibration(net)}).AllMoments)
 
-	require.Equal(t, matched, of(nil, fuse.Settings{}))
 	require.Equal(t, laid, of(nil, fuse.Settings{Calibration: calibration(net)}))
 	_, err := fuse.Estimate(a, []*models.Model{b}, fuse.Concatenation{}, &fuse.Settings{Weights: []float64{0, 1}})
 	require.ErrorContains(t, err, "above 0")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/otfuse/otfuse/fuse"
+	"github.com/otfuse/otfuse/internal/cli"
 	"github.com/otfuse/otfuse/internal/lab"
 	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/internal/report"
@@ -18,12 +19,15 @@ import (
 func (j *job) into(ctx context.Context, m fuse.Method, s *fuse.Settings) (*models.Model, *fuse.Report, error) {
 	if !j.controls {
 		s.Directory = &fuse.Directory{Path: j.out, ShardSize: bytesOf(j.shardSize)}
-		return fuse.Into(ctx, j.models[0], j.models[1:], m, s)
+		fused, rep, err := fuse.Into(ctx, j.models[0], j.models[1:], m, s)
+		j.tellChosen(rep)
+		return fused, rep, err
 	}
 	f, err := lab.FuseAligned(ctx, j.models, m, s)
 	if err != nil {
 		return nil, nil, err
 	}
+	j.tellChosen(f.Report)
 	if err := j.scoreShrunk(ctx, s.Weights); err != nil {
 		return nil, nil, err
 	}
@@ -37,6 +41,15 @@ func (j *job) into(ctx context.Context, m fuse.Method, s *fuse.Settings) (*model
 		return nil, nil, err
 	}
 	return f.Model, f.Report, f.Model.SaveShards(j.out, bytesOf(j.shardSize))
+}
+
+// tellChosen says which method was found the best where the recipe leaves that open. From
+// then on the recipe is that of this method.
+func (j *job) tellChosen(rep *fuse.Report) {
+	if j.recipe.Method == recipe.Best && rep != nil {
+		j.recipe = j.recipe.Chosen(rep.Method)
+		cli.Notice("method best: it is %s", j.recipe.Method)
+	}
 }
 
 // scoreShrunk adds the row of the anchor, shrunk to its share of the fused model.
@@ -57,7 +70,7 @@ func (j *job) scoreShrunk(ctx context.Context, weights []float64) error {
 // fused model that was refitted or trained.
 func (j *job) scoreUniform(ctx context.Context, f *lab.Fusion) error {
 	a := j.recipe.Alignment()
-	if a == nil || a.Refit == 0 && !j.recipe.Distils() {
+	if a == nil || a.Method == recipe.Concatenate || a.Refit == 0 && !j.recipe.Distils() {
 		return nil // it lies on the line, or there is none
 	}
 	m, weights, err := lab.UniformShare(f.Aligned, f.Model)

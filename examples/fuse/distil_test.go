@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/otfuse/otfuse/internal/recipe"
 	"github.com/otfuse/otfuse/models"
 )
 
@@ -51,5 +53,38 @@ func TestControls(t *testing.T) {
 			require.NotNil(t, r.Accuracy, r.Label)
 		}
 		require.Equal(t, want, methods, text)
+	}
+}
+
+// TestBest: where the recipe leaves the method open, the row names the one that was found
+// better, and its options make the same model again.
+func TestBest(t *testing.T) {
+	a, b, data := parent(t, 1, tiny()), parent(t, 2, tiny()), samples(t, 7)
+	for name, args := range map[string][]string{
+		"weights":  {a, b},
+		"copies":   {a, a},
+		"samples":  {"-calib", data, a, b},
+		"controls": {"-calib", data, "-eval", data, "-controls", a, b},
+	} {
+		dir := t.TempDir()
+		rep, out, again := filepath.Join(dir, "report.json"), filepath.Join(dir, "out"), filepath.Join(dir, "again")
+		require.NoError(t, program(t, append([]string{"-out", out, "-config", config(t, `{"method":"best"}`),
+			"-report", rep}, args...)...), name)
+		rows := readReport(t, rep).Rows
+		row := rows[len(rows)-1]
+		require.Contains(t, []string{recipe.Match, recipe.Concatenate}, row.Method, name)
+		if name == "weights" {
+			require.Equal(t, recipe.Concatenate, row.Method)
+		} else if name == "copies" {
+			require.Equal(t, recipe.Match, row.Method)
+		}
+		options, err := json.Marshal(row.Options)
+		require.NoError(t, err)
+		require.NoError(t, program(t, append([]string{"-out", again, "-config", config(t, string(options))}, args...)...))
+		want, err := models.Open(out)
+		require.NoError(t, err)
+		got, err := models.Open(again)
+		require.NoError(t, err)
+		require.Equal(t, want.Params, got.Params, name)
 	}
 }

@@ -239,7 +239,6 @@ func sameVocabulary(a, b *models.Model) error {
 // fuse makes the fused model and, for the first other, its push matrices.
 func (j *job) fuse(ctx context.Context) (_ *models.Model, _ map[string]safetensors.Tensor, err error) {
 	started := time.Now()
-	row := report.Row{Method: j.recipe.Method, Options: j.recipe}
 	method, set, calibration, err := j.method(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -263,7 +262,7 @@ func (j *job) fuse(ctx context.Context) (_ *models.Model, _ map[string]safetenso
 	if err != nil {
 		return nil, nil, err
 	}
-	row.Seconds = time.Since(started).Seconds()
+	row := report.Row{Method: j.recipe.Method, Options: j.recipe, Seconds: time.Since(started).Seconds()}
 	return fused, maps, j.score(ctx, row, fused)
 }
 

@@ -108,7 +108,7 @@ func (r *run) scoreShrunk(ctx context.Context) error {
 
 // scoreUniform scores the control of a fusion that is on no line between the models.
 func (r *run) scoreUniform(ctx context.Context, o *Outcome, f *Fusion) error {
-	if !r.Controls || o.uniform == nil {
+	if _, sideBySide := f.Report.Method.(fuse.Concatenation); !r.Controls || o.uniform == nil || sideBySide {
 		return nil
 	}
 	m, weights, err := UniformShare(f.Aligned, f.Model)

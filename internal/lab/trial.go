@@ -147,6 +147,13 @@ func FuseAligned(ctx context.Context, parents []*models.Model, m fuse.Method, s 
 
 // fuse aligns, averages, refits and trains as fuse.Into does.
 func (f *Fusion) fuse(ctx context.Context, parents []*models.Model, m fuse.Method, s *fuse.Settings) (err error) {
+	if m == nil { // what was chosen is aligned once more, to be looked at
+		if f.Model, f.Report, err = fuse.Into(ctx, parents[0], parents[1:], nil, s); err != nil {
+			return err
+		}
+		f.Aligned, _, err = fuse.Align(ctx, parents[0], parents[1:], f.Report.Method, s)
+		return err
+	}
 	if f.Aligned, f.Report, err = fuse.Align(ctx, parents[0], parents[1:], m, s); err != nil {
 		return err
 	}

@@ -33,8 +33,8 @@ type Trainers struct {
 	Distiller fuse.Distiller // of method distil
 }
 
-// Build returns the method and the settings of package fuse for a resolved
-// recipe, the latter without a calibration. The device is for a solver that is
+// Build returns the method, nil for [Best], and the settings of package fuse for a
+// resolved recipe, the latter without a calibration. The device is for a solver that is
 // OnDevice.
 func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Settings, error) {
 	if r.Distils() {
@@ -47,6 +47,9 @@ func (r Recipe) Build(by Trainers, device *gomlx.Device) (fuse.Method, *fuse.Set
 	s := &fuse.Settings{Weights: r.Weights, Extrapolate: r.Beyond}
 	if r.Refit > 0 && r.Method != Head {
 		s.Refit = &fuse.Refit{Ridge: r.Refit}
+	}
+	if r.Method == Best {
+		return nil, s, nil
 	}
 	matching := fuse.Matching{Mix: *r.Mix, Rounds: r.Rounds, Restarts: r.Restarts, Inexact: r.Inexact}
 	if r.Solver == "sinkhorn" || r.OnDevice() {

@@ -18,7 +18,7 @@ func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
 		return r, err
 	}
 	start := *r.Start
-	if start.Method == Distil {
+	if start.Method == Distil || start.Method == Best {
 		return r, fmt.Errorf("%w, in start",
 			checkAllowed("method", start.Method, untrained()...))
 	}

@@ -11,12 +11,14 @@ import (
 	"io"
 	"reflect"
 	"strings"
+
+	"github.com/otfuse/otfuse/fuse"
 )
 
 // A Recipe says how to fuse. Absent keys mean the recipe of the paper; see
 // [Recipe.Resolve].
 type Recipe struct {
-	Method   string    `json:"method"`                // flow | vanilla | match | learned | concatenate | head | distil
+	Method   string    `json:"method"`                // flow, vanilla, match, learned, concatenate, head, distil or best
 	Features string    `json:"features,omitempty"`    // activations | weights
 	Prep     []string  `json:"prep"`                  // center, standardize, unit-norm, pca:K
 	Samples  int       `json:"samples,omitempty"`     // the first K of the calibration data
@@ -37,7 +39,7 @@ type Recipe struct {
 	Batch    int       `json:"batch,omitempty"`       // learned, distil: samples of an update
 	LR       float64   `json:"lr,omitempty"`          // learned, distil: peak learning rate
 	Inexact  bool      `json:"inexact,omitempty"`     // learned: streams turn where that is no symmetry
-	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit; 0 for none, 0.01 of head and concatenate
+	Refit    float64   `json:"refit,omitempty"`       // ridge of a refit; 0 for none, 0.01 of head, concatenate and best
 	Weights  []float64 `json:"weights,omitempty"`     // anchor first; absent means equal
 	Beyond   bool      `json:"extrapolate,omitempty"` // weights may be below 0
 	Start    *Recipe   `json:"start,omitempty"`       // distil: makes the model to start from; absent means the anchor
@@ -89,7 +91,8 @@ func (r Recipe) Resolve(calibrated Data) (Recipe, error) {
 		return r.resolveDistil(calibrated)
 	}
 	features := "weights"
-	if r.Method == Concatenate && calibrated == Calibrated && r.Features == "" { // else weights alone are meant
+	sideBySide := r.Method == Concatenate && r.Features == "" // else weights alone are meant
+	if calibrated == Calibrated && (sideBySide || r.Method == Best) {
 		r.Refit = cmp.Or(r.Refit, headRidge)
 	}
 	if calibrated == Calibrated && r.Method != Concatenate { // which weights alone do best for
@@ -137,20 +140,21 @@ const (
 	Concatenate = "concatenate"
 	Head        = "head"   // the anchor with its output layer fitted to the answers of all models
 	Distil      = "distil" // training on the answers of all models
+	Best        = "best"   // match or concatenate, whichever the library finds better; see [Recipe.Chosen]
 )
 
 // methods lists the methods.
-func methods() []string { return append(untrained(), Distil) }
+func methods() []string { return append(untrained(), Distil, Best) }
 
 // untrained lists the methods that a distillation can start from.
 func untrained() []string { return []string{Flow, Vanilla, Match, Learned, Concatenate, Head} }
 
-// headRidge is the ridge of [Head] and [Concatenate] where none is given.
+// headRidge is the ridge of [Head], [Concatenate] and [Best] where none is given.
 const headRidge = 0.01
 
 // matches reports whether the method works on exact symmetries.
 func (r Recipe) matches() bool {
-	return r.Method == Match || r.Method == Learned || r.Method == Concatenate
+	return r.Method == Match || r.Method == Learned || r.Method == Concatenate || r.Method == Best
 }
 
 // Alignment returns the recipe by which models are aligned: that of the start of a
@@ -161,6 +165,20 @@ func (r *Recipe) Alignment() *Recipe {
 		return nil
 	case r.Method == Distil:
 		return r.Start.Alignment()
+	}
+	return r
+}
+
+// Chosen returns, of a resolved recipe of [Best], that of the method which a report says was
+// found better; another recipe is returned as it is.
+func (r Recipe) Chosen(m fuse.Method) Recipe {
+	if r.Method != Best {
+		return r
+	}
+	r.Method = Match
+	if _, ok := m.(fuse.Concatenation); ok {
+		none := 0.0
+		r.Method, r.Features, r.Mix = Concatenate, "weights", &none
 	}
 	return r
 }

@@ -242,7 +242,7 @@ func TestUnknown(t *testing.T) {
 			`tokens, narrow, metric, scale, aligner, solver, reg, residual, qk, mix, rounds, ` +
 			`restarts, steps, batch, lr, inexact, refit, weights, extrapolate, start, held_out`,
 		`{"method": "magic"}`: `method is "magic", allowed are flow, vanilla, match, ` +
-			`learned, concatenate, head, distil`,
+			`learned, concatenate, head, distil, best`,
 		`{"features": "x"}`:                          `recipe: features is "x", allowed are activations, weights`,
 		`{"prep": ["x"]}`:                            `prep is "x", allowed are center, standardize, unit-norm, pca:K`,
 		`{"prep": ["pca:0"]}`:                        `recipe: prep is "pca:0", want pca:K with K at least 1`,
@@ -276,12 +276,13 @@ func TestUnknown(t *testing.T) {
 		`{"method": "distil", "samples": -1}`:   `recipe: samples is -1, want at least 1`,
 		`{"method": "distil", "start": {"method": "distil"}}`: `allowed are flow, vanilla, match, learned, ` +
 			`concatenate, head, in start`,
-		`{"method": "distil", "start": {"mix": 2}}`: `recipe: mix is 2, want 0 to 1, in start`,
-		`{"narrow": "yes"}`:                         `recipe: json: cannot unmarshal string`,
-		`{"samples": 1.5}`:                          `recipe: json: cannot unmarshal number 1.5`,
-		`{} {}`:                                     `recipe: more than one JSON value`,
-		`[]`:                                        `recipe: json: cannot unmarshal array`,
-		``:                                          `recipe: EOF`,
+		`{"method": "distil", "start": {"method": "best"}}`: `method is "best", allowed are flow, vanilla`,
+		`{"method": "distil", "start": {"mix": 2}}`:         `recipe: mix is 2, want 0 to 1, in start`,
+		`{"narrow": "yes"}`:                                 `recipe: json: cannot unmarshal string`,
+		`{"samples": 1.5}`:                                  `recipe: json: cannot unmarshal number 1.5`,
+		`{} {}`:                                             `recipe: more than one JSON value`,
+		`[]`:                                                `recipe: json: cannot unmarshal array`,
+		``:                                                  `recipe: EOF`,
 	} {
 		r, err := Parse([]byte(text))
 		if err == nil {
@@ -343,4 +344,41 @@ func TestConcatenateWeights(t *testing.T) {
 		require.Equal(t, want, r.Refit, text)
 		require.Equal(t, want > 0, r.UsesSamples(), text)
 	}
+}
+
+// TestBest: the best is left to package fuse, refitted where there are samples, and what was
+// chosen is a recipe that makes the same.
+func TestBest(t *testing.T) {
+	for calibrated, ridge := range map[Data]float64{Calibrated: 0.01, Uncalibrated: 0} {
+		r, err := Recipe{Method: Best}.Resolve(calibrated)
+		require.NoError(t, err)
+		require.Equal(t, ridge, r.Refit)
+		require.Equal(t, calibrated == Calibrated, r.UsesSamples())
+		method, set, err := r.Build(Trainers{}, nil)
+		require.NoError(t, err)
+		require.Nil(t, method)
+		require.Equal(t, ridge > 0, set.Refit != nil)
+
+		mix := 0.0
+		if calibrated == Calibrated {
+			mix = 0.3
+		}
+		for _, chosen := range []fuse.Method{fuse.Matching{Mix: mix}, fuse.Concatenation{}} {
+			made, again, err := r.Chosen(chosen).Build(Trainers{}, nil)
+			require.NoError(t, err)
+			require.Equal(t, set, again)
+			if m, ok := made.(fuse.Matching); ok {
+				m.Rounds = 0
+				made = m
+			}
+			if c, ok := made.(fuse.Concatenation); ok {
+				c.Cut.Rounds = 0
+				made = c
+			}
+			require.Equal(t, chosen, made)
+		}
+	}
+	flow, err := Recipe{}.Resolve(Calibrated)
+	require.NoError(t, err)
+	require.Equal(t, flow, flow.Chosen(fuse.Concatenation{}))
 }
