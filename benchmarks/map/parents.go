@@ -72,11 +72,15 @@ func (b *bench) net(p parent) (lab.Net, lab.Schedule) {
 	} else {
 		n.Depth, n.Words, n.Length = 2, 512, 64
 		s.Batch, s.LR, s.WeightDecay = 8, 3e-3, 0.01
-		if s.Epochs == 0 {
-			s.Epochs = 0.5
-		}
 		if p.Arch != "bert" {
 			n.Std = 0.05
+		}
+		switch {
+		case s.Epochs > 0:
+		case p.Arch == "bert": // learns from the masked words alone
+			s.Epochs = 6
+		default:
+			s.Epochs = 0.5
 		}
 		s.Warmup = s.Epochs / 20
 	}
