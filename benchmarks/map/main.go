@@ -60,8 +60,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.text, "text", lab.Atlas, "`text` of bert, gpt2 and llama: atlas, wikitext2 or wiki2016")
 	f.IntVar(&o.images, "images", 0, "test `images` to score on (default all)")
 	f.IntVar(&o.texts, "texts", 512, "test `sequences` to score on")
-	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of the parents, of the whole training set (default 6, 0.5 of decoders); "+
-		"a parent of a part makes as many updates")
+	f.Float64Var(&o.epochs, "epochs", 0, "`epochs` of the parents, of the whole training set (default 6, 0.5 of "+
+		"decoders); a parent of a part makes as many updates")
 	f.StringVar(&o.out, "out", "map-out", "`directory` of parents and results")
 	o.item = cli.ItemFlag(f)
 	f.BoolVar(&o.train, "train", false, "train the parents, each of which is an item")
