@@ -199,8 +199,8 @@ func TestNilMethodChooses(t *testing.T) {
 	}
 }
 
-// TestNilMethodByWeights: without samples two models that read no words are laid side by side,
-// unless one is the other in another order; three models, and those of words, are matched.
+// TestNilMethodByWeights: without samples models that read no words are laid side by side,
+// unless they are one in other orders; those of words are matched.
 func TestNilMethodByWeights(t *testing.T) {
 	net, words := doubled(modeltest.ViT()), doubled(modeltest.MaskedLM())
 	a, b, text := model(t, net, 1), model(t, net, 2), model(t, words, 1)
@@ -211,7 +211,7 @@ func TestNilMethodByWeights(t *testing.T) {
 	}{
 		"others": {a, []*models.Model{b}, fuse.Concatenation{}},
 		"copies": {a, []*models.Model{permuted(t, a, 4)}, fuse.Matching{}},
-		"three":  {a, []*models.Model{b, b}, fuse.Matching{}},
+		"four":   {a, []*models.Model{b, a, b}, fuse.Concatenation{}},
 		"words":  {text, []*models.Model{model(t, words, 2)}, fuse.Matching{}},
 	} {
 		want, _, err := fuse.Into(t.Context(), c.anchor, c.others, c.chosen, nil)

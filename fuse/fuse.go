@@ -17,9 +17,9 @@ import (
 // A nil method is the best that the library knows for what it is given and that trains
 // nothing; Report.Method says which it was. With a calibration, [Matching] and
 // [Concatenation] are tried, each with a [Refit], and what answers more like the mean of all
-// models on the samples is returned. Without one, two models that read no words are laid side
-// by side by Concatenation, unless they turn out to be nearly one network in other orders or
-// bases, and all others are matched by their weights. Models of other widths, those without
+// models on the samples is returned. Without one, models that read no words are laid side by
+// side by Concatenation, unless they turn out to be one network in other orders or bases, and
+// language models are matched by their weights. Models of other widths, those without
 // an output layer and those that cannot lie side by side are matched, too, and so are all
 // with a calibration in [Parts], which is not followed by a refit. What costs as much without
 // fusing is [Head]. Nil settings are their zero value.
