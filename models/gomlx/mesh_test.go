@@ -92,8 +92,8 @@ func TestSpreadTraining(t *testing.T) {
 	copies := trainer(t, openSpread(t, Spread{Devices: 2}), m, config)
 	one := trainer(t, openDevice(t), m, config)
 	want := updates(t, one, batch, 5)
-	require.InDeltaSlice(t, want, got, 1e-6)
-	require.InDeltaSlice(t, want, updates(t, copies, batch, 5), 1e-6)
+	require.InEpsilonSlice(t, want, got, 1e-6)
+	require.InEpsilonSlice(t, want, updates(t, copies, batch, 5), 1e-6)
 	for _, tr := range []*Trainer{split, copies} {
 		sameWeights(t, trained(t, one), trained(t, tr))
 	}
@@ -105,7 +105,7 @@ func TestSpreadTraining(t *testing.T) {
 	require.Less(t, heldBytes(&split.optimizer), all*2/5)
 	for _, tr := range []*Trainer{copies, one} {
 		require.NoError(t, tr.Load(path))
-		require.InDeltaSlice(t, want[2:], updates(t, tr, batch, 3), 1e-6)
+		require.InEpsilonSlice(t, want[2:], updates(t, tr, batch, 3), 1e-6)
 	}
 	_, err := split.Update(t.Context(), net.Batch(6, 2))
 	require.ErrorIs(t, err, ErrFinished)
@@ -127,7 +127,7 @@ func TestSpreadLabels(t *testing.T) {
 	config := TrainConfig{Steps: 5, LR: 1e-3}
 	one := trainer(t, openDevice(t), m, config)
 	four := trainer(t, openSpread(t, Spread{Devices: 4, State: true}), m, config)
-	require.InDeltaSlice(t, updates(t, one, batch, 5), updates(t, four, batch, 5), 1e-6)
+	require.InEpsilonSlice(t, updates(t, one, batch, 5), updates(t, four, batch, 5), 1e-6)
 	sameWeights(t, trained(t, one), trained(t, four))
 }
 
@@ -152,7 +152,7 @@ func TestSpreadStudent(t *testing.T) {
 		if got = append(got, held); want == nil {
 			want, params = got, trained(t, student)
 		}
-		require.InDeltaSlice(t, want, got, 1e-6)
+		require.InEpsilonSlice(t, want, got, 1e-6)
 		sameWeights(t, params, trained(t, student))
 	}
 }
@@ -183,7 +183,7 @@ func TestSpreadScores(t *testing.T) {
 	got, err := d.Evaluate(t.Context(), data, 5, m, other)
 	require.NoError(t, err)
 	require.Equal(t, score.Count, got.Count)
-	require.InDelta(t, score.Loss, got.Loss, 1e-6)
+	require.InEpsilon(t, score.Loss, got.Loss, 1e-6)
 	require.InDelta(t, score.Accuracy, got.Accuracy, 0)
 	same, err := d.Logits(t.Context(), m, data)
 	require.NoError(t, err)
@@ -211,7 +211,7 @@ func TestSpreadLearner(t *testing.T) {
 		if want == nil {
 			want, maps = losses, p
 		}
-		require.InDeltaSlice(t, want, losses, 1e-6)
+		require.InEpsilonSlice(t, want, losses, 1e-6)
 		for name, w := range maps {
 			require.LessOrEqual(t, modeltest.Apart(t, w.Data, p[name].Data), 1e-4, name)
 		}
