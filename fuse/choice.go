@@ -69,33 +69,55 @@ type choice struct {
 	fused   *models.Model
 }
 
-// best fuses models by each of some methods and returns the best: with samples what
-// answers most like the mean of all models. Without, it is the last one, unless the mean of
-// what the first one aligns keeps all of the weights.
-func best(ctx context.Context, methods []Method, anchor *models.Model, others []*models.Model, s Settings) (choice,
+// chosen fuses models by each of some methods, as many as it takes, and returns the best.
+func chosen(ctx context.Context, methods []Method, anchor *models.Model, others []*models.Model, s Settings) (choice,
 	error) {
-	var out choice
+	switch {
+	case len(methods) == 1:
+		return fusedBy(ctx, methods[0], anchor, others, s)
+	case s.Calibration == nil:
+		return firstUnlessApart(ctx, methods, anchor, others, s)
+	}
+	return closest(ctx, methods, anchor, others, s)
+}
+
+// closest returns what answers most like the mean of all models.
+func closest(ctx context.Context, methods []Method, anchor *models.Model, others []*models.Model, s Settings) (choice,
+	error) {
+	var best choice
 	var least float64
-	for k, m := range methods {
-		aligned, fused, err := fusedBy(ctx, m, anchor, others, s)
+	for _, m := range methods {
+		made, err := fusedBy(ctx, m, anchor, others, s)
 		if err != nil {
 			return choice{}, err
 		}
-		made := choice{m, aligned, fused}
-		if len(methods) == 1 || s.Calibration == nil && k == 0 && aligned.lostByMean(s.Weights) < littleLost {
-			return made, nil
+		distance, err := answerDistance(ctx, made.fused, append([]*models.Model{anchor}, others...), s)
+		if err != nil {
+			return choice{}, fmt.Errorf("fuse: %T: %w", m, err)
 		}
-		var distance float64
-		if s.Calibration != nil {
-			if distance, err = answerDistance(ctx, fused, append([]*models.Model{anchor}, others...), s); err != nil {
-				return choice{}, fmt.Errorf("fuse: %T: %w", m, err)
-			}
-		}
-		if k == 0 || distance <= least {
-			out, least = made, distance
+		if best.method == nil || distance < least {
+			best, least = made, distance
 		}
 	}
-	return out, nil
+	return best, nil
+}
+
+// firstUnlessApart returns what the first method makes where the mean of what it aligns keeps
+// all of the weights, and what the second one makes otherwise.
+func firstUnlessApart(ctx context.Context, methods []Method, anchor *models.Model, others []*models.Model,
+	s Settings) (choice, error) {
+	aligned, err := alignedBy(ctx, methods[0], anchor, others, s)
+	if err != nil {
+		return choice{}, err
+	}
+	lost, err := aligned.lostByMean(s.Weights)
+	switch {
+	case err != nil:
+		return choice{}, fmt.Errorf("fuse: %w", err)
+	case lost < littleLost:
+		return choice{method: methods[0], aligned: aligned}.finished(ctx, anchor, others, s)
+	}
+	return fusedBy(ctx, methods[1], anchor, others, s)
 }
 
 // littleLost is the share of the weights that the mean of copies of one network may lose.
@@ -105,23 +127,23 @@ const littleLost = 0.001
 
 // lostByMean is the share of the squares of aligned weights that is not in their mean: 0 of
 // copies, half of two models that have nothing in common.
-func (a *Aligned) lostByMean(weights []float64) float64 {
-	var all, left float64
+func (a *Aligned) lostByMean(weights []float64) (float64, error) {
 	params := a.Params()
-	for name, first := range params[0] {
-		sum := make([]float64, len(first.Data))
+	mean, err := average(params, weights)
+	if err != nil {
+		return 0, err
+	}
+	var all, left float64
+	for name, t := range mean {
+		left += sumOfSquares(t.Data)
 		for k, p := range params {
-			for i, x := range p[name].Data {
-				all += weights[k] * float64(x) * float64(x)
-				sum[i] += weights[k] * float64(x)
-			}
+			all += weights[k] * sumOfSquares(p[name].Data)
 		}
-		left += floats.Dot(sum, sum)
 	}
 	if all == 0 {
-		return 0
+		return 0, nil
 	}
-	return 1 - left/all
+	return 1 - left/all, nil
 }
 
 // answerDistance returns, in the mean over samples, the squared distance of the logits of a

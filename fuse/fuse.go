@@ -41,15 +41,15 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 		methods, set = choices(anchor, others, set)
 	}
 	if by, ok := methods[0].(streamer); ok && len(methods) == 1 && set.Refit == nil {
-		if flow := by.stream(anchor, others, set); flow != nil {
-			fused, nodes, err := flow.into(ctx, set.Directory)
+		if streamed := by.stream(anchor, others, set); streamed != nil {
+			fused, nodes, err := streamed.into(ctx, set.Directory)
 			if err != nil {
 				return nil, nil, fmt.Errorf("fuse: %w", err)
 			}
 			return fused, &Report{nodes, time.Since(started).Seconds(), methods[0]}, nil
 		}
 	}
-	made, err := best(ctx, methods, anchor, others, set)
+	made, err := chosen(ctx, methods, anchor, others, set)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,20 +61,26 @@ func Into(ctx context.Context, anchor *models.Model, others []*models.Model, m M
 }
 
 // fusedBy aligns models by a method, takes the mean, refits and trains it.
-func fusedBy(ctx context.Context, m Method, anchor *models.Model, others []*models.Model, s Settings) (*Aligned,
-	*models.Model, error) {
+func fusedBy(ctx context.Context, m Method, anchor *models.Model, others []*models.Model, s Settings) (choice, error) {
 	aligned, err := alignedBy(ctx, m, anchor, others, s)
 	if err != nil {
-		return nil, nil, err
+		return choice{}, err
 	}
-	fused, err := aligned.meanUnlessEnded(ctx, s.Weights)
+	return choice{method: m, aligned: aligned}.finished(ctx, anchor, others, s)
+}
+
+// finished takes the mean of what is aligned, refits and trains it.
+func (c choice) finished(ctx context.Context, anchor *models.Model, others []*models.Model, s Settings) (choice,
+	error) {
+	var err error
+	c.fused, err = c.aligned.meanUnlessEnded(ctx, s.Weights)
 	if err == nil && s.Refit != nil {
-		fused, err = s.Refit.Fit(ctx, fused, aligned, &s)
+		c.fused, err = s.Refit.Fit(ctx, c.fused, c.aligned, &s)
 	}
-	if distil, ok := m.(Distil); ok && err == nil {
-		fused, err = distil.Train(ctx, fused, append([]*models.Model{anchor}, others...), &s)
+	if distil, ok := c.method.(Distil); ok && err == nil {
+		c.fused, err = distil.Train(ctx, c.fused, append([]*models.Model{anchor}, others...), &s)
 	}
-	return aligned, fused, err
+	return c, err
 }
 
 // Align carries others into the basis of anchor by a method; nil is [Matching], by weights

@@ -206,13 +206,9 @@ func (r *run) statePlace(a Attempt) (string, error) {
 	}
 	of := []any{describe(r.Task, a.Seed), string(trial), a.Samples}
 	for _, m := range a.Parents {
-		digest, err := m.Digest()
-		if err != nil {
-			return "", err
-		}
-		of = append(of, digest)
+		of = append(of, m)
 	}
-	return r.shelf.place(of...), nil
+	return r.shelf.place(of...)
 }
 
 // samples returns the training samples that run k aligns on, and the seed of its

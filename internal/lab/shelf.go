@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/otfuse/otfuse/models"
 )
 
 // A shelf is a directory in which an experiment keeps what is finished, and the state of
@@ -16,18 +18,26 @@ type shelf struct {
 	paths []string
 }
 
-// place returns a path for what depends on all that is named; empty for nowhere.
-func (s *shelf) place(of ...any) string {
+// place returns a path for what depends on all that is named, models by their values; empty
+// for nowhere.
+func (s *shelf) place(of ...any) (string, error) {
 	if s.dir == "" {
-		return ""
+		return "", nil
 	}
 	h := fnv.New64a()
 	for _, x := range of {
+		if m, ok := x.(*models.Model); ok {
+			digest, err := m.Digest()
+			if err != nil {
+				return "", err
+			}
+			x = digest
+		}
 		fmt.Fprintf(h, "%v\n", x)
 	}
 	path := filepath.Join(s.dir, fmt.Sprintf("%016x", h.Sum64()))
 	s.paths = append(s.paths, path)
-	return path
+	return path, nil
 }
 
 // files are all paths under which something may be kept.

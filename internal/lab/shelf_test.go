@@ -93,9 +93,14 @@ func TestUnfinished(t *testing.T) {
 // removed.
 func TestShelf(t *testing.T) {
 	s := shelf{dir: filepath.Join(t.TempDir(), "kept")}
-	path := s.place("data", 1)
-	require.NotEqual(t, path, s.place("data", 2))
-	require.Equal(t, path, s.place("data", 1))
+	place := func(s *shelf, of ...any) string {
+		path, err := s.place(of...)
+		require.NoError(t, err)
+		return path
+	}
+	path := place(&s, "data", 1)
+	require.NotEqual(t, path, place(&s, "data", 2))
+	require.Equal(t, path, place(&s, "data", 1))
 	foreign := filepath.Join(s.dir, "letter.txt")
 	require.NoError(t, os.MkdirAll(path, 0o755))
 	for _, name := range []string{foreign, path + LearningSuffix, filepath.Join(path, "config.json")} {
@@ -112,6 +117,6 @@ func TestShelf(t *testing.T) {
 	require.NoError(t, s.clear())
 	require.NoDirExists(t, s.dir)
 	nowhere := shelf{}
-	require.Empty(t, nowhere.place("data"))
+	require.Empty(t, place(&nowhere, "data"))
 	require.NoError(t, nowhere.clear())
 }

@@ -119,11 +119,11 @@ func (r *run) tuneModel(ctx context.Context, t Tuning, trainer *gomlx.Trainer, s
 			return err
 		}
 	}
-	digest, err := start.Models[0].Digest()
+	dir, err := r.shelf.place(run.data, t.Config, t.Size, start.Models[0])
 	if err != nil {
 		return err
 	}
-	m, err := run.resumed(ctx, start.Models[0], r.shelf.place(run.data, t.Config, t.Size, digest))
+	m, err := run.resumed(ctx, start.Models[0], dir)
 	if err != nil {
 		return err
 	}

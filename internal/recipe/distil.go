@@ -18,9 +18,8 @@ func (r Recipe) resolveDistil(calibrated Data) (Recipe, error) {
 		return r, err
 	}
 	start := *r.Start
-	if start.Method == Distil || start.Method == Best {
-		return r, fmt.Errorf("%w, in start",
-			checkAllowed("method", start.Method, untrained()...))
+	if err := checkAllowed("method", cmp.Or(start.Method, Flow), untrained()...); err != nil {
+		return r, fmt.Errorf("%w, in start", err)
 	}
 	start.Samples, start.MaxLoss, start.Weights, start.Beyond = r.Samples, r.MaxLoss, r.Weights, r.Beyond
 	start, err := start.Resolve(calibrated)

@@ -335,8 +335,11 @@ func TestCalibration(t *testing.T) {
 // TestConcatenateWeights: side by side models are refitted where there are samples, unless
 // weights alone are asked for.
 func TestConcatenateWeights(t *testing.T) {
-	for text, want := range map[string]float64{`{"method":"concatenate"}`: 0.01,
-		`{"method":"concatenate","features":"weights"}`: 0, `{"method":"concatenate","features":"weights","refit":0.5}`: 0.5} {
+	for text, want := range map[string]float64{
+		`{"method":"concatenate"}`:                                  0.01,
+		`{"method":"concatenate","features":"weights"}`:             0,
+		`{"method":"concatenate","features":"weights","refit":0.5}`: 0.5,
+	} {
 		r, err := Parse([]byte(text))
 		require.NoError(t, err)
 		r, err = r.Resolve(Calibrated)

@@ -110,8 +110,8 @@ func (m *mesh) along(axis int) (*distributed.ShardingSpec, error) {
 	return out, located("mesh of devices", err)
 }
 
-// place puts a tensor, which it owns from then on, where a spec says.
-func (m *mesh) place(t *tensors.Tensor, spec *distributed.ShardingSpec) (*array, error) {
+// placeTensor puts a tensor, which it owns from then on, where a spec says.
+func (m *mesh) placeTensor(t *tensors.Tensor, spec *distributed.ShardingSpec) (*array, error) {
 	if m == nil {
 		return newArray(t), nil
 	}
@@ -128,9 +128,9 @@ func (m *mesh) shared(t *tensors.Tensor) (*array, error) {
 		return newArray(t), nil
 	}
 	if t.Shape().Dim(0)%m.devices() != 0 {
-		return m.place(t, m.copies)
+		return m.placeTensor(t, m.copies)
 	}
-	return m.place(t, m.samples)
+	return m.placeTensor(t, m.samples)
 }
 
 // kept puts a tensor that a device keeps, such as a parameter.
@@ -148,7 +148,7 @@ func (m *mesh) kept(t *tensors.Tensor) (*array, error) {
 			break
 		}
 	}
-	return m.place(t, spec)
+	return m.placeTensor(t, spec)
 }
 
 // zerosLike returns zeros of the shape of an array, which lie as it does.
